@@ -1,0 +1,1 @@
+"""The contract between training and serving: manifests, the model repository and the ONNX policy."""

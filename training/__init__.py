@@ -1,0 +1,1 @@
+"""Trains DQN policies, judges them, and publishes them to the model repository."""

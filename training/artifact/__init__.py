@@ -1,0 +1,1 @@
+"""From a Q-network to a version with its proof."""
