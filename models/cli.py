@@ -6,10 +6,11 @@ from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from tyro.extras import SubcommandApp
 
-from models import command
+from models import command, inspection
 from models.errors import ModelError
 from models.layout import CHAMPION, split_reference
 from models.repository import ModelRepository
@@ -32,22 +33,6 @@ def _open(repository: Path | None) -> ModelRepository:
     return ModelRepository(repository or command.default_repository())
 
 
-def _row(repository: ModelRepository, model: str, version: int) -> dict[str, Any]:
-    names = [alias for alias, number in repository.aliases(model).items() if number == version]
-    row: dict[str, Any] = {"model": model, "version": version, "aliases": names}
-    try:
-        manifest = repository.manifest(model, version)
-    except ModelError as error:
-        return row | {"error": str(error)}
-    return row | {
-        "mean_return": manifest.evaluation.mean,
-        "environment": manifest.environment.id,
-        "origin": manifest.lineage.origin,
-        "created_at": f"{manifest.created_at:%Y-%m-%dT%H:%M:%SZ}",
-        "decision": manifest.gate.decision if manifest.gate else None,
-    }
-
-
 @app.command(name="list")
 def list_versions(
     model: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL]", help="only this model")] = None,
@@ -58,10 +43,7 @@ def list_versions(
 ) -> None:
     """List models and versions, which of them have an alias, and how well they play."""
     store = _open(repository)
-    models = [model] if model else store.models()
-    rows = [_row(store, name, version) for name in models for version in store.versions(name)]
-    if model and not rows:
-        store.resolve(model)
+    rows = inspection.describe(store, model)
     if json:
         command.print_json(rows)
         return
@@ -72,7 +54,7 @@ def list_versions(
     for row in rows:
         shown = [row["model"], str(row["version"]), ", ".join(row["aliases"])]
         if "error" in row:
-            table.add_row(*shown, f"[red]{row['error']}[/red]")
+            table.add_row(*shown, f"[red]{escape(row['error'])}[/red]")
         else:
             facts = [row["environment"], row["origin"], row["created_at"], row["decision"] or "-"]
             table.add_row(*shown, f"{row['mean_return']:.2f}", *facts)
@@ -138,23 +120,17 @@ def verify(
     repository: Repository = None,
     json: AsJson = False,
 ) -> None:
-    """Check every file against its manifest and load every policy; ends with 1 when one is damaged."""
-    store = _open(repository)
-    results = []
-    for name, version in _selected(store, model):
-        try:
-            store.verify(name, version)
-            results.append({"model": name, "version": version, "ok": True, "error": None})
-        except ModelError as error:
-            results.append({"model": name, "version": version, "ok": False, "error": str(error)})
+    """Check every file against its manifest and load every policy; ends with 1 when one, or an alias, is damaged."""
+    results = inspection.check(_open(repository), model)
     if json:
         command.print_json(results)
     else:
         for result in results:
-            print(f"{result['model']} version {result['version']}: {result['error'] or 'ok'}")
+            what = f"version {result['version']}" if result["version"] else "alias"
+            print(f"{result['model']} {what}: {result['error'] or 'ok'}")
     damaged = sum(not result["ok"] for result in results)
     if damaged:
-        raise ModelError(f"{damaged} of {len(results)} versions are damaged.")
+        raise ModelError(f"{damaged} of {len(results)} checks failed.")
 
 
 @app.command
@@ -173,7 +149,6 @@ def prune(
     store = _open(repository)
     results = []
     for name in [model] if model else store.models():
-        store.resolve(name, max(store.versions(name), default=CHAMPION))
         pruned = store.prune(name, keep=keep, dry_run=dry_run)
         results.append({"model": name, "versions": pruned.versions, "garbage": pruned.garbage, "dry_run": dry_run})
     if json:
@@ -182,17 +157,6 @@ def prune(
     for result in results:
         verb = "would remove" if dry_run else "removed"
         print(f"{result['model']}: {verb} versions {result['versions']} and crash leftovers {result['garbage']}")
-
-
-def _selected(store: ModelRepository, reference: str | None) -> list[tuple[str, int]]:
-    if reference and "@" in reference:
-        model, version = split_reference(reference)
-        return [(model, store.resolve(model, version))]
-    models = [reference] if reference else store.models()
-    selected = [(name, version) for name in models for version in store.versions(name)]
-    if reference and not selected:
-        store.resolve(reference)
-    return selected
 
 
 def _report(change: dict[str, Any], *, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from models.errors import ModelError
-from models.repository import DEFAULT_REPOSITORY
+from models.layout import DEFAULT_REPOSITORY
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 

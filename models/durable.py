@@ -1,6 +1,7 @@
 """Writes that survive a kill or a power cut at any instant: visible only once they are complete and on the disk."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 from models.errors import RepositoryError
 
 _LOCK_POLL_SECONDS = 0.02
+_NO_HARD_LINKS = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS}
 
 
 def sync_directory(path: Path) -> None:
@@ -19,6 +21,14 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def make_directory(path: Path) -> None:
+    """Makes a directory and its parents, where they are missing, so that they last."""
+    if not path.is_dir():
+        make_directory(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_directory(path.parent)
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -44,9 +54,11 @@ def commit_new(temporary: Path, path: Path) -> None:
     """Gives a temporary file its final name in one step; raises FileExistsError where the name is taken."""
     try:
         os.link(temporary, path)
-    except (PermissionError, NotImplementedError):  # a file system without hard links
-        if path.exists():
-            raise FileExistsError(f"{path} exists already.") from None
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        if path.exists():  # two steps where the file system knows no links: the caller's lock makes them one
+            raise FileExistsError(f"{path} exists already.") from error
         temporary.rename(path)
     temporary.unlink(missing_ok=True)
     sync_directory(path.parent)
@@ -67,7 +79,7 @@ def append_line(path: Path, line: bytes) -> None:
         data = (b"\n" if torn else b"") + line + b"\n"
         try:
             if os.write(descriptor, data) != len(data):
-                raise OSError(28, "No space left on device", str(path))
+                raise OSError(errno.ENOSPC, "No space left on device", str(path))
             os.fsync(descriptor)
         except OSError:
             os.ftruncate(descriptor, size)

@@ -1,5 +1,8 @@
 """What can be wrong with a model repository or with what is in it; every message is a full sentence."""
 
+import contextlib
+from collections.abc import Iterator
+
 
 class ModelError(Exception):
     """Base of everything that this package raises on purpose."""
@@ -27,3 +30,12 @@ class RepositoryError(ModelError):
 
 class PromotionError(ModelError):
     """A promotion or roll back that does not apply, such as one whose champion was replaced meanwhile."""
+
+
+@contextlib.contextmanager
+def explained(doing: str) -> Iterator[None]:
+    """Turns the system's refusals into RepositoryError; `doing` says what they prevented."""
+    try:
+        yield
+    except OSError as error:
+        raise RepositoryError(f"Cannot {doing}: {error.strerror or error}.") from error

@@ -66,7 +66,7 @@ def previous_version(events: Sequence[Event], alias: str, current: int) -> int |
     for event in events:
         if event.get("alias") != alias or not isinstance(event.get("version"), int):
             continue
-        if event["event"] == "rollback" and event["version"] in stack:
+        if event.get("event") == "rollback" and event["version"] in stack:
             while stack[-1] != event["version"]:
                 stack.pop()
         elif not stack or stack[-1] != event["version"]:

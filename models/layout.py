@@ -4,7 +4,9 @@ The layout is Triton's: `<model>/<version>/model.onnx`. Names that start with a 
 """
 
 import re
+from pathlib import Path
 
+DEFAULT_REPOSITORY = Path("models/store")
 ONNX_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
 CHAMPION = "champion"

@@ -4,6 +4,7 @@ This file is the documentation of `manifest.json`: each class is an object in it
 Unknown fields are ignored by readers, so a newer writer may add some without a new `schema_version`.
 """
 
+import hashlib
 import json
 import math
 from datetime import datetime
@@ -40,6 +41,11 @@ class FileEntry(Document):
 
     size: int = Field(ge=0, description="bytes")
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+    @classmethod
+    def of(cls, data: bytes) -> "FileEntry":
+        """The entry of a file with this content."""
+        return cls(size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 class TensorSpec(Document):
