@@ -1,0 +1,106 @@
+"""Answers of the calls that are not about actions, and what `/openapi.json` says of problems."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from serving.problems import MEDIA_TYPE
+
+
+class Alive(BaseModel):
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Ready(BaseModel):
+    """The default model's champion is loaded and warmed up."""
+
+    ready: Literal[True] = True
+    model: str
+    version: int
+
+
+class ModelSummary(BaseModel):
+    """A model in the repository and what of it is in memory."""
+
+    model: str
+    is_default: bool = Field(description="whether calls that name no model mean this one")
+    champion: int | None = Field(description="the version that answers now; null where none does")
+    aliases: dict[str, int] = Field(description="aliases as the repository had them at the last look")
+    versions: list[int] = Field(description="published versions")
+    loaded_versions: list[int] = Field(description="versions in memory: the champion and those that requests named")
+    problem: str | None = Field(description="why no version answers; null where one does")
+
+
+class ModelList(BaseModel):
+    """Every model, sorted by name."""
+
+    models: list[ModelSummary]
+
+
+class AliasChange(BaseModel):
+    """The version that the alias shall name."""
+
+    model_config = {"extra": "forbid", "strict": True, "json_schema_extra": {"examples": [{"version": 2}]}}
+
+    version: int = Field(ge=1, lt=10**18)
+
+
+class AliasChanged(BaseModel):
+    """What the alias names now, what it named before, and which version answers."""
+
+    model: str
+    alias: str
+    version: int
+    previous: int | None
+    champion: int | None
+
+
+class RefreshAnswer(BaseModel):
+    """What the look at the repository led to."""
+
+    model: str
+    champion: int | None = Field(description="the version that answers now")
+    outcome: Literal["refreshed", "unchanged", "failed"]
+    detail: str | None = Field(description="why it failed; null where it did not")
+
+
+class ProblemDocument(BaseModel):
+    """An RFC 9457 problem."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    reason: str | None = Field(default=None, description="the kind of fault of a body that was refused")
+
+
+_MEANINGS = {
+    400: "The body is not JSON.",
+    401: "The bearer token is missing or wrong.",
+    403: "Admin calls are off: the server has no token.",
+    404: "Unknown model, version or alias.",
+    405: "Another method is needed; `Allow` names it.",
+    409: "The version is damaged, or the repository changed meanwhile.",
+    413: "The body or the batch is larger than allowed.",
+    422: "The body is JSON but not what is expected; the detail says what was sent and what is expected.",
+    503: "Not ready; `Retry-After` says when to try again.",
+}
+_EXAMPLES = {
+    401: "This call needs the bearer token of the server; none was sent.",
+    404: "There is no model 'lake' here; models are: cartpole.",
+    422: "observation has shape [3]; cartpole version 3 expects [4].",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The responses of an operation that can answer with these problems."""
+    return {status: _problem(status) for status in statuses}
+
+
+def _problem(status: int) -> dict[str, Any]:
+    content: dict[str, Any] = {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}
+    if status in _EXAMPLES:
+        content["example"] = {"type": "about:blank", "status": status, "detail": _EXAMPLES[status]}
+    return {"description": _MEANINGS[status], "content": {MEDIA_TYPE: content}}

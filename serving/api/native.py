@@ -1,0 +1,95 @@
+"""The calls that choose actions, as plain ASGI: a framework's routing would cost more than all they do."""
+
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+from msgspec import UNSET
+from starlette.types import Receive, Scope
+
+from models.layout import CHAMPION
+from serving import diagnosis
+from serving.api.body import read_body
+from serving.inference import answer
+from serving.metrics import EndpointMeasures, RequestMeasures
+from serving.problems import Answer, Problem
+from serving.registry import Registry, ServedModel
+from serving.schemas import ActRequest, decode_request
+from serving.selection import VersionSelector
+
+_ALLOW = ((b"allow", b"POST"),)
+_MISFITS = (ValueError, RecursionError)  # what the typed decoders raise; msgspec's errors are ValueErrors
+
+
+class Route(NamedTuple):
+    """A call that was recognised: which model, and what is to be answered and counted."""
+
+    template: str
+    measures: EndpointMeasures
+    with_q_values: bool
+    model: str | None = None
+
+
+class NativeApi:
+    """`POST /act`, `/q-values` and the same below `/models/{model}`."""
+
+    def __init__(
+        self, registry: Registry, selector: VersionSelector, requests: RequestMeasures, max_body_bytes: int
+    ) -> None:
+        self._registry = registry
+        self._selector = selector
+        self._max_body_bytes = max_body_bytes
+        self._generator = np.random.default_rng()
+        calls = {"act": False, "q-values": True}
+        self._default = {f"/{call}": _route(f"/{call}", requests, wants) for call, wants in calls.items()}
+        self._named = {call: _route(f"/models/{{model}}/{call}", requests, wants) for call, wants in calls.items()}
+
+    def route(self, path: str) -> Route | None:
+        """The route of a path; None where the path is not one of these calls."""
+        route = self._default.get(path)
+        if route is not None or not path.startswith("/models/"):
+            return route
+        parts = path.split("/")
+        named = self._named.get(parts[3]) if len(parts) == 4 else None
+        return named._replace(model=parts[2]) if named else None
+
+    async def respond(self, route: Route, scope: Scope, receive: Receive) -> Answer:
+        """The answer to a call. Raises Problem, and DisconnectedError where nobody waits for one."""
+        if scope["method"] != "POST":
+            raise Problem(405, f"{scope['method'][:20]} is not allowed here; use POST.", headers=_ALLOW)
+        served = self._registry.get(route.model)
+        try:
+            body = await read_body(scope, receive, self._max_body_bytes)
+            return await self._answer(served, body, with_q_values=route.with_q_values)
+        except Problem as problem:
+            if problem.reason is not None:
+                served.measures.rejected[problem.reason] += 1
+            raise
+
+    async def _answer(self, served: ServedModel, body: bytes, *, with_q_values: bool) -> Answer:
+        try:
+            request: ActRequest = decode_request(body)
+            loaded = served.champion
+            if loaded is None or request.version is not UNSET:
+                version = CHAMPION if request.version is UNSET else request.version
+                loaded = await self._selector.select(served, version)
+            return answer(request, loaded, served.measures, self._generator, with_q_values=with_q_values)
+        except _MISFITS as error:
+            raise await self._diagnosed(served, body, error) from None
+
+    async def _diagnosed(self, served: ServedModel, body: bytes, error: Exception) -> Problem:
+        """What to answer to a body that did not fit: the first fault found."""
+        try:
+            document = diagnosis.parse(body)
+            diagnosis.check_fields(document)
+            loaded = await self._selector.select(served, document.get("version", CHAMPION))
+            diagnosis.check_observations(document, loaded.observations, str(loaded))
+            diagnosis.check_mask(document, loaded.observations, str(loaded))
+        except Problem as problem:
+            return problem
+        found = str(error) if isinstance(error, msgspec.MsgspecError) else type(error).__name__
+        return Problem(422, f"The body does not fit: {found}.", reason="type")
+
+
+def _route(template: str, requests: RequestMeasures, with_q_values: bool) -> Route:  # noqa: FBT001  (private)
+    return Route(template, requests.endpoint(template), with_q_values)

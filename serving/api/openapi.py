@@ -1,0 +1,96 @@
+"""`/openapi.json`: what FastAPI knows of its calls, and the native calls from the classes that decode them."""
+
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from serving.api.documents import ProblemDocument, problems
+from serving.schemas import ActAnswer, ActBatchAnswer, ActRequest, QValuesAnswer, QValuesBatchAnswer
+
+Document = dict[str, Any]
+
+_REF = "#/components/schemas/{name}"
+_REQUESTS: Document = {
+    "one observation": {"observation": [0.01, -0.02, 0.03, 0.04]},
+    "a batch": {"observations": [[0.01, -0.02, 0.03, 0.04], [0.0, 0.5, -0.1, 0.2]]},
+    "exploring": {"observation": [0.01, -0.02, 0.03, 0.04], "epsilon": 0.1, "seed": 7},
+    "masked, by version 2": {"observation": [0.01, -0.02, 0.03, 0.04], "action_mask": [True, False], "version": 2},
+}
+_ANSWERS: dict[str, tuple[type, type, Document, Document]] = {
+    "act": (
+        ActAnswer,
+        ActBatchAnswer,
+        {"action": 1, "model": "cartpole", "version": 3},
+        {"actions": [1, 0], "model": "cartpole", "version": 3},
+    ),
+    "q-values": (
+        QValuesAnswer,
+        QValuesBatchAnswer,
+        {"q_values": [9.1, 9.4], "action": 1, "model": "cartpole", "version": 3},
+        {"q_values": [[9.1, 9.4], [8.7, 8.2]], "actions": [1, 0], "model": "cartpole", "version": 3},
+    ),
+}
+_SUMMARIES = {"act": "Choose an action", "q-values": "Q-values and the action chosen"}
+
+
+def describe(app: FastAPI, *, token_needed: bool) -> Document:
+    """The whole document."""
+    document: Document = get_openapi(
+        title=app.title, version=app.version, description=app.description, routes=app.routes
+    )
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    _, native = msgspec.json.schema_components(
+        [ActRequest, ActAnswer, ActBatchAnswer, QValuesAnswer, QValuesBatchAnswer], ref_template=_REF
+    )
+    schemas.update(native)
+    schemas["ActRequest"]["oneOf"] = [{"required": ["observation"]}, {"required": ["observations"]}]
+    schemas["ProblemDocument"] = ProblemDocument.model_json_schema()
+    for call in _ANSWERS:
+        document["paths"][f"/{call}"] = {"post": _operation(call, named=False)}
+        document["paths"][f"/models/{{model}}/{call}"] = {"post": _operation(call, named=True)}
+    for unused in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(unused, None)
+    components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            _finish(path, operation, token_needed=token_needed)
+    return document
+
+
+def _operation(call: str, *, named: bool) -> Document:
+    one, many, one_example, many_example = _ANSWERS[call]
+    references = [{"$ref": _REF.format(name=kind.__name__)} for kind in (one, many)]
+    requests = {name: {"value": value} for name, value in _REQUESTS.items()}
+    answers = {"one observation": {"value": one_example}, "a batch": {"value": many_example}}
+    operation: Document = {
+        "tags": ["act"],
+        "summary": _SUMMARIES[call] + (" by a named model" if named else ""),
+        "operationId": f"{'model_' if named else ''}{call.replace('-', '_')}",
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": _REF.format(name="ActRequest")}, "examples": requests}},
+        },
+        "responses": {
+            "200": {
+                "description": "The action, or the actions in the order of the batch.",
+                "content": {"application/json": {"schema": {"anyOf": references}, "examples": answers}},
+            },
+            **{str(status): response for status, response in problems(400, 404, 413, 422, 503).items()},
+        },
+    }
+    if named:
+        operation["parameters"] = [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}]
+    return operation
+
+
+def _finish(path: str, operation: Document, *, token_needed: bool) -> None:
+    """Says who needs the token, and drops FastAPI's own 422, which the calls without a body never answer."""
+    responses = operation["responses"]
+    if "requestBody" not in operation:
+        responses.pop("422", None)
+    if operation.get("tags") == ["admin"] or (token_needed and path not in {"/healthz", "/readyz"}):
+        operation["security"] = [{"token": []}]
+        responses.setdefault("401", problems(401)[401])

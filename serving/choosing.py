@@ -1,0 +1,41 @@
+"""Which action is taken: greedy or epsilon-greedy, among the actions that a mask allows, and with what probability."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.policy import FloatArray, IntArray
+from serving.observations import BoolArray
+
+
+class Choice(NamedTuple):
+    """Indices of the actions taken [batch] and the probability with which each was chosen [batch]."""
+
+    indices: IntArray
+    propensities: NDArray[np.float64]
+
+
+def greedy_indices(q_values: FloatArray, mask: BoolArray | None) -> IntArray:
+    """The index of the highest Q-value of each row among the allowed ones; the first on ties."""
+    allowed = q_values if mask is None else np.where(mask, q_values, -np.inf)
+    indices: IntArray = allowed.argmax(axis=1)
+    return indices
+
+
+def choose(
+    greedy: IntArray,
+    allowed: BoolArray,
+    epsilon: float,
+    generator: np.random.Generator,
+) -> Choice:
+    """Epsilon-greedy: with probability epsilon an allowed action drawn uniformly, else the greedy one.
+
+    Row i uses the generator's draws 2i and 2i + 1, so that its action does not depend on what else is in the batch.
+    """
+    draws = generator.random((len(greedy), 2))
+    counts = allowed.sum(axis=1)
+    ranks = (draws[:, 1] * counts).astype(np.int64)  # which of the allowed actions, counted from 0
+    explored = (allowed.cumsum(axis=1) > ranks[:, None]).argmax(axis=1)
+    indices = np.where(draws[:, 0] < epsilon, explored, greedy)
+    return Choice(indices, epsilon / counts + (1.0 - epsilon) * (indices == greedy))

@@ -1,0 +1,80 @@
+"""Observations of one policy: decoders made for its shape and dtype, so that one typed pass validates everything."""
+
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from msgspec import UNSET, Meta
+from numpy.typing import NDArray
+
+from models.manifest import DiscreteSpace, Manifest
+from models.policy import Observations, Policy
+from serving.schemas import ActRequest
+
+FLOAT32_BOUND = float(2**128 - 2**103)
+"""Numbers of this size and beyond round to infinity in float32; JSON's tokens cannot be NaN or infinite themselves."""
+_INT64 = np.iinfo(np.int64)
+
+BoolArray = NDArray[np.bool_]
+
+
+def element_bounds(manifest: Manifest, policy: Policy) -> tuple[float, float]:
+    """The least and the greatest allowed element; for float32 both are excluded."""
+    space = manifest.environment.observation_space
+    if policy.observation_dtype == np.float32:
+        return -FLOAT32_BOUND, FLOAT32_BOUND
+    if policy.observation_dtype == np.uint8:
+        return 0, 255
+    if isinstance(space, DiscreteSpace):
+        return space.start, space.start + space.n - 1
+    return int(_INT64.min), int(_INT64.max)
+
+
+def _element_type(policy: Policy, low: float, high: float) -> Any:
+    if policy.observation_dtype == np.float32:
+        return Annotated[float, Meta(gt=low, lt=high)]
+    return Annotated[int, Meta(ge=low, le=high)]
+
+
+class ObservationReader:
+    """Turns the raw JSON of a request into arrays; anything that does not fit raises ValueError.
+
+    The message of that error is msgspec's; `serving.diagnosis` finds the better one.
+    """
+
+    def __init__(self, manifest: Manifest, policy: Policy, max_batch_size: int) -> None:
+        """Builds the decoders for one policy."""
+        self.shape = policy.observation_shape
+        self.dtype = policy.observation_dtype
+        self.n_actions = policy.n_actions
+        self.max_batch_size = max_batch_size
+        self.low, self.high = element_bounds(manifest, policy)
+        one: Any = _element_type(policy, self.low, self.high)
+        for size in reversed(self.shape):
+            one = Annotated[list[one], Meta(min_length=size, max_length=size)]
+        mask: Any = Annotated[list[bool], Meta(min_length=self.n_actions, max_length=self.n_actions)]
+        self._one = msgspec.json.Decoder(one).decode
+        self._many = msgspec.json.Decoder(Annotated[list[one], Meta(min_length=1, max_length=max_batch_size)]).decode
+        self._mask = msgspec.json.Decoder(mask).decode
+        self._masks = msgspec.json.Decoder(list[mask]).decode
+
+    def read(self, request: ActRequest) -> Observations:
+        """The request's observations, [batch, *shape] in the policy's dtype; a single one is a batch of one."""
+        if request.observations is UNSET and request.observation is not UNSET:
+            return np.array([self._one(request.observation)], self.dtype)
+        if request.observation is UNSET and request.observations is not UNSET:
+            return np.array(self._many(request.observations), self.dtype)
+        raise ValueError("exactly one of observation and observations is expected")
+
+    def read_mask(self, request: ActRequest, batch: int) -> BoolArray | None:
+        """The request's action mask, [batch, n_actions]; None where it has none."""
+        raw = request.action_mask
+        if raw is UNSET:
+            return None
+        if request.observations is not UNSET and bytes(raw)[1:].lstrip()[:1] == b"[":
+            mask = np.array(self._masks(raw), np.bool_)
+        else:
+            mask = np.array([self._mask(raw)] * batch, np.bool_)
+        if len(mask) != batch or not mask.any(axis=1).all():
+            raise ValueError("action_mask must leave an action for every observation")
+        return mask

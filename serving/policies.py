@@ -1,0 +1,83 @@
+"""A version in memory, ready to answer: its policy and everything that can be prepared before a request comes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from models.errors import PolicyError
+from models.layout import ONNX_FILE
+from models.manifest import Manifest
+from models.policy import Policy
+from models.reader import RepositoryReader
+from serving.observations import ObservationReader
+from serving.problems import Answer, make_answer
+from serving.schemas import ActAnswer, encode
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedPolicy:
+    """One loaded, verified and warmed-up version. Immutable but for `action_counts`."""
+
+    manifest: Manifest
+    policy: Policy
+    observations: ObservationReader
+    greedy_answers: tuple[Answer, ...]
+    """The whole response of a greedy /act, by action index."""
+    action_counts: list[int]
+    """How often each action (by index) was answered."""
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.manifest.model
+
+    @property
+    def version(self) -> int:
+        """The version's number."""
+        return self.manifest.version
+
+    @property
+    def start(self) -> int:
+        """The environment's action with index 0."""
+        return self.manifest.environment.action_space.start
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the ONNX file."""
+        return self.manifest.files[ONNX_FILE].sha256
+
+    def __str__(self) -> str:
+        """As messages name it."""
+        return f"{self.model} version {self.version}"
+
+
+def load(repository: RepositoryReader, model: str, version: int, max_batch_size: int) -> LoadedPolicy:
+    """Reads, verifies, loads and warms up a version; slow, so never called on the event loop.
+
+    Raises what `load_policy` raises, and PolicyError where the graph does not do what the manifest says.
+    """
+    manifest = repository.manifest(model, version)
+    policy = repository.load_policy(model, version)
+    if (manifest.model, manifest.version) != (model, version):
+        raise PolicyError(f"The manifest of {model} version {version} is another version's.")
+    _check_actions(manifest, policy)
+    start = manifest.environment.action_space.start
+    answers = [ActAnswer(start + index, model, version) for index in range(policy.n_actions)]
+    return LoadedPolicy(
+        manifest=manifest,
+        policy=policy,
+        observations=ObservationReader(manifest, policy, max_batch_size),
+        greedy_answers=tuple(make_answer(encode(answer)) for answer in answers),
+        action_counts=[0] * policy.n_actions,
+    )
+
+
+def _check_actions(manifest: Manifest, policy: Policy) -> None:
+    """A graph whose actions are not the environment's would answer nonsense later: refuse it now."""
+    space, where = manifest.environment.action_space, f"{manifest.model} version {manifest.version}"
+    if space.n != policy.n_actions:
+        raise PolicyError(f"{where} has {policy.n_actions} Q-values for {space.n} actions.")
+    low = getattr(manifest.environment.observation_space, "start", 0)
+    q_values, actions = policy.run(np.full((1, *policy.observation_shape), low, policy.observation_dtype))
+    if actions[0] != q_values[0].argmax() + space.start:
+        raise PolicyError(f"{where} answers action {actions[0]} where {q_values[0].argmax() + space.start} is greedy.")

@@ -1,0 +1,60 @@
+"""Which version answers: the champion, or the one that a request names, loaded when it is first asked for."""
+
+import asyncio
+from typing import Any
+
+from models.errors import ModelError
+from models.layout import CHAMPION
+from models.reader import RepositoryReader
+from serving.diagnosis.wording import shown
+from serving.policies import LoadedPolicy, load
+from serving.problems import Problem, from_model_error
+from serving.registry import Registry, ServedModel
+
+
+class VersionSelector:
+    """Finds or loads versions; loads run one at a time in a thread, so that they hold up nobody but who asked."""
+
+    def __init__(self, repository: RepositoryReader, registry: Registry, max_batch_size: int) -> None:
+        self._repository = repository
+        self._pinned = registry.pinned
+        self._max_batch_size = max_batch_size
+        self._loading = asyncio.Lock()
+
+    async def select(self, served: ServedModel, version: int | str) -> LoadedPolicy:
+        """The version of a model with this number or alias. Raises Problem (404, or 503 where it is damaged)."""
+        number = self._number(served, version)
+        if number is None:
+            return served.require_champion()
+        loaded = self._in_memory(served, number)
+        if loaded is None:
+            async with self._loading:
+                loaded = self._in_memory(served, number) or await self._load(served, number)
+        return loaded
+
+    def _number(self, served: ServedModel, version: int | str) -> int | None:
+        if version == CHAMPION:
+            return None
+        if isinstance(version, int):
+            return version
+        if version not in served.aliases:
+            known = ", ".join(sorted(served.aliases)) or "none"
+            raise Problem(404, f"{served.name} has no alias {shown(version)}; aliases are: {known}.")
+        return served.aliases[version]
+
+    def _in_memory(self, served: ServedModel, number: int) -> LoadedPolicy | None:
+        if served.champion is not None and served.champion.version == number:
+            return served.champion
+        return self._pinned.get(served.name, number)
+
+    async def _load(self, served: ServedModel, number: int) -> LoadedPolicy:
+        arguments: tuple[Any, ...] = (self._repository, served.name, number, self._max_batch_size)
+        try:
+            loaded = await asyncio.to_thread(load, *arguments)
+        except ModelError as error:
+            raise from_model_error(error) from None
+        champion = self._in_memory(served, number)  # a refresh may have come first
+        if champion is not None:
+            return champion
+        self._pinned.put(loaded)
+        return loaded

@@ -1,0 +1,91 @@
+"""The process: its socket, its signals, its start and its end."""
+
+import signal
+import socket
+import time
+from types import FrameType
+
+import structlog
+import uvicorn
+
+from serving.app import PolicyServer
+from serving.services import Services, assemble
+from serving.settings import ServerSettings
+
+_BACKLOG = 2048
+
+log = structlog.get_logger()
+
+
+class GracefulServer(uvicorn.Server):
+    """uvicorn, but SIGTERM first makes the server not ready for a while and then ends it with status 0."""
+
+    def __init__(self, config: uvicorn.Config, services: Services, address: str) -> None:
+        super().__init__(config)
+        self._services = services
+        self._address = address
+        self._stop_at: float | None = None
+        self.was_interrupted = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  (uvicorn's signature)
+        """Ctrl-C ends at once what is idle, a second one everything; SIGTERM drains first."""
+        self._services.lifecycle.is_draining = True
+        if sig == signal.SIGTERM and self._stop_at is None and not self.should_exit:
+            self._stop_at = time.monotonic() + self._services.settings.drain_seconds
+        elif sig == signal.SIGINT:
+            self.force_exit = self.should_exit
+            self.should_exit = self.was_interrupted = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Asked ten times a second: is it time to end?"""
+        is_drained = self._stop_at is not None and time.monotonic() >= self._stop_at
+        return await super().on_tick(counter) or is_drained
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Says in one line where the server is and what it serves."""
+        await super().startup(sockets)
+        registry = self._services.registry
+        reason = registry.not_ready()
+        champion = None if reason else registry.get(None).require_champion()
+        facts = {"model": champion.model, "version": champion.version} if champion else {"ready": False}
+        log.info("serving", address=self._address, **facts, models=len(registry.models), **_optional(reason))
+
+
+def _optional(reason: str | None) -> dict[str, str]:
+    return {"reason": reason} if reason else {}
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises OSError with a sentence where the address cannot be had."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(f"Cannot listen on {host} port {port}: {reason}. Choose another with --port or --host.") from None
+
+
+def serve(settings: ServerSettings) -> None:
+    """Serves until SIGTERM (returns) or Ctrl-C (raises KeyboardInterrupt)."""
+    listener = listen(settings.host, settings.port)
+    host, port = listener.getsockname()[:2]
+    services = assemble(settings)
+    config = uvicorn.Config(
+        PolicyServer(services),
+        http="httptools",
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
+    )
+    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    server = GracefulServer(config, services, address)
+    server.run(sockets=[listener])
+    log.info("stopped")
+    if server.was_interrupted:
+        raise KeyboardInterrupt

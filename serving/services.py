@@ -1,0 +1,46 @@
+"""The parts of a running server, put together once."""
+
+from dataclasses import dataclass
+
+from models.repository import ModelRepository
+from serving.access import Gate
+from serving.exposition import Exposition
+from serving.lifecycle import Lifecycle
+from serving.metrics import RequestMeasures
+from serving.refresher import Refresher
+from serving.registry import Registry
+from serving.selection import VersionSelector
+from serving.settings import ServerSettings
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything that the calls use."""
+
+    settings: ServerSettings
+    repository: ModelRepository
+    registry: Registry
+    refresher: Refresher
+    selector: VersionSelector
+    requests: RequestMeasures
+    exposition: Exposition
+    gate: Gate
+    lifecycle: Lifecycle
+
+
+def assemble(settings: ServerSettings) -> Services:
+    """Builds the parts; nothing is read or started yet."""
+    repository = ModelRepository(settings.repository)
+    registry = Registry(settings.model, str(settings.repository), settings.max_loaded_versions)
+    requests = RequestMeasures()
+    return Services(
+        settings=settings,
+        repository=repository,
+        registry=registry,
+        refresher=Refresher(repository, registry, settings.refresh_seconds, settings.max_batch_size),
+        selector=VersionSelector(repository, registry, settings.max_batch_size),
+        requests=requests,
+        exposition=Exposition(requests, registry),
+        gate=Gate(settings.api_token, is_always_needed=settings.require_token),
+        lifecycle=Lifecycle(),
+    )

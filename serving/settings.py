@@ -1,0 +1,116 @@
+"""The server's settings: one class from which come the flags, the environment variables, their checks and `--help`."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+from models.command import UsageError
+from models.layout import DEFAULT_REPOSITORY, MODEL_NAME
+
+ENV_PREFIX = "DQN_"
+
+
+class ServerSettings(BaseSettings):
+    """Serves the policies of a model repository over HTTP and keeps them fresh.
+
+    Every option is also an environment variable (shown beside it); the option wins. The address of the running
+    server has the API's documentation under /docs, the metrics under /metrics and its readiness under /readyz.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        cli_prog_name="dqn-serve",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        cli_show_env_vars=True,
+        cli_exit_on_error=False,
+    )
+
+    host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for all")
+    port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 lets the system choose one")
+    repository: Path = Field(DEFAULT_REPOSITORY, description="directory of the model repository")
+    model: str | None = Field(
+        None,
+        pattern=f"^{MODEL_NAME.pattern}$",
+        description="model that /act and /q-values mean when they name none; by default cartpole, or the only model "
+        "there is",
+    )
+    refresh_seconds: float = Field(
+        1.0, ge=0.05, le=3600, description="seconds between two looks at the repository for a new champion"
+    )
+    api_token: SecretStr | None = Field(
+        None,
+        description="bearer token of the admin calls, which answer 403 without one; better set in the environment, "
+        "where other users of the machine cannot read it",
+    )
+    require_token: bool = Field(default=False, description="ask for the token on every call but /healthz and /readyz")
+    max_body_bytes: int = Field(
+        4 * 1024 * 1024, ge=1024, le=1024**3, description="largest request body, in bytes; beyond it the answer is 413"
+    )
+    max_batch_size: int = Field(
+        4096, ge=1, le=1_000_000, description="most observations in one request; beyond it the answer is 413"
+    )
+    max_loaded_versions: int = Field(
+        8, ge=1, le=1000, description="most versions beside the champions that stay loaded because requests named them"
+    )
+    drain_seconds: float = Field(
+        1.0,
+        ge=0,
+        le=3600,
+        description="after SIGTERM, seconds during which the server says that it is not ready and still answers, so "
+        "that a load balancer can turn away",
+    )
+    shutdown_seconds: int = Field(
+        30, ge=1, le=3600, description="most seconds to wait for requests in flight before the process ends"
+    )
+    keep_alive_seconds: int = Field(75, ge=1, le=86400, description="seconds until an idle connection is closed")
+    access_log: bool = Field(default=False, description="log every request")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="form of the log lines on standard error; auto: console on a terminal, else json"
+    )
+
+    @field_validator("api_token")
+    @classmethod
+    def _token_fits_a_header(cls, token: SecretStr | None) -> SecretStr | None:
+        text = token.get_secret_value() if token else "-"
+        if not text.isascii() or not text.isprintable() or " " in text:
+            raise ValueError("must be printable ASCII without spaces")
+        return token
+
+    @model_validator(mode="after")
+    def _required_token_is_set(self) -> "ServerSettings":
+        if self.require_token and self.api_token is None:
+            raise ValueError("require_token is true but api_token is not set: set DQN_API_TOKEN")
+        return self
+
+
+def read_settings(arguments: Sequence[str]) -> ServerSettings:
+    """The settings from command-line arguments and the environment.
+
+    Raises UsageError with one sentence that names the setting, its value and what is allowed; `--help` exits.
+    """
+    try:
+        return ServerSettings(_cli_parse_args=list(arguments))  # type: ignore[call-arg]  # seen by its metaclass only
+    except ValidationError as error:
+        raise UsageError(" ".join(_sentence(dict(fault)) for fault in error.errors())) from None
+    except SettingsError as error:
+        raise UsageError(f"{str(error).removeprefix('error parsing CLI: ')}; see dqn-serve --help.") from None
+
+
+def _sentence(fault: dict[str, Any]) -> str:
+    reason = re.sub("^(Input|String) should", "it should", str(fault["msg"]).removeprefix("Value error, "))
+    if not fault["loc"]:
+        return f"{reason}."
+    name = str(fault["loc"][0])
+    flag = f"--{name.replace('_', '-')} ({ENV_PREFIX}{name.upper()})"
+    if name == "api_token":
+        return f"{flag} {reason}."
+    return f"{flag} is {str(fault['input'])!r}; {reason}."
