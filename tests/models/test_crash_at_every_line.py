@@ -1,0 +1,80 @@
+"""Kills a writer at every single line of the code that writes, each time from the same state."""
+
+import itertools
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from models import history
+from models.repository import ModelRepository
+from tests.models.crashes import assert_sound, publisher
+from tests.models.publisher import KEPT_BY_PRUNE, MODEL
+from tests.support import publish_linear
+
+pytestmark = pytest.mark.slow
+
+
+def killed_at_every_line(before: ModelRepository, operation: str) -> Iterator[tuple[ModelRepository, set[int]]]:
+    """The repository after the operation was killed at line 1, 2, 3, ... and at last not at all; what it published."""
+    root = before.root.with_name("killed")
+    with publisher(root) as child:
+        for line in itertools.count(1):
+            shutil.rmtree(root, ignore_errors=True)
+            shutil.copytree(before.root, root)
+            child.start(f"{operation} {line}")
+            *reports, (_, status) = child.reports()
+            assert status in (0, -signal.SIGKILL)
+            yield ModelRepository(root), {number for word, number in reports if word == "published"}
+            if status == 0:
+                assert line > 30
+                return
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> ModelRepository:
+    """Versions 1 and 2 were champions, 2 is; version 3 is not."""
+    repository = ModelRepository(tmp_path / "before")
+    for promote in (True, True, False):
+        publish_linear(repository, promote=promote)
+    return repository
+
+
+def test_a_publish_killed_at_any_line_loses_nothing(repository: ModelRepository) -> None:
+    """Wherever a publish is cut off, earlier versions stay, and the next one gets a number of its own."""
+    for after, published in killed_at_every_line(repository, "publish"):
+        assert_sound(after, {1, 2, 3} | published, set())
+        left_behind = {int(path.name) for path in (after.root / MODEL).iterdir() if path.name.isdigit()}
+        assert publish_linear(after).version == max(left_behind) + 1
+        assert_sound(after, {1, 2, 3} | published, {1, 2, 3})
+    assert published == {4}
+
+
+@pytest.mark.parametrize(("operation", "old", "new"), [("promote", 2, 3), ("rollback", 2, 1)])
+def test_a_change_of_champion_killed_at_any_line_is_done_or_not(
+    repository: ModelRepository, operation: str, old: int, new: int
+) -> None:
+    """Wherever a promotion or roll back is cut off, the champion is the old or the new one, and rolls back rightly."""
+    before = {1: None, 2: 1, 3: 2}
+    for after, _ in killed_at_every_line(repository, operation):
+        champion = after.alias(MODEL)
+        assert champion in (old, new)
+        assert history.previous_version(after.history(MODEL), "champion", champion) == before[champion]
+        assert_sound(after, {1, 2, 3}, set())
+    assert champion == new
+
+
+def test_a_prune_killed_at_any_line_keeps_what_must_stay(repository: ModelRepository) -> None:
+    """Wherever a prune is cut off, the newest versions, the champion and the roll-back target are whole."""
+    for _ in range(1 + KEPT_BY_PRUNE):
+        publish_linear(repository)
+    (repository.root / MODEL / "8").mkdir()
+    must_stay = {1, 2, 5, 6, 7}
+    for after, _ in killed_at_every_line(repository, "prune"):
+        assert_sound(after, must_stay, set())
+        again = ModelRepository(after.root)
+        again.prune(MODEL, keep=KEPT_BY_PRUNE)
+        assert set(again.versions(MODEL)) == must_stay
+    assert not (after.root / MODEL / "8").exists()

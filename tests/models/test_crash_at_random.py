@@ -1,0 +1,45 @@
+"""Kills publishers at random instants."""
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from models.inspection import check
+from models.repository import ModelRepository
+from tests.models.crashes import assert_sound, publisher
+from tests.models.publisher import MODEL
+
+KILLS = 200
+
+
+@pytest.mark.slow
+def test_a_publisher_killed_at_200_random_instants_damages_and_loses_nothing(tmp_path: Path) -> None:
+    """After every SIGKILL the repository lists, verifies and serves, and has all versions that were reported."""
+    repository, chance = ModelRepository(tmp_path), random.Random(0)
+    published: set[int] = set()
+    verified: set[int] = set()
+    with publisher(tmp_path) as child:
+        longest = 0.2
+        for _ in range(KILLS):
+            pid, begin = child.start("forever"), time.monotonic()
+            time.sleep(chance.uniform(0, longest))  # the instant is what is random here
+            os.kill(pid, signal.SIGKILL)
+            reports = list(child.reports())
+            assert reports.pop() == ("ended", -signal.SIGKILL)
+            new = [number for word, number in reports if word == "published"]
+            assert not published & set(new), "a version number was used twice"
+            published.update(new)
+            if len(new) > 2:
+                longest = 2 * (time.monotonic() - begin) / len(new)  # about two turns: kills fall everywhere
+            assert_sound(repository, published, verified)
+    assert len(published) > KILLS / 4
+    assert all(finding["ok"] for finding in check(repository, MODEL))
+    pruned = repository.prune(MODEL, keep=5)
+    print(f"{KILLS} kills, {len(published)} versions reported, {len(verified)} found, {len(pruned.garbage)} cut off")
+    assert pruned.garbage, "no kill fell into a publish"
+    assert not repository.prune(MODEL, keep=5).garbage
+    assert_sound(repository, published - set(pruned.versions), verified)
