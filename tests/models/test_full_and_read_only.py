@@ -1,0 +1,112 @@
+"""Disks that are full and disks that may not be written."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from models.errors import RepositoryError
+from models.repository import ModelRepository
+from tests.models.crashes import assert_sound
+from tests.models.publisher import MODEL
+from tests.support import draft, linear_onnx, publish_linear
+
+PAGE = os.sysconf("SC_PAGESIZE")
+PAGES = 64
+
+CHANGES: dict[str, Callable[[ModelRepository], object]] = {
+    "publish": lambda repository: repository.publish(
+        draft(), {"model.onnx": linear_onnx(), "big.bin": b"x" * 8 * PAGE}
+    ),
+    "promote": lambda repository: repository.promote(MODEL, 1),
+    "rollback": lambda repository: repository.rollback(MODEL),
+    "prune": lambda repository: repository.prune(MODEL, keep=1),
+}
+
+
+def mount(*arguments: str) -> None:
+    """Runs `mount`; skips the test where this user may not, which in CI is a failure."""
+    done = subprocess.run(["/bin/mount", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode and "CI" not in os.environ:
+        pytest.skip(f"needs the right to mount a small file system: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of a few pages."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount("-t", "tmpfs", "-o", f"size={PAGES * PAGE}", "tmpfs", str(disk))
+    try:
+        yield disk
+    finally:
+        subprocess.run(["/bin/umount", str(disk)], check=True)
+
+
+@pytest.fixture
+def repository(small_disk: Path) -> ModelRepository:
+    """Four versions, of which 1 and then 2 were champions, on the small disk."""
+    repository = ModelRepository(small_disk / "store")
+    for promote in (True, True, False, False):
+        publish_linear(repository, promote=promote)
+    return repository
+
+
+def fill(disk: Path, free_pages: int) -> None:
+    """Writes a file that leaves this many pages of the disk."""
+    with (disk / "filler").open("wb") as filler:
+        filler.write(bytes((os.statvfs(disk).f_bavail - free_pages) * PAGE))
+
+
+def state(repository: ModelRepository) -> tuple[list[int], dict[str, int]]:
+    """What a server sees."""
+    return repository.versions(MODEL), repository.aliases(MODEL)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_disk_that_fills_up_at_any_point_damages_nothing(
+    small_disk: Path, repository: ModelRepository, change: str
+) -> None:
+    """With 0, 1, 2, ... pages left, a change either fails with RepositoryError and changes nothing, or is done."""
+    before, copy = state(repository), small_disk.with_name("copy")
+    shutil.copytree(repository.root, copy)
+    outcomes = []
+    for free_pages in range(20):
+        fill(small_disk, free_pages)
+        done = attempt(repository, change)
+        assert done == (state(repository) != before)
+        assert_sound(repository, {1, 2}, set())
+        outcomes.append(done)
+        shutil.rmtree(repository.root)
+        (small_disk / "filler").unlink()
+        shutil.copytree(copy, repository.root)
+    assert outcomes == sorted(outcomes), "more space, but refused"
+    assert outcomes[-1]
+    assert not outcomes[0] or change == "prune"
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_read_only_repository_serves_and_refuses_changes(
+    small_disk: Path, repository: ModelRepository, change: str
+) -> None:
+    """On a read-only disk everything can be read, and a change fails with a sentence that says why."""
+    mount("-o", "remount,ro", str(small_disk))
+    with pytest.raises(RepositoryError, match=r"Cannot .* cartpole.*: Read-only file system\."):
+        CHANGES[change](repository)
+    assert_sound(repository, {1, 2, 3, 4}, set())
+    assert repository.alias(MODEL) == 2
+
+
+def attempt(repository: ModelRepository, change: str) -> bool:
+    """Tries a change: whether it was done; a refusal must say why."""
+    try:
+        CHANGES[change](repository)
+    except RepositoryError as error:
+        if "No space left on device" not in str(error):
+            raise
+        return False
+    return True
