@@ -1,0 +1,96 @@
+"""The ONNX policy."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+
+from models.errors import PolicyError
+from models.policy import Policy
+from tests.support import CARTPOLE_WEIGHTS, discrete_onnx, graph_onnx, linear_onnx
+
+OBSERVATIONS = np.random.default_rng(0).normal(size=(32, 4)).astype(np.float32)
+
+
+def test_q_values_and_actions_are_the_graph_s() -> None:
+    """A linear policy answers what NumPy computes, in any batch size."""
+    policy = Policy(linear_onnx(bias=0.5))
+    q_values, actions = policy.run(OBSERVATIONS)
+    expected = OBSERVATIONS @ CARTPOLE_WEIGHTS + 0.5
+    np.testing.assert_allclose(q_values, expected, rtol=1e-5, atol=1e-6)
+    assert actions.tolist() == expected.argmax(axis=1).tolist()
+    assert policy.act(OBSERVATIONS[:1]).tolist() == actions[:1].tolist()
+    assert policy.q_values(OBSERVATIONS[:1]).shape == (1, 2)
+
+
+def test_ties_take_the_first_action_and_start_is_added() -> None:
+    """Equal Q-values choose the lowest index, counted from the environment's first action."""
+    policy = Policy(linear_onnx(np.zeros((4, 3), np.float32), start=-1))
+    assert policy.act(OBSERVATIONS).tolist() == [-1] * 32
+
+
+def test_a_policy_describes_itself() -> None:
+    """Shape, dtype and number of actions come from the graph."""
+    box, discrete = Policy(linear_onnx()), Policy(discrete_onnx(16, 4))
+    assert (box.observation_shape, box.observation_dtype.name, box.n_actions) == ((4,), "float32", 2)
+    assert (discrete.observation_shape, discrete.observation_dtype.name, discrete.n_actions) == ((), "int64", 4)
+    assert discrete.act(np.array([0, 5, 10])).tolist() == [0, 1, 2]
+    for policy in (box, discrete):
+        policy.warm_up()
+
+
+def test_threads_may_share_a_policy() -> None:
+    """Answers do not depend on who else asks."""
+    policy = Policy(linear_onnx())
+    expected = policy.act(OBSERVATIONS).tolist()
+    with ThreadPoolExecutor(4) as threads:
+        assert all(answer == expected for answer in threads.map(lambda _: policy.act(OBSERVATIONS).tolist(), range(50)))
+
+
+def linear_with(input_type: int, batch: str | int, outputs: list[str]) -> bytes:
+    """A policy-like graph with another input type, batch dimension or output names."""
+    nodes = [
+        helper.make_node("Cast", ["observation"], ["x"], to=TensorProto.FLOAT),
+        helper.make_node("Identity", ["x"], [outputs[0]]),
+        helper.make_node("ArgMax", ["x"], [outputs[1]], axis=1, keepdims=0),
+    ]
+    values: list[tuple[str, int, list[int | str]]] = [
+        (outputs[0], TensorProto.FLOAT, [batch, 2]),
+        (outputs[1], TensorProto.INT64, [batch]),
+    ]
+    return graph_onnx(nodes, [("observation", input_type, [batch, 2])], values, {})
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (linear_with(TensorProto.FLOAT, "batch", ["q", "action"]), "is not a policy: it has .* outputs q float32"),
+        (linear_with(TensorProto.FLOAT, "batch", ["q_values", "a"]), "is not a policy"),
+        (
+            linear_with(TensorProto.DOUBLE, "batch", ["q_values", "action"]),
+            r"dtype tensor\(double\); expected is float32",
+        ),
+        (linear_with(TensorProto.FLOAT, 1, ["q_values", "action"]), "does not run on a batch of 2"),
+    ],
+)
+def test_a_graph_that_is_no_policy_is_refused(data: bytes, message: str) -> None:
+    """Wrong names, a wrong dtype and a fixed batch are each refused with what was found."""
+    with pytest.raises(PolicyError, match=message):
+        Policy(data, where="x.onnx").warm_up()
+
+
+def test_a_graph_that_answers_in_another_shape_is_refused() -> None:
+    """Warm-up finds a graph whose answers do not have the shapes that it declares."""
+    nodes = [
+        helper.make_node("Concat", ["observation", "observation"], ["q_values"], axis=0),
+        helper.make_node("ArgMax", ["observation"], ["action"], axis=1, keepdims=0),
+    ]
+    data = graph_onnx(
+        nodes,
+        [("observation", TensorProto.FLOAT, ["batch", 2])],
+        [("q_values", TensorProto.FLOAT, ["twice", 2]), ("action", TensorProto.INT64, ["batch"])],
+        {},
+    )
+    with pytest.raises(PolicyError, match=r"q_values \[2, 2\] and action \[1\]; expected are \[1, 2\] and \[1\]"):
+        Policy(data).warm_up()

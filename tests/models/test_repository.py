@@ -1,0 +1,137 @@
+"""Publishing, reading, promoting and pruning when nothing goes wrong, and refusals that are the caller's fault."""
+
+from pathlib import Path
+
+import pytest
+
+from models.errors import NotFoundError
+from models.manifest import Manifest
+from models.reader import RepositoryReader
+from models.repository import ModelRepository
+from tests.support import draft, linear_onnx, publish_linear
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> ModelRepository:
+    """An empty repository whose directory does not exist yet."""
+    return ModelRepository(tmp_path / "not/yet/there")
+
+
+def test_an_empty_repository_can_be_read(repository: ModelRepository) -> None:
+    """A repository that does not exist yet has no models, and reading it makes nothing."""
+    assert repository.models() == []
+    assert repository.versions("cartpole") == []
+    assert repository.aliases("cartpole") == {}
+    assert repository.history("cartpole") == []
+    assert repository.alias("cartpole") is None
+    assert not repository.root.exists()
+
+
+def test_versions_count_up_and_can_be_read_at_once(repository: ModelRepository) -> None:
+    """Each publish gives the next number; its manifest and files are what was given."""
+    assert [publish_linear(repository, bias=bias).version for bias in (0.0, 1.0)] == [1, 2]
+    reader = RepositoryReader(repository.root)
+    assert reader.models() == ["cartpole"]
+    assert reader.versions("cartpole") == [1, 2]
+    assert reader.read_file("cartpole", 2, "model.onnx") == linear_onnx(bias=1.0)
+    assert reader.manifest("cartpole", 2).model == "cartpole"
+    assert sorted(path.name for path in (repository.root / "cartpole/1").iterdir()) == ["manifest.json", "model.onnx"]
+
+
+def test_documents_are_made_from_the_manifest_and_listed_in_it(repository: ModelRepository) -> None:
+    """A model card is written with knowledge of its version, and verified like any other file."""
+
+    def card(manifest: Manifest) -> bytes:
+        return f"{manifest.model} version {manifest.version}, {len(manifest.files)} files".encode()
+
+    manifest = repository.publish(draft(), {"model.onnx": linear_onnx()}, {"MODEL_CARD.md": card})
+    assert repository.read_file("cartpole", 1, "MODEL_CARD.md") == b"cartpole version 1, 1 files"
+    assert set(manifest.files) == {"model.onnx", "MODEL_CARD.md"}
+    assert repository.verify("cartpole", 1) == manifest
+
+
+def test_a_publish_that_fails_leaves_nothing(repository: ModelRepository) -> None:
+    """When a document cannot be made, no version, no directory and no event is left."""
+
+    def broken(_: Manifest) -> bytes:
+        raise ArithmeticError("no ink")
+
+    with pytest.raises(ArithmeticError, match="no ink"):
+        repository.publish(draft(), {"model.onnx": linear_onnx()}, {"MODEL_CARD.md": broken})
+    assert [path.name for path in (repository.root / "cartpole").iterdir()] == [".lock"]
+    assert repository.models() == []
+
+
+def test_aliases_name_versions(repository: ModelRepository) -> None:
+    """A promotion returns what the alias named before; numbers and aliases resolve to numbers."""
+    for _ in range(2):
+        publish_linear(repository)
+    assert repository.promote("cartpole", 1) is None
+    assert repository.promote("cartpole", 2) == 1
+    assert repository.promote("cartpole", 1, alias="challenger") is None
+    assert repository.aliases("cartpole") == {"challenger": 1, "champion": 2}
+    assert [repository.resolve("cartpole", which) for which in (1, "champion", "challenger")] == [1, 2, 1]
+    assert (repository.root / "cartpole/aliases/champion").read_bytes() == b"2\n"
+
+
+def test_promoting_the_champion_again_changes_nothing(repository: ModelRepository) -> None:
+    """A second promotion of the same version is no event, so a roll back still goes to the version before."""
+    for _ in range(2):
+        publish_linear(repository, promote=True)
+    events = repository.history("cartpole")
+    assert repository.promote("cartpole", 2) == 2
+    assert repository.history("cartpole") == events
+    assert repository.rollback("cartpole") == 1
+
+
+def test_prune_keeps_the_newest_the_named_and_the_way_back(repository: ModelRepository) -> None:
+    """Versions with an alias and the roll-back target stay besides the newest; a dry run removes nothing."""
+    for _ in range(8):
+        publish_linear(repository)
+    for version, alias in ((2, "champion"), (4, "champion"), (5, "challenger")):
+        repository.promote("cartpole", version, alias=alias)
+    assert repository.prune("cartpole", keep=2, dry_run=True).versions == [1, 3, 6]
+    assert repository.versions("cartpole") == list(range(1, 9))
+    assert repository.prune("cartpole", keep=2) == ([1, 3, 6], [])
+    assert repository.versions("cartpole") == [2, 4, 5, 7, 8]
+    assert repository.rollback("cartpole") == 2
+    with pytest.raises(ValueError, match="keep is 0"):
+        repository.prune("cartpole", keep=0)
+
+
+@pytest.mark.parametrize(
+    ("which", "message"),
+    [
+        (7, r"cartpole has no version 7; it has versions 1-3, 5 and aliases champion\."),
+        ("best", r"cartpole has no alias 'best'; it has versions 1-3, 5 and aliases champion\."),
+        ("../1", r"cartpole has no alias '\.\./1'"),
+    ],
+)
+def test_what_is_not_there_is_told_with_what_is(repository: ModelRepository, which: int | str, message: str) -> None:
+    """An unknown version or alias is answered with those that exist."""
+    for _ in range(3):
+        publish_linear(repository)
+    (repository.root / "cartpole/4").mkdir()
+    publish_linear(repository, promote=True)
+    with pytest.raises(NotFoundError, match=message):
+        repository.resolve("cartpole", which)
+
+
+@pytest.mark.parametrize("model", ["unknown", "../cartpole", ".", "", "a/b"])
+def test_an_unknown_model_is_told_and_not_made(repository: ModelRepository, model: str) -> None:
+    """No call but a publish makes a model's directory, and none leaves the repository."""
+    publish_linear(repository, promote=True)
+    for attempt in (repository.resolve, repository.rollback, repository.prune):
+        with pytest.raises(NotFoundError, match="There is no model"):
+            attempt(model)
+    with pytest.raises(NotFoundError):
+        repository.promote(model, 1)
+    assert [path.name for path in repository.root.iterdir()] == ["cartpole"]
+
+
+def test_a_model_or_file_with_a_way_out_is_not_published(repository: ModelRepository) -> None:
+    """Names are checked before anything is written."""
+    for model, name in (("../evil", "model.onnx"), ("cartpole", "../evil"), ("cartpole", "manifest.json")):
+        with pytest.raises(ValueError, match="cannot name a"):
+            repository.publish(draft(model), {name: b""})
+    assert not repository.root.exists()
