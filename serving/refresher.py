@@ -85,11 +85,14 @@ class Refresher:
         """Makes the repository's champion of a model the one that answers; `at_once` ignores a pending retry."""
         async with self._locks[name]:
             started = time.perf_counter()
+            is_known = name in self._registry.models
             served = self._registry.add(name)
             try:
                 version = await asyncio.to_thread(self._observe, served)
             except (ModelError, OSError) as error:
                 return self._fail(served, str(error), str(error), started)
+            if version is None and not is_known:
+                log.warning("no champion", model=name, detail=served.why_no_champion())
             if version is None or (served.champion is not None and served.champion.version == version):
                 self._failures.pop(name, None)
                 return Refreshed("unchanged")

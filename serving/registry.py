@@ -57,7 +57,7 @@ class Registry:
 
     def get(self, name: str | None) -> ServedModel:
         """The named model, or the default one. Raises Problem: 404 unknown, 503 no default yet."""
-        served = self.models.get(name or self.default or "")
+        served = self.models.get((self.default or "") if name is None else name)
         if served is not None:
             return served
         if name is None:

@@ -2,19 +2,27 @@
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from serving.problems import MEDIA_TYPE
+from serving.problems import MEDIA_TYPE, Problem
+
+
+def _example(**fields: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [fields]})
 
 
 class Alive(BaseModel):
     """The process answers."""
+
+    model_config = _example(status="ok")
 
     status: Literal["ok"] = "ok"
 
 
 class Ready(BaseModel):
     """The default model's champion is loaded and warmed up."""
+
+    model_config = _example(ready=True, model="cartpole", version=3)
 
     ready: Literal[True] = True
     model: str
@@ -23,6 +31,16 @@ class Ready(BaseModel):
 
 class ModelSummary(BaseModel):
     """A model in the repository and what of it is in memory."""
+
+    model_config = _example(
+        model="cartpole",
+        is_default=True,
+        champion=3,
+        aliases={"champion": 3, "challenger": 4},
+        versions=[1, 2, 3, 4],
+        loaded_versions=[3],
+        problem=None,
+    )
 
     model: str
     is_default: bool = Field(description="whether calls that name no model mean this one")
@@ -42,13 +60,15 @@ class ModelList(BaseModel):
 class AliasChange(BaseModel):
     """The version that the alias shall name."""
 
-    model_config = {"extra": "forbid", "strict": True, "json_schema_extra": {"examples": [{"version": 2}]}}
+    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"version": 2}]})
 
     version: int = Field(ge=1, lt=10**18)
 
 
 class AliasChanged(BaseModel):
     """What the alias names now, what it named before, and which version answers."""
+
+    model_config = _example(model="cartpole", alias="champion", version=2, previous=3, champion=2)
 
     model: str
     alias: str
@@ -59,6 +79,8 @@ class AliasChanged(BaseModel):
 
 class RefreshAnswer(BaseModel):
     """What the look at the repository led to."""
+
+    model_config = _example(model="cartpole", champion=4, outcome="refreshed", detail=None)
 
     model: str
     champion: int | None = Field(description="the version that answers now")
@@ -81,16 +103,20 @@ _MEANINGS = {
     401: "The bearer token is missing or wrong.",
     403: "Admin calls are off: the server has no token.",
     404: "Unknown model, version or alias.",
-    405: "Another method is needed; `Allow` names it.",
     409: "The version is damaged, or the repository changed meanwhile.",
     413: "The body or the batch is larger than allowed.",
     422: "The body is JSON but not what is expected; the detail says what was sent and what is expected.",
     503: "Not ready; `Retry-After` says when to try again.",
 }
 _EXAMPLES = {
+    400: "The body is not JSON: Expecting value: line 1 column 1 (char 0).",
     401: "This call needs the bearer token of the server; none was sent.",
+    403: "Admin calls are off: this server runs without DQN_API_TOKEN.",
     404: "There is no model 'lake' here; models are: cartpole.",
+    409: "model.onnx of cartpole version 2 is not what was published.",
+    413: "The body is larger than the 4194304 bytes allowed (DQN_MAX_BODY_BYTES).",
     422: "observation has shape [3]; cartpole version 3 expects [4].",
+    503: "cartpole has no champion yet. Promote a version: dqn-models promote cartpole@VERSION",
 }
 
 
@@ -100,7 +126,8 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def _problem(status: int) -> dict[str, Any]:
-    content: dict[str, Any] = {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}
-    if status in _EXAMPLES:
-        content["example"] = {"type": "about:blank", "status": status, "detail": _EXAMPLES[status]}
+    content = {
+        "schema": {"$ref": "#/components/schemas/ProblemDocument"},
+        "example": Problem(status, _EXAMPLES[status]).document(),
+    }
     return {"description": _MEANINGS[status], "content": {MEDIA_TYPE: content}}

@@ -31,6 +31,8 @@ def create_rest_app(services: Services, lifespan: Lifespan[FastAPI]) -> FastAPI:
         description=_DESCRIPTION,
         lifespan=lifespan,
         redirect_slashes=False,
+        strict_content_type=False,  # there is one kind of body here; `curl -d` need not name it
+        generate_unique_id_function=lambda route: route.name,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
     )

@@ -32,10 +32,10 @@ def check_observations(document: Document, reader: ObservationReader, model: str
 
 
 def _check(value: Any, reader: ObservationReader, model: str, path: str, expected: list[int]) -> None:
-    if isinstance(value, list) and (found := shape_of(value)) != expected:
-        raise rejected("shape", f"{path} has shape {listed(found)}; {model} expects {listed(expected)}.")
     if not expected:
         _check_element(value, reader, model, path)
+    elif isinstance(value, list) and (found := shape_of(value)) != expected:
+        raise rejected("shape", f"{path} has shape {listed(found)}; {model} expects {listed(expected)}.")
     elif not isinstance(value, list):
         found_shape = "shape []" if is_number(value) else f"the value {shown(value)}"
         reason: Reason = "shape" if is_number(value) else "type"

@@ -1,0 +1,38 @@
+"""A repository with small policies and one server for the tests of a module."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from models.repository import ModelRepository
+from tests.server import Server, running_server
+from tests.support import publish_discrete, publish_linear
+
+TOKEN = "correct-horse"  # noqa: S105  (of the server that the tests start)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> ModelRepository:
+    """`cartpole` with versions 1 (champion), 2 (challenger) and 3; `lake` with a Discrete observation space."""
+    store = ModelRepository(tmp_path_factory.mktemp("store"))
+    publish_linear(store, promote=True)
+    publish_linear(store, bias=1.0)
+    publish_linear(store, bias=2.0)
+    store.promote("cartpole", 2, alias="challenger")
+    publish_discrete(store)
+    return store
+
+
+@pytest.fixture(scope="module")
+def server(repository: ModelRepository) -> Iterator[Server]:
+    """A server of that repository with the admin calls on."""
+    with running_server(repository, env={"DQN_API_TOKEN": TOKEN}, max_body_bytes=100_000, max_batch_size=64) as running:
+        running.wait_ready()
+        yield running
+
+
+@pytest.fixture
+def empty(tmp_path: Path) -> ModelRepository:
+    """A repository without any model."""
+    return ModelRepository(tmp_path / "store")
