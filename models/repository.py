@@ -100,6 +100,25 @@ class ModelRepository(RepositoryReader):
             self._point(model, alias, previous, "rollback", current, by, reason)
         return previous
 
+    def check_writable(self, model: str) -> None:
+        """Raises ValueError or RepositoryError when nothing could be published, before hours go into a policy."""
+        layout.check_model_name(model)
+        with explained(f"write to {self.root}"), self._locked(model, create=True):
+            pass
+
+    @contextlib.contextmanager
+    def job(self, model: str, name: str) -> Iterator[None]:
+        """Holds the model for a long job such as `retrain`; promotions and publications go on meanwhile.
+
+        Raises RepositoryError at once when such a job runs already. The lock ends with its process, however that ends.
+        """
+        layout.check_model_name(model)
+        folder = self._path(model)
+        with explained(f"start a {name} job for {model} in {self.root}"):
+            durable.make_directory(folder)
+            with durable.exclusive_lock(folder / f".{name}.lock", f"another {name} job", 0.0):
+                yield
+
     def prune(self, model: str, *, keep: int = 5, dry_run: bool = False, by: str | None = None) -> Pruned:
         """Removes garbage and all versions but the newest `keep`, those with an alias and the roll-back target."""
         if keep < 1:

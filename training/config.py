@@ -1,0 +1,176 @@
+"""What can be set about a training run: one flat dataclass, whose fields are also the command-line flags."""
+
+import dataclasses
+import json
+import math
+from typing import Annotated, Any, Literal
+
+from tyro.constructors import PrimitiveConstructorSpec
+
+
+def _json_object(values: list[str]) -> dict[str, Any]:
+    parsed = json.loads(values[0])
+    if not isinstance(parsed, dict):
+        raise ValueError(f'{values[0]} is not a JSON object such as {{"gravity": 12}}')  # noqa: TRY004  (tyro shows it)
+    return parsed
+
+
+JsonObject = Annotated[
+    dict[str, Any],
+    PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="JSON",
+        instance_from_str=_json_object,
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda value: [json.dumps(value)],
+    ),
+]
+"""A dictionary that is one JSON object on the command line."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DQNConfig:
+    """Every choice of a training run. The defaults suit small control problems; see training/presets.py."""
+
+    env_id: str = "CartPole-v1"
+    """Gymnasium environment with discrete actions; `module:Name-v0` imports the module first."""
+    env_kwargs: JsonObject = dataclasses.field(default_factory=dict)
+    """Arguments of the environment's constructor."""
+    num_envs: int = 16
+    """Environments that are stepped together."""
+    vectorization: Literal["auto", "native", "sync", "async"] = "auto"
+    """How they are stepped: by the environment's own vector version, one after another, or in processes."""
+    seed: int = 0
+    """Makes the run repeatable; evaluations use seeds of their own."""
+
+    total_env_steps: int = 200_000
+    """Environment steps after which training ends."""
+    max_episodes: int | None = None
+    """Episodes after which training ends, if that comes first."""
+
+    hidden_sizes: tuple[int, ...] = (128, 128)
+    """Widths of the hidden layers."""
+    layer_norm: bool = True
+    """Normalise each hidden layer before its ReLU, which steadies training."""
+
+    replay_capacity: int = 100_000
+    """Transitions that are kept; the oldest go first."""
+    learning_starts: int = 1_000
+    """Transitions that must be there before the first gradient step."""
+    batch_size: int = 128
+    """Transitions in a gradient step, drawn uniformly without replacement."""
+    train_every: int = 4
+    """Environment steps for each gradient step."""
+
+    gamma: float = 0.99
+    """Discount of a reward one step later."""
+    n_step: int = 5
+    """Rewards that are summed before the target network's value is used."""
+    double_dqn: bool = True
+    """Let the Q-network choose the next action that the target network values."""
+    loss: Literal["huber", "squared"] = "huber"
+    """Loss of the TD error; Huber's is linear beyond 1."""
+
+    optimizer: Literal["adam", "adamw", "adamw-amsgrad"] = "adam"
+    """How gradients become steps."""
+    learning_rate: float = 1e-3
+    """Step size of the optimiser at the start."""
+    learning_rate_end: float | None = None
+    """Step size at `total_env_steps`, approached linearly; by default it stays."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay; needs an adamw optimiser."""
+    gradient_clip: Literal["none", "value", "norm"] = "norm"
+    """Limit each gradient element, the gradient's norm, or nothing."""
+    gradient_clip_at: float = 10.0
+    """That limit."""
+
+    target_update: Literal["soft", "periodic"] = "soft"
+    """Move the target network a little after every gradient step, or copy it from time to time."""
+    tau: float = 0.005
+    """Share of the Q-network in a soft update."""
+    target_update_every: int = 500
+    """Gradient steps between periodic copies."""
+
+    epsilon_schedule: Literal["linear", "exponential"] = "linear"
+    """How epsilon, the chance of a random action, falls."""
+    epsilon_start: float = 1.0
+    """Epsilon at the first step."""
+    epsilon_end: float = 0.05
+    """Epsilon that is reached (linear) or approached (exponential)."""
+    epsilon_decay_steps: float = 10_000
+    """Environment steps to the end (linear), or in which the distance to it falls to 37 % (exponential)."""
+    warm_epsilon: float = 0.2
+    """Where epsilon starts when training goes on from a champion's weights, if `epsilon_start` is higher."""
+
+    eval_every: int = 2_000
+    """Environment steps between greedy evaluations, which choose the checkpoint to publish."""
+    eval_episodes: int = 50
+    """Episodes of each such evaluation."""
+    stop_return: float | None = None
+    """End early once such an evaluation has this mean return; by default never."""
+    stop_evaluations: int = 3
+    """Evaluations in succession that must have it."""
+    gate_episodes: int = 200
+    """Episodes in which challenger and champion are compared before a promotion."""
+    report_episodes: int = 200
+    """Episodes of the evaluation in the manifest; no other decision uses them."""
+    episode_step_limit: int = 27_000
+    """Steps after which an evaluation ends an episode whose environment does not."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError with a sentence that names the field, its value and what is allowed."""
+        for name, low in _AT_LEAST.items():
+            value = getattr(self, name)
+            if value is not None and not value >= low:
+                raise ValueError(f"{name} is {value}; it must be at least {low}.")
+        for name in ("gamma", "epsilon_start", "epsilon_end", "warm_epsilon"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1.")
+        for name in ("learning_rate", "gradient_clip_at", "epsilon_decay_steps", "learning_rate_end"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} is {value}; it must be a number above 0.")
+        if not 0 < self.tau <= 1:
+            raise ValueError(f"tau is {self.tau}; it must be above 0 and at most 1.")
+        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
+            raise ValueError(f"hidden_sizes is {self.hidden_sizes}; it needs at least one width, each at least 1.")
+        self._check_pairs()
+
+    def _check_pairs(self) -> None:
+        if self.batch_size > self.replay_capacity:
+            raise ValueError(
+                f"batch_size is {self.batch_size}; it must be at most replay_capacity, which is {self.replay_capacity}."
+            )
+        rows = self.num_envs * (self.n_step + 2)
+        if self.replay_capacity < max(self.learning_starts, self.batch_size) + rows:
+            raise ValueError(
+                f"replay_capacity is {self.replay_capacity}; it must exceed learning_starts ({self.learning_starts}) "
+                f"and batch_size ({self.batch_size}) by num_envs x (n_step + 2) = {rows}."
+            )
+        if self.epsilon_end > self.epsilon_start:
+            raise ValueError(
+                f"epsilon_end is {self.epsilon_end}; it must be at most epsilon_start, which is {self.epsilon_start}."
+            )
+        if self.weight_decay and self.optimizer == "adam":
+            raise ValueError(f"weight_decay is {self.weight_decay}; it needs optimizer adamw or adamw-amsgrad.")
+
+
+_AT_LEAST = {
+    "num_envs": 1,
+    "seed": 0,
+    "total_env_steps": 1,
+    "max_episodes": 1,
+    "replay_capacity": 1,
+    "learning_starts": 1,
+    "batch_size": 1,
+    "train_every": 1,
+    "n_step": 1,
+    "weight_decay": 0,
+    "target_update_every": 1,
+    "eval_every": 1,
+    "eval_episodes": 1,
+    "stop_evaluations": 1,
+    "gate_episodes": 2,
+    "report_episodes": 2,
+    "episode_step_limit": 1,
+}

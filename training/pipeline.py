@@ -1,0 +1,142 @@
+"""From a challenger to a version: the gate, the manifest, the publication and, if the gate opens, the promotion."""
+
+import dataclasses
+import platform
+import subprocess
+from importlib.metadata import version as library_version
+from typing import NamedTuple
+
+import numpy as np
+import safetensors.torch
+
+from models.layout import CHAMPION, ONNX_FILE
+from models.manifest import EnvironmentInfo, GateResult, Manifest, ManifestDraft, ObservationStatistics, TrainingInfo
+from models.repository import ModelRepository
+from training.artifact.card import model_card
+from training.artifact.curve import training_curve
+from training.artifact.evaluation import play, summarize
+from training.artifact.export import onnx_info
+from training.artifact.gate import Rule, judge
+from training.challenger import Challenger
+from training.interrupts import held_back
+from training.seeds import first_seed
+
+WEIGHTS_FILE = "weights.safetensors"
+_LIBRARIES = ("torch", "gymnasium", "numpy", "onnx", "onnxruntime")
+
+
+class Published(NamedTuple):
+    """A published challenger, and whether it is the champion now."""
+
+    manifest: Manifest
+    promoted: bool
+
+
+def compare(challenger: Challenger, repository: ModelRepository, model: str, champion: int, rule: Rule) -> GateResult:
+    """Plays challenger and champion on the same gate seeds, in the challenger's environment, and judges.
+
+    Raises ValueError when the champion is for other observations or actions: then they cannot be compared.
+    """
+    incumbent = repository.load_policy(model, champion)
+    _check_comparable(challenger.environment, repository.manifest(model, champion))
+    config = challenger.config
+    seed = first_seed("gate", config.seed)
+    returns = [
+        play(policy, challenger.environment, seed, config.gate_episodes, config.episode_step_limit).returns
+        for policy in (challenger.policy, incumbent)
+    ]
+    return judge(returns[0], returns[1], champion, rule)
+
+
+def publish(challenger: Challenger, repository: ModelRepository, model: str, rule: Rule, by: str) -> Published:
+    """Judges, publishes and, if the gate opens or there is no champion yet, promotes a challenger.
+
+    Raises RepositoryError when the repository refuses, and PromotionError when somebody else promoted meanwhile (the
+    version is published then).
+    """
+    champion = repository.alias(model)
+    gate = None if champion is None else compare(challenger, repository, model, champion, rule)
+    draft = _draft(challenger, model, gate)
+    files = {
+        ONNX_FILE: challenger.onnx,
+        WEIGHTS_FILE: _weights(challenger),
+        "training_curve.png": training_curve(
+            f"{model}: {challenger.environment.id}, preset {challenger.preset}, seed {challenger.config.seed}",
+            challenger.state.episodes,
+            challenger.scores,
+        ),
+    }
+    reason = gate.reason if gate else "the first version of its model"
+    promoted = gate is None or gate.decision == "promoted"
+    done = "Interrupted; nothing was published."
+    try:
+        with held_back():
+            manifest = repository.publish(draft, files, {"MODEL_CARD.md": model_card}, by=by, reason=reason)
+            if promoted:
+                repository.promote(model, manifest.version, alias=CHAMPION, replacing=champion, by=by, reason=reason)
+            done = f"Interrupted after {model} version {manifest.version} was published{' and promoted' * promoted}."
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(done) from None
+    return Published(manifest, promoted)
+
+
+def _check_comparable(environment: EnvironmentInfo, champion: Manifest) -> None:
+    expected = onnx_info(environment)
+    if champion.onnx.inputs != expected.inputs or champion.onnx.outputs != expected.outputs:
+        raise ValueError(
+            f"{environment.id} does not fit the model {champion.model}: its champion, version {champion.version}, "
+            f"was trained for {champion.environment.id} and takes other observations or actions. Use another --name."
+        )
+
+
+def _draft(challenger: Challenger, model: str, gate: GateResult | None) -> ManifestDraft:
+    config, state = challenger.config, challenger.state
+    seed = first_seed("report", config.seed)
+    report = play(challenger.policy, challenger.environment, seed, config.report_episodes, config.episode_step_limit)
+    return ManifestDraft(
+        model=model,
+        onnx=onnx_info(challenger.environment),
+        environment=challenger.environment,
+        training=TrainingInfo(
+            preset=challenger.preset,
+            config=dataclasses.asdict(config),
+            seed=config.seed,
+            env_steps=state.env_steps,
+            gradient_steps=state.agent.gradient_steps,
+            episodes=len(state.episodes),
+            wall_seconds=round(challenger.wall_seconds, 3),
+            libraries={"python": platform.python_version(), **{name: library_version(name) for name in _LIBRARIES}},
+            git_commit=_git_commit(),
+        ),
+        evaluation=summarize(report, seed),
+        observations=_observation_statistics(challenger),
+        lineage=challenger.lineage,
+        gate=gate,
+    )
+
+
+def _weights(challenger: Challenger) -> bytes:
+    """The Q-network's weights; cloned, because safetensors refuses views of one tensor."""
+    state_dict = challenger.state.agent.q_network.state_dict()
+    return safetensors.torch.save({name: tensor.clone() for name, tensor in state_dict.items()})
+
+
+def _observation_statistics(challenger: Challenger) -> ObservationStatistics:
+    seen = challenger.state.replay.seen()
+    flat = seen.reshape(len(seen), -1)
+    return ObservationStatistics(
+        mean=flat.mean(axis=0, dtype=np.float64).tolist(),
+        std=flat.std(axis=0, dtype=np.float64).tolist(),
+        low=flat.min(axis=0).astype(np.float64).tolist(),
+        high=flat.max(axis=0).astype(np.float64).tolist(),
+    )
+
+
+def _git_commit() -> str | None:
+    """The commit of the working directory, where there is one."""
+    try:
+        command = ["git", "rev-parse", "HEAD"]
+        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None

@@ -1,0 +1,50 @@
+"""Settings that are known to work, by name."""
+
+from training.config import DQNConfig
+
+PRESETS: dict[str, DQNConfig] = {
+    "general": DQNConfig(),
+    "cartpole": DQNConfig(
+        env_id="CartPole-v1",
+        total_env_steps=100_000,
+        stop_return=500.0,
+        eval_episodes=200,
+        report_episodes=1_000,
+    ),
+    # The PyTorch tutorial "DQN on CartPole", whose optimiser keeps PyTorch's default weight decay.
+    "tutorial": DQNConfig(
+        env_id="CartPole-v1",
+        num_envs=1,
+        total_env_steps=100_000,
+        max_episodes=200,
+        hidden_sizes=(128, 128),
+        layer_norm=False,
+        replay_capacity=10_000,
+        learning_starts=128,
+        batch_size=128,
+        train_every=1,
+        gamma=0.99,
+        n_step=1,
+        double_dqn=False,
+        loss="huber",
+        optimizer="adamw-amsgrad",
+        learning_rate=1e-4,
+        weight_decay=0.01,
+        gradient_clip="value",
+        gradient_clip_at=100.0,
+        target_update="soft",
+        tau=0.005,
+        epsilon_schedule="exponential",
+        epsilon_start=0.9,
+        epsilon_end=0.05,
+        epsilon_decay_steps=1_000,
+        eval_every=1_000,
+        eval_episodes=20,
+        report_episodes=1_000,
+    ),
+}
+
+
+def default_preset(env_id: str | None) -> str:
+    """The preset that suits an environment: its own, or `general`."""
+    return "cartpole" if env_id in (None, "CartPole-v1") else "general"

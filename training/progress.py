@@ -1,0 +1,102 @@
+"""Live progress: a rich display on a terminal, plain lines elsewhere; both on standard error."""
+
+import math
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from training.artifact.curve import CheckpointScore
+from training.config import DQNConfig
+from training.learning.loop import TrainingState
+
+_TERMINAL_SECONDS = 0.2
+_PLAIN_SECONDS = 5.0
+
+
+class TrainingProgress:
+    """Shows where training is, a few times a second at most; a context manager that is a Watcher."""
+
+    def __init__(self, config: DQNConfig, title: str) -> None:
+        self._config = config
+        self._title = title
+        self._console = Console(stderr=True)
+        self._seconds = _TERMINAL_SECONDS if self._console.is_terminal else _PLAIN_SECONDS
+        self._started = self._shown = time.perf_counter()
+        self._scores = 0
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[facts]}"),
+            TimeRemainingColumn(),
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+        )
+        self._task = self._bar.add_task(title, total=1.0, facts="")
+
+    def __enter__(self) -> Self:
+        """Begins to show."""
+        if self._console.is_terminal:
+            self._bar.start()
+        else:
+            budget = f"at most {self._config.total_env_steps:,} environment steps"
+            self._console.print(f"{self._title}: {budget}", highlight=False, soft_wrap=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Clears the display."""
+        if self._console.is_terminal:
+            self._bar.stop()
+
+    def __call__(self, state: TrainingState, scores: list[CheckpointScore]) -> None:
+        """Shows the state if the last time is long enough ago, and every evaluation."""
+        now = time.perf_counter()
+        evaluated = len(scores) > self._scores
+        if now - self._shown < self._seconds and not evaluated:
+            return
+        self._shown = now
+        self._scores = len(scores)
+        facts = self._facts(state, scores, now - self._started)
+        if self._console.is_terminal:
+            self._bar.update(self._task, completed=self._share(state), facts="  ".join(facts), refresh=True)
+        else:
+            left = self._seconds_left(state, now - self._started)
+            self._console.print(", ".join([*facts, f"{left:.0f} s left at most"]), highlight=False, soft_wrap=True)
+
+    def _share(self, state: TrainingState) -> float:
+        by_steps = state.env_steps / self._config.total_env_steps
+        by_episodes = len(state.episodes) / self._config.max_episodes if self._config.max_episodes else 0.0
+        return max(by_steps, by_episodes)
+
+    def _seconds_left(self, state: TrainingState, elapsed: float) -> float:
+        share = max(self._share(state), 1e-9)
+        return elapsed / share - elapsed
+
+    def _facts(self, state: TrainingState, scores: list[CheckpointScore], elapsed: float) -> list[str]:
+        loss = "-" if state.loss is None else f"{float(state.loss):.3g}"
+        mean = state.recent_return()
+        facts = [
+            f"{state.env_steps:,} env steps",
+            f"{len(state.episodes):,} episodes",
+            f"return(100) {'-' if math.isnan(mean) else f'{mean:.1f}'}",
+            f"epsilon {state.epsilon:.2f}",
+            f"loss {loss}",
+            f"{state.env_steps / elapsed:,.0f} steps/s",
+        ]
+        return [*facts, f"greedy {scores[-1].mean:.1f}"] if scores else facts
+
+
+def summary(lines: dict[str, str]) -> None:
+    """Prints what came of it, as two columns on standard error."""
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, text in lines.items():
+        table.add_row(name, text)
+    console = Console(stderr=True, highlight=False)
+    console.print(table, soft_wrap=not console.is_terminal)

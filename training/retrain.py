@@ -1,0 +1,93 @@
+"""The retraining job: a round trains a challenger and lets the gate decide whether it takes the champion's place."""
+
+import dataclasses
+from typing import Any, Literal, NamedTuple
+
+import safetensors.torch
+from torch import Tensor
+
+from models.errors import ModelError
+from models.repository import ModelRepository
+from training.artifact.gate import Rule
+from training.challenger import Challenger, Watcher, train_challenger
+from training.config import DQNConfig
+from training.experience.environments import describe
+from training.pipeline import WEIGHTS_FILE, publish
+
+Start = Literal["warm", "scratch", "both"]
+LOCK = "retrain"
+
+
+class RoundResult(NamedTuple):
+    """What a round came to; the fields of its JSON line."""
+
+    model: str
+    challenger_version: int
+    champion_version: int | None  # the champion before the round
+    decision: Literal["promoted", "kept"]
+    reason: str
+    statistics: dict[str, float | int]
+
+
+def run_round(
+    repository: ModelRepository, model: str, config: DQNConfig, preset: str, start: Start, rule: Rule, watch: Watcher
+) -> RoundResult:
+    """Trains, publishes and judges one challenger; the first version of a model is promoted at once.
+
+    The environment is the configuration's, which need not be the champion's: both play in it. Raises what training and
+    publishing raise; only one round for a model runs at a time (RepositoryError for the second).
+    """
+    environment = describe(config.env_id, config.env_kwargs)
+    with repository.job(model, LOCK):
+        champion = repository.alias(model)
+        candidates = []
+        if champion is not None and start in ("warm", "both"):
+            weights = _weights(repository, model, champion)
+            candidates.append(train_challenger(config, preset, environment, watch, parent=champion, weights=weights))
+        if champion is None or start in ("scratch", "both"):
+            candidates.append(train_challenger(config, preset, environment, watch))
+        challenger: Challenger = max(candidates, key=lambda candidate: candidate.chosen.mean)
+        published = publish(challenger, repository, model, rule, by="dqn-retrain")
+    gate = published.manifest.gate
+    return RoundResult(
+        model=model,
+        challenger_version=published.manifest.version,
+        champion_version=champion,
+        decision="promoted" if published.promoted else "kept",
+        reason=gate.reason if gate else "It is the first version of its model.",
+        statistics=gate.statistics if gate else {},
+    )
+
+
+def champion_config(repository: ModelRepository, model: str) -> tuple[DQNConfig, str] | None:
+    """The configuration (but for the seed) and preset of the champion; None when there is no champion.
+
+    Fields that this release does not know are left out, missing ones have their defaults.
+    """
+    champion = repository.alias(model)
+    if champion is None:
+        return None
+    training = repository.manifest(model, champion).training
+    return dataclasses.replace(config_from(training.config), seed=0), training.preset
+
+
+def config_from(values: dict[str, Any]) -> DQNConfig:
+    """A configuration from its JSON form."""
+    known = {field.name for field in dataclasses.fields(DQNConfig)}
+    kept: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items() if name in known
+    }
+    return DQNConfig(**kept)
+
+
+def round_seed(repository: ModelRepository, model: str, config: DQNConfig) -> DQNConfig:
+    """The configuration with a seed of its own for the next version, so that rounds do not repeat each other."""
+    return dataclasses.replace(config, seed=config.seed + max(repository.versions(model), default=0) + 1)
+
+
+def _weights(repository: ModelRepository, model: str, version: int) -> dict[str, Tensor]:
+    """A version's weights. Raises ModelError when it was published without any."""
+    if WEIGHTS_FILE not in repository.manifest(model, version).files:
+        raise ModelError(f"{model} version {version} has no {WEIGHTS_FILE}, so a warm start is not possible.")
+    weights: dict[str, Tensor] = safetensors.torch.load(repository.read_file(model, version, WEIGHTS_FILE))
+    return weights
