@@ -1,0 +1,80 @@
+# Each target works as the first command on a fresh clone. `make help` lists them.
+#
+# PYTHON            the Python that .venv is made from (3.11 or newer)
+# TORCH_INDEX_URL   package index that torch comes from, such as PyTorch's own for CPUs (default: pip's)
+# ARGS              extra flags for the command, as in make train ARGS="--preset tutorial --seed 3"
+# PORT              where `make up` and `make serve` listen (8000)
+# CONTAINER_TOOLS   a folder with `make-base` and `build`, for machines without a Docker daemon
+# IMAGE             name of the image
+
+PYTHON ?= $(or $(shell command -v python3.11),python3)
+TORCH_INDEX_URL ?=
+ARGS ?=
+PORT ?=
+CONTAINER_TOOLS ?= ../shared/tools/container
+IMAGE ?= dqn-policy-server
+
+BIN := .venv/bin
+TORCH := $(shell grep '^torch==' constraints.txt)
+build_image := $(if $(wildcard $(CONTAINER_TOOLS)/build),$(CONTAINER_TOOLS)/make-base && $(CONTAINER_TOOLS)/build,docker build --tag)
+
+export PORT CONTAINER_TOOLS IMAGE
+
+.DEFAULT_GOAL := help
+.PHONY: help install train serve retrain up test test-fast check format benchmark image test-image clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@echo; sed -n 's/^# \([A-Z_]\{4,\}  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
+
+install: .venv/installed ## make .venv with everything in it; skipped when nothing changed
+
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make install PYTHON=...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) $(TORCH)
+	$(BIN)/pip install -e '.[train,serve,dev]' -c constraints.txt
+	@touch $@
+
+train: install ## train a policy and publish it (ARGS="--preset tutorial --seed 3")
+	$(BIN)/dqn-train $(ARGS)
+
+serve: install ## serve the published policies
+	$(BIN)/dqn-serve $(if $(PORT),--port $(PORT)) $(ARGS)
+
+retrain: install ## retrain and promote what is not worse, every 15 minutes (ARGS=--once: one round)
+	$(BIN)/dqn-retrain $(if $(filter --once% --every%,$(ARGS)),,--every 15m) $(ARGS)
+
+up: install ## train a first policy if there is none, then serve it and keep it fresh until Ctrl-C
+	@$(BIN)/python scripts/up.py $(ARGS)
+
+test: install ## run all tests but the container's, with branch coverage
+	$(BIN)/pytest -m "not container" --cov $(ARGS)
+
+test-fast: install ## run the tests that need only moments
+	$(BIN)/pytest -m "not container and not slow" $(ARGS)
+
+check: install ## look for faults without running: format, lint, types, layers, pins
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@! $(BIN)/pip freeze --exclude-editable | sed 's/+.*//' | grep -vixFf constraints.txt | grep -vE '^(nvidia|cuda|triton)' \
+	  || { echo "The packages above are not pinned in constraints.txt."; exit 1; }
+
+format: install ## format the code and repair what can be repaired
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+benchmark: install ## measure this server beside its peers
+	@for script in benchmarks/*.py; do [ ! -e "$$script" ] || $(BIN)/python "$$script" $(ARGS) || exit; done
+
+image: ## build the container image that serves
+	$(build_image) $(IMAGE) --target serving .
+
+test-image: install ## build the image, run it and play through it
+	$(BIN)/pytest -m container $(ARGS)
+
+clean: ## remove .venv, caches and builds; published models stay
+	rm -rf .venv build dist .coverage .coverage.* .hypothesis .*_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,129 @@
+"""`make up`: trains a first policy if there is none, then serves it with the retraining job beside it until Ctrl-C.
+
+Arguments go to `dqn-train`. PORT (8000), DQN_MODEL (cartpole), DQN_REPOSITORY (models/store) and EVERY (15m, how often
+to retrain) come from the environment.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from models import command
+from models.errors import ModelError
+from models.manifest import BoxSpace, Manifest
+from models.reader import RepositoryReader
+
+BIN = Path(sys.executable).parent
+START_SECONDS = 60
+POLL_SECONDS = 0.1
+
+
+def say(line: str) -> None:
+    """Tells the person at the terminal."""
+    print(line, flush=True)
+
+
+def start(name: str, *arguments: str) -> subprocess.Popen[bytes]:
+    """Starts one of our commands, out of reach of the terminal's Ctrl-C: this script decides who ends when."""
+    return subprocess.Popen([str(BIN / name), *arguments], process_group=0)  # noqa: S603
+
+
+def end(*processes: subprocess.Popen[bytes], with_signal: int = signal.SIGTERM) -> None:
+    """Lets commands end in their own time, and waits for them; a second Ctrl-C kills them."""
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(with_signal)
+    try:
+        for process in processes:
+            process.wait()
+    except KeyboardInterrupt:
+        for process in processes:
+            process.kill()
+        raise
+
+
+def train(model: str, arguments: list[str]) -> None:
+    """Trains a first version."""
+    say(f"There is no {model} yet: training one.")
+    trainer = start("dqn-train", "--name", model, *arguments)
+    try:
+        status = trainer.wait()
+    except KeyboardInterrupt:
+        end(trainer, with_signal=signal.SIGINT)
+        raise
+    if status:
+        raise ModelError(f"Training ended with status {status}; there is nothing to serve.")
+
+
+def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
+    """Returns once the server has a policy to answer with."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", "/readyz")
+            if connection.getresponse().status == http.HTTPStatus.OK:
+                return
+        time.sleep(POLL_SECONDS)
+    raise ModelError(f"The server on port {port} did not become ready; see its log above.")
+
+
+def example(manifest: Manifest) -> str:
+    """An observation that this policy could meet: the mean of what training saw."""
+    space = manifest.environment.observation_space
+    if isinstance(space, BoxSpace):
+        mean = np.reshape(manifest.observations.mean, space.shape).round(3)
+        return json.dumps(mean.astype(int if space.dtype == "uint8" else float).tolist())
+    return str(space.start)
+
+
+def serve(repository: RepositoryReader, model: str, port: int) -> None:
+    """Serves and retrains until this script is told to stop; it is an error if one of the two ends by itself."""
+    running = [start("dqn-serve", "--port", str(port), "--model", model)]
+    try:
+        wait_until_ready(running[0], port)
+        running.append(start("dqn-retrain", "--every", os.environ.get("EVERY") or "15m", "--name", model))
+        invite(repository.manifest(model, repository.resolve(model)), port)
+        ended, _ = os.wait()
+        name = "server" if ended == running[0].pid else "retraining job"
+        raise ModelError(f"The {name} ended by itself; see its log above.")
+    except KeyboardInterrupt:
+        say("Stopping the server and the retraining job ...")
+    finally:
+        end(*running)
+
+
+def invite(manifest: Manifest, port: int) -> None:
+    """Says what is there and how to try it."""
+    url = f"http://127.0.0.1:{port}"
+    say(f"\nServing {manifest.model} with the retraining job beside it; Ctrl-C ends both. Open or try:\n")
+    say(f"  {url}/docs")
+    say(f"  curl -s {url}/act -d '{{\"observation\": {example(manifest)}}}'\n")
+
+
+def main() -> None:
+    """Brings everything up and, at the end, down again."""
+    os.environ.setdefault("DQN_REPOSITORY", str(command.default_repository()))
+    repository = RepositoryReader(command.default_repository())
+    model = os.environ.get("DQN_MODEL") or "cartpole"
+    if repository.alias(model) is None:
+        train(model, sys.argv[1:])
+    serve(repository, model, int(os.environ.get("PORT") or 8000))
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise KeyboardInterrupt("Interrupted.")
+
+
+if __name__ == "__main__":
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    sys.exit(command.run(main))
