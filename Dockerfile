@@ -1,0 +1,66 @@
+# Targets: `serving` (the default) answers /act on port 8000 at once, with a policy that was trained during the build;
+# `training` retrains every 15 minutes. Both keep their model repository in /models: mount your own there.
+#
+#   docker build --tag dqn-policy-server .
+#   docker run --publish 8000:8000 --read-only --tmpfs /tmp dqn-policy-server
+#
+# TORCH_INDEX_URL: package index that torch comes from, such as PyTorch's own for CPUs.
+
+FROM python:3.11-slim-bookworm AS base
+ENV PATH=/opt/dqn/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin \
+    PYTHONUNBUFFERED=1 \
+    DQN_REPOSITORY=/models
+
+# The libraries, which change seldom, before the sources, which change often.
+FROM base AS builder
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /build
+RUN python -m venv --without-pip /opt/dqn
+COPY pyproject.toml constraints.txt ./
+RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+[open(f'{extra}.txt', 'w').write('\n'.join(project['dependencies'] + needed)) \
+for extra, needed in project['optional-dependencies'].items()]"
+
+FROM builder AS wheel
+COPY README.md LICENSE ./
+COPY models models
+COPY training training
+COPY serving serving
+RUN pip wheel --no-deps --wheel-dir . .
+
+FROM builder AS training-builder
+ARG TORCH_INDEX_URL=
+RUN pip --python /opt/dqn/bin/python install ${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"} \
+    "$(grep '^torch==' constraints.txt)"
+RUN pip --python /opt/dqn/bin/python install --requirement train.txt --constraint constraints.txt
+COPY --from=wheel /build/*.whl ./
+RUN pip --python /opt/dqn/bin/python install --no-deps ./*.whl
+
+FROM training-builder AS first-policy
+RUN dqn-train --preset cartpole
+
+FROM builder AS serving-builder
+RUN pip --python /opt/dqn/bin/python install --requirement serve.txt --constraint constraints.txt
+COPY --from=wheel /build/*.whl ./
+RUN pip --python /opt/dqn/bin/python install --no-deps ./*.whl
+
+FROM base AS training
+COPY --from=training-builder /opt/dqn /opt/dqn
+COPY --from=first-policy --chown=10001:10001 /models /models
+ENV HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib
+USER 10001:10001
+ENTRYPOINT ["dqn-retrain"]
+CMD ["--every", "15m"]
+
+FROM base AS serving
+COPY --from=serving-builder /opt/dqn /opt/dqn
+COPY --from=first-policy --chown=10001:10001 /models /models
+ENV DQN_HOST=0.0.0.0 DQN_PORT=8000
+USER 10001:10001
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["python", "-c", "\
+import http.client, os, sys; \
+server = http.client.HTTPConnection('127.0.0.1', int(os.environ['DQN_PORT']), timeout=3); \
+server.request('GET', '/readyz'); \
+sys.exit(server.getresponse().status != 200)"]
+ENTRYPOINT ["dqn-serve"]
