@@ -1,5 +1,6 @@
 """The process: its socket, its signals, its start and its end."""
 
+import os
 import signal
 import socket
 import time
@@ -61,7 +62,8 @@ def listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
     except OSError as error:
-        reason = error.strerror or str(error)
+        has_number = error.errno is not None and not isinstance(error, socket.gaierror)
+        reason = os.strerror(error.errno or 0) if has_number else error.strerror or str(error)
         raise OSError(f"Cannot listen on {host} port {port}: {reason}. Choose another with --port or --host.") from None
 
 

@@ -30,6 +30,7 @@ class Server:
         self.process = process
         self.records: list[LogRecord] = []
         self._changed = threading.Condition()
+        self._client = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0), timeout=20)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -66,14 +67,18 @@ class Server:
         """Waits until /readyz answers 200."""
         wait_until(lambda: self.get("/readyz").status_code == 200, timeout, "ready")
 
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """One request on a connection of its own."""
+        return self._client.request(method, self.url + path, **options)
+
     def get(self, path: str, **options: Any) -> httpx.Response:
-        """One GET."""
-        return httpx.get(self.url + path, **options)
+        """One GET on a connection of its own."""
+        return self.request("GET", path, **options)
 
     def post(self, path: str, body: Any, **options: Any) -> httpx.Response:
-        """One POST; bytes are sent as they are, anything else as JSON."""
+        """One POST on a connection of its own; bytes are sent as they are, anything else as JSON."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return httpx.post(self.url + path, content=content, **options)
+        return self.request("POST", path, content=content, **options)
 
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples that have these labels."""
@@ -81,6 +86,13 @@ class Server:
         lines = self.get("/metrics").text.splitlines()
         named = [line for line in lines if line.startswith((f"{name}{{", f"{name} "))]
         return sum(float(line.rsplit(" ", 1)[1]) for line in named if all(pair in line for pair in wanted))
+
+    def close(self) -> None:
+        """Lets go of the ended process."""
+        self._client.close()
+        self._reader.join()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
 
     def stop(self, with_signal: int = signal.SIGTERM, timeout: float = 20.0) -> int:
         """Ends the process and returns its exit status."""
@@ -119,9 +131,7 @@ def running_server(
     finally:
         process.kill()
         process.wait()
-        server._reader.join()
-        assert process.stderr is not None
-        process.stderr.close()
+        server.close()
 
 
 def _flags(settings: dict[str, Any]) -> list[str]:

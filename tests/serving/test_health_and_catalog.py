@@ -1,6 +1,5 @@
 """Health, the catalogue of models, and answers to paths and methods that are not there."""
 
-import httpx
 import pytest
 
 from models.manifest import Manifest
@@ -79,7 +78,7 @@ def test_unknown_paths_are_404_problems(server: Server, path: str) -> None:
 )
 def test_wrong_methods_are_405_problems(server: Server, method: str, path: str, allowed: str) -> None:
     """A wrong method is a 405 problem document that names the right one."""
-    response = httpx.request(method, server.url + path)
+    response = server.request(method, path)
     assert (response.status_code, response.headers["content-type"]) == (405, MEDIA_TYPE)
     assert response.headers["allow"] == allowed
 
@@ -87,7 +86,7 @@ def test_wrong_methods_are_405_problems(server: Server, method: str, path: str, 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/models", "/docs", "/openapi.json"])
 def test_head_is_get_without_the_body(server: Server, path: str) -> None:
     """HEAD answers what GET answers, without a body."""
-    response = httpx.head(server.url + path)
+    response = server.request("HEAD", path)
     assert response.status_code == 200
     assert response.content == b""
 

@@ -1,0 +1,179 @@
+"""Start and end of the process: signals, ports, logs."""
+
+import contextlib
+import json
+import signal
+import socket
+import threading
+from http.client import HTTPConnection
+
+import httpx
+import pytest
+
+from models.repository import ModelRepository
+from tests.server import Server, running_server, wait_until
+from tests.support import publish_linear
+
+BODY = b'{"observation": [0.1, 0.2, 0.3, 0.4]}'
+
+
+@pytest.fixture
+def store(empty: ModelRepository) -> ModelRepository:
+    """`cartpole` with one version."""
+    publish_linear(empty, promote=True)
+    return empty
+
+
+def is_listening(server: Server) -> bool:
+    """Whether new connections are accepted."""
+    try:
+        return server.get("/healthz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def half_request(server: Server) -> socket.socket:
+    """A connection on which the server waits for the second half of a body."""
+    host, port = server.url.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)), timeout=20)
+    connection.sendall(b"POST /act HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(BODY), BODY[:10]))
+    return connection
+
+
+def test_start_is_one_line(store: ModelRepository) -> None:
+    """The log tells in one JSON line where the server is and what it serves, and one line for each refresh."""
+    with running_server(store) as server:
+        line = server.wait_log("serving")
+        assert line["address"].startswith("http://127.0.0.1:")
+        assert (line["model"], line["version"], line["level"]) == ("cartpole", 1, "info")
+        assert [record["event"] for record in server.records] == ["refreshed", "serving"]
+
+
+def test_sigterm_finishes_what_is_in_flight(store: ModelRepository) -> None:
+    """After SIGTERM a request that was half sent is still answered, and then the process ends with status 0."""
+    with running_server(store) as server:
+        server.wait_ready()
+        with half_request(server) as connection:
+            server.get("/healthz")  # by now the server has read the first half
+            server.process.send_signal(signal.SIGTERM)
+            wait_until(lambda: not is_listening(server), 20, "closed")
+            connection.sendall(BODY[10:])
+            answer = connection.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert server.process.wait(20) == 0
+        server.wait_log("stopped")
+
+
+def test_sigterm_makes_it_not_ready_at_once(store: ModelRepository) -> None:
+    """While it drains the server says that it is not ready, still acts, and asks clients to connect elsewhere."""
+    with running_server(store, drain_seconds=60) as server:
+        server.wait_ready()
+        assert "connection" not in server.post("/act", BODY).headers
+        server.process.send_signal(signal.SIGTERM)
+        while (ready := server.get("/readyz")).status_code == 200:
+            pass
+        assert (ready.status_code, ready.json()["detail"]) == (503, "The server is shutting down.")
+        acted = server.post("/act", BODY)
+        assert acted.json()["action"] == 1
+        assert acted.headers["connection"] == "close"
+        assert server.stop(signal.SIGINT) == 130
+
+
+@pytest.mark.slow
+def test_sigterm_under_load_fails_nothing(store: ModelRepository) -> None:
+    """Clients on several connections, told to go away while it drains, get a whole answer to every request."""
+    with running_server(store, drain_seconds=1) as server:
+        server.wait_ready()
+        host, port = server.url.removeprefix("http://").split(":")
+        answers: list[int] = []
+        faults: list[Exception] = []
+        begun = threading.Barrier(5)
+
+        def client() -> None:
+            with contextlib.closing(HTTPConnection(host, int(port), timeout=20)) as connection:
+                begun.wait()
+                try:
+                    while True:
+                        connection.request("POST", "/act", BODY)
+                        response = connection.getresponse()
+                        answers.append(json.loads(response.read())["action"])
+                        if response.getheader("connection") == "close":
+                            return
+                except Exception as error:  # noqa: BLE001  (whatever a client sees is a fault)
+                    faults.append(error)
+
+        clients = [threading.Thread(target=client) for _ in range(4)]
+        for thread in clients:
+            thread.start()
+        begun.wait()
+        assert server.stop() == 0
+        for thread in clients:
+            thread.join(20)
+        assert not faults
+        assert len(answers) >= 4
+        assert set(answers) == {1}
+
+
+@pytest.mark.slow
+def test_request_that_never_ends_does_not_hold_up_the_end(store: ModelRepository) -> None:
+    """A client that stops sending is given up after shutdown_seconds."""
+    with running_server(store, shutdown_seconds=1) as server:
+        server.wait_ready()
+        with half_request(server):
+            server.get("/healthz")
+            assert server.stop() == 0
+
+
+def test_ctrl_c_ends_cleanly(store: ModelRepository) -> None:
+    """Ctrl-C ends an idle server at once with status 130 and no traceback."""
+    with running_server(store, drain_seconds=60) as server:
+        server.wait_ready()
+        assert server.stop(signal.SIGINT) == 130
+        events = [record["event"] for record in server.records]
+        assert events == ["refreshed", "serving", "stopped", "Interrupted."]
+
+
+def test_kill_leaves_a_repository_that_serves(store: ModelRepository) -> None:
+    """After kill -9 the next server serves the same version."""
+    with running_server(store) as server:
+        server.wait_ready()
+        assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+    with running_server(store) as server:
+        server.wait_ready()
+        assert server.post("/act", BODY).json()["version"] == 1
+
+
+def test_taken_port_is_one_sentence(store: ModelRepository) -> None:
+    """A port that is in use is said in one sentence, with status 1."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with running_server(store, port=port) as server:
+            assert server.process.wait(20) == 1
+            server.wait_log(
+                f"error: Cannot listen on 127.0.0.1 port {port}: Address already in use. "
+                "Choose another with --port or --host."
+            )
+            assert len(server.records) == 1
+
+
+def test_access_log_is_optional(store: ModelRepository) -> None:
+    """With DQN_ACCESS_LOG every request is a line with its method, path, status and time."""
+    with running_server(store, access_log=True) as server:
+        server.post("/act", BODY)
+        line = server.wait_log("request", path="/act")
+        assert (line["method"], line["status"]) == ("POST", 200)
+        assert line["seconds"] > 0
+        server.get("/nothing")
+        assert server.wait_log("request", path="/nothing")["status"] == 404
+
+
+def test_console_log_is_for_people(store: ModelRepository) -> None:
+    """With log_format console the lines are text, not JSON."""
+    with running_server(store, log_format="console") as server:
+        status = server.stop() if _wait_for_text(server, "serving") else None
+        assert status == 0
+
+
+def _wait_for_text(server: Server, word: str) -> bool:
+    with server._changed:
+        return server._changed.wait_for(lambda: any(word in record["event"] for record in server.records), 20)

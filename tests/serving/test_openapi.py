@@ -1,0 +1,109 @@
+"""/openapi.json is complete and true."""
+
+import json
+from typing import Any
+
+import pytest
+
+from serving.schemas import ActRequest
+from tests.server import Server
+
+CALLS = {
+    ("post", "/act"),
+    ("post", "/q-values"),
+    ("post", "/models/{model}/act"),
+    ("post", "/models/{model}/q-values"),
+    ("get", "/models"),
+    ("get", "/models/{model}"),
+    ("get", "/models/{model}/versions/{version}"),
+    ("get", "/healthz"),
+    ("get", "/readyz"),
+    ("get", "/metrics"),
+    ("put", "/models/{model}/aliases/{alias}"),
+    ("post", "/models/{model}/refresh"),
+}
+
+
+@pytest.fixture(scope="module")
+def document(server: Server) -> Any:
+    """The document as it is served."""
+    return server.get("/openapi.json").json()
+
+
+def operations_of(document: Any) -> dict[tuple[str, str], Any]:
+    """Every operation by method and path."""
+    return {(method, path): call for path, item in document["paths"].items() for method, call in item.items()}
+
+
+def test_every_call_is_described(document: Any) -> None:
+    """The document has all calls and no others, each with a summary and an operation id of its own."""
+    operations = operations_of(document)
+    assert set(operations) == CALLS
+    assert all(operation["summary"] for operation in operations.values())
+    assert len({operation["operationId"] for operation in operations.values()}) == len(CALLS)
+
+
+def test_references_resolve(document: Any) -> None:
+    """Every $ref names a schema that is there, and every schema is used."""
+    text = json.dumps(document)
+    schemas = document["components"]["schemas"]
+    for name in schemas:
+        assert f'"#/components/schemas/{name}"' in text, name
+    for part in text.split('"#/components/schemas/')[1:]:
+        assert part.split('"')[0] in schemas
+
+
+def test_documented_statuses(document: Any) -> None:
+    """Each call documents the statuses that it answers, problems as application/problem+json with an example."""
+    operations = operations_of(document)
+    statuses = {call: set(operation["responses"]) for call, operation in operations.items()}
+    acting = {"200", "400", "404", "413", "422", "503"}
+    for path in ("/act", "/q-values", "/models/{model}/act", "/models/{model}/q-values"):
+        assert statuses["post", path] == acting
+    assert statuses["get", "/readyz"] == {"200", "503"}
+    assert statuses["get", "/models"] == {"200"}
+    assert {"401", "403", "404", "409", "422"} <= statuses["put", "/models/{model}/aliases/{alias}"]
+    for operation in operations.values():
+        for status, response in operation["responses"].items():
+            if not status.startswith("2"):
+                assert response["content"]["application/problem+json"]["example"]["status"] == int(status)
+
+
+def test_request_examples_are_valid(server: Server, document: Any) -> None:
+    """Every example of a request is answered with 200 by the server that documents it."""
+    for path in ("/act", "/q-values"):
+        content = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
+        for name, example in content["examples"].items():
+            assert server.post(path, example["value"]).status_code == 200, name
+
+
+def test_answers_have_the_documented_fields(server: Server, document: Any) -> None:
+    """Answers have the required fields of the schema that documents them, and no other than its fields."""
+    schemas = document["components"]["schemas"]
+    one, many = {"observation": [0, 0, 0, 1]}, {"observations": [[0, 0, 0, 1]]}
+    for path, body, name in (
+        ("/act", one, "ActAnswer"),
+        ("/act", many, "ActBatchAnswer"),
+        ("/q-values", one, "QValuesAnswer"),
+        ("/q-values", many, "QValuesBatchAnswer"),
+    ):
+        plain = server.post(path, body).json()
+        explored = server.post(path, body | {"epsilon": 0.5}).json()
+        assert set(plain) == set(schemas[name]["required"])
+        assert set(explored) == set(schemas[name]["properties"])
+
+
+def test_request_schema_is_the_decoder(document: Any) -> None:
+    """The documented request has the decoder's fields, allows no others and says that exactly one of two is needed."""
+    schema = document["components"]["schemas"]["ActRequest"]
+    assert list(schema["properties"]) == list(ActRequest.__struct_fields__)
+    assert schema["additionalProperties"] is False
+    assert schema["oneOf"] == [{"required": ["observation"]}, {"required": ["observations"]}]
+    assert schema["properties"]["epsilon"]["maximum"] == 1
+
+
+def test_docs_page(server: Server) -> None:
+    """/docs is a page that reads the document."""
+    response = server.get("/docs")
+    assert response.headers["content-type"].startswith("text/html")
+    assert "/openapi.json" in response.text
