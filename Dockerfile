@@ -40,9 +40,16 @@ FROM training-builder AS first-policy
 RUN dqn-train --preset cartpole
 
 FROM builder AS serving-builder
-RUN pip --python /opt/dqn/bin/python install --requirement serve.txt --constraint constraints.txt
+RUN pip --python /opt/dqn/bin/python install --requirement serve.txt --constraint constraints.txt && \
+    cd /opt/dqn/lib/python3*/site-packages && \
+    # what no running server imports: tests, tools, and the copy of ONNX Runtime for C programs
+    find . -type d -name tests -prune -exec rm -rf {} + && \
+    rm -rf numpy/f2py onnxruntime/transformers onnxruntime/quantization onnxruntime/tools && \
+    rm -f onnxruntime/capi/libonnxruntime.so.*
 COPY --from=wheel /build/*.whl ./
-RUN pip --python /opt/dqn/bin/python install --no-deps ./*.whl
+RUN pip --python /opt/dqn/bin/python install --no-deps ./*.whl && \
+    rm -r /opt/dqn/lib/python3*/site-packages/training \
+    /opt/dqn/bin/dqn-train /opt/dqn/bin/dqn-evaluate /opt/dqn/bin/dqn-retrain
 
 FROM base AS training
 COPY --from=training-builder /opt/dqn /opt/dqn
@@ -53,6 +60,7 @@ ENTRYPOINT ["dqn-retrain"]
 CMD ["--every", "15m"]
 
 FROM base AS serving
+RUN rm -rf /usr/local/lib/python3*/site-packages/* /usr/local/bin/pip*
 COPY --from=serving-builder /opt/dqn /opt/dqn
 COPY --from=first-policy --chown=10001:10001 /models /models
 ENV DQN_HOST=0.0.0.0 DQN_PORT=8000

@@ -1,0 +1,125 @@
+"""The container image that serves, built and run for real."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gymnasium as gym
+import httpx
+import pytest
+
+from models.repository import ModelRepository
+from tests.end_to_end.containers import BASE, USER, Container, Engine, find_engine, output
+from tests.server import wait_until
+from tests.support import publish_linear
+
+pytestmark = pytest.mark.container
+
+IMAGE = "dqn-policy-server:test"
+MAX_ADDED_BYTES = 220_000_000
+EPISODES = 5
+ABSENT = ["torch", "gymnasium", "onnx", "pip", "training"]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    """What runs containers here, with the image built."""
+    engine = find_engine()
+    output(engine.prepare)
+    output([*engine.build, IMAGE, "--target", "serving", "."])
+    return engine
+
+
+@pytest.fixture
+def port() -> int:
+    """A free port: containers share this machine's network."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def url(port: int) -> str:
+    """Where the container answers."""
+    return f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def container(engine: Engine, port: int, url: str) -> Iterator[Container]:
+    """The image as it is, read-only and ready."""
+    with engine.container(IMAGE, "--env", f"DQN_PORT={port}") as container:
+        wait_until(answers(url, 200), 60, "ready")
+        yield container
+
+
+def answers(url: str, status: int) -> Callable[[], bool]:
+    """Whether /readyz answers with this status yet."""
+
+    def check() -> bool:
+        try:
+            return httpx.get(f"{url}/readyz").status_code == status
+        except httpx.TransportError:
+            return False
+
+    return check
+
+
+def healthcheck(engine: Engine) -> list[str]:
+    """The image's healthcheck as a command."""
+    image = engine.inspect(IMAGE)
+    kind, *command = (image.get("Healthcheck") or image["Config"]["Healthcheck"])["Test"]
+    assert kind == "CMD"
+    return list(command)
+
+
+def test_the_image_plays_cartpole_with_its_own_policy(container: Container, url: str) -> None:
+    """Without any mount the image answers /act with a policy that holds the pole to the end of every episode."""
+    environment = gym.make("CartPole-v1")
+    assert container.execute("true").returncode == 0
+    with httpx.Client(base_url=url) as client:
+        for seed in range(EPISODES):
+            observation, _ = environment.reset(seed=seed)
+            steps, over = 0, False
+            while not over:
+                action = client.post("/act", json={"observation": observation.tolist()}).json()["action"]
+                observation, _, terminated, truncated, _ = environment.step(action)
+                steps, over = steps + 1, terminated or truncated
+            assert steps == 500
+
+
+def test_the_image_runs_without_rights_and_says_how_it_is(container: Container, engine: Engine) -> None:
+    """It runs as a user of its own on a read-only root, passes its healthcheck, and ends with 0 on SIGTERM."""
+    assert container.execute("id", "-u").stdout.strip() == str(USER)
+    assert "Read-only file system" in container.execute("touch", "/models/x").stderr
+    health = container.execute(*healthcheck(engine))
+    assert health.returncode == 0, health.stderr
+    assert container.stop() == 0
+
+
+def test_the_image_has_nothing_that_serving_does_not_need(container: Container, engine: Engine) -> None:
+    """It has no training stack and no installer, and adds at most 220 MB to its base."""
+    program = f"import importlib.util as u; print([name for name in {ABSENT} if u.find_spec(name)])"
+    found = container.execute("python", "-c", program)
+    assert found.stdout.strip() == "[]", found.stderr
+    added = engine.inspect(IMAGE)["Size"] - engine.inspect(BASE)["Size"]
+    print(f"The image adds {added / 1e6:.1f} MB to its base.")
+    assert added <= MAX_ADDED_BYTES
+
+
+def test_a_mounted_repository_takes_the_place_of_the_baked_one(
+    engine: Engine, port: int, url: str, tmp_path: Path
+) -> None:
+    """With an empty repository mounted the server is not ready; once something is published there, it serves that."""
+    store = tmp_path / "store"
+    store.mkdir(mode=0o755)
+    with engine.container(IMAGE, "--env", f"DQN_PORT={port}", "--volume", f"{store}:/models:ro") as container:
+        wait_until(answers(url, 503), 60, "up")
+        assert container.execute(*healthcheck(engine)).returncode == 1
+        umask = os.umask(0o022)
+        publish_linear(ModelRepository(store), "mounted", promote=True)
+        os.umask(umask)
+        wait_until(answers(url, 200), 30, "ready")
+        assert container.execute(*healthcheck(engine)).returncode == 0
+        answer = httpx.post(f"{url}/act", json={"observation": [0, 0, 0.1, 0]}).json()
+        assert answer == {"action": 1, "model": "mounted", "version": 1}
