@@ -7,6 +7,8 @@ PRESETS: dict[str, DQNConfig] = {
     "cartpole": DQNConfig(
         env_id="CartPole-v1",
         total_env_steps=100_000,
+        learning_rate=2e-3,
+        tau=0.01,
         stop_return=500.0,
         eval_episodes=200,
         report_episodes=1_000,

@@ -1,0 +1,1 @@
+"""Things to try: an environment to drift, clients to read."""

@@ -1,0 +1,155 @@
+"""`dqn-train` and `dqn-evaluate` as a person types them."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import onnx
+import pytest
+
+from models.repository import ModelRepository
+from tests.commands import QUICK, result, run, start
+
+COUNTDOWN = "tests.training.environments:Countdown-v0"
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_run_publishes_a_version_with_its_proof(tmp_path: Path) -> None:
+    """The first version has every documented file, verifies, says how it was made, and is champion at once."""
+    manifest = result("dqn-train", "--repository", tmp_path, *QUICK)
+    assert (manifest["model"], manifest["version"], manifest["promoted"]) == ("cartpole", 1, True)
+    assert manifest["gate"] is None
+    assert set(manifest["files"]) == {"model.onnx", "weights.safetensors", "training_curve.png", "MODEL_CARD.md"}
+    assert manifest["training"]["config"]["hidden_sizes"] == [32]
+    assert manifest["training"]["env_steps"] >= 3000
+    assert manifest["evaluation"]["episodes"] == 50
+    repository = ModelRepository(tmp_path)
+    repository.verify("cartpole", 1)
+    assert repository.alias("cartpole") == 1
+    card = repository.read_file("cartpole", 1, "MODEL_CARD.md").decode()
+    assert f"mean return\n{manifest['evaluation']['mean']:.2f}" in card
+    onnx.checker.check_model(onnx.load(tmp_path / "cartpole" / "1" / "model.onnx"), full_check=True)
+
+
+def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
+    """Two processes with the same command and seed write byte-identical ONNX files; another seed writes another."""
+    digests = [
+        result("dqn-train", "--repository", tmp_path / name, *QUICK, "--seed", seed)["files"]["model.onnx"]["sha256"]
+        for name, seed in (("a", 4), ("b", 4), ("c", 5))
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize(
+    ("env_id", "kwargs"),
+    [
+        ("FrozenLake-v1", "{}"),
+        ("Acrobot-v1", "{}"),
+        (COUNTDOWN, '{"space": "box"}'),
+        (COUNTDOWN, '{"space": "image"}'),
+        (COUNTDOWN, '{"space": "discrete"}'),
+    ],
+)
+def test_any_discrete_action_environment_works(tmp_path: Path, env_id: str, kwargs: str) -> None:
+    """Box, image-like and Discrete observations, actions that start at 5, with and without vector versions."""
+    flags = ["--env-id", env_id, "--env-kwargs", kwargs, "--name", "any", "--repository", tmp_path]
+    manifest = result("dqn-train", *flags, *QUICK)
+    assert manifest["training"]["preset"] == "general"
+    evaluation = result("dqn-evaluate", "any", "--repository", tmp_path, "--episodes", 50)
+    assert evaluation["mean"] == manifest["evaluation"]["mean"]  # the manifest's own seeds
+
+
+def test_a_policy_learns_where_the_action_space_has_a_start(tmp_path: Path) -> None:
+    """Countdown's three actions start at 5; a policy that learned plays all four steps right."""
+    flags = ["--env-id", COUNTDOWN, "--name", "countdown", "--repository", tmp_path]
+    assert result("dqn-train", *flags, *QUICK)["evaluation"]["min"] == 4.0
+
+
+@pytest.mark.parametrize("vectorization", ["native", "sync", "async"])
+def test_every_vectorization_trains(tmp_path: Path, vectorization: str) -> None:
+    """Native, synchronous and subprocess vector environments all lead to a version."""
+    flags = ["--vectorization", vectorization, "--num-envs", 2, "--repository", tmp_path]
+    assert result("dqn-train", *flags, *QUICK, "--total-env-steps=1500")["version"] == 1
+
+
+def test_a_second_version_passes_the_gate(tmp_path: Path) -> None:
+    """A later run is judged against the champion; the decision stands in its manifest and in the history."""
+    result("dqn-train", "--repository", tmp_path, *QUICK)
+    manifest = result("dqn-train", "--repository", tmp_path, *QUICK, "--seed", 1, "--gate", "superior")
+    assert manifest["gate"]["champion_version"] == 1
+    assert manifest["gate"]["rule"] == "superior"
+    assert manifest["promoted"] == (manifest["gate"]["decision"] == "promoted")
+    repository = ModelRepository(tmp_path)
+    assert repository.alias("cartpole") == (2 if manifest["promoted"] else 1)
+    published = [event for event in repository.history("cartpole") if event["event"] == "publish"]
+    assert published[1]["gate"] == manifest["gate"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--gamma", "1.5"], "gamma is 1.5; it must lie between 0 and 1"),
+        (["--batch-size", "200000"], "batch_size is 200000"),
+        (["--env-id", "Nope-v1"], "env_id is 'Nope-v1'"),
+        (["--env-id", "Pendulum-v1"], "action space"),
+        (["--env-kwargs", "3"], "not a JSON object"),
+        (["--name", "../x"], "'../x' cannot name a model"),
+        (["--preset", "nope"], "nope"),
+        (["--nonsense"], "--nonsense"),
+    ],
+)
+def test_wrong_usage_ends_with_status_2_before_training(tmp_path: Path, flags: list[str], words: str) -> None:
+    """The sentence names what is wrong; nothing is written and there is no traceback."""
+    done = run("dqn-train", "--repository", tmp_path / "store", *flags)
+    assert done.returncode == 2
+    text = " ".join(done.stderr.replace("│", " ").split())
+    assert words in text
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "store").exists()
+
+
+def test_ctrl_c_ends_within_a_second_and_publishes_nothing(tmp_path: Path) -> None:
+    """Interrupted in the middle of training, the command ends with 130 and says what was kept."""
+    process = start("dqn-train", "--repository", tmp_path, "--stop-return", 1e9)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "greedy" in line:
+            break
+    interrupted = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert time.monotonic() - interrupted < 1.0
+    assert process.returncode == 130
+    assert "Nothing was published" in errors
+    assert "Traceback" not in errors
+    assert ModelRepository(tmp_path).versions("cartpole") == []
+
+
+def test_help_explains_every_field(tmp_path: Path) -> None:
+    """`--help` lists each setting with its default, and needs no training library."""
+    done = run("dqn-train", "--help")
+    assert done.returncode == 0
+    assert "--learning-rate" in done.stdout
+    assert "(default: 0.002)" in " ".join(done.stdout.replace("│", " ").split())
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="a window needs Debian's package xvfb")
+def test_the_live_plot_draws_in_a_window(tmp_path: Path) -> None:
+    """`--live-plot` opens a real window on a (virtual) screen and keeps it open with the result."""
+    words = [sys.executable, str(Path(__file__).with_name("live_plot_window.py")), str(tmp_path), *QUICK]
+    done = subprocess.run(
+        [shutil.which("xvfb-run") or "", "-a", *words],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env=dict(os.environ),
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "window drawn, result shown\n"

@@ -1,0 +1,70 @@
+"""Settings: wrong ones are refused with a sentence that names the field, the value and what is allowed."""
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from training.config import DQNConfig
+from training.presets import PRESETS, default_preset
+from training.retrain import config_from
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"gamma": 1.5}, "gamma is 1.5; it must lie between 0 and 1."),
+    ({"gamma": float("nan")}, "gamma is nan; it must lie between 0 and 1."),
+    ({"epsilon_start": -0.1}, "epsilon_start is -0.1; it must lie between 0 and 1."),
+    ({"epsilon_start": 0.1, "epsilon_end": 0.2}, "epsilon_end is 0.2; it must be at most epsilon_start, which is 0.1."),
+    ({"epsilon_decay_steps": 0}, "epsilon_decay_steps is 0; it must be a number above 0."),
+    ({"learning_rate": 0.0}, "learning_rate is 0.0; it must be a number above 0."),
+    ({"learning_rate": float("inf")}, "learning_rate is inf; it must be a number above 0."),
+    ({"tau": 0.0}, "tau is 0.0; it must be above 0 and at most 1."),
+    ({"num_envs": 0}, "num_envs is 0; it must be at least 1."),
+    ({"n_step": 0}, "n_step is 0; it must be at least 1."),
+    ({"seed": -1}, "seed is -1; it must be at least 0."),
+    ({"max_episodes": 0}, "max_episodes is 0; it must be at least 1."),
+    ({"hidden_sizes": ()}, "hidden_sizes is (); it needs at least one width, each at least 1."),
+    ({"hidden_sizes": (64, 0)}, "hidden_sizes is (64, 0); it needs at least one width, each at least 1."),
+    ({"batch_size": 200_000}, "batch_size is 200000; it must be at most replay_capacity, which is 100000."),
+    ({"replay_capacity": 1_050}, "replay_capacity is 1050; it must exceed learning_starts (1000)"),
+    ({"weight_decay": 0.1}, "weight_decay is 0.1; it needs optimizer adamw or adamw-amsgrad."),
+]
+
+
+@pytest.mark.parametrize(("changes", "sentence"), WRONG)
+def test_a_wrong_value_is_refused_with_a_sentence(changes: dict[str, Any], sentence: str) -> None:
+    """No DQNConfig with such a value exists; the message begins with the field and its value."""
+    with pytest.raises(ValueError, match=r"must|needs") as caught:
+        DQNConfig(**changes)
+    assert str(caught.value).startswith(sentence)
+
+
+def test_every_preset_survives_its_json_form() -> None:
+    """What the manifest keeps of a configuration gives the same configuration back."""
+    for config in PRESETS.values():
+        assert config_from(json.loads(json.dumps(dataclasses.asdict(config)))) == config
+
+
+def test_fields_of_a_newer_release_are_left_out() -> None:
+    """A configuration from a manifest with an unknown field is read without it."""
+    assert config_from({"gamma": 0.9, "not_yet_invented": 1}) == DQNConfig(gamma=0.9)
+
+
+def test_the_tutorial_preset_is_the_tutorial() -> None:
+    """Every number of the starting system stands in the preset."""
+    tutorial = PRESETS["tutorial"]
+    assert (tutorial.num_envs, tutorial.hidden_sizes, tutorial.layer_norm) == (1, (128, 128), False)
+    assert (tutorial.replay_capacity, tutorial.batch_size, tutorial.learning_starts) == (10_000, 128, 128)
+    assert (tutorial.train_every, tutorial.n_step, tutorial.double_dqn) == (1, 1, False)
+    assert (tutorial.gamma, tutorial.loss, tutorial.tau, tutorial.target_update) == (0.99, "huber", 0.005, "soft")
+    assert (tutorial.optimizer, tutorial.learning_rate, tutorial.weight_decay) == ("adamw-amsgrad", 1e-4, 0.01)
+    assert (tutorial.gradient_clip, tutorial.gradient_clip_at, tutorial.max_episodes) == ("value", 100.0, 200)
+
+
+def test_an_environment_has_a_default_preset() -> None:
+    """CartPole-v1 has its own preset, any other environment the general one."""
+    assert [default_preset(env_id) for env_id in (None, "CartPole-v1", "Acrobot-v1")] == [
+        "cartpole",
+        "cartpole",
+        "general",
+    ]

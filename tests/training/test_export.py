@@ -1,0 +1,102 @@
+"""Export: the ONNX file computes what the network computes, and is the same file each time."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from models.manifest import EnvironmentInfo
+from models.policy import Policy
+from training.artifact.export import export, onnx_info
+from training.artifact.parity import OBSERVATIONS, ParityError, check_parity, random_observations
+from training.config import DQNConfig
+from training.experience.environments import describe
+from training.learning.networks import make_q_network
+
+COUNTDOWN = "tests.training.environments:Countdown-v0"
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("CartPole-v1", {}),
+    ("Acrobot-v1", {}),
+    ("FrozenLake-v1", {}),
+    (COUNTDOWN, {"space": "box"}),
+    (COUNTDOWN, {"space": "image"}),
+    (COUNTDOWN, {"space": "discrete"}),
+]
+
+
+def make(env_id: str, kwargs: dict[str, Any], **settings: Any) -> tuple[nn.Sequential, EnvironmentInfo]:
+    """A seeded Q-network for an environment."""
+    environment = describe(env_id, kwargs)
+    torch.manual_seed(3)
+    config = dataclasses.replace(DQNConfig(hidden_sizes=(32, 16)), **settings)
+    return make_q_network(config, environment.observation_space, environment.action_space.n), environment
+
+
+@pytest.mark.parametrize(("env_id", "kwargs"), CASES)
+@pytest.mark.parametrize("layer_norm", [True, False])
+def test_the_exported_policy_computes_what_the_network_computes(
+    env_id: str, kwargs: dict[str, Any], *, layer_norm: bool
+) -> None:
+    """Parity holds for every kind of observation, and the loaded graph has the inputs that the manifest declares."""
+    network, environment = make(env_id, kwargs, layer_norm=layer_norm)
+    data = export(network, environment)
+    onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
+    policy = Policy(data)
+    assert (policy.inputs, policy.outputs) == (onnx_info(environment).inputs, onnx_info(environment).outputs)
+    seen = random_observations(environment, _something(environment), 500, np.random.default_rng(0))
+    check_parity(network, policy, environment, seen, seed=0)
+
+
+def test_actions_start_where_the_environments_actions_start() -> None:
+    """With Discrete(3, start=5) the graph answers 5, 6 or 7; on ties the first."""
+    network, environment = make(COUNTDOWN, {})
+    actions = Policy(export(network, environment)).act(np.zeros((4, 2), np.float32))
+    assert set(actions.tolist()) <= {5, 6, 7}
+    last = network[-1]
+    assert isinstance(last, nn.Linear)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    assert Policy(export(network, environment)).act(np.zeros((1, 2), np.float32)).tolist() == [5]
+
+
+def test_the_same_network_gives_the_same_bytes() -> None:
+    """Two exports are byte-identical and name no path of this machine."""
+    network, environment = make("CartPole-v1", {})
+    first, second = export(network, environment), export(network, environment)
+    assert first == second
+    assert b".py" not in first
+
+
+def test_a_difference_in_q_values_is_an_error() -> None:
+    """A network whose weights changed after the export fails the check, with the size of the difference."""
+    network, environment = make("CartPole-v1", {})
+    policy = Policy(export(network, environment))
+    with torch.no_grad():
+        next(network.parameters()).mul_(1.01)
+    with pytest.raises(ParityError, match="differ from the network's by up to"):
+        check_parity(network, policy, environment, np.ones((1, 4), np.float32), seed=0)
+
+
+def test_random_observations_fill_the_bounds() -> None:
+    """Bounded elements are drawn from all over their bounds, unbounded ones around what training saw."""
+    environment = describe("CartPole-v1", {})
+    seen = np.random.default_rng(0).normal(0, 2, (100, 4)).astype(np.float32)
+    drawn = random_observations(environment, seen, OBSERVATIONS, np.random.default_rng(1))
+    assert 4.7 < drawn[:, 0].max() <= 4.8
+    assert 4 < drawn[:, 1].std() < 8
+
+
+def test_a_layer_without_a_counterpart_is_refused() -> None:
+    """A layer type that the exporter does not know is named in the error."""
+    environment = describe("CartPole-v1", {})
+    with pytest.raises(ValueError, match="Layer 0 is a Tanh, which has no ONNX counterpart"):
+        export(nn.Sequential(nn.Tanh()), environment)
+
+
+def _something(environment: EnvironmentInfo) -> np.ndarray[Any, Any]:
+    shape = tuple(int(size) for size in onnx_info(environment).inputs[0].shape[1:])
+    return np.random.default_rng(5).normal(0, 1, (50, *shape)).astype(np.float32)

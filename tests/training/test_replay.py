@@ -1,0 +1,122 @@
+"""Replay: which transitions are stored, with which n-step returns, by hand-computed numbers."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from training.experience.replay import ReplayBuffer
+
+GAMMA = 0.5
+
+
+def buffer(n_step: int, num_envs: int = 1, capacity: int = 100) -> ReplayBuffer:
+    """A buffer of scalar observations, so that an observation can be its own name."""
+    return ReplayBuffer(capacity, num_envs, (), np.dtype(np.float32), n_step, GAMMA)
+
+
+def feed(replay: ReplayBuffer, steps: list[tuple[float, float, str]], first: float = 0.0) -> None:
+    """Feeds one environment (observation after the step, reward, '' or 't'erminated or 'c'ut off), from `first` on."""
+    observation = first
+    for following, reward, end in steps:
+        replay.add(
+            np.array([observation]),
+            np.array([int(observation) % 2]),
+            np.array([reward]),
+            np.array([end == "t"]),
+            np.array([end == "c"]),
+            np.array([following]),
+        )
+        observation = following
+
+
+def transitions(replay: ReplayBuffer) -> dict[float, tuple[float, float, float]]:
+    """All that can be sampled, as {observation: (return, discount, next observation)}."""
+    batch = replay.sample(len(replay), np.random.default_rng(0))
+    rows = zip(batch.observations, batch.returns, batch.discounts, batch.next_observations, strict=True)
+    return {float(o): (float(r), float(d), float(n)) for o, r, d, n in rows}
+
+
+def test_one_step_transitions_are_what_happened() -> None:
+    """With n_step 1 a transition is observation, reward, gamma and the next observation."""
+    replay = buffer(1)
+    feed(replay, [(1, 10, ""), (2, 20, "")])
+    assert transitions(replay) == {0: (10, 0.5, 1), 1: (20, 0.5, 2)}
+
+
+def test_n_step_returns_sum_discounted_rewards() -> None:
+    """With n_step 3 the first of four steps has r0 + g r1 + g^2 r2 and bootstraps with g^3 from the third next one."""
+    replay = buffer(3)
+    feed(replay, [(1, 8, ""), (2, 4, ""), (3, 16, ""), (4, 32, "")])
+    assert transitions(replay) == {0: (8 + 2 + 4, 0.125, 3), 1: (4 + 8 + 8, 0.125, 4)}
+
+
+def test_termination_flushes_the_tail_without_bootstrapping() -> None:
+    """At a terminal step every open transition ends there, with the rewards that were left and discount 0."""
+    replay = buffer(3)
+    feed(replay, [(1, 8, ""), (2, 4, "t")])
+    assert transitions(replay) == {0: (8 + 2, 0.0, 2), 1: (4, 0.0, 2)}
+
+
+def test_truncation_flushes_the_tail_and_bootstraps_from_the_last_observation() -> None:
+    """A time limit is no termination: g^k times the value of the true last observation counts."""
+    replay = buffer(3)
+    feed(replay, [(1, 8, ""), (2, 4, "c")])
+    assert transitions(replay) == {0: (8 + 2, 0.25, 2), 1: (4, 0.5, 2)}
+
+
+def test_an_episode_of_exactly_n_steps_ends_right() -> None:
+    """When the n-th step terminates, the oldest transition has all n rewards and no bootstrap."""
+    replay = buffer(2)
+    feed(replay, [(1, 8, ""), (2, 4, "t")])
+    assert transitions(replay) == {0: (10, 0.0, 2), 1: (4, 0.0, 2)}
+
+
+@pytest.mark.parametrize("n_step", [1, 2, 5])
+def test_no_transition_crosses_an_autoreset(n_step: int) -> None:
+    """The step after an end (it only resets) is in no transition, and none reaches from one episode into the next."""
+    replay = buffer(n_step)
+    feed(replay, [(1, 1, ""), (2, 1, "c"), (10, 0, ""), (11, 1, ""), (12, 1, "t"), (20, 0, ""), (21, 1, "")])
+    found = transitions(replay)
+    assert set(found) == ({0, 1, 10, 11, 20} if n_step == 1 else {0, 1, 10, 11})
+    assert {found[0][2], found[1][2]} <= {1, 2}
+    assert {found[10][2], found[11][2]} <= {11, 12}
+
+
+def test_environments_do_not_mix() -> None:
+    """Each of several environments has its own returns and next observations, also when one of them ends."""
+    replay = buffer(2, num_envs=2)
+    ends = [[False, False], [False, True], [False, False]]
+    for step, ended in enumerate(ends):
+        here = np.array([step, 100 + step])
+        replay.add(here, here % 2, np.array([1.0, 10.0]), np.array(ended), np.zeros(2, bool), here + 1)
+    assert transitions(replay) == {
+        0: (1.5, 0.25, 2),
+        1: (1.5, 0.25, 3),
+        100: (15, 0.0, 102),
+        101: (10, 0.0, 102),
+    }
+
+
+def test_the_oldest_transitions_go_first() -> None:
+    """Once full, the buffer holds the newest transitions, each with its own next observation."""
+    replay = buffer(2, capacity=10)
+    feed(replay, [(step + 1, step, "") for step in range(57)])
+    found = transitions(replay)
+    assert set(found) == set(range(48, 56))
+    assert all(row == (o + 0.5 * (o + 1), 0.25, o + 2) for o, row in found.items())
+
+
+def test_a_batch_has_no_transition_twice_and_all_are_equally_likely() -> None:
+    """Sampling is uniform without replacement: over many batches each of 40 is drawn about equally often."""
+    replay = buffer(1)
+    feed(replay, [(step + 1, 0, "c" if step == 20 else "") for step in range(42)])
+    generator = np.random.default_rng(1)
+    counts: NDArray[np.int64] = np.zeros(42, np.int64)
+    for _ in range(4_000):
+        drawn = replay.sample(10, generator).observations.astype(np.int64)
+        assert len(set(drawn.tolist())) == 10
+        counts[drawn] += 1
+    assert counts[21] == 0  # the step that only reset
+    expected = 4_000 * 10 / 41
+    chi_square = ((np.delete(counts, 21) - expected) ** 2 / expected).sum()
+    assert chi_square < 80  # 40 degrees of freedom: 99.98 %

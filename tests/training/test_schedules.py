@@ -1,0 +1,36 @@
+"""Epsilon and learning-rate schedules, by hand-computed numbers."""
+
+import math
+
+import pytest
+
+from training.config import DQNConfig
+from training.experience.schedules import epsilon_schedule, exponential, learning_rate_schedule, linear
+from training.presets import PRESETS
+
+
+def test_linear_goes_straight_to_its_end_and_stays() -> None:
+    """Linear from 1.0 to 0.2 over 100 steps is 0.6 half-way and 0.2 from step 100 on."""
+    schedule = linear(1.0, 0.2, 100)
+    assert [schedule(step) for step in (0, 50, 100, 1_000)] == pytest.approx([1.0, 0.6, 0.2, 0.2])
+
+
+def test_exponential_is_the_tutorials() -> None:
+    """Epsilon of the tutorial after n actions is 0.05 + 0.85 exp(-n / 1000)."""
+    schedule = epsilon_schedule(PRESETS["tutorial"])
+    for step in (0, 1_000, 2_500):
+        assert schedule(step) == pytest.approx(0.05 + 0.85 * math.exp(-step / 1_000))
+    assert exponential(1.0, 0.0, 10)(10) == pytest.approx(math.exp(-1))
+
+
+def test_a_warm_start_explores_less() -> None:
+    """A warm start's epsilon begins at warm_epsilon and ends where a cold one ends."""
+    schedule = epsilon_schedule(DQNConfig(epsilon_decay_steps=100, warm_epsilon=0.2), warm=True)
+    assert (schedule(0), schedule(100)) == pytest.approx((0.2, 0.05))
+
+
+def test_the_learning_rate_stays_unless_an_end_is_set() -> None:
+    """Without learning_rate_end it is constant; with it, linear over the budget."""
+    assert learning_rate_schedule(DQNConfig())(12_345) == 1e-3
+    falling = learning_rate_schedule(DQNConfig(total_env_steps=100, learning_rate_end=0.0005))
+    assert falling(50) == pytest.approx(7.5e-4)
