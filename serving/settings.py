@@ -80,9 +80,9 @@ class ServerSettings(BaseSettings):
     @field_validator("api_token")
     @classmethod
     def _token_fits_a_header(cls, token: SecretStr | None) -> SecretStr | None:
-        text = token.get_secret_value() if token else "-"
-        if not text.isascii() or not text.isprintable() or " " in text:
-            raise ValueError("must be printable ASCII without spaces")
+        text = "-" if token is None else token.get_secret_value()
+        if not text or not text.isascii() or not text.isprintable() or " " in text:
+            raise ValueError("must be printable ASCII without spaces, and not empty")
         return token
 
     @model_validator(mode="after")

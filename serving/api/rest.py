@@ -14,7 +14,7 @@ from serving.api.admin import admin_router
 from serving.api.catalog import catalog_router
 from serving.api.health import health_router
 from serving.api.openapi import describe
-from serving.problems import Problem, from_model_error
+from serving.problems import Problem, from_model_error, internal_error
 from serving.services import Services
 
 _DESCRIPTION = (
@@ -86,4 +86,5 @@ _PROBLEM_OF: dict[type[Exception], Callable[[Any], Problem]] = {
     ModelError: from_model_error,
     HTTPException: _from_http,
     RequestValidationError: _from_validation,
+    Exception: lambda _: internal_error(),
 }

@@ -48,6 +48,7 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
         (["--model", "../x"], "--model (DQN_MODEL) is '../x'; it should match pattern"),
         (["--max-body-bytes", "-1"], "it should be greater than or equal to 1024."),
         (["--require-token"], "set DQN_API_TOKEN"),
+        (["--require-token", "--api-token", ""], "set DQN_API_TOKEN"),
         (["--prot", "1"], "--prot"),
         (["extra"], "extra"),
         (["--port"], "--port"),

@@ -1,0 +1,71 @@
+"""A fault of ours: the client gets a 500 problem, the log gets the traceback without secrets, the server goes on."""
+
+import asyncio
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from models.policy import Policy
+from models.repository import ModelRepository
+from serving.app import PolicyServer
+from serving.policies import load
+from serving.services import Services, assemble
+from serving.settings import read_settings
+
+
+class BrokenPolicy(Policy):
+    """A policy that stops working once it is loaded."""
+
+    def run(self, observations: Any) -> Any:
+        """Fails."""
+        raise MemoryError(f"no room for {observations.shape}")
+
+
+@pytest.fixture
+def services(repository: ModelRepository) -> Services:
+    """The parts of a server whose champion fails at every run."""
+    assembled = assemble(read_settings(["--repository", str(repository.root)]))
+    loaded = load(repository, "cartpole", 1, max_batch_size=64)
+    broken = BrokenPolicy(repository.read_file("cartpole", 1, "model.onnx"))
+    assembled.registry.add("cartpole").champion = dataclasses.replace(loaded, policy=broken)
+    assembled.registry.choose_default()
+    return assembled
+
+
+def request(app: PolicyServer, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
+    """Status and document of one answer."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": method, "path": path, "headers": [], "query_string": b"", "root_path": ""}
+    asyncio.run(app(scope, receive, send))
+    return sent[0]["status"], json.loads(b"".join(message.get("body", b"") for message in sent[1:]))
+
+
+def test_fault_in_acting_is_a_500_problem(services: Services) -> None:
+    """An unexpected error in a native call is a problem document that says nothing of its cause; the log does."""
+    with capture_logs() as logs:
+        status, problem = request(PolicyServer(services), "POST", "/act", b'{"observation": [0, 0, 0, 0]}')
+    assert (status, problem["status"]) == (500, 500)
+    assert "room" not in problem["detail"]
+    assert [entry["event"] for entry in logs] == ["request failed"]
+    assert services.requests.endpoint("/act").statuses == {500: 1}
+
+
+def test_fault_elsewhere_is_a_500_problem(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same holds for the calls that FastAPI answers."""
+    monkeypatch.setattr(services.registry, "not_ready", lambda: 1 / 0)
+    app = PolicyServer(services)
+    with capture_logs() as logs:
+        status, problem = request(app, "GET", "/readyz")
+    assert (status, problem["status"]) == (500, 500)
+    assert [entry["event"] for entry in logs] == ["request failed"]
+    assert request(app, "GET", "/healthz") == (200, {"status": "ok"})
