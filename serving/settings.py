@@ -15,11 +15,7 @@ ENV_PREFIX = "DQN_"
 
 
 class ServerSettings(BaseSettings):
-    """Serves the policies of a model repository over HTTP and keeps them fresh.
-
-    Every option is also an environment variable (shown beside it); the option wins. The address of the running
-    server has the API's documentation under /docs, the metrics under /metrics and its readiness under /readyz.
-    """
+    """Serve policies over HTTP and keep them fresh. Each option is also a variable (shown by it); the option wins."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
@@ -35,7 +31,12 @@ class ServerSettings(BaseSettings):
     )
 
     host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for all")
-    port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 lets the system choose one")
+    port: int = Field(
+        8000,
+        ge=0,
+        le=65535,
+        description="TCP port to listen on, with the API's documentation under /docs; 0 lets the system choose one",
+    )
     repository: Path = Field(DEFAULT_REPOSITORY, description="directory of the model repository")
     model: str | None = Field(
         None,
