@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from models.repository import ModelRepository
+from tests.server import wait_until
 from tests.support import publish_linear
 
 pytestmark = pytest.mark.slow
@@ -45,8 +46,12 @@ class Up:
     def children(self) -> dict[str, int]:
         """Process ids of the commands that it started, by name."""
         pids = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0") for pid in pids}
-        return {Path(words[1].decode()).name: int(pid) for pid, words in commands.items()}
+        found = {}
+        for pid in pids:
+            command = Path(f"/proc/{pid}/cmdline")
+            wait_until(lambda command=command: b"dqn-" in command.read_bytes(), 20, "started")  # type: ignore[misc]
+            found[Path(command.read_text().split("\0")[1]).name] = int(pid)
+        return found
 
     def end(self) -> tuple[int, str]:
         """Waits for the end: the exit status and the last words."""
