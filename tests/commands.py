@@ -1,6 +1,7 @@
 """Starts the real commands of this environment, as a person would type them."""
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -38,3 +39,10 @@ def start(name: str, *arguments: object, **options: Any) -> subprocess.Popen[str
     """Starts a command that the caller ends."""
     words = [str(BIN / name), *map(str, arguments)]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -12,6 +12,7 @@ from models import command
 from models.layout import split_reference
 from models.manifest import Manifest
 from models.repository import ModelRepository
+from training.interrupts import exit_on_sigterm
 from training.options import (
     EvaluateOptions,
     RetrainOptions,
@@ -20,6 +21,7 @@ from training.options import (
     retrain_options,
     train_options,
 )
+from training.presets import default_model_name
 
 if TYPE_CHECKING:
     from training.artifact.curve import CheckpointScore
@@ -38,6 +40,7 @@ def evaluate() -> None:
 
 def retrain() -> None:
     """Entry point of `dqn-retrain`."""
+    exit_on_sigterm()
     _leave(command.run(lambda: _retrain(retrain_options(sys.argv[1:]))))
 
 
@@ -52,7 +55,7 @@ def _leave(status: int) -> NoReturn:
 def _train(options: TrainOptions) -> None:
     _see_working_directory()
     from training.challenger import train_challenger  # noqa: PLC0415
-    from training.experience.environments import default_model_name, describe  # noqa: PLC0415
+    from training.experience.environments import describe  # noqa: PLC0415
     from training.live_plot import LivePlot  # noqa: PLC0415
     from training.pipeline import publish  # noqa: PLC0415
     from training.progress import TrainingProgress  # noqa: PLC0415

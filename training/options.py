@@ -13,8 +13,9 @@ import tyro
 
 from models import command
 from models.repository import ModelRepository
+from training.champion import champion_config
 from training.config import DQNConfig, JsonObject
-from training.presets import PRESETS, default_preset
+from training.presets import PRESETS, default_model_name, default_preset
 
 PresetName = Literal["cartpole", "tutorial", "general"]
 Rule = Literal["non-inferior", "superior"]
@@ -122,9 +123,6 @@ def evaluate_options(args: Sequence[str]) -> EvaluateOptions:
 
 def retrain_options(args: Sequence[str]) -> RetrainOptions:
     """Reads the flags of `dqn-retrain`, whose defaults are the champion's settings where there is a champion."""
-    from training.experience.environments import default_model_name  # noqa: PLC0415  (--help needs no gymnasium)
-    from training.retrain import champion_config  # noqa: PLC0415
-
     first = _read_first(args)
     preset = first.preset or default_preset(first.env_id)
     config = PRESETS[preset]
@@ -137,6 +135,8 @@ def retrain_options(args: Sequence[str]) -> RetrainOptions:
     options = _parse(RetrainOptions, "dqn-retrain", args, default)
     if options.once == (options.every is not None):
         raise command.UsageError("Say either --once or --every INTERVAL, such as --every 15m.")
+    if options.every is not None:
+        seconds(options.every)
     return options
 
 

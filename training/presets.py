@@ -1,4 +1,6 @@
-"""Settings that are known to work, by name."""
+"""Settings that are known to work, by name; and the names that an environment has by default."""
+
+import re
 
 from training.config import DQNConfig
 
@@ -50,3 +52,9 @@ PRESETS: dict[str, DQNConfig] = {
 def default_preset(env_id: str | None) -> str:
     """The preset that suits an environment: its own, or `general`."""
     return "cartpole" if env_id in (None, "CartPole-v1") else "general"
+
+
+def default_model_name(env_id: str) -> str:
+    """The model that an environment's policies belong to unless the user names one: CartPole-v1 gives cartpole."""
+    name = re.sub(r"-v\d+$", "", env_id.rpartition(":")[2])
+    return re.sub(r"[^a-z0-9_.-]+", "-", name.lower()).strip("-.") or "policy"

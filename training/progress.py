@@ -7,7 +7,6 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from training.artifact.curve import CheckpointScore
 from training.config import DQNConfig
@@ -73,7 +72,7 @@ class TrainingProgress:
     def _share(self, state: TrainingState) -> float:
         by_steps = state.env_steps / self._config.total_env_steps
         by_episodes = len(state.episodes) / self._config.max_episodes if self._config.max_episodes else 0.0
-        return max(by_steps, by_episodes)
+        return min(max(by_steps, by_episodes), 1.0)
 
     def _seconds_left(self, state: TrainingState, elapsed: float) -> float:
         share = max(self._share(state), 1e-9)
@@ -94,9 +93,8 @@ class TrainingProgress:
 
 
 def summary(lines: dict[str, str]) -> None:
-    """Prints what came of it, as two columns on standard error."""
-    table = Table(show_header=False, box=None, pad_edge=False)
-    for name, text in lines.items():
-        table.add_row(name, text)
+    """Prints what came of it, one fact a line, on standard error."""
     console = Console(stderr=True, highlight=False)
-    console.print(table, soft_wrap=not console.is_terminal)
+    width = max(map(len, lines))
+    for name, text in lines.items():
+        console.print(f"{name:<{width}}  {text}", soft_wrap=True, markup=False)

@@ -9,18 +9,17 @@ from prometheus_client import start_http_server
 from models import command
 from models.errors import RepositoryError
 from models.repository import ModelRepository
-from training.experience.environments import default_model_name
-from training.interrupts import exit_on_sigterm
+from training.champion import round_seed
 from training.logs import configure_logs
 from training.metrics import RetrainMetrics
 from training.options import RetrainOptions, seconds
+from training.presets import default_model_name
 from training.progress import TrainingProgress
-from training.retrain import RoundResult, round_seed, run_round
+from training.retrain import RoundResult, run_round
 
 
 def run_once(options: RetrainOptions) -> None:
     """One round, with progress; raises what went wrong."""
-    exit_on_sigterm()
     result = _round(options, quiet=False)
     if options.json:
         command.print_json(result._asdict())
@@ -30,7 +29,6 @@ def run_once(options: RetrainOptions) -> None:
 
 def run_loop(options: RetrainOptions) -> None:
     """Rounds at the asked interval until SIGTERM or Ctrl-C; a failed round is counted and logged."""
-    exit_on_sigterm()
     configure_logs()
     log = structlog.get_logger()
     interval = seconds(options.every or "")

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from models.manifest import BoxSpace, DiscreteSpace
-from training.experience.environments import default_model_name, describe, make_vector_environment
+from training.experience.environments import describe, make_vector_environment
+from training.presets import default_model_name
 
 COUNTDOWN = "tests.training.environments:Countdown-v0"
 

@@ -1,7 +1,6 @@
 """Gymnasium environments: made, checked and described."""
 
 import importlib
-import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -73,12 +72,6 @@ def describe(env_id: str, kwargs: Mapping[str, Any]) -> EnvironmentInfo:
         )
     finally:
         environment.close()
-
-
-def default_model_name(env_id: str) -> str:
-    """The model that an environment's policies belong to unless the user names one: CartPole-v1 gives cartpole."""
-    name = re.sub(r"-v\d+$", "", env_id.rpartition(":")[2])
-    return re.sub(r"[^a-z0-9_.-]+", "-", name.lower()).strip("-.") or "policy"
 
 
 def observation_dtype(space: BoxSpace | DiscreteSpace) -> np.dtype[Any]:

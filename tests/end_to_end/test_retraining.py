@@ -1,0 +1,163 @@
+"""`dqn-retrain` as a person or cron starts it, on an environment that really drifts."""
+
+import contextlib
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from models.repository import ModelRepository
+from tests.commands import QUICK, free_port, result, run, start
+from tests.server import running_server, wait_until
+
+pytestmark = pytest.mark.slow
+
+PLANT = ["--env-id", "examples.tunable_cartpole:TunableCartPole-v0", "--name", "plant"]
+LONGER_POLE = '{"pole_length": 2.5}'
+ROUND = ["--total-env-steps=1200", "--learning-starts=200", "--eval-every=600", "--eval-episodes=5"]
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository with a champion that took seconds to train."""
+    repository = tmp_path_factory.mktemp("quick")
+    result("dqn-train", "--repository", repository, *QUICK)
+    return repository
+
+
+def test_drift_is_answered_by_a_better_champion_that_a_running_server_serves(tmp_path: Path) -> None:
+    """The pole grows five times as long: the champion falls clearly, a round promotes a better one, it is served."""
+    at = ["--repository", tmp_path]
+    result("dqn-train", *at, *PLANT, "--stop-return=480", "--stop-evaluations=1", "--total-env-steps=60000")
+    before = result("dqn-evaluate", "plant", *at)
+    drifted = result("dqn-evaluate", "plant", *at, "--env-kwargs", LONGER_POLE)
+    assert drifted["mean"] < before["mean"] / 2
+    with running_server(tmp_path, model="plant") as server:
+        server.wait_ready()
+        flags = ["--env-kwargs", LONGER_POLE, "--stop-return=350", "--stop-evaluations=1", "--total-env-steps=60000"]
+        outcome = result("dqn-retrain", "--once", "--name", "plant", *at, *flags)
+        assert (outcome["decision"], outcome["challenger_version"], outcome["champion_version"]) == ("promoted", 2, 1)
+        assert outcome["statistics"]["difference_low"] > 50
+        body = {"observation": [0.0, 0.0, 0.05, 0.0]}
+        wait_until(lambda: server.post("/act", body).json()["version"] == 2, 5, "serving version 2")
+    after = result("dqn-evaluate", "plant", *at, "--env-kwargs", LONGER_POLE)
+    assert after["ci95"][0] > drifted["ci95"][1]
+    manifest = ModelRepository(tmp_path).manifest("plant", 2)
+    assert (manifest.lineage.origin, manifest.lineage.parent_version) == ("warm-start", 1)
+    assert manifest.environment.kwargs == {"pole_length": 2.5}
+
+
+def test_a_crippled_challenger_is_published_but_not_promoted(tmp_path: Path) -> None:
+    """A challenger that hardly trained loses to a good champion; its manifest and the history say why."""
+    at = ["--repository", tmp_path]
+    result("dqn-train", *at, "--stop-return=300", "--stop-evaluations=1", "--report-episodes=50")
+    outcome = result("dqn-retrain", "--once", *at, "--start=scratch", *ROUND, "--learning-rate=1e-7")
+    assert (outcome["decision"], outcome["challenger_version"]) == ("kept", 2)
+    assert outcome["statistics"]["difference_low"] < outcome["statistics"]["threshold"]
+    repository = ModelRepository(tmp_path)
+    assert repository.alias("cartpole") == 1
+    gate = repository.verify("cartpole", 2).gate
+    assert gate is not None
+    assert (gate.decision, gate.reason) == ("kept", outcome["reason"])
+    last = repository.history("cartpole")[-1]
+    assert (last["event"], last["version"], last["gate"]["statistics"]) == ("publish", 2, outcome["statistics"])
+
+
+def test_both_starts_make_one_challenger(quick: Path) -> None:
+    """`--start both` trains twice, publishes the better by the choosing seeds, and says where it came from."""
+    outcome = result("dqn-retrain", "--once", "--repository", quick, "--start=both", *ROUND)
+    manifest = ModelRepository(quick).manifest("cartpole", outcome["challenger_version"])
+    parent = outcome["champion_version"] if manifest.lineage.origin == "warm-start" else None
+    assert manifest.lineage.parent_version == parent
+
+
+def test_the_first_round_of_a_model_makes_its_first_champion(tmp_path: Path) -> None:
+    """Without a champion a round trains from scratch and promotes at once."""
+    outcome = result("dqn-retrain", "--once", "--repository", tmp_path, *QUICK)
+    assert (outcome["decision"], outcome["champion_version"], outcome["statistics"]) == ("promoted", None, {})
+    assert ModelRepository(tmp_path).alias("cartpole") == 1
+
+
+def test_one_job_at_a_time_and_a_killed_one_leaves_no_lock(quick: Path) -> None:
+    """A second job is refused with a sentence while one runs; after a SIGKILL the next one starts."""
+    process = start("dqn-retrain", "--once", "--repository", quick, "--total-env-steps=1000000")
+    assert process.stderr is not None
+    assert any("greedy" in line for line in process.stderr)
+    refused = run("dqn-retrain", "--once", "--repository", quick, *ROUND)
+    assert refused.returncode == 1
+    assert "another retrain job is at work" in refused.stderr
+    process.kill()
+    process.communicate()
+    assert run("dqn-retrain", "--once", "--repository", quick, *ROUND).returncode == 0
+
+
+def test_the_loop_survives_failed_rounds_and_counts_them(tmp_path: Path) -> None:
+    """Rounds fail while the champion's file is damaged and succeed once it is whole again; the metrics tell."""
+    result("dqn-train", "--repository", tmp_path, *QUICK)
+    weights = tmp_path / "cartpole" / "1" / "weights.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1])
+    port = free_port()
+    flags = ["--every=1s", f"--metrics-port={port}", "--json", *ROUND]
+    process = start("dqn-retrain", "--repository", tmp_path, *flags)
+
+    def runs(outcome: str) -> float:
+        text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        name = f'dqn_retrain_runs_total{{model="cartpole",outcome="{outcome}"}}'
+        return next(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
+
+    def answers() -> bool:
+        try:
+            return runs("failed") >= 1
+        except httpx.TransportError:
+            return False
+
+    try:
+        wait_until(answers, 30, "a failed round")
+        weights.write_bytes(whole)
+        wait_until(lambda: runs("promoted") + runs("kept") >= 2, 60, "two rounds that did not fail")
+    finally:
+        process.terminate()
+        output, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    assert "is not what was published" in errors
+    assert len(output.splitlines()) >= 2
+    assert "Traceback" not in errors
+
+
+def test_sigterm_at_any_point_of_a_round_ends_the_loop_cleanly(quick: Path) -> None:
+    """Stopped at instants spread over import, training, judging and publishing, it exits 0 and damages nothing."""
+    began = time.monotonic()
+    run("dqn-retrain", "--once", "--repository", quick, *ROUND)
+    whole_round = time.monotonic() - began
+    repository = ModelRepository(quick)
+    for step in range(1, 9):
+        process = start("dqn-retrain", "--every=1h", "--metrics-port=0", "--repository", quick, *ROUND)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.6 + whole_round * step / 8)
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == 0, errors
+        assert "Traceback" not in errors
+        for version in repository.versions("cartpole"):
+            repository.verify("cartpole", version)
+        assert repository.alias("cartpole") in repository.versions("cartpole")
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ([], "either --once or --every"),
+        (["--once", "--every=1m"], "either --once or --every"),
+        (["--every=soon"], "--every is 'soon'"),
+        (["--every=-1m"], "--every is '-1m'"),
+    ],
+)
+def test_wrong_usage_ends_with_status_2(quick: Path, flags: list[str], words: str) -> None:
+    """The sentence says what is expected."""
+    done = run("dqn-retrain", "--repository", quick, *flags)
+    assert done.returncode == 2
+    assert words in done.stderr
