@@ -1,0 +1,60 @@
+"""Trains a preset with several seeds and prints what each came to, with median and worst.
+
+.venv/bin/python benchmarks/seeds.py --preset cartpole --seeds 10
+"""
+
+import dataclasses
+import tempfile
+from collections.abc import Sequence
+from statistics import median
+from typing import Literal
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from models.repository import ModelRepository
+from training.challenger import train_challenger
+from training.experience.environments import describe
+from training.pipeline import publish
+from training.presets import PRESETS
+
+
+def main(preset: Literal["cartpole", "tutorial"] = "cartpole", seeds: int = 10, first: int = 0) -> None:
+    """Args: the preset, how many seeds, and the first of them."""
+    rows = [_run(preset, seed) for seed in range(first, first + seeds)]
+    columns = ("seed", "seconds", "env steps", "last 100 durations", "chosen", "report mean", "report min")
+    table = Table(*columns, title=f"preset {preset}, seeds {first} to {first + seeds - 1}")
+    for row in rows:
+        table.add_row(*(f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" for value in row))
+    values: Sequence[Sequence[float]] = list(zip(*rows, strict=True))
+    table.add_section()
+    table.add_row("median", *(f"{median(column):,.2f}" for column in values[1:]))
+    worst = [max(values[1]), max(values[2]), *(min(column) for column in values[3:])]
+    table.add_row("worst", *(f"{value:,.2f}" for value in worst))
+    table.add_row("mean", *(f"{sum(column) / len(column):,.2f}" for column in values[1:]))
+    Console(width=120).print(table)
+
+
+def _run(preset: str, seed: int) -> tuple[float, ...]:
+    config = dataclasses.replace(PRESETS[preset], seed=seed)
+    environment = describe(config.env_id, config.env_kwargs)
+    challenger = train_challenger(config, preset, environment, lambda *_: None)
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = publish(challenger, ModelRepository(folder), "seed", "non-inferior", "benchmark").manifest
+    lengths = [episode.length for episode in challenger.state.episodes[-100:]]
+    last = sum(lengths) / len(lengths)
+    report = manifest.evaluation
+    return (
+        seed,
+        challenger.wall_seconds,
+        challenger.state.env_steps,
+        last,
+        challenger.chosen.mean,
+        report.mean,
+        report.min,
+    )
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

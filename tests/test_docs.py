@@ -1,0 +1,90 @@
+"""Documentation is tested as code: what exists is documented, and what the code map names exists."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from models.repository import ModelRepository
+from serving.app import PolicyServer
+from serving.services import assemble
+from serving.settings import ENV_PREFIX, ServerSettings, read_settings
+from tests.commands import run
+from tests.server import running_server
+from tests.support import publish_linear
+from training.metrics import RetrainMetrics
+from training.presets import PRESETS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def test_every_setting_is_documented() -> None:
+    """README has a row for each field of ServerSettings, with its variable, flag and default."""
+    for name, field in ServerSettings.model_fields.items():
+        row = next((line for line in README.splitlines() if f"| `{ENV_PREFIX}{name.upper()}` |" in line), "")
+        assert f"`--{name.replace('_', '-')}`" in row, name
+        if field.default is not None:
+            shown = str(field.default).lower().removesuffix(".0")
+            assert f"| {shown} |" in row, name
+
+
+def test_every_metric_is_documented(tmp_path: Path) -> None:
+    """README has a row for each metric of a running server and of the retraining job, and for no other."""
+    repository = ModelRepository(tmp_path)
+    publish_linear(repository, promote=True)
+    with running_server(repository) as server:
+        server.wait_ready()
+        server.post("/act", {"observation": [0, 0, 0, 0]})
+        server.post("/act", {"observation": [0]})
+        served = set(re.findall(r"^# TYPE (\S+)", server.get("/metrics").text, re.MULTILINE))
+    trained = {metric.name for metric in RetrainMetrics("m").registry.collect()}
+    exist = served | trained
+    documented = set(re.findall(r"^\| `(dqn_\w+)` \|", README, re.MULTILINE))
+    assert {name.removesuffix("_total") for name in documented} == {name.removesuffix("_total") for name in exist}
+
+
+def test_every_endpoint_is_documented(tmp_path: Path) -> None:
+    """README names each call of the OpenAPI document, with its method."""
+    rest = PolicyServer(assemble(read_settings(["--repository", str(tmp_path)])))._rest
+    paths = rest.openapi()["paths"]  # type: ignore[attr-defined]
+    assert len(paths) >= 11
+    for path, methods in paths.items():
+        for method in methods:
+            assert f"`{method.upper()} {path}`" in README
+
+
+def test_every_command_and_preset_is_documented() -> None:
+    """README shows each console script, each dqn-models subcommand and each preset."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    for script in project["scripts"]:
+        assert re.search(rf"^{script} ", README, re.MULTILINE), script
+    for subcommand in re.findall(r"• (\w+) ", run("dqn-models", "--help").stdout):
+        assert f"dqn-models {subcommand}" in README
+    for preset in PRESETS:
+        assert f"| `{preset}` |" in README
+
+
+def test_every_make_target_is_documented() -> None:
+    """README names each target of the Makefile, and `make help` can describe it."""
+    makefile = (ROOT / "Makefile").read_text()
+    (line,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    for target in line.split():
+        assert re.search(rf"^{target}:.*## \w", makefile, re.MULTILINE), target
+        assert f"`{target}`" in README or f"make {target}" in README, target
+
+
+@pytest.mark.parametrize("package", ["training", "models", "serving"])
+def test_every_module_is_on_the_code_map(package: str) -> None:
+    """ARCHITECTURE.md names each file of the package."""
+    code_map = (ROOT / "ARCHITECTURE.md").read_text()
+    for path in (ROOT / package).rglob("*.py"):
+        if path.name != "__init__.py":
+            assert path.name in code_map, path
+
+
+def test_architecture_stays_short() -> None:
+    """The code map and the invariants fit in 150 lines, the decisions in five records."""
+    assert len((ROOT / "ARCHITECTURE.md").read_text().splitlines()) <= 150
+    assert len(list((ROOT / "docs" / "adr").glob("*.md"))) <= 5
