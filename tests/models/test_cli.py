@@ -1,6 +1,7 @@
 """`dqn-models`, started as people start it."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ class Shell:
 
     def __init__(self, repository: Path) -> None:
         """Remembers the repository's directory."""
-        self._environment = {"DQN_REPOSITORY": str(repository), "PATH": "/usr/bin:/bin"}
+        self._environment = os.environ | {"DQN_REPOSITORY": str(repository)}
 
     def run(self, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
         """Runs one command, which must end with this status and without a traceback."""
