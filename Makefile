@@ -4,6 +4,8 @@
 # TORCH_INDEX_URL   package index that torch comes from, such as PyTorch's own for CPUs (default: pip's)
 # ARGS              extra flags for the command, as in make train ARGS="--preset tutorial --seed 3"
 # PORT              where `make up` and `make serve` listen (8000)
+# EVERY             how often `make up` retrains (15m)
+# METRICS_PORT      where the retraining job of `make up` tells its metrics (8001; 0: nowhere)
 # CONTAINER_TOOLS   a folder with `make-base` and `build`, for machines without a Docker daemon
 # IMAGE             name of the image
 
@@ -18,7 +20,7 @@ BIN := .venv/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
 build_image := $(if $(wildcard $(CONTAINER_TOOLS)/build),$(CONTAINER_TOOLS)/make-base && $(CONTAINER_TOOLS)/build,docker build --tag)
 
-export PORT CONTAINER_TOOLS IMAGE
+export PORT EVERY METRICS_PORT CONTAINER_TOOLS IMAGE
 
 .DEFAULT_GOAL := help
 .PHONY: help install train serve retrain up test test-fast check format benchmark image test-image clean

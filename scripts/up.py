@@ -1,7 +1,7 @@
 """`make up`: trains a first policy if there is none, then serves it with the retraining job beside it until Ctrl-C.
 
-Arguments go to `dqn-train`. PORT (8000), DQN_MODEL (cartpole), DQN_REPOSITORY (models/store) and EVERY (15m, how often
-to retrain) come from the environment.
+Arguments go to `dqn-train`. From the environment come PORT (8000), DQN_MODEL (cartpole), DQN_REPOSITORY (models/store),
+EVERY (15m, how often to retrain) and METRICS_PORT (8001, where the retraining job tells its metrics; 0: nowhere).
 """
 
 import contextlib
@@ -90,7 +90,8 @@ def serve(repository: RepositoryReader, model: str, port: int) -> None:
     running = [start("dqn-serve", "--port", str(port), "--model", model)]
     try:
         wait_until_ready(running[0], port)
-        running.append(start("dqn-retrain", "--every", os.environ.get("EVERY") or "15m", "--name", model))
+        every, metrics = os.environ.get("EVERY") or "15m", os.environ.get("METRICS_PORT") or "8001"
+        running.append(start("dqn-retrain", "--every", every, "--metrics-port", metrics, "--name", model))
         invite(repository.manifest(model, repository.resolve(model)), port)
         ended, _ = os.wait()
         name = "server" if ended == running[0].pid else "retraining job"

@@ -67,7 +67,7 @@ def up(store: Path, *arguments: str) -> Iterator[Up]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = os.environ | {"DQN_REPOSITORY": str(store), "PORT": str(port), "EVERY": "1h"}
+    environment = os.environ | {"DQN_REPOSITORY": str(store), "PORT": str(port), "EVERY": "1h", "METRICS_PORT": "0"}
     command = [sys.executable, str(SCRIPT), *arguments]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
