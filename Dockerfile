@@ -54,9 +54,10 @@ RUN pip --python /opt/dqn/bin/python install --no-deps ./*.whl && \
 FROM base AS training
 COPY --from=training-builder /opt/dqn /opt/dqn
 COPY --from=first-policy --chown=10001:10001 /models /models
-ENV HOME=/tmp MPLCONFIGDIR=/tmp/matplotlib
+ENV HOME=/tmp USER=dqn
 USER 10001:10001
-ENTRYPOINT ["dqn-retrain"]
+EXPOSE 8001
+ENTRYPOINT ["dqn-retrain", "--metrics-host", "0.0.0.0"]
 CMD ["--every", "15m"]
 
 FROM base AS serving
