@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api.body import DisconnectedError, read_body
-from serving.api.native import NativeApi, Route
+from serving.api.native import Route
 from serving.api.rest import create_rest_app
 from serving.metrics import OTHER_ENDPOINT
 from serving.problems import Answer, Problem, internal_error
@@ -30,9 +30,8 @@ class PolicyServer:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._requests = services.requests
-        self._access_log = services.settings.access_log
         self._max_body_bytes = services.settings.max_body_bytes
-        self._native = NativeApi(services.registry, services.selector, services.requests, self._max_body_bytes)
+        self._native = services.native
         self._rest: ASGIApp = create_rest_app(services, self._lifespan)
 
     @contextlib.asynccontextmanager
@@ -59,10 +58,7 @@ class PolicyServer:
             measures = self._requests.endpoint(template)
         else:
             measures, status = route.measures, await self._act(route, scope, receive, send)
-        seconds = perf_counter() - started
-        measures.observe(status, seconds)
-        if self._access_log:
-            log.info("request", method=scope["method"], path=scope["path"], status=status, seconds=round(seconds, 6))
+        self._services.journal.record(measures, scope["method"], scope["path"], status, started)
 
     async def _act(self, route: Route, scope: Scope, receive: Receive, send: Send) -> int:
         try:

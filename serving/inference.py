@@ -1,8 +1,9 @@
 """From a decoded request to its answer: one run of the policy, then the choice of actions."""
 
-import math
+from collections.abc import Sequence
+from math import isfinite
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec import UNSET, UnsetType
@@ -32,7 +33,47 @@ class Outcome(NamedTuple):
     propensities: list[float] | UnsetType
 
 
-def answer(
+class Single(NamedTuple):
+    """A request for one observation, read but not run: others may run with it."""
+
+    request: ActRequest
+    observation: Any
+    mask: BoolArray | None
+    with_q_values: bool
+
+
+def read_single(request: ActRequest, loaded: LoadedPolicy, *, with_q_values: bool) -> Single:
+    """Reads what the request has for this policy. Raises ValueError where that does not fit it."""
+    observation = loaded.observations.read_one(request)
+    return Single(request, observation, loaded.observations.read_mask(request, 1), with_q_values)
+
+
+def answer_singles(
+    singles: Sequence[Single], loaded: LoadedPolicy, measures: ModelMeasures, generator: np.random.Generator
+) -> list[Answer | Problem]:
+    """The responses to requests for one observation each, from one run; none depends on what else is among them.
+
+    `generator` draws where a request has an epsilon and no seed.
+    """
+    observations = np.array([single.observation for single in singles], loaded.observations.dtype)
+    q_values, actions = _timed_run(loaded, measures, observations)
+    answers: list[Answer | Problem] = []
+    # Python's sums of a few float32 cannot overflow, and cost a fifth of NumPy's check of a small array.
+    for row, (single, action, values) in enumerate(zip(singles, actions.tolist(), q_values.tolist(), strict=True)):
+        request = single.request
+        if not isfinite(sum(values)):
+            answers.append(_overflow(loaded))
+        elif request.epsilon is UNSET and single.mask is None and not single.with_q_values:
+            answers.append(_count_greedy(loaded, action - loaded.start))
+        else:
+            greedy = actions[row : row + 1] - loaded.start
+            outcome = _choose(request, q_values[row : row + 1], greedy, single.mask, generator)
+            _count(loaded, outcome)
+            answers.append(make_answer(encode(_one(loaded, outcome, single.with_q_values))))
+    return answers
+
+
+def answer_batch(
     request: ActRequest,
     loaded: LoadedPolicy,
     measures: ModelMeasures,
@@ -40,36 +81,42 @@ def answer(
     *,
     with_q_values: bool,
 ) -> Answer:
-    """The response to a request; `generator` draws where the request has an epsilon and no seed.
+    """The response to a request for many observations; `generator` as for `answer_singles`.
 
     Raises ValueError where the request does not fit the policy, and Problem (422) where its Q-values overflow.
     """
-    observations = loaded.observations.read(request)
+    observations = loaded.observations.read_many(request)
     mask = loaded.observations.read_mask(request, len(observations))
     q_values, actions = _run(loaded, measures, observations)
-    is_single = request.observation is not UNSET
-    if request.epsilon is UNSET and mask is None:
-        if is_single and not with_q_values:
-            return _count_greedy(loaded, int(actions[0]) - loaded.start)
-        outcome = Outcome(q_values, actions - loaded.start, UNSET)
-    else:
-        outcome = _choose(request, q_values, actions - loaded.start, mask, generator)
-    for index, count in enumerate(np.bincount(outcome.indices, minlength=len(loaded.action_counts)).tolist()):
-        loaded.action_counts[index] += count
-    body = _one(loaded, outcome, with_q_values) if is_single else _many(loaded, outcome, with_q_values)
-    return make_answer(encode(body))
+    outcome = _choose(request, q_values, actions - loaded.start, mask, generator)
+    _count(loaded, outcome)
+    return make_answer(encode(_many(loaded, outcome, with_q_values)))
 
 
 def _run(loaded: LoadedPolicy, measures: ModelMeasures, observations: Observations) -> tuple[FloatArray, IntArray]:
+    q_values, actions = _timed_run(loaded, measures, observations)
+    if not np.isfinite(q_values).all():
+        raise _overflow(loaded)
+    return q_values, actions
+
+
+def _timed_run(
+    loaded: LoadedPolicy, measures: ModelMeasures, observations: Observations
+) -> tuple[FloatArray, IntArray]:
     started = perf_counter()
     q_values, actions = loaded.policy.run(observations)
     measures.inference.observe(perf_counter() - started)
     measures.batch_size.observe(len(observations))
-    # Python's sum of a few float32 cannot overflow, and costs a fifth of NumPy's check of a small array.
-    is_finite = math.isfinite(sum(q_values[0].tolist())) if len(q_values) == 1 else np.isfinite(q_values).all()
-    if not is_finite:
-        raise Problem(422, f"The Q-values of {loaded} overflow float32 for this observation.", reason="overflow")
     return q_values, actions
+
+
+def _overflow(loaded: LoadedPolicy) -> Problem:
+    return Problem(422, f"The Q-values of {loaded} overflow float32 for this observation.", reason="overflow")
+
+
+def _count(loaded: LoadedPolicy, outcome: Outcome) -> None:
+    for index, count in enumerate(np.bincount(outcome.indices, minlength=len(loaded.action_counts)).tolist()):
+        loaded.action_counts[index] += count
 
 
 def _count_greedy(loaded: LoadedPolicy, index: int) -> Answer:

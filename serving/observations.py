@@ -58,13 +58,17 @@ class ObservationReader:
         self._mask = msgspec.json.Decoder(mask).decode
         self._masks = msgspec.json.Decoder(list[mask]).decode
 
-    def read(self, request: ActRequest) -> Observations:
-        """The request's observations, [batch, *shape] in the policy's dtype; a single one is a batch of one."""
-        if request.observations is UNSET and request.observation is not UNSET:
-            return np.array([self._one(request.observation)], self.dtype)
-        if request.observation is UNSET and request.observations is not UNSET:
-            return np.array(self._many(request.observations), self.dtype)
-        raise ValueError("exactly one of observation and observations is expected")
+    def read_one(self, request: ActRequest) -> Any:
+        """The one observation of the request as nested lists; an array is made of all that run together."""
+        if request.observation is UNSET or request.observations is not UNSET:
+            raise ValueError("exactly one of observation and observations is expected")
+        return self._one(request.observation)
+
+    def read_many(self, request: ActRequest) -> Observations:
+        """The request's observations, [batch, *shape] in the policy's dtype."""
+        if request.observations is UNSET or request.observation is not UNSET:
+            raise ValueError("exactly one of observation and observations is expected")
+        return np.array(self._many(request.observations), self.dtype)
 
     def read_mask(self, request: ActRequest, batch: int) -> BoolArray | None:
         """The request's action mask, [batch, n_actions]; None where it has none."""

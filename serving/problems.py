@@ -36,6 +36,8 @@ class Answer(NamedTuple):
     status: int
     start: Message
     body: Message
+    wire: bytes
+    """The same as HTTP/1.1 writes it, from the first header on."""
 
 
 class Problem(Exception):  # noqa: N818  (RFC 9457's word)
@@ -69,7 +71,8 @@ def make_answer(
     """A complete response."""
     fields = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers]
     start: Message = {"type": "http.response.start", "status": status, "headers": fields}
-    return Answer(status, start, {"type": "http.response.body", "body": body})
+    wire = b"".join([b"%b: %b\r\n" % field for field in fields]) + b"\r\n" + body
+    return Answer(status, start, {"type": "http.response.body", "body": body}, wire)
 
 
 def from_model_error(error: ModelError) -> Problem:

@@ -32,6 +32,11 @@ class VersionSelector:
                 loaded = self._in_memory(served, number) or await self._load(served, number)
         return loaded
 
+    def at_hand(self, served: ServedModel, version: int | str) -> LoadedPolicy | None:
+        """The version if it is in memory, and so needs no waiting. Raises Problem (404)."""
+        number = self._number(served, version)
+        return served.champion if number is None else self._in_memory(served, number)
+
     def _number(self, served: ServedModel, version: int | str) -> int | None:
         if version == CHAMPION:
             return None

@@ -4,11 +4,13 @@ import os
 import signal
 import socket
 import time
+from functools import partial
 from types import FrameType
 
 import structlog
 import uvicorn
 
+from serving.api.protocol import ActingProtocol, ShortWay
 from serving.app import PolicyServer
 from serving.services import Services, assemble
 from serving.settings import ServerSettings
@@ -74,13 +76,14 @@ def serve(settings: ServerSettings) -> None:
     services = assemble(settings)
     config = uvicorn.Config(
         PolicyServer(services),
-        http="httptools",
+        http=partial(ActingProtocol, ShortWay(services)),  # type: ignore[arg-type]  # all that uvicorn does is call it
         loop="uvloop",
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # nothing here depends on who the client is
         backlog=_BACKLOG,
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.shutdown_seconds,

@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from models.repository import ModelRepository
 from serving.access import Gate
+from serving.api.native import NativeApi
 from serving.exposition import Exposition
+from serving.journal import Journal
 from serving.lifecycle import Lifecycle
 from serving.metrics import RequestMeasures
 from serving.refresher import Refresher
@@ -26,6 +28,8 @@ class Services:
     exposition: Exposition
     gate: Gate
     lifecycle: Lifecycle
+    native: NativeApi
+    journal: Journal
 
 
 def assemble(settings: ServerSettings) -> Services:
@@ -33,14 +37,17 @@ def assemble(settings: ServerSettings) -> Services:
     repository = ModelRepository(settings.repository)
     registry = Registry(settings.model, str(settings.repository), settings.max_loaded_versions)
     requests = RequestMeasures()
+    selector = VersionSelector(repository, registry, settings.max_batch_size)
     return Services(
         settings=settings,
         repository=repository,
         registry=registry,
         refresher=Refresher(repository, registry, settings.refresh_seconds, settings.max_batch_size),
-        selector=VersionSelector(repository, registry, settings.max_batch_size),
+        selector=selector,
         requests=requests,
         exposition=Exposition(requests, registry),
         gate=Gate(settings.api_token, is_always_needed=settings.require_token),
         lifecycle=Lifecycle(),
+        native=NativeApi(registry, selector, requests, settings.max_body_bytes),
+        journal=Journal(access_log=settings.access_log),
     )

@@ -1,5 +1,7 @@
 """The calls that choose actions, as plain ASGI: a framework's routing would cost more than all they do."""
 
+import asyncio
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -10,12 +12,13 @@ from starlette.types import Receive, Scope
 from models.layout import CHAMPION
 from serving import diagnosis
 from serving.api.body import read_body
-from serving.inference import answer
+from serving.inference import answer_batch, read_single
 from serving.metrics import EndpointMeasures, RequestMeasures
 from serving.problems import Answer, Problem
 from serving.registry import Registry, ServedModel
 from serving.schemas import ActRequest, decode_request
 from serving.selection import VersionSelector
+from serving.turn import Deliver, Turn
 
 _ALLOW = ((b"allow", b"POST"),)
 _MISFITS = (ValueError, RecursionError)  # what the typed decoders raise; msgspec's errors are ValueErrors
@@ -40,6 +43,7 @@ class NativeApi:
         self._selector = selector
         self._max_body_bytes = max_body_bytes
         self._generator = np.random.default_rng()
+        self._turn = Turn(self._generator)
         calls = {"act": False, "q-values": True}
         self._default = {f"/{call}": _route(f"/{call}", requests, wants) for call, wants in calls.items()}
         self._named = {call: _route(f"/models/{{model}}/{call}", requests, wants) for call, wants in calls.items()}
@@ -66,6 +70,31 @@ class NativeApi:
                 served.measures.rejected[problem.reason] += 1
             raise
 
+    def begin(self, route: Route, body: bytes, deliver: Deliver) -> bool:
+        """Takes a call that needs no waiting and has no fault: `deliver` gets its answer when this turn ends.
+
+        False where there is more to do: `respond` finds out what.
+        """
+        served = self._registry.models.get((self._registry.default or "") if route.model is None else route.model)
+        if served is None:
+            return False
+        try:
+            request: ActRequest = decode_request(body)
+            loaded = served.champion
+            if request.version is not UNSET:
+                loaded = self._selector.at_hand(served, request.version)
+            if loaded is None:
+                return False
+            single = read_single(request, loaded, with_q_values=route.with_q_values)
+        except (*_MISFITS, Problem):
+            return False
+        self._turn.join(loaded, served.measures, single, deliver)
+        return True
+
+    def end_turn(self) -> None:
+        """Has the calls that were begun answered now."""
+        self._turn.end()
+
     async def _answer(self, served: ServedModel, body: bytes, *, with_q_values: bool) -> Answer:
         try:
             request: ActRequest = decode_request(body)
@@ -73,9 +102,14 @@ class NativeApi:
             if loaded is None or request.version is not UNSET:
                 version = CHAMPION if request.version is UNSET else request.version
                 loaded = await self._selector.select(served, version)
-            return answer(request, loaded, served.measures, self._generator, with_q_values=with_q_values)
+            if request.observation is UNSET:
+                return answer_batch(request, loaded, served.measures, self._generator, with_q_values=with_q_values)
+            single = read_single(request, loaded, with_q_values=with_q_values)
         except _MISFITS as error:
             raise await self._diagnosed(served, body, error) from None
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._turn.join(loaded, served.measures, single, partial(_settle, answer))
+        return await answer
 
     async def _diagnosed(self, served: ServedModel, body: bytes, error: Exception) -> Problem:
         """What to answer to a body that did not fit: the first fault found."""
@@ -89,6 +123,11 @@ class NativeApi:
             return problem
         found = str(error) if isinstance(error, msgspec.MsgspecError) else type(error).__name__
         return Problem(422, f"The body does not fit: {found}.", reason="type")
+
+
+def _settle(future: asyncio.Future[Answer], answer: Answer) -> None:
+    if not future.done():  # cancelled, where the server ends before its requests do
+        future.set_result(answer)
 
 
 def _route(template: str, requests: RequestMeasures, with_q_values: bool) -> Route:  # noqa: FBT001  (private)

@@ -1,0 +1,84 @@
+"""What the head of a request says, remembered by its bytes: a client sends the same head again and again."""
+
+from typing import NamedTuple
+
+import httptools
+from starlette.types import Scope
+
+from serving.api.native import NativeApi, Route
+
+_MOST_REMEMBERED = 1024
+_LONGEST_REMEMBERED = 2048  # bytes
+_NEEDS_MORE = frozenset({b"connection", b"expect", b"transfer-encoding", b"upgrade"})
+
+
+class Head(NamedTuple):
+    """A `POST` to act or q-values whose body has a declared length, on a connection that stays open."""
+
+    route: Route
+    scope: Scope
+    length: int
+    """Of the body, in bytes; at least 1."""
+
+
+class Heads:
+    """Reads heads, with the parser that reads everything else as well; remembers a bounded number of them."""
+
+    def __init__(self, native: NativeApi, max_body_bytes: int) -> None:
+        self._native = native
+        self._max_body_bytes = max_body_bytes
+        self._known: dict[bytes, Head | None] = {}
+
+    def read(self, head: bytes) -> Head | None:
+        """What a head says, the empty line at its end included; None where it is not a plain call to act."""
+        try:
+            return self._known[head]
+        except KeyError:
+            found = self._parse(head)
+        if len(self._known) == _MOST_REMEMBERED:
+            self._known.clear()
+        if len(head) <= _LONGEST_REMEMBERED:
+            self._known[head] = found
+        return found
+
+    def _parse(self, head: bytes) -> Head | None:
+        seen = _Seen()
+        parser = httptools.HttpRequestParser(seen)
+        try:
+            parser.feed_data(head)
+            is_plain = seen.is_one_head and parser.get_method() == b"POST" and parser.get_http_version() == "1.1"
+            path = httptools.parse_url(seen.url).path.decode("ascii")
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, AttributeError, UnicodeDecodeError):
+            return None
+        lengths = [value for name, value in seen.headers if name == b"content-length"]
+        route = self._native.route(path) if is_plain and "%" not in path and len(lengths) == 1 else None
+        if route is None or not _NEEDS_MORE.isdisjoint(name for name, _ in seen.headers):
+            return None
+        length = int(lengths[0])
+        if not 0 < length <= self._max_body_bytes:
+            return None
+        return Head(route, {"type": "http", "method": "POST", "path": path, "headers": seen.headers}, length)
+
+
+class _Seen:
+    """What the parser met."""
+
+    def __init__(self) -> None:
+        self.url = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.is_one_head = False
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self.is_one_head = True
+
+    def on_body(self, _body: bytes) -> None:
+        self.is_one_head = False
+
+    def on_message_complete(self) -> None:
+        self.is_one_head = False

@@ -1,0 +1,123 @@
+"""uvicorn's HTTP protocol with a short way for calls to act: no task, no scope, no messages, one write.
+
+A call takes it when all of it arrived at once on an idle connection and nothing about it is out of the ordinary.
+Anything else, every fault included, goes uvicorn's own way to `serving.app` with the same bytes.
+"""
+
+from time import perf_counter
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from serving.api.heads import Head, Heads
+from serving.problems import Answer, Problem
+from serving.services import Services
+
+_END_OF_HEAD = b"\r\n\r\n"
+
+
+class ShortWay:
+    """What all connections of a server share."""
+
+    def __init__(self, services: Services) -> None:
+        self.native = services.native
+        self.heads = Heads(services.native, services.settings.max_body_bytes)
+        self.gate = services.gate
+        self.lifecycle = services.lifecycle
+        self.journal = services.journal
+        self._common_headers: list[tuple[bytes, bytes]] = []
+        self._openings: dict[int, bytes] = {}
+
+    def opening(self, status: int, common_headers: list[tuple[bytes, bytes]]) -> bytes:
+        """The status line and the headers of every answer; uvicorn replaces these each second, for the date."""
+        if common_headers is not self._common_headers:
+            self._common_headers, self._openings = common_headers, {}
+        if status not in self._openings:
+            lines = [b"%b: %b\r\n" % header for header in common_headers]
+            self._openings[status] = b"".join([STATUS_LINE[status], *lines])
+        return self._openings[status]
+
+
+class ActingProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, short_way: ShortWay, **options: Any) -> None:
+        """`options` are uvicorn's."""
+        super().__init__(**options)
+        self._short_way = short_way
+        self._is_inside_message = False
+        self._begun: Head | None = None  # of the call that waits for the end of the turn
+        self._begun_at = 0.0
+
+    def data_received(self, data: bytes) -> None:
+        """Begins a call to act, or lets uvicorn go on."""
+        self._finish()
+        if not (self._is_idle() and self._begin(data)):
+            super().data_received(data)
+
+    def _finish(self) -> None:
+        """Has a call that was begun answered at once, so that nothing overtakes it."""
+        if self._begun is not None:
+            self._short_way.native.end_turn()
+
+    def _is_idle(self) -> bool:
+        is_answered = self.cycle is None or self.cycle.response_complete
+        is_slow_reader = self.flow.write_paused
+        return not (self._is_inside_message or is_slow_reader or self._short_way.lifecycle.is_draining) and is_answered
+
+    def _begin(self, data: bytes) -> bool:
+        started = perf_counter()
+        length = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
+        head = self._short_way.heads.read(data[:length]) if length >= len(_END_OF_HEAD) else None
+        if head is None or len(data) != length + head.length:
+            return False
+        try:
+            self._short_way.gate.check(head.scope)
+        except Problem:
+            return False
+        if not self._short_way.native.begin(head.route, data[length:], self._deliver):
+            return False
+        self._begun, self._begun_at = head, started
+        if self.timeout_keep_alive_task is None:
+            self._wait_for_more(self.timeout_keep_alive)
+        return True
+
+    def _deliver(self, answer: Answer) -> None:
+        head, self._begun = self._begun, None
+        if head is None:  # never: what was begun is delivered once
+            return
+        if not self.transport.is_closing():
+            opening = self._short_way.opening(answer.status, self.server_state.default_headers)
+            self.transport.write(opening + answer.wire)
+        self._short_way.journal.record(head.route.measures, "POST", head.scope["path"], answer.status, self._begun_at)
+
+    def _wait_for_more(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Closes the connection if it was idle all the time: the short way does not set the timer anew at each call."""
+        seconds_left = self._begun_at + self.timeout_keep_alive - perf_counter()
+        if seconds_left > 0:
+            self._wait_for_more(seconds_left)
+        else:
+            super().timeout_keep_alive_handler()
+
+    def on_message_begin(self) -> None:
+        """Notes that the parser is inside a message."""
+        self._is_inside_message = True
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        """Notes that the parser is between two messages."""
+        self._is_inside_message = False
+        super().on_message_complete()
+
+    def eof_received(self) -> None:
+        """Answers before the connection closes."""
+        self._finish()
+        super().eof_received()
+
+    def shutdown(self) -> None:
+        """Answers before the connection closes."""
+        self._finish()
+        super().shutdown()

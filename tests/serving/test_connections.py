@@ -1,0 +1,218 @@
+"""What one TCP connection may do: pieces, pipelines, endings; the answers are the same whichever way they come."""
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from models.repository import ModelRepository
+from tests.server import Server, running_server
+from tests.serving.conftest import TOKEN
+
+RIGHT, LEFT = b'{"observation": [0.1, 0.2, 0.3, 0.4]}', b'{"observation": [-0.5, 0.1, -0.3, 0.2]}'
+
+
+class Answer(NamedTuple):
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    document: Any
+
+
+class Connection:
+    """A client that decides about every byte."""
+
+    def __init__(self, server: Server) -> None:
+        host, port = server.url.removeprefix("http://").split(":")
+        self.socket = socket.create_connection((host, int(port)), timeout=20)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._stream = self.socket.makefile("rb")
+
+    def send(self, *requests: bytes) -> None:
+        """Sends everything at once."""
+        self.socket.sendall(b"".join(requests))
+
+    def receive(self) -> Answer:
+        """The next answer."""
+        status = int(self._stream.readline().split()[1])
+        headers = {}
+        while (line := self._stream.readline().decode().strip()) != "":
+            name, _, value = line.partition(": ")
+            assert name not in headers
+            headers[name] = value
+        return Answer(status, headers, json.loads(self._stream.read(int(headers["content-length"]))))
+
+    def is_closed(self) -> bool:
+        """Waits for the end; whether it came without another byte."""
+        return self._stream.read(1) == b""
+
+    def close(self) -> None:
+        """Goes away."""
+        self._stream.close()
+        self.socket.close()
+
+
+@pytest.fixture
+def connect(server: Server) -> Iterator[Callable[[], Connection]]:
+    """Makes connections and closes them in the end."""
+    opened: list[Connection] = []
+
+    def connect() -> Connection:
+        opened.append(Connection(server))
+        return opened[-1]
+
+    yield connect
+    for connection in opened:
+        connection.close()
+
+
+def call(body: bytes, *headers: bytes, path: bytes = b"/act", http: bytes = b"1.1") -> bytes:
+    """A request as bytes."""
+    lines = [b"POST %b HTTP/%b" % (path, http), b"Host: x", b"Content-Length: %d" % len(body), *headers]
+    return b"\r\n".join([*lines, b"", body])
+
+
+def test_answers_of_both_ways_are_the_same(connect: Callable[[], Connection]) -> None:
+    """A request in one piece and the same in two get the same status, headers and document."""
+    connection = connect()
+    connection.send(call(RIGHT))
+    whole = connection.receive()
+    request = call(RIGHT)
+    connection.send(request[:-10])
+    time.sleep(0.05)  # so that the pieces arrive apart; were they joined, the test would only prove less
+    connection.send(request[-10:])
+    pieces = connection.receive()
+    assert set(whole.headers) == {"date", "content-type", "content-length"}
+    assert whole._replace(headers=whole.headers | {"date": ""}) == pieces._replace(
+        headers=pieces.headers | {"date": ""}
+    )
+
+
+@pytest.mark.parametrize("cut", [1, 10, 30, 47, 48, 60])
+def test_any_cut_is_fine(connect: Callable[[], Connection], cut: int) -> None:
+    """Requests cut anywhere, and whole ones between them, are answered in their order."""
+    connection = connect()
+    for _ in range(3):
+        connection.send(call(LEFT))
+        assert connection.receive().document["action"] == 0
+        connection.send(call(RIGHT)[:cut])
+        time.sleep(0.02)
+        connection.send(call(RIGHT)[cut:])
+        assert connection.receive().document["action"] == 1
+
+
+def test_pipelined_requests_are_answered_in_order(connect: Callable[[], Connection]) -> None:
+    """Many requests sent without waiting, of all sorts, in pieces that begin and end anywhere."""
+    connection = connect()
+    sorts = [
+        (call(RIGHT), 200),
+        (call(b"{"), 400),
+        (call(LEFT), 200),
+        (b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+    ]
+    requests = [sorts[index * 7 % 4] for index in range(60)]
+    stream = b"".join(request for request, _ in requests)
+    for start in range(0, len(stream), 333):
+        connection.send(stream[start : start + 333])
+    assert [connection.receive().status for _ in requests] == [status for _, status in requests]
+    connection.send(call(RIGHT))
+    assert connection.receive().document["action"] == 1
+
+
+def test_half_closed_client_gets_its_answer(connect: Callable[[], Connection]) -> None:
+    """A client that says that it sends no more is still answered, then the connection ends."""
+    connection = connect()
+    connection.send(call(RIGHT))
+    connection.socket.shutdown(socket.SHUT_WR)
+    assert connection.receive().document["action"] == 1
+    assert connection.is_closed()
+
+
+@pytest.mark.parametrize("options", [{"headers": [b"Connection: close"]}, {"http": b"1.0"}])
+def test_connection_ends_when_asked_to(connect: Callable[[], Connection], options: dict[str, Any]) -> None:
+    """`Connection: close` and HTTP/1.0 end the connection after the answer, which says so."""
+    connection = connect()
+    connection.send(call(LEFT))
+    connection.receive()
+    connection.send(call(RIGHT, *options.get("headers", []), http=options.get("http", b"1.1")))
+    answer = connection.receive()
+    assert (answer.document["action"], answer.headers["connection"]) == (1, "close")
+    assert connection.is_closed()
+
+
+def test_chunked_and_expecting_requests_are_answered(connect: Callable[[], Connection]) -> None:
+    """Chunked bodies, and clients that wait for `100 Continue`, are served as ever."""
+    connection = connect()
+    chunked = b"POST /act HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
+    connection.send(chunked % (len(RIGHT), RIGHT))
+    assert connection.receive().document["action"] == 1
+    connection.send(call(b"", b"Expect: 100-continue").replace(b"Length: 0", b"Length: %d" % len(RIGHT)))
+    assert connection._stream.readline() == b"HTTP/1.1 100 Continue\r\n"
+    assert connection._stream.readline() == b"\r\n"
+    connection.send(RIGHT)
+    assert connection.receive().document["action"] == 1
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"POST /act HTTP/1.1\r\nHost: x\r\nContent-Length: 37\r\nContent-Length: 37\r\n\r\n" + RIGHT,
+        b"POST /act HTTP/1.1\r\nHost: x\r\nContent-Length: 37\r\nTransfer-Encoding: chunked\r\n\r\n" + RIGHT,
+        b"POST /act HTTP/1.1\r\nHost: x\r\nContent-Length: +37\r\n\r\n" + RIGHT,
+        b"POST /act HTTP/1.1\r\nHost: x\r\nContent-Length: 37, 37\r\n\r\n" + RIGHT,
+        b"POST /act HTTP/1.1\r\nHost: x\r\nContent-Length : 37\r\n\r\n" + RIGHT,
+        b"POST /act HTTP/1.1\r\nHost: x\r\n Content-Length: 37\r\n\r\n" + RIGHT,
+        b"POST /act HTTP/1.1\nHost: x\nContent-Length: 4\n\n{}\r\n\r\n" + RIGHT,
+    ],
+)
+def test_ambiguous_heads_are_refused(connect: Callable[[], Connection], request_bytes: bytes) -> None:
+    """What two servers could read differently is a 400 and the end of the connection."""
+    connection = connect()
+    connection.send(call(LEFT))
+    connection.receive()
+    connection.send(request_bytes)
+    assert connection._stream.readline() == b"HTTP/1.1 400 Bad Request\r\n"
+
+
+def test_clients_that_leave_disturb_nobody(server: Server, connect: Callable[[], Connection]) -> None:
+    """Connections that end before their answers leave no trace but their count."""
+    before = server.metric("dqn_requests_total", endpoint="/act", status="200")
+    for _ in range(20):
+        connection = connect()
+        connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        connection.send(call(RIGHT))
+        connection.close()
+    assert server.post("/act", RIGHT).json()["action"] == 1
+    assert server.metric("dqn_requests_total", endpoint="/act", status="200") > before
+    assert server.records[-1]["event"] in {"refreshed", "serving", "no champion"}
+
+
+def test_idle_connection_is_closed_and_a_busy_one_is_not(repository: ModelRepository) -> None:
+    """keep_alive_seconds count from the last call, not from the first."""
+    with running_server(repository, keep_alive_seconds=1) as server:
+        server.wait_ready()
+        connection = Connection(server)
+        begun = time.monotonic()
+        while time.monotonic() < begun + 1.5:
+            connection.send(call(RIGHT))
+            assert connection.receive().status == 200
+            time.sleep(0.1)
+        begun = time.monotonic()
+        assert connection.is_closed()
+        assert 0.5 < time.monotonic() - begun < 5
+        connection.close()
+
+
+def test_required_token_is_required_of_every_call(repository: ModelRepository) -> None:
+    """A call with the token opens nothing for a call without it on the same connection."""
+    with running_server(repository, env={"DQN_API_TOKEN": TOKEN}, require_token=True) as server:
+        wanted = [(b"Authorization: Bearer " + TOKEN.encode(), 200), (b"Accept: */*", 401), (b"Authorization: x", 401)]
+        connection = Connection(server)
+        for header, status in [*wanted, *wanted]:
+            connection.send(call(RIGHT, header))
+            assert connection.receive().status == status
+        connection.close()

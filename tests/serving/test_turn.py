@@ -1,0 +1,118 @@
+"""Requests of one turn of the event loop share a run, and none notices the others."""
+
+import asyncio
+import json
+from functools import partial
+from typing import Any
+
+import pytest
+
+from models.policy import Policy
+from models.repository import ModelRepository
+from serving.problems import Answer
+from serving.services import Services, assemble
+from serving.settings import read_settings
+
+RIGHT, LEFT = [0.1, 0.2, 0.3, 0.4], [-0.5, 0.1, -0.3, 0.2]
+OVERFLOWING = [0.0, 0.0, 3e38, 3e38]
+
+
+@pytest.fixture
+def services(repository: ModelRepository, monkeypatch: pytest.MonkeyPatch) -> Services:
+    """The parts of a server with every model loaded; `policy_runs` notes the batch sizes of its runs."""
+    assembled = assemble(read_settings(["--repository", str(repository.root)]))
+    asyncio.run(assembled.refresher.look())
+    run = Policy.run
+
+    def noted_run(policy: Policy, observations: Any) -> Any:
+        policy_runs.append(len(observations))
+        return run(policy, observations)
+
+    policy_runs.clear()
+    monkeypatch.setattr(Policy, "run", noted_run)
+    return assembled
+
+
+policy_runs: list[int] = []
+
+
+def in_one_turn(services: Services, *bodies: dict[str, Any], path: str = "/act") -> list[Any]:
+    """The documents answered to requests that arrive together."""
+    answers: dict[int, Answer] = {}
+
+    async def turn() -> None:
+        route = services.native.route(path)
+        assert route is not None
+        for index, body in enumerate(bodies):
+            content = json.dumps(body).encode()
+            assert services.native.begin(route, content, partial(answers.__setitem__, index))
+        assert not answers
+        await asyncio.sleep(0)
+
+    asyncio.run(turn())
+    return [json.loads(answers[index].body["body"]) for index in range(len(bodies))]
+
+
+def test_requests_of_a_turn_share_a_run(services: Services) -> None:
+    """Three requests that arrived together are one run of three, and each gets its own answer."""
+    found = in_one_turn(services, {"observation": RIGHT}, {"observation": LEFT}, {"observation": RIGHT})
+    assert [answer["action"] for answer in found] == [1, 0, 1]
+    assert policy_runs == [3]
+    measures = services.registry.get("cartpole").measures
+    assert sum(measures.inference.counts) == 1
+    assert measures.batch_size.total == 3
+    assert services.registry.get("cartpole").require_champion().action_counts == [1, 2]
+
+
+def test_versions_do_not_mix(services: Services) -> None:
+    """A pinned version that is in memory runs in the same turn, in a run of its own."""
+    cartpole = services.registry.get("cartpole")
+    asyncio.run(services.selector.select(cartpole, 2))
+    bodies = ({"observation": RIGHT}, {"observation": RIGHT, "version": 2}, {"observation": LEFT})
+    found = in_one_turn(services, *bodies, path="/q-values")
+    assert [answer["version"] for answer in found] == [1, 2, 1]
+    assert sorted(policy_runs[-2:]) == [1, 2]
+    assert found[1]["q_values"] == pytest.approx([value + 1.0 for value in found[0]["q_values"]], rel=1e-5)
+
+
+def test_company_changes_no_answer(services: Services) -> None:
+    """Seeds, masks and epsilons give the same answers alone and among others."""
+    options: list[dict[str, Any]] = [
+        {},
+        {"action_mask": [True, False]},
+        *({"epsilon": 0.7, "seed": seed} for seed in range(20)),
+        {"epsilon": 1.0, "seed": 3, "action_mask": [False, True]},
+    ]
+    bodies = [{"observation": observation, **option} for observation in (RIGHT, LEFT) for option in options]
+    alone = [in_one_turn(services, body)[0] for body in bodies]
+    assert in_one_turn(services, *bodies) == alone
+    assert policy_runs == [*[1] * len(bodies), len(bodies)]
+
+
+def test_overflow_is_one_requests_own(services: Services) -> None:
+    """A request whose Q-values overflow is refused and counted; those beside it are answered."""
+    found = in_one_turn(services, {"observation": RIGHT}, {"observation": OVERFLOWING}, {"observation": LEFT})
+    assert [answer.get("action") for answer in found] == [1, None, 0]
+    assert (found[1]["status"], found[1]["reason"]) == (422, "overflow")
+    assert services.registry.get("cartpole").measures.rejected == {"overflow": 1}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b'{"observation": [0, 0, 0]}',
+        b'{"observations": [[0, 0, 0, 0]]}',
+        b'{"observation": [0, 0, 0, 0], "version": 3}',
+        b'{"observation": [0, 0, 0, 0], "version": "nobody"}',
+        b'{"observation": [0, 0, 0, 0], "action_mask": [false, false]}',
+        b'{"observation": [0, 0, 0, 0], "observations": [[0, 0, 0, 0]]}',
+    ],
+)
+def test_anything_else_is_not_begun(services: Services, body: bytes) -> None:
+    """What has a fault, or needs a version that is not loaded, is left to the long way, uncounted."""
+    route = services.native.route("/act")
+    assert route is not None
+    assert not services.native.begin(route, body, lambda _: None)
+    assert not services.registry.get("cartpole").measures.rejected
+    assert not policy_runs
