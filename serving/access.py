@@ -7,7 +7,7 @@ from starlette.types import Scope
 
 from serving.problems import Problem
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
 _CHALLENGE = ((b"www-authenticate", b'Bearer realm="dqn-policy-server"'),)
 
 

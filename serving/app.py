@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api.body import DisconnectedError, read_body
 from serving.api.native import Route
+from serving.api.oip.routes import OipApi, is_below
 from serving.api.rest import create_rest_app
 from serving.metrics import OTHER_ENDPOINT
 from serving.problems import Answer, Problem, internal_error
@@ -32,6 +33,7 @@ class PolicyServer:
         self._requests = services.requests
         self._max_body_bytes = services.settings.max_body_bytes
         self._native = services.native
+        self._oip = OipApi(services)
         self._rest: ASGIApp = create_rest_app(services, self._lifespan)
 
     @contextlib.asynccontextmanager
@@ -53,7 +55,10 @@ class PolicyServer:
         if self._services.lifecycle.is_draining:
             send = _closing(send)
         route = self._native.route(scope["path"])
-        if route is None:
+        if route is None and is_below(scope["path"]):
+            template, status = await self._oip.serve(scope, receive, send)
+            measures = self._requests.endpoint(template)
+        elif route is None:
             template, status = await self._pass_on(scope, receive, send)
             measures = self._requests.endpoint(template)
         else:

@@ -68,7 +68,7 @@ def answer_singles(
         else:
             greedy = actions[row : row + 1] - loaded.start
             outcome = _choose(request, q_values[row : row + 1], greedy, single.mask, generator)
-            _count(loaded, outcome)
+            count_actions(loaded, outcome.indices)
             answers.append(make_answer(encode(_one(loaded, outcome, single.with_q_values))))
     return answers
 
@@ -87,13 +87,16 @@ def answer_batch(
     """
     observations = loaded.observations.read_many(request)
     mask = loaded.observations.read_mask(request, len(observations))
-    q_values, actions = _run(loaded, measures, observations)
+    q_values, actions = run_policy(loaded, measures, observations)
     outcome = _choose(request, q_values, actions - loaded.start, mask, generator)
-    _count(loaded, outcome)
+    count_actions(loaded, outcome.indices)
     return make_answer(encode(_many(loaded, outcome, with_q_values)))
 
 
-def _run(loaded: LoadedPolicy, measures: ModelMeasures, observations: Observations) -> tuple[FloatArray, IntArray]:
+def run_policy(
+    loaded: LoadedPolicy, measures: ModelMeasures, observations: Observations
+) -> tuple[FloatArray, IntArray]:
+    """Q-values and greedy actions of a batch, measured. Raises Problem (422) where a Q-value is not finite."""
     q_values, actions = _timed_run(loaded, measures, observations)
     if not np.isfinite(q_values).all():
         raise _overflow(loaded)
@@ -114,8 +117,9 @@ def _overflow(loaded: LoadedPolicy) -> Problem:
     return Problem(422, f"The Q-values of {loaded} overflow float32 for this observation.", reason="overflow")
 
 
-def _count(loaded: LoadedPolicy, outcome: Outcome) -> None:
-    for index, count in enumerate(np.bincount(outcome.indices, minlength=len(loaded.action_counts)).tolist()):
+def count_actions(loaded: LoadedPolicy, indices: IntArray) -> None:
+    """Counts the actions of an answer, given by index."""
+    for index, count in enumerate(np.bincount(indices, minlength=len(loaded.action_counts)).tolist()):
         loaded.action_counts[index] += count
 
 

@@ -52,7 +52,7 @@ class ServerSettings(BaseSettings):
         description="bearer token of the admin calls, which answer 403 without one; better set in the environment, "
         "where other users of the machine cannot read it",
     )
-    require_token: bool = Field(default=False, description="ask for the token on every call but /healthz and /readyz")
+    require_token: bool = Field(default=False, description="ask for the token on every call but the health calls")
     max_body_bytes: int = Field(
         4 * 1024 * 1024, ge=1024, le=1024**3, description="largest request body, in bytes; beyond it the answer is 413"
     )

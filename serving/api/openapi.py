@@ -6,7 +6,10 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from serving.access import OPEN_PATHS
 from serving.api.documents import ProblemDocument, problems
+from serving.api.oip.openapi import add_protocol, error_response
+from serving.api.oip.routes import is_below
 from serving.schemas import ActAnswer, ActBatchAnswer, ActRequest, QValuesAnswer, QValuesBatchAnswer
 
 Document = dict[str, Any]
@@ -51,6 +54,7 @@ def describe(app: FastAPI, *, token_needed: bool) -> Document:
     for call in _ANSWERS:
         document["paths"][f"/{call}"] = {"post": _operation(call, named=False)}
         document["paths"][f"/models/{{model}}/{call}"] = {"post": _operation(call, named=True)}
+    add_protocol(document)
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
@@ -91,6 +95,6 @@ def _finish(path: str, operation: Document, *, token_needed: bool) -> None:
     responses = operation["responses"]
     if "requestBody" not in operation:
         responses.pop("422", None)
-    if operation.get("tags") == ["admin"] or (token_needed and path not in {"/healthz", "/readyz"}):
+    if operation.get("tags") == ["admin"] or (token_needed and path not in OPEN_PATHS):
         operation["security"] = [{"token": []}]
-        responses.setdefault("401", problems(401)[401])
+        responses.setdefault("401", error_response(401) if is_below(path) else problems(401)[401])

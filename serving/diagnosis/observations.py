@@ -33,7 +33,7 @@ def check_observations(document: Document, reader: ObservationReader, model: str
 
 def _check(value: Any, reader: ObservationReader, model: str, path: str, expected: list[int]) -> None:
     if not expected:
-        _check_element(value, reader, model, path)
+        check_element(value, reader, model, path)
     elif isinstance(value, list) and (found := shape_of(value)) != expected:
         raise rejected("shape", f"{path} has shape {listed(found)}; {model} expects {listed(expected)}.")
     elif not isinstance(value, list):
@@ -45,7 +45,8 @@ def _check(value: Any, reader: ObservationReader, model: str, path: str, expecte
             _check(item, reader, model, f"{path}[{index}]", expected[1:])
 
 
-def _check_element(value: Any, reader: ObservationReader, model: str, path: str) -> None:
+def check_element(value: Any, reader: ObservationReader, model: str, path: str) -> None:
+    """Checks one element; `path` names it in the detail. Raises Problem."""
     reason = _element_fault(value, reader)
     if reason:
         real = reader.dtype == np.float32

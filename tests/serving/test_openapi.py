@@ -21,6 +21,15 @@ CALLS = {
     ("get", "/metrics"),
     ("put", "/models/{model}/aliases/{alias}"),
     ("post", "/models/{model}/refresh"),
+    ("get", "/v2"),
+    ("get", "/v2/health/live"),
+    ("get", "/v2/health/ready"),
+    ("get", "/v2/models/stats"),
+    ("post", "/v2/repository/index"),
+} | {
+    (method, f"/v2/models/{{model}}{version}{call}")
+    for version in ("", "/versions/{version}")
+    for method, call in (("get", ""), ("get", "/ready"), ("get", "/config"), ("get", "/stats"), ("post", "/infer"))
 }
 
 
@@ -54,7 +63,7 @@ def test_references_resolve(document: Any) -> None:
 
 
 def test_documented_statuses(document: Any) -> None:
-    """Each call documents the statuses that it answers, problems as application/problem+json with an example."""
+    """Each call documents the statuses that it answers, errors with an example in the form of its API."""
     operations = operations_of(document)
     statuses = {call: set(operation["responses"]) for call, operation in operations.items()}
     acting = {"200", "400", "404", "413", "422", "503"}
@@ -63,18 +72,21 @@ def test_documented_statuses(document: Any) -> None:
     assert statuses["get", "/readyz"] == {"200", "503"}
     assert statuses["get", "/models"] == {"200"}
     assert {"401", "403", "404", "409", "422"} <= statuses["put", "/models/{model}/aliases/{alias}"]
-    for operation in operations.values():
+    assert statuses["post", "/v2/models/{model}/infer"] == acting | {"415"}
+    for (_, path), operation in operations.items():
         for status, response in operation["responses"].items():
-            if not status.startswith("2"):
+            if not status.startswith("2") and path.startswith("/v2"):
+                assert list(response["content"]["application/json"]["example"]) == ["error"]
+            elif not status.startswith("2"):
                 assert response["content"]["application/problem+json"]["example"]["status"] == int(status)
 
 
 def test_request_examples_are_valid(server: Server, document: Any) -> None:
     """Every example of a request is answered with 200 by the server that documents it."""
-    for path in ("/act", "/q-values"):
+    for path in ("/act", "/q-values", "/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer"):
         content = document["paths"][path]["post"]["requestBody"]["content"]["application/json"]
         for name, example in content["examples"].items():
-            assert server.post(path, example["value"]).status_code == 200, name
+            assert server.post(path.format(model="cartpole", version=1), example["value"]).status_code == 200, name
 
 
 def test_answers_have_the_documented_fields(server: Server, document: Any) -> None:

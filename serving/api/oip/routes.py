@@ -1,0 +1,171 @@
+"""The calls of the protocol, as plain ASGI; every error is `{"error": ...}` with the status that fits it."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple
+
+import msgspec
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from models.errors import ModelError
+from models.layout import CHAMPION, version_number
+from serving.api.body import DisconnectedError, read_body
+from serving.api.oip.compression import inflate
+from serving.api.oip.diagnosis import undecodable
+from serving.api.oip.infer import InferCall
+from serving.api.oip.messages import IndexRequest, Live, ModelReady, ServerReady, decode_index_request, encode
+from serving.api.oip.metadata import model_config, model_metadata, repository_index, server_metadata
+from serving.api.oip.statistics import Statistics
+from serving.metrics import OTHER_ENDPOINT
+from serving.problems import Answer, Problem, from_model_error, internal_error, make_answer
+from serving.registry import ServedModel
+from serving.services import Services
+
+PREFIX = "/v2"
+_CLIENT_GONE = 499  # nginx's number for it; only ever seen in the metrics
+
+log = structlog.get_logger()
+
+
+class Call(NamedTuple):
+    """A path that was recognised: its template, its method, and what it names."""
+
+    template: str
+    method: str
+    name: str
+    model: str | None = None
+    version: str | None = None
+
+
+_SERVER_CALLS = {
+    call.template: call
+    for call in (
+        Call("/v2", "GET", "metadata"),
+        Call("/v2/health/live", "GET", "live"),
+        Call("/v2/health/ready", "GET", "ready"),
+        Call("/v2/models/stats", "GET", "stats"),
+        Call("/v2/repository/index", "POST", "index"),
+    )
+}
+_MODEL_CALLS = {"": "GET", "ready": "GET", "infer": "POST", "config": "GET", "stats": "GET"}
+
+
+def find_call(path: str) -> Call | None:
+    """The call that a path below /v2 names; None where there is none."""
+    if path in _SERVER_CALLS:
+        return _SERVER_CALLS[path]
+    version: str | None = None
+    match path.split("/")[2:]:
+        case ["models", model, "versions", version, *rest]:
+            template = "/v2/models/{model}/versions/{version}"
+        case ["models", model, *rest]:
+            template = "/v2/models/{model}"
+        case _:
+            return None
+    name = rest[0] if rest else ""
+    if len(rest) > 1 or name not in _MODEL_CALLS or (rest and not name):
+        return None
+    return Call("/".join([template, *rest]), _MODEL_CALLS[name], name, model, version)
+
+
+def is_below(path: str) -> bool:
+    """Whether a path is the protocol's."""
+    return path == PREFIX or path.startswith(f"{PREFIX}/")
+
+
+class OipApi:
+    """Everything below /v2."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._statistics = Statistics(services.registry)
+        self._max_body_bytes = services.settings.max_body_bytes
+        self._infer = InferCall(services.selector, self._statistics, self._max_body_bytes)
+        self._model_calls: dict[str, Callable[[ServedModel, int | None], Awaitable[Any]]] = {
+            "": lambda served, version: model_metadata(services, served, version),
+            "config": lambda served, version: model_config(services, served, version),
+            "ready": self._model_ready,
+            "stats": self._model_statistics,
+        }
+
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> tuple[str, int]:
+        """Answers a request; returns its route's template and the status, for the metrics."""
+        call = find_call(scope["path"])
+        template = call.template if call else OTHER_ENDPOINT
+        try:
+            self._services.gate.check(scope)
+            answer = await self._respond(call, scope, receive)
+        except Problem as problem:
+            answer = error_answer(problem)
+        except ModelError as error:
+            answer = error_answer(from_model_error(error))
+        except DisconnectedError:
+            return template, _CLIENT_GONE
+        except Exception:
+            log.exception("request failed", path=scope["path"])
+            answer = error_answer(internal_error())
+        await send(answer.start)
+        await send(answer.body)
+        return template, answer.status
+
+    async def _respond(self, call: Call | None, scope: Scope, receive: Receive) -> Answer:
+        if call is None:
+            raise Problem(404, "There is no such path here; /docs lists those that there are.")
+        if {"HEAD": "GET"}.get(scope["method"], scope["method"]) != call.method:
+            detail = f"{scope['method'][:20]} is not allowed here; use {call.method}."
+            raise Problem(405, detail, headers=((b"allow", call.method.encode()),))
+        if call.model is None:
+            return make_answer(encode(await self._of_server(call.name, scope, receive)))
+        served = self._services.registry.get(call.model)
+        version = None if call.version is None else version_number(call.version)
+        if version is None and call.version is not None:
+            detail = f"{served.name} has no version {call.version[:40]!r}; versions are positive integers."
+            raise Problem(404, detail)
+        if call.name == "infer":
+            return await self._infer.respond(served, version, scope, receive)
+        return make_answer(encode(await self._model_calls[call.name](served, version)))
+
+    async def _of_server(self, name: str, scope: Scope, receive: Receive) -> Any:
+        if name == "index":
+            request = await self._index_request(scope, receive)
+            return await repository_index(self._services, only_ready=request.ready)
+        if name == "ready":
+            self._check_ready()
+            return ServerReady()
+        if name == "stats":
+            return {"model_stats": self._statistics.documents()}
+        return Live() if name == "live" else server_metadata()
+
+    def _check_ready(self) -> None:
+        reason = self._services.registry.not_ready()
+        if self._services.lifecycle.is_draining:
+            reason = "The server is shutting down."
+        if reason is not None:
+            raise Problem(503, reason)
+
+    async def _index_request(self, scope: Scope, receive: Receive) -> IndexRequest:
+        body = inflate(await read_body(scope, receive, self._max_body_bytes), scope, self._max_body_bytes)
+        try:
+            request: IndexRequest = decode_index_request(body or b"{}")
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+            raise undecodable(body, error) from None
+        return request
+
+    async def _model_ready(self, served: ServedModel, version: int | None) -> ModelReady:
+        """A version that is not in memory is loaded: only then it is known whether it can infer."""
+        await self._services.selector.select(served, CHAMPION if version is None else version)
+        return ModelReady(served.name)
+
+    async def _model_statistics(self, served: ServedModel, version: int | None) -> Any:
+        found = self._statistics.documents(served.name, version)
+        if not found:
+            which = "versions" if version is None else f"version {version}"
+            raise Problem(404, f"{served.name} has no {which} in memory, and so no statistics.")
+        return {"model_stats": found}
+
+
+def error_answer(problem: Problem) -> Answer:
+    """A problem in the protocol's form."""
+    body = json.dumps({"error": problem.detail}).encode()  # ASCII only, whatever a client sent
+    return make_answer(body, problem.status, headers=problem.headers)

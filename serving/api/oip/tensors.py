@@ -1,0 +1,102 @@
+"""Tensors between the wire and NumPy: input in JSON or binary, checked for one policy; output in either form."""
+
+import functools
+import math
+import re
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from msgspec import UNSET, Meta, Raw
+from numpy.typing import NDArray
+
+from models.policy import Observations
+from serving.api.oip.diagnosis import check_finite, misfit
+from serving.api.oip.messages import BinarySize, InputTensor, OutputTensor
+from serving.diagnosis.wording import listed, rejected, shown
+from serving.observations import ObservationReader
+from serving.policies import LoadedPolicy
+from serving.problems import Problem
+
+DATATYPES = {"float32": "FP32", "float64": "FP64", "uint8": "UINT8", "int64": "INT64"}
+INPUT = "observation"
+
+_NESTED = re.compile(rb"\s*\[\s*\[")
+
+
+def read_observations(inputs: list[InputTensor], binary: memoryview, loaded: LoadedPolicy) -> Observations:
+    """The observations of a request, [batch, *observation_shape] in the policy's dtype.
+
+    Raises Problem (413 or 422) where the inputs are not one tensor that fits the policy.
+    """
+    if len(inputs) != 1 or inputs[0].name != INPUT:
+        found = ", ".join(shown(tensor.name) for tensor in inputs[:8]) or "none"
+        raise rejected("fields", f"The inputs are {found}; {loaded} expects exactly one, {INPUT!r}.")
+    tensor, reader = inputs[0], loaded.observations
+    datatype = DATATYPES[reader.dtype.name]
+    if tensor.datatype != datatype:
+        raise rejected("type", f"{INPUT} has datatype {shown(tensor.datatype)}; {loaded} expects {datatype}.")
+    _check_shape(tensor.shape, reader, str(loaded))
+    size = tensor.parameters.binary_data_size if tensor.parameters else UNSET
+    if (size is UNSET) is (tensor.data is UNSET):
+        found = "neither data nor" if size is UNSET else "both data and"
+        raise rejected("fields", f"{INPUT} has {found} binary_data_size; expected is one of them.")
+    if size is not UNSET:
+        return _from_binary(binary, size, tensor.shape, loaded).reshape(-1, *reader.shape)
+    if binary or tensor.data is UNSET:
+        raise rejected("fields", f"{len(binary)} bytes follow the JSON, but {INPUT} has its data in the JSON.")
+    return _from_json(tensor.data, tensor.shape, loaded).reshape(-1, *reader.shape)
+
+
+def _check_shape(shape: list[int], reader: ObservationReader, model: str) -> None:
+    # Triton has no tensors of shape [batch]: its clients send [batch, 1] instead.
+    allowed = (reader.shape, reader.shape or (1,))
+    if not shape or tuple(shape[1:]) not in allowed or shape[0] < 1:
+        found = listed([shown(size) for size in shape[:8]])
+        raise rejected("shape", f"{INPUT} has shape {found}; {model} expects {listed(['batch', *reader.shape])}.")
+    if shape[0] > reader.max_batch_size:
+        found = f"{INPUT} has {shown(shape[0])} entries"
+        raise Problem(413, f"{found}; at most {reader.max_batch_size} are allowed in one request.", reason="too_large")
+
+
+def _from_binary(binary: memoryview, size: int, shape: list[int], loaded: LoadedPolicy) -> Observations:
+    dtype = loaded.observations.dtype
+    expected = math.prod(shape) * dtype.itemsize
+    if size != expected or len(binary) != size:
+        found = f"binary_data_size {shown(size)} and {len(binary)} bytes after the JSON"
+        raise rejected("shape", f"{INPUT} has {found}; shape {listed(shape)} needs {expected} bytes.")
+    elements = np.frombuffer(binary, dtype.newbyteorder("<")).reshape(shape)
+    check_finite(elements, loaded.observations, str(loaded))
+    return np.require(elements, dtype, ["ALIGNED"])
+
+
+def _from_json(data: Raw, shape: list[int], loaded: LoadedPolicy) -> Observations:
+    reader = loaded.observations
+    is_nested = _NESTED.match(memoryview(data)) is not None
+    decode = _decoder(reader.dtype.kind == "f", reader.low, reader.high, len(shape) if is_nested else 1)
+    try:
+        elements = np.array(decode(data), reader.dtype)
+    except (ValueError, RecursionError):  # wrong elements, or ragged lists
+        raise misfit(bytes(data), shape, reader, str(loaded)) from None
+    if elements.size != math.prod(shape) or (is_nested and list(elements.shape) != shape):
+        found = f"shape {listed(list(elements.shape))}" if is_nested else f"{elements.size} elements"
+        raise rejected("shape", f"The data of {INPUT} has {found}; its shape is {listed(shape)}.")
+    return elements.reshape(shape)
+
+
+@functools.lru_cache(maxsize=64)
+def _decoder(is_real: bool, low: float, high: float, depth: int) -> Any:  # noqa: FBT001  (private, and cached by place)
+    """A typed decoder of lists nested so deep whose elements are within the bounds of a policy."""
+    kind: Any = Annotated[float, Meta(gt=low, lt=high)] if is_real else Annotated[int, Meta(ge=low, le=high)]
+    for _ in range(depth):
+        kind = list[kind]
+    return msgspec.json.Decoder(kind).decode
+
+
+def write_output(name: str, values: NDArray[Any], *, is_binary: bool) -> tuple[OutputTensor, bytes]:
+    """An output for the answer's JSON, and the bytes that follow the JSON (none where the data is in it)."""
+    shape, datatype = list(values.shape), DATATYPES[values.dtype.name]
+    if not is_binary:
+        return OutputTensor(name, shape, datatype, data=values.ravel().tolist()), b""
+    raw = values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
+    return OutputTensor(name, shape, datatype, BinarySize(len(raw))), raw
