@@ -3,20 +3,19 @@
 import zlib
 from collections.abc import Iterable
 
-from starlette.types import Scope
-
+from serving.api.oip.framing import Headers
 from serving.problems import Header, Problem
 
 _GZIP, _ZLIB, _RAW_DEFLATE = 31, 15, -15  # zlib's `wbits`
 _FAST = 1
 
 
-def inflate(body: bytes, scope: Scope, limit: int) -> bytes:
+def inflate(body: bytes, headers: Headers, limit: int) -> bytes:
     """The body as it was before its Content-Encoding; never more than `limit` bytes are made.
 
     Raises Problem: 413 where it would be larger, 415 for an unknown encoding, 400 where it does not decode.
     """
-    encoding = _joined(scope, b"content-encoding")
+    encoding = headers.get(b"content-encoding", b"").decode("latin-1").lower()
     if encoding in {"", "identity"}:
         return body
     if encoding not in {"gzip", "x-gzip", "deflate"}:
@@ -42,9 +41,12 @@ def _deflate_kind(body: bytes) -> int:
     return _ZLIB if has_header else _RAW_DEFLATE
 
 
-def deflate(body: bytes, scope: Scope) -> tuple[bytes, tuple[Header, ...]]:
+def deflate(body: bytes, headers: Headers) -> tuple[bytes, tuple[Header, ...]]:
     """The body in the encoding that the client prefers, and the headers that say so; unchanged if it asks for none."""
-    accepted = dict(_weights(_joined(scope, b"accept-encoding").split(",")))
+    wish = headers.get(b"accept-encoding")
+    if not wish:
+        return body, ()
+    accepted = dict(_weights(wish.decode("latin-1").lower().split(",")))
     weights = {name: accepted.get(name, accepted.get("*", 0.0)) for name in ("gzip", "deflate")}
     name = max(weights, key=lambda each: weights[each])  # gzip where both are wanted alike
     if weights[name] <= 0:
@@ -63,9 +65,3 @@ def _weights(items: Iterable[str]) -> Iterable[tuple[str, float]]:
             yield name, float(weight)
         except ValueError:
             yield name, 0.0
-
-
-def _joined(scope: Scope, name: bytes) -> str:
-    """A header's value in small letters; several are joined as HTTP says."""
-    values = [value.decode("latin-1") for key, value in scope["headers"] if key == name]
-    return ", ".join(values).strip().lower()

@@ -13,6 +13,7 @@ from serving import diagnosis
 from serving.diagnosis.observations import check_element
 from serving.diagnosis.wording import listed, rejected, shape_of, shown
 from serving.observations import ObservationReader
+from serving.policies import LoadedPolicy
 from serving.problems import Problem, Reason
 
 _AT = re.compile(r"(?P<fault>.*?)(?: - at `\$\.?(?P<place>.*)`)?", re.DOTALL)
@@ -54,8 +55,9 @@ def misfit(data: bytes, shape: list[int], reader: ObservationReader, model: str)
     return rejected("shape", f"data has shape {listed(shape_of(values))} or is ragged; its shape is {listed(shape)}.")
 
 
-def check_finite(elements: Observations, reader: ObservationReader, model: str) -> None:
+def check_elements(elements: Observations, loaded: LoadedPolicy) -> None:
     """Checks the elements of a binary tensor. Raises Problem (422) that names the first wrong one."""
+    reader = loaded.observations
     if elements.dtype.kind == "f":
         is_right = np.isfinite(elements)
     elif elements.dtype.itemsize == 1:
@@ -64,7 +66,7 @@ def check_finite(elements: Observations, reader: ObservationReader, model: str) 
         is_right = (elements >= reader.low) & (elements <= reader.high)
     if not is_right.all():
         index = int(is_right.argmin())
-        check_element(elements.flat[index].item(), reader, model, f"element {index} of the binary data")
+        check_element(elements[index].item(), reader, str(loaded), f"element {index} of the binary data")
 
 
 def _scalars(value: Any, path: str) -> Iterator[tuple[str, Any]]:

@@ -1,4 +1,4 @@
-"""Where the JSON of a body ends and its binary tensors begin."""
+"""What the headers of a request say of its body, and where its JSON ends and its binary tensors begin."""
 
 from typing import NamedTuple
 
@@ -6,8 +6,11 @@ from starlette.types import Scope
 
 from serving.problems import Problem
 
-HEADER = b"inference-header-content-length"
+LENGTH = b"inference-header-content-length"
 _MAX_DIGITS = 18
+_READ = frozenset({LENGTH, b"content-encoding", b"accept-encoding"})
+
+Headers = dict[bytes, bytes]
 
 
 class Frame(NamedTuple):
@@ -17,15 +20,24 @@ class Frame(NamedTuple):
     binary: memoryview
 
 
-def split(body: bytes, scope: Scope) -> Frame:
+def collect(scope: Scope) -> Headers:
+    """The headers that matter here, without white space around; one that comes several times is joined as HTTP says."""
+    headers: Headers = {}
+    for name, value in scope["headers"]:
+        if name in _READ:
+            headers[name] = headers[name] + b", " + value.strip() if name in headers else value.strip()
+    return headers
+
+
+def split(body: bytes, headers: Headers) -> Frame:
     """Splits by the header Inference-Header-Content-Length alone, whatever the Content-Type. Raises Problem (400)."""
-    lengths = [value for name, value in scope["headers"] if name == HEADER]
     view = memoryview(body)
-    if not lengths:
+    text = headers.get(LENGTH)
+    if text is None:
         return Frame(view, view[len(view) :])
-    text = lengths[0]
-    if len(lengths) > 1 or not text.isdigit() or len(text) > _MAX_DIGITS or int(text) > len(body):
-        found = b", ".join(lengths)[:40].decode("latin-1")
+    if not text.isdigit() or len(text) > _MAX_DIGITS or int(text) > len(body):
+        found = text[:40].decode("latin-1")
         detail = f"Inference-Header-Content-Length is {found!r}; expected is a number of at most {len(body)} bytes."
         raise Problem(400, detail, reason="not_json")
-    return Frame(view[: int(text)], view[int(text) :])
+    length = int(text)
+    return Frame(view[:length], view[length:])

@@ -12,7 +12,7 @@ from models.layout import CHAMPION
 from serving.api.body import read_body
 from serving.api.oip.compression import deflate, inflate
 from serving.api.oip.diagnosis import undecodable
-from serving.api.oip.framing import HEADER, split
+from serving.api.oip.framing import LENGTH, Headers, collect, split
 from serving.api.oip.messages import InferAnswer, InferRequest, RequestParameters, decode_infer_request, encode
 from serving.api.oip.statistics import Durations, Statistics
 from serving.api.oip.tensors import read_observations, write_output
@@ -54,10 +54,13 @@ class InferCall:
         loaded = None
         try:
             body = await read_body(scope, receive, self._max_body_bytes)
-            loaded = await self._selector.select(served, CHAMPION if version is None else version)
+            loaded = served.champion if version is None else None
+            if loaded is None:
+                loaded = await self._selector.select(served, CHAMPION if version is None else version)
             started = perf_counter_ns()
-            frame = split(inflate(body, scope, self._max_body_bytes), scope)
-            return self._answer(_decode(frame.json), frame.binary, loaded, served.measures, scope)
+            headers = collect(scope)
+            frame = split(inflate(body, headers, self._max_body_bytes), headers)
+            return self._answer(_decode(frame.json), frame.binary, loaded, served.measures, headers)
         except Problem as problem:
             if loaded is not None:
                 self._statistics.count_failure(loaded, perf_counter_ns() - started)
@@ -66,21 +69,21 @@ class InferCall:
             raise
 
     def _answer(
-        self, request: InferRequest, binary: memoryview, loaded: LoadedPolicy, measures: ModelMeasures, scope: Scope
+        self, request: InferRequest, binary: memoryview, loaded: LoadedPolicy, measures: ModelMeasures, headers: Headers
     ) -> Answer:
-        times = [perf_counter_ns()]
+        began = perf_counter_ns()
         parameters = request.parameters or _NO_PARAMETERS
         observations = read_observations(request.inputs, binary, loaded)
-        times.append(perf_counter_ns())
+        read = perf_counter_ns()
         q_values, actions = run_policy(loaded, measures, observations)
         outputs = self._choose(parameters, q_values, actions, loaded)
-        times.append(perf_counter_ns())
+        inferred = perf_counter_ns()
         body = _write(request, _requested(request, parameters, outputs), outputs, loaded)
-        data, headers = deflate(body.data, scope)
-        answer = make_answer(data, content_type=body.content_type, headers=(*body.headers, *headers))
+        data, encoding = deflate(body.data, headers)
+        answer = make_answer(data, content_type=body.content_type, headers=(*body.headers, *encoding))
         count_actions(loaded, outputs["action"] - loaded.start)
-        times.append(perf_counter_ns())
-        self._statistics.count_success(loaded, len(observations), Durations.between(times))
+        durations = Durations(read - began, inferred - read, perf_counter_ns() - inferred)
+        self._statistics.count_success(loaded, len(observations), durations)
         return answer
 
     def _choose(
@@ -128,4 +131,4 @@ def _write(request: InferRequest, wanted: dict[str, bool], outputs: Outputs, loa
     data = encode(answer)
     if not any(wanted.values()):
         return _Body(data, _JSON, ())
-    return _Body(b"".join([data, *raws]), _BINARY, ((HEADER, b"%d" % len(data)),))
+    return _Body(b"".join([data, *raws]), _BINARY, ((LENGTH, b"%d" % len(data)),))

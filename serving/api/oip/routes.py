@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -13,6 +14,7 @@ from models.layout import CHAMPION, version_number
 from serving.api.body import DisconnectedError, read_body
 from serving.api.oip.compression import inflate
 from serving.api.oip.diagnosis import undecodable
+from serving.api.oip.framing import collect
 from serving.api.oip.infer import InferCall
 from serving.api.oip.messages import IndexRequest, Live, ModelReady, ServerReady, decode_index_request, encode
 from serving.api.oip.metadata import model_config, model_metadata, repository_index, server_metadata
@@ -51,6 +53,7 @@ _SERVER_CALLS = {
 _MODEL_CALLS = {"": "GET", "ready": "GET", "infer": "POST", "config": "GET", "stats": "GET"}
 
 
+@lru_cache(maxsize=128)
 def find_call(path: str) -> Call | None:
     """The call that a path below /v2 names; None where there is none."""
     if path in _SERVER_CALLS:
@@ -145,7 +148,8 @@ class OipApi:
             raise Problem(503, reason)
 
     async def _index_request(self, scope: Scope, receive: Receive) -> IndexRequest:
-        body = inflate(await read_body(scope, receive, self._max_body_bytes), scope, self._max_body_bytes)
+        body = await read_body(scope, receive, self._max_body_bytes)
+        body = inflate(body, collect(scope), self._max_body_bytes)
         try:
             request: IndexRequest = decode_index_request(body or b"{}")
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:

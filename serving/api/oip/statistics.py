@@ -1,8 +1,6 @@
 """What the statistics call tells: durations of the protocol's own requests, by version, in Triton's form."""
 
 import time
-from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 from serving.policies import LoadedPolicy
@@ -17,11 +15,6 @@ class Durations(NamedTuple):
     compute_input: int
     compute_infer: int
     compute_output: int
-
-    @classmethod
-    def between(cls, times: Sequence[int]) -> "Durations":
-        """From the four times at which these began and ended."""
-        return cls(*(after - before for before, after in pairwise(times)))
 
 
 class Total:
@@ -42,6 +35,24 @@ class Total:
         return {"count": self.count, "ns": self.ns}
 
 
+class Parts:
+    """The parts of requests."""
+
+    __slots__ = ("totals",)
+
+    def __init__(self) -> None:
+        self.totals = tuple(Total() for _ in Durations._fields)
+
+    def add(self, durations: Durations) -> None:
+        """Counts one request."""
+        for total, ns in zip(self.totals, durations, strict=True):
+            total.add(ns)
+
+    def document(self) -> dict[str, dict[str, int]]:
+        """As the protocol writes them."""
+        return {name: total.document() for name, total in zip(Durations._fields, self.totals, strict=True)}
+
+
 class VersionStatistics:
     """Requests of one version."""
 
@@ -49,19 +60,20 @@ class VersionStatistics:
         self.observations = 0
         self.last_inference = 0
         self.success, self.fail = Total(), Total()
-        self.parts = {name: Total() for name in Durations._fields}
-        self.batches: dict[int, dict[str, Total]] = {}
+        self.parts = Parts()
+        self.batches: dict[int, Parts] = {}
 
     def add(self, batch_size: int, durations: Durations) -> None:
         """Counts one request that was answered."""
         self.observations += batch_size
         self.last_inference = time.time_ns() // 1_000_000
         self.success.add(sum(durations))
-        if batch_size not in self.batches and len(self.batches) < _MAX_BATCH_SIZES:
-            self.batches[batch_size] = {name: Total() for name in Durations._fields}
-        for parts in (self.parts, self.batches.get(batch_size, {})):
-            for name, total in parts.items():
-                total.add(getattr(durations, name))
+        self.parts.add(durations)
+        batch = self.batches.get(batch_size)
+        if batch is None and len(self.batches) < _MAX_BATCH_SIZES:
+            batch = self.batches[batch_size] = Parts()
+        if batch is not None:
+            batch.add(durations)
 
     def document(self, model: str, version: int) -> dict[str, Any]:
         """As Triton writes it; what this server does not have, such as queues and caches, is 0."""
@@ -73,15 +85,11 @@ class VersionStatistics:
             "last_inference": self.last_inference,
             "inference_count": self.observations,
             "execution_count": self.success.count,
-            "inference_stats": {**inference, **_documents(self.parts), "cache_hit": none, "cache_miss": none},
+            "inference_stats": {**inference, **self.parts.document(), "cache_hit": none, "cache_miss": none},
             "response_stats": {},
-            "batch_stats": [{"batch_size": size} | _documents(parts) for size, parts in sorted(self.batches.items())],
+            "batch_stats": [{"batch_size": size} | parts.document() for size, parts in sorted(self.batches.items())],
             "memory_usage": [],
         }
-
-
-def _documents(parts: dict[str, Total]) -> dict[str, dict[str, int]]:
-    return {name: total.document() for name, total in parts.items()}
 
 
 class Statistics:

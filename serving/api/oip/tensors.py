@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, Raw
 from numpy.typing import NDArray
 
 from models.policy import Observations
-from serving.api.oip.diagnosis import check_finite, misfit
+from serving.api.oip.diagnosis import check_elements, misfit
 from serving.api.oip.messages import BinarySize, InputTensor, OutputTensor
 from serving.diagnosis.wording import listed, rejected, shown
 from serving.observations import ObservationReader
@@ -20,6 +20,8 @@ from serving.problems import Problem
 
 DATATYPES = {"float32": "FP32", "float64": "FP64", "uint8": "UINT8", "int64": "INT64"}
 INPUT = "observation"
+
+_DATATYPE_OF = {np.dtype(name): datatype for name, datatype in DATATYPES.items()}  # an array's dtype.name is slow
 
 _NESTED = re.compile(rb"\s*\[\s*\[")
 
@@ -33,7 +35,7 @@ def read_observations(inputs: list[InputTensor], binary: memoryview, loaded: Loa
         found = ", ".join(shown(tensor.name) for tensor in inputs[:8]) or "none"
         raise rejected("fields", f"The inputs are {found}; {loaded} expects exactly one, {INPUT!r}.")
     tensor, reader = inputs[0], loaded.observations
-    datatype = DATATYPES[reader.dtype.name]
+    datatype = _DATATYPE_OF[reader.dtype]
     if tensor.datatype != datatype:
         raise rejected("type", f"{INPUT} has datatype {shown(tensor.datatype)}; {loaded} expects {datatype}.")
     _check_shape(tensor.shape, reader, str(loaded))
@@ -42,10 +44,10 @@ def read_observations(inputs: list[InputTensor], binary: memoryview, loaded: Loa
         found = "neither data nor" if size is UNSET else "both data and"
         raise rejected("fields", f"{INPUT} has {found} binary_data_size; expected is one of them.")
     if size is not UNSET:
-        return _from_binary(binary, size, tensor.shape, loaded).reshape(-1, *reader.shape)
+        return _from_binary(binary, size, tensor.shape, loaded).reshape(tensor.shape[0], *reader.shape)
     if binary or tensor.data is UNSET:
         raise rejected("fields", f"{len(binary)} bytes follow the JSON, but {INPUT} has its data in the JSON.")
-    return _from_json(tensor.data, tensor.shape, loaded).reshape(-1, *reader.shape)
+    return _from_json(tensor.data, tensor.shape, loaded).reshape(tensor.shape[0], *reader.shape)
 
 
 def _check_shape(shape: list[int], reader: ObservationReader, model: str) -> None:
@@ -65,9 +67,9 @@ def _from_binary(binary: memoryview, size: int, shape: list[int], loaded: Loaded
     if size != expected or len(binary) != size:
         found = f"binary_data_size {shown(size)} and {len(binary)} bytes after the JSON"
         raise rejected("shape", f"{INPUT} has {found}; shape {listed(shape)} needs {expected} bytes.")
-    elements = np.frombuffer(binary, dtype.newbyteorder("<")).reshape(shape)
-    check_finite(elements, loaded.observations, str(loaded))
-    return np.require(elements, dtype, ["ALIGNED"])
+    elements = np.frombuffer(binary, dtype.newbyteorder("<"))
+    check_elements(elements, loaded)
+    return np.array(elements, dtype)  # aligned, and in this machine's byte order
 
 
 def _from_json(data: Raw, shape: list[int], loaded: LoadedPolicy) -> Observations:
@@ -81,7 +83,7 @@ def _from_json(data: Raw, shape: list[int], loaded: LoadedPolicy) -> Observation
     if elements.size != math.prod(shape) or (is_nested and list(elements.shape) != shape):
         found = f"shape {listed(list(elements.shape))}" if is_nested else f"{elements.size} elements"
         raise rejected("shape", f"The data of {INPUT} has {found}; its shape is {listed(shape)}.")
-    return elements.reshape(shape)
+    return elements
 
 
 @functools.lru_cache(maxsize=64)
@@ -95,7 +97,7 @@ def _decoder(is_real: bool, low: float, high: float, depth: int) -> Any:  # noqa
 
 def write_output(name: str, values: NDArray[Any], *, is_binary: bool) -> tuple[OutputTensor, bytes]:
     """An output for the answer's JSON, and the bytes that follow the JSON (none where the data is in it)."""
-    shape, datatype = list(values.shape), DATATYPES[values.dtype.name]
+    shape, datatype = list(values.shape), _DATATYPE_OF[values.dtype]
     if not is_binary:
         return OutputTensor(name, shape, datatype, data=values.ravel().tolist()), b""
     raw = values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes()
