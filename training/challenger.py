@@ -32,7 +32,7 @@ class Challenger:
     lineage: Lineage
     onnx: bytes
     policy: Policy
-    state: TrainingState  # the run at its end, with the chosen weights in its Q-network
+    state: TrainingState  # the run at its end, with the chosen weights in its policy network
     scores: list[CheckpointScore]
     chosen: CheckpointScore
     wall_seconds: float
@@ -51,14 +51,14 @@ class _Selection:
     reached: int = 0  # evaluations in succession with the return that ends training
 
     def evaluate(self, config: DQNConfig, environment: EnvironmentInfo, state: TrainingState) -> None:
-        """Plays the choosing episodes with the present Q-network, through its export."""
-        policy = Policy(export(state.agent.q_network, environment))
+        """Plays the choosing episodes with the present policy network, through its export."""
+        policy = Policy(export(state.agent.policy_network, environment))
         seed = first_seed("choose", config.seed)
         episodes = play(policy, environment, seed, config.eval_episodes, config.episode_step_limit)
         score = CheckpointScore(state.env_steps, float(episodes.returns.mean()))
         self.scores.append(score)
         if score.mean >= self.chosen.mean:
-            self.chosen, self.weights = score, state.agent.parameters.data.clone()
+            self.chosen, self.weights = score, state.agent.policy_parameters.clone()
         enough = config.stop_return is not None and score.mean >= config.stop_return
         self.reached = self.reached + 1 if enough else 0
 
@@ -112,11 +112,12 @@ def _finish(
     parent: int | None,
 ) -> Challenger:
     assert selection.weights is not None  # noqa: S101  (there was at least one evaluation)
-    state.agent.parameters.data.copy_(selection.weights)
+    network = state.agent.policy_network
+    state.agent.policy_parameters.copy_(selection.weights)
     wall_seconds = time.perf_counter() - started
-    onnx = export(state.agent.q_network, environment)
+    onnx = export(network, environment)
     policy = Policy(onnx)
-    check_parity(state.agent.q_network, policy, environment, state.replay.seen(), config.seed)
+    check_parity(network, policy, environment, state.replay.seen(), config.seed)
     return Challenger(
         config=config,
         preset=preset,

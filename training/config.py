@@ -90,6 +90,8 @@ class DQNConfig:
     """Share of the Q-network in a soft update."""
     target_update_every: int = 500
     """Gradient steps between periodic copies."""
+    policy_weights: Literal["learned", "averaged"] = "averaged"
+    """Evaluate and publish the weights as learned, or the steadier running average that the target network is."""
 
     epsilon_schedule: Literal["linear", "exponential"] = "linear"
     """How epsilon, the chance of a random action, falls."""
@@ -150,6 +152,11 @@ class DQNConfig:
         if self.epsilon_end > self.epsilon_start:
             raise ValueError(
                 f"epsilon_end is {self.epsilon_end}; it must be at most epsilon_start, which is {self.epsilon_start}."
+            )
+        if self.policy_weights == "averaged" and self.target_update != "soft":
+            raise ValueError(
+                "policy_weights is 'averaged', which needs target_update 'soft': a periodic copy is no average; "
+                "allowed is 'learned'."
             )
         if self.weight_decay and self.optimizer == "adam":
             raise ValueError(f"weight_decay is {self.weight_decay}; it needs optimizer adamw or adamw-amsgrad.")

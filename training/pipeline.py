@@ -116,8 +116,8 @@ def _draft(challenger: Challenger, model: str, gate: GateResult | None) -> Manif
 
 
 def _weights(challenger: Challenger) -> bytes:
-    """The Q-network's weights; cloned, because safetensors refuses views of one tensor."""
-    state_dict = challenger.state.agent.q_network.state_dict()
+    """The policy network's weights; cloned, because safetensors refuses views of one tensor."""
+    state_dict = challenger.state.agent.policy_network.state_dict()
     return safetensors.torch.save({name: tensor.clone() for name, tensor in state_dict.items()})
 
 

@@ -135,7 +135,7 @@ def test_help_explains_every_field(tmp_path: Path) -> None:
     done = run("dqn-train", "--help")
     assert done.returncode == 0
     assert "--learning-rate" in done.stdout
-    assert "(default: 0.002)" in " ".join(done.stdout.replace("│", " ").split())
+    assert "(default: 0.003)" in " ".join(done.stdout.replace("│", " ").split())
     assert not list(tmp_path.iterdir())
 
 

@@ -15,7 +15,7 @@ from training.learning.agent import DQNAgent
 def agent(**changes: Any) -> DQNAgent:
     """Two observations, two actions: Q(s) = s W with W = [[1, 2], [3, 4]] (online), target W = [[10, 5], [1, 7]]."""
     network = nn.Sequential(nn.Linear(2, 2, bias=False))
-    settings: dict[str, Any] = {"gradient_clip": "none", "n_step": 1, **changes}
+    settings: dict[str, Any] = {"gradient_clip": "none", "n_step": 1, "policy_weights": "learned", **changes}
     made = DQNAgent(DQNConfig(**settings), network, 2)
     made.parameters.data.copy_(torch.tensor([1.0, 3.0, 2.0, 4.0]))  # nn.Linear keeps the transpose
     made.target_parameters.copy_(torch.tensor([10.0, 1.0, 5.0, 7.0]))
@@ -102,6 +102,14 @@ def test_a_flat_step_equals_pytorchs_own_step(optimizer: str) -> None:
         theirs.step()
     for mine, other in zip(network.parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(mine, other)
+
+
+def test_the_published_network_is_the_learned_one_or_its_average() -> None:
+    """With policy_weights `averaged` the policy network is the target network, else the Q-network."""
+    averaged, learned = agent(policy_weights="averaged"), agent()
+    assert averaged.policy_network is averaged.target_network
+    assert averaged.policy_parameters is averaged.target_parameters
+    assert learned.policy_network is learned.q_network
 
 
 def test_epsilon_is_one_coin_for_each_environment() -> None:

@@ -27,6 +27,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"hidden_sizes": (64, 0)}, "hidden_sizes is (64, 0); it needs at least one width, each at least 1."),
     ({"batch_size": 200_000}, "batch_size is 200000; it must be at most replay_capacity, which is 100000."),
     ({"replay_capacity": 1_050}, "replay_capacity is 1050; it must exceed learning_starts (1000)"),
+    ({"target_update": "periodic"}, "policy_weights is 'averaged', which needs target_update 'soft'"),
     ({"weight_decay": 0.1}, "weight_decay is 0.1; it needs optimizer adamw or adamw-amsgrad."),
 ]
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from training.config import DQNConfig
 from training.experience.replay import Batch
 from training.learning.networks import flatten_parameters
+from training.learning.optimizer import Adam
 
 
 class DQNAgent:
@@ -24,7 +25,7 @@ class DQNAgent:
         self.target_network = copy.deepcopy(q_network)
         self.parameters = flatten_parameters(self.q_network)
         self.target_parameters = flatten_parameters(self.target_network).data
-        self.optimizer = _make_optimizer(config, self.parameters)
+        self.optimizer = Adam(self.parameters, config)
         self.gradient_steps = 0
         self._loss = nn.functional.smooth_l1_loss if config.loss == "huber" else nn.functional.mse_loss
 
@@ -50,9 +51,19 @@ class DQNAgent:
         self._update_target()
         return loss.detach()
 
+    @property
+    def policy_network(self) -> nn.Sequential:
+        """The network that is evaluated and published: the Q-network, or its running average."""
+        return self.target_network if self.config.policy_weights == "averaged" else self.q_network
+
+    @property
+    def policy_parameters(self) -> Tensor:
+        """The flat parameters of `policy_network`; changing them changes it."""
+        return self.target_parameters if self.config.policy_weights == "averaged" else self.parameters.data
+
     def set_learning_rate(self, learning_rate: float) -> None:
         """Changes the step size of the next updates."""
-        self.optimizer.param_groups[0]["lr"] = learning_rate
+        self.optimizer.learning_rate = learning_rate
 
     def _next_values(self, next_observations: Tensor) -> Tensor:
         """max_a Q_target(s', a), or with double DQN Q_target(s', argmax_a Q(s', a)) (van Hasselt et al., 2016)."""
@@ -72,22 +83,10 @@ class DQNAgent:
             gradient.clamp_(-limit, limit)
         elif self.config.gradient_clip == "norm":
             gradient.mul_((limit / (gradient.norm() + 1e-6)).clamp(max=1.0))
-        self.optimizer.step()
+        self.optimizer.step(gradient)
 
     def _update_target(self) -> None:
         if self.config.target_update == "soft":
             self.target_parameters.lerp_(self.parameters.data, self.config.tau)
         elif self.gradient_steps % self.config.target_update_every == 0:
             self.target_parameters.copy_(self.parameters.data)
-
-
-def _make_optimizer(config: DQNConfig, parameters: nn.Parameter) -> torch.optim.Optimizer:
-    if config.optimizer == "adam":
-        return torch.optim.Adam([parameters], lr=config.learning_rate, fused=True)
-    return torch.optim.AdamW(
-        [parameters],
-        lr=config.learning_rate,
-        weight_decay=config.weight_decay,
-        amsgrad=config.optimizer == "adamw-amsgrad",
-        fused=True,
-    )
