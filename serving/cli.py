@@ -1,17 +1,31 @@
 """`dqn-serve`: serve the policies of a model repository."""
 
 import sys
+from functools import partial
+from socket import socket
 
 from models import command
 from serving import logs
-from serving.server import serve
-from serving.settings import read_settings
+from serving.ledger import Ledger
+from serving.listeners import listen, listen_together
+from serving.settings import ServerSettings, read_settings
+from serving.workers import Supervisor
+
+
+def _work(settings: ServerSettings, ledger: Ledger, listener: socket, worker: int) -> None:
+    from serving.server import serve  # noqa: PLC0415  (starts threads; the process that forks workers must have none)
+
+    serve(settings, listener, ledger, worker)
 
 
 def _main() -> None:
     settings = read_settings(sys.argv[1:])
     logs.configure(settings.log_format)
-    serve(settings)
+    work = partial(_work, settings, Ledger(settings.workers))
+    if settings.workers == 1:
+        work(listen(settings.host, settings.port), 0)
+    else:
+        Supervisor(listen_together(settings.host, settings.port, settings.workers), work).run()
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """The metrics as Prometheus reads them, made from what the server counted; every metric is defined here."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry
@@ -8,15 +9,19 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from serving.metrics import Histogram, RequestMeasures
+from serving.ledger import Ledger
+from serving.metrics import BOUNDS, Histogram
 from serving.registry import Registry
+
+Totals = defaultdict[str, dict[tuple[str, ...], list[float]]]
+"""What was counted: by kind, then by the values of its labels."""
 
 
 class Exposition(Collector):
-    """Reads the measures of requests and models; a version that is no longer loaded has no series."""
+    """Reads what all workers counted; a version that none of them has loaded any more has no series."""
 
-    def __init__(self, requests: RequestMeasures, registry: Registry) -> None:
-        self._requests = requests
+    def __init__(self, ledger: Ledger, registry: Registry) -> None:
+        self._ledger = ledger
         self._registry = registry
         self._collectors = CollectorRegistry(auto_describe=False)
         self._collectors.register(self)
@@ -32,72 +37,74 @@ class Exposition(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All metrics."""
-        yield from self._of_requests()
-        yield from self._of_models()
-        yield from self._of_refreshes()
-        yield from self._of_versions()
+        self._registry.note_loaded()
+        totals: Totals = defaultdict(dict)
+        for name, numbers in sorted(self._ledger.totals().items()):
+            totals[name[0]][name[1:]] = numbers
+        for kind, counter in _counters().items():
+            for labels, (count,) in totals[kind].items():
+                counter.add_metric(labels, count)
+            yield counter
+        for kind, histogram in _histograms().items():
+            for labels, numbers in totals[kind].items():
+                summed = Histogram(BOUNDS[kind], numbers)
+                histogram.add_metric(labels, buckets=summed.buckets(), sum_value=summed.total)
+            yield histogram
+        yield from _of_versions(totals)
+        yield self._published()
 
-    def _of_requests(self) -> Iterator[Metric]:
-        requests = CounterMetricFamily(
-            "dqn_requests", "Requests answered, by route and HTTP status.", labels=["endpoint", "status"]
-        )
-        duration = HistogramMetricFamily(
-            "dqn_request_duration_seconds", "Time from a request's headers to its answer.", labels=["endpoint"]
-        )
-        for template, endpoint in self._requests.endpoints.items():
-            for status, count in endpoint.statuses.items():
-                requests.add_metric([template, str(status)], count)
-            _add(duration, template, endpoint.duration)
-        yield from (requests, duration)
-
-    def _of_models(self) -> Iterator[Metric]:
-        inference = HistogramMetricFamily(
-            "dqn_inference_duration_seconds", "Time of one run of the policy, for its whole batch.", labels=["model"]
-        )
-        batch_size = HistogramMetricFamily(
-            "dqn_inference_batch_size", "Observations in one run of the policy.", labels=["model"]
-        )
-        rejected = CounterMetricFamily(
-            "dqn_observations_rejected", "Requests to act that were refused, by reason.", labels=["model", "reason"]
-        )
-        for name, served in self._registry.models.items():
-            _add(inference, name, served.measures.inference)
-            _add(batch_size, name, served.measures.batch_size)
-            for reason, count in served.measures.rejected.items():
-                rejected.add_metric([name, reason], count)
-        yield from (inference, batch_size, rejected)
-
-    def _of_refreshes(self) -> Iterator[Metric]:
+    def _published(self) -> Metric:
         published = GaugeMetricFamily(
             "dqn_model_published_timestamp_seconds", "When the champion was published, Unix time.", labels=["model"]
-        )
-        refreshes = CounterMetricFamily(
-            "dqn_model_refreshes", "Attempts to replace the champion, by outcome.", labels=["model", "outcome"]
-        )
-        duration = HistogramMetricFamily(
-            "dqn_model_refresh_duration_seconds", "Time to verify, load and warm up a champion.", labels=["model"]
         )
         for name, served in self._registry.models.items():
             if served.champion is not None:
                 published.add_metric([name], served.champion.manifest.created_at.timestamp())
-            for outcome, count in served.measures.refreshes.items():
-                refreshes.add_metric([name, outcome], count)
-            _add(duration, name, served.measures.refresh_duration)
-        yield from (published, refreshes, duration)
-
-    def _of_versions(self) -> Iterator[Metric]:
-        actions = CounterMetricFamily(
-            "dqn_actions", "Actions answered, by loaded version.", labels=["model", "version", "action"]
-        )
-        info = InfoMetricFamily("dqn_model", "The versions that are loaded.")
-        for loaded in self._registry.loaded():
-            version = str(loaded.version)
-            for index, count in enumerate(loaded.action_counts):
-                actions.add_metric([loaded.model, version, str(index + loaded.start)], count)
-            facts = {"model": loaded.model, "version": version, "sha256": loaded.sha256}
-            info.add_metric([], facts | {"environment": loaded.manifest.environment.id})
-        yield from (actions, info)
+        return published
 
 
-def _add(family: HistogramMetricFamily, label: str, histogram: Histogram) -> None:
-    family.add_metric([label], buckets=histogram.buckets(), sum_value=histogram.total)
+def _counters() -> dict[str, CounterMetricFamily]:
+    family = CounterMetricFamily
+    return {
+        "requests": family(
+            "dqn_requests", "Requests answered, by route and HTTP status.", labels=["endpoint", "status"]
+        ),
+        "rejected": family(
+            "dqn_observations_rejected", "Requests to act that were refused, by reason.", labels=["model", "reason"]
+        ),
+        "refreshes": family(
+            "dqn_model_refreshes", "Attempts to replace the champion, by outcome.", labels=["model", "outcome"]
+        ),
+    }
+
+
+def _histograms() -> dict[str, HistogramMetricFamily]:
+    family = HistogramMetricFamily
+    return {
+        "request_duration": family(
+            "dqn_request_duration_seconds", "Time from a request's headers to its answer.", labels=["endpoint"]
+        ),
+        "inference": family(
+            "dqn_inference_duration_seconds", "Time of one run of the policy, for its whole batch.", labels=["model"]
+        ),
+        "batch_size": family("dqn_inference_batch_size", "Observations in one run of the policy.", labels=["model"]),
+        "refresh_duration": family(
+            "dqn_model_refresh_duration_seconds", "Time to verify, load and warm up a champion.", labels=["model"]
+        ),
+    }
+
+
+def _of_versions(totals: Totals) -> Iterator[Metric]:
+    actions = CounterMetricFamily(
+        "dqn_actions", "Actions answered, by loaded version.", labels=["model", "version", "action"]
+    )
+    info = InfoMetricFamily("dqn_model", "The versions that are loaded.")
+    loaded = [labels for labels, (workers,) in totals["loaded"].items() if workers > 0]
+    for model, version, environment, sha256 in loaded:
+        info.add_metric([], {"model": model, "version": version, "environment": environment, "sha256": sha256})
+    versions = {(model, version) for model, version, _, _ in loaded}
+    for (model, version, start), counts in totals["actions"].items():
+        if (model, version) in versions:
+            for index, count in enumerate(counts):
+                actions.add_metric([model, version, str(index + int(start))], count)
+    yield from (actions, info)

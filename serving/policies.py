@@ -9,6 +9,7 @@ from models.layout import ONNX_FILE
 from models.manifest import Manifest
 from models.policy import Policy
 from models.reader import RepositoryReader
+from serving.ledger import Numbers, Page
 from serving.observations import ObservationReader
 from serving.problems import Answer, make_answer
 from serving.schemas import ActAnswer, encode
@@ -23,8 +24,8 @@ class LoadedPolicy:
     observations: ObservationReader
     greedy_answers: tuple[Answer, ...]
     """The whole response of a greedy /act, by action index."""
-    action_counts: list[int]
-    """How often each action (by index) was answered."""
+    action_counts: Numbers
+    """How often each action (by index) was answered; float64, on the worker's page."""
 
     @property
     def model(self) -> str:
@@ -51,8 +52,10 @@ class LoadedPolicy:
         return f"{self.model} version {self.version}"
 
 
-def load(repository: RepositoryReader, model: str, version: int, max_batch_size: int) -> LoadedPolicy:
+def load(repository: RepositoryReader, model: str, version: int, max_batch_size: int, page: Page) -> LoadedPolicy:
     """Reads, verifies, loads and warms up a version; slow, so never called on the event loop.
+
+    Its actions are counted on `page`, from where they were when this version was loaded last.
 
     Raises what `load_policy` raises, and PolicyError where the graph does not do what the manifest says.
     """
@@ -68,7 +71,7 @@ def load(repository: RepositoryReader, model: str, version: int, max_batch_size:
         policy=policy,
         observations=ObservationReader(manifest, policy, max_batch_size),
         greedy_answers=tuple(make_answer(encode(answer)) for answer in answers),
-        action_counts=[0] * policy.n_actions,
+        action_counts=page.numbers(("actions", model, str(version), str(start)), policy.n_actions),
     )
 
 

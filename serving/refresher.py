@@ -66,6 +66,7 @@ class Refresher:
             for name in await self._names():
                 await self.refresh(name)
             self._registry.choose_default()
+            self._registry.note_loaded()
         except Exception:
             log.exception("refresh interrupted")  # a fault of ours must not end the watch
 
@@ -135,7 +136,7 @@ class Refresher:
         return Refreshed("refreshed")
 
     async def _load(self, name: str, version: int) -> LoadedPolicy:
-        return await asyncio.to_thread(load, self._repository, name, version, self._max_batch_size)
+        return await asyncio.to_thread(load, self._repository, name, version, self._max_batch_size, self._registry.page)
 
     def _fail(self, served: ServedModel, cause: int | str, detail: str, started: float) -> Refreshed:
         failure = self._failures.get(served.name)

@@ -2,22 +2,24 @@
 
 from collections.abc import Iterator
 
+from serving.ledger import Name, Page
 from serving.metrics import ModelMeasures
 from serving.pinned import PinnedVersions
 from serving.policies import LoadedPolicy
 from serving.problems import Problem
 
 FALLBACK_MODEL = "cartpole"
+_LOADED = "loaded"
 
 
 class ServedModel:
     """One model: the champion that answers, the aliases last seen and what prevents a champion, if anything does."""
 
-    def __init__(self, name: str, where: str) -> None:
-        """`where` is the repository, for messages."""
+    def __init__(self, name: str, where: str, page: Page) -> None:
+        """`where` is the repository, for messages; `page` is where to count."""
         self.name = name
         self._where = where
-        self.measures = ModelMeasures()
+        self.measures = ModelMeasures(page, name)
         self.champion: LoadedPolicy | None = None
         self.aliases: dict[str, int] = {}
         self.trouble = "has no champion yet"
@@ -37,8 +39,12 @@ class ServedModel:
 class Registry:
     """All models that this process serves."""
 
-    def __init__(self, default: str | None, where: str, max_loaded_versions: int) -> None:
+    def __init__(self, default: str | None, where: str, max_loaded_versions: int, page: Page) -> None:
         """`default` is the model meant by calls that name none; None chooses it once there is one to choose."""
+        self.page = page
+        self._noted: set[Name] = {
+            name for name, _ in page.records() if name[0] == _LOADED
+        }  # by the worker before this one
         self.models: dict[str, ServedModel] = {}
         self.pinned = PinnedVersions(max_loaded_versions)
         self.default = default
@@ -46,7 +52,9 @@ class Registry:
 
     def add(self, name: str) -> ServedModel:
         """The model of this name, from now on served."""
-        return self.models.setdefault(name, ServedModel(name, self._where))
+        if name not in self.models:
+            self.models[name] = ServedModel(name, self._where, self.page)
+        return self.models[name]
 
     def choose_default(self) -> None:
         """Settles what calls without a model mean, once and for all: a model published later must not change it."""
@@ -90,6 +98,16 @@ class Registry:
             if served.champion is not None:
                 yield served.champion
         yield from self.pinned
+
+    def note_loaded(self) -> None:
+        """Notes on the page which versions are in memory now, for whichever worker is asked for metrics."""
+        now: set[Name] = {
+            (_LOADED, loaded.model, str(loaded.version), loaded.manifest.environment.id, loaded.sha256)
+            for loaded in self.loaded()
+        }
+        for name in now ^ self._noted:
+            self.page.numbers(name, 1)[0] = float(name in now)
+        self._noted = now
 
     def loaded_versions(self, model: str) -> list[int]:
         """The numbers of a model's versions in memory."""

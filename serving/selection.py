@@ -18,6 +18,7 @@ class VersionSelector:
     def __init__(self, repository: RepositoryReader, registry: Registry, max_batch_size: int) -> None:
         self._repository = repository
         self._pinned = registry.pinned
+        self._page = registry.page
         self._max_batch_size = max_batch_size
         self._loading = asyncio.Lock()
 
@@ -53,7 +54,7 @@ class VersionSelector:
         return self._pinned.get(served.name, number)
 
     async def _load(self, served: ServedModel, number: int) -> LoadedPolicy:
-        arguments: tuple[Any, ...] = (self._repository, served.name, number, self._max_batch_size)
+        arguments: tuple[Any, ...] = (self._repository, served.name, number, self._max_batch_size, self._page)
         try:
             loaded = await asyncio.to_thread(load, *arguments)
         except ModelError as error:

@@ -1,6 +1,5 @@
 """The process: its socket, its signals, its start and its end."""
 
-import os
 import signal
 import socket
 import time
@@ -12,10 +11,10 @@ import uvicorn
 
 from serving.api.protocol import ActingProtocol, ShortWay
 from serving.app import PolicyServer
+from serving.ledger import Ledger
+from serving.listeners import BACKLOG
 from serving.services import Services, assemble
 from serving.settings import ServerSettings
-
-_BACKLOG = 2048
 
 log = structlog.get_logger()
 
@@ -58,22 +57,10 @@ def _optional(reason: str | None) -> dict[str, str]:
     return {"reason": reason} if reason else {}
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises OSError with a sentence where the address cannot be had."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=_BACKLOG)
-    except OSError as error:
-        has_number = error.errno is not None and not isinstance(error, socket.gaierror)
-        reason = os.strerror(error.errno or 0) if has_number else error.strerror or str(error)
-        raise OSError(f"Cannot listen on {host} port {port}: {reason}. Choose another with --port or --host.") from None
-
-
-def serve(settings: ServerSettings) -> None:
-    """Serves until SIGTERM (returns) or Ctrl-C (raises KeyboardInterrupt)."""
-    listener = listen(settings.host, settings.port)
+def serve(settings: ServerSettings, listener: socket.socket, ledger: Ledger, worker: int) -> None:
+    """Serves until SIGTERM (returns) or Ctrl-C (raises KeyboardInterrupt); counts on the worker's page."""
     host, port = listener.getsockname()[:2]
-    services = assemble(settings)
+    services = assemble(settings, ledger, worker)
     config = uvicorn.Config(
         PolicyServer(services),
         http=partial(ActingProtocol, ShortWay(services)),  # type: ignore[arg-type]  # all that uvicorn does is call it
@@ -84,7 +71,7 @@ def serve(settings: ServerSettings) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,  # nothing here depends on who the client is
-        backlog=_BACKLOG,
+        backlog=BACKLOG,
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.shutdown_seconds,
     )

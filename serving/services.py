@@ -7,6 +7,7 @@ from serving.access import Gate
 from serving.api.native import NativeApi
 from serving.exposition import Exposition
 from serving.journal import Journal
+from serving.ledger import Ledger
 from serving.lifecycle import Lifecycle
 from serving.metrics import RequestMeasures
 from serving.refresher import Refresher
@@ -32,11 +33,13 @@ class Services:
     journal: Journal
 
 
-def assemble(settings: ServerSettings) -> Services:
-    """Builds the parts; nothing is read or started yet."""
+def assemble(settings: ServerSettings, ledger: Ledger | None = None, worker: int = 0) -> Services:
+    """Builds the parts of one worker, which counts on its page of the ledger; nothing is read or started yet."""
+    ledger = ledger or Ledger()
+    page = ledger.page(worker)
     repository = ModelRepository(settings.repository)
-    registry = Registry(settings.model, str(settings.repository), settings.max_loaded_versions)
-    requests = RequestMeasures()
+    registry = Registry(settings.model, str(settings.repository), settings.max_loaded_versions, page)
+    requests = RequestMeasures(page)
     selector = VersionSelector(repository, registry, settings.max_batch_size)
     return Services(
         settings=settings,
@@ -45,7 +48,7 @@ def assemble(settings: ServerSettings) -> Services:
         refresher=Refresher(repository, registry, settings.refresh_seconds, settings.max_batch_size),
         selector=selector,
         requests=requests,
-        exposition=Exposition(requests, registry),
+        exposition=Exposition(ledger, registry),
         gate=Gate(settings.api_token, is_always_needed=settings.require_token),
         lifecycle=Lifecycle(),
         native=NativeApi(registry, selector, requests, settings.max_body_bytes),

@@ -37,6 +37,9 @@ class ServerSettings(BaseSettings):
         le=65535,
         description="TCP port to listen on, with the API's documentation under /docs; 0 lets the system choose one",
     )
+    workers: int = Field(
+        1, ge=1, le=256, description="processes that share the port, each with all models in memory; one for each core"
+    )
     repository: Path = Field(DEFAULT_REPOSITORY, description="directory of the model repository")
     model: str | None = Field(
         None,

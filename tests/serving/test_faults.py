@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from models.policy import Policy
 from models.repository import ModelRepository
 from serving.app import PolicyServer
+from serving.ledger import Ledger
 from serving.policies import load
 from serving.services import Services, assemble
 from serving.settings import read_settings
@@ -28,7 +29,7 @@ class BrokenPolicy(Policy):
 def services(repository: ModelRepository) -> Services:
     """The parts of a server whose champion fails at every run."""
     assembled = assemble(read_settings(["--repository", str(repository.root)]))
-    loaded = load(repository, "cartpole", 1, max_batch_size=64)
+    loaded = load(repository, "cartpole", 1, 64, Ledger().page(0))
     broken = BrokenPolicy(repository.read_file("cartpole", 1, "model.onnx"))
     assembled.registry.add("cartpole").champion = dataclasses.replace(loaded, policy=broken)
     assembled.registry.choose_default()

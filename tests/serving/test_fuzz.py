@@ -13,6 +13,7 @@ from hypothesis.strategies import SearchStrategy
 
 from models.repository import ModelRepository
 from serving.api.native import NativeApi
+from serving.ledger import Ledger
 from serving.metrics import RequestMeasures
 from serving.policies import load
 from serving.problems import Problem
@@ -47,10 +48,11 @@ fields = st.fixed_dictionaries(
 @pytest.fixture(scope="module")
 def native(repository: ModelRepository) -> NativeApi:
     """The native calls of that repository without a server around them."""
-    registry = Registry("cartpole", "store", max_loaded_versions=2)
+    page = Ledger().page(0)
+    registry = Registry("cartpole", "store", 2, page)
     for name in ("cartpole", "lake"):
-        registry.add(name).champion = load(repository, name, 1, max_batch_size=64)
-    return NativeApi(registry, VersionSelector(repository, registry, 64), RequestMeasures(), 1_000_000)
+        registry.add(name).champion = load(repository, name, 1, 64, page)
+    return NativeApi(registry, VersionSelector(repository, registry, 64), RequestMeasures(page), 1_000_000)
 
 
 def send(native: NativeApi, body: bytes, path: str = "/act") -> tuple[int, Any]:

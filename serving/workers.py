@@ -1,0 +1,101 @@
+"""Several workers on one port: starts them, replaces those that die, and passes on the signals that end the server.
+
+This process forks, so it must have no threads and imports nothing that starts some; the workers import the rest.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+import structlog
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_SHORT_LIFE_SECONDS = 1.0  # a worker that lives no longer is replaced only after as long, so that this uses no core
+
+Work = Callable[[socket.socket, int], None]
+
+log = structlog.get_logger()
+
+
+class Supervisor:
+    """The parent of the workers. It keeps their sockets, so that what waits on a dead one's is for its replacement."""
+
+    def __init__(self, listeners: Sequence[socket.socket], work: Work) -> None:
+        """Each worker runs `work` with its listener and its number, counted from 0."""
+        self._listeners = listeners
+        self._work = work
+        self._workers: dict[int, int] = {}  # by process id
+        self._started_at = [0.0] * len(listeners)
+        self._ended_by: int | None = None
+        self._alive, self._keep_alive = os.pipe()  # ends when this process does, whatever ends it
+
+    def run(self) -> None:
+        """Returns when SIGTERM has ended all workers; raises KeyboardInterrupt when Ctrl-C has."""
+        for number in _SIGNALS:
+            signal.signal(number, self._end)
+        for worker in range(len(self._listeners)):
+            self._start(worker)
+        while self._workers:
+            process, status = os.waitpid(-1, 0)
+            worker = self._workers.pop(process, -1)  # -1: adopted, as process 1 of a container adopts
+            if worker >= 0 and self._ended_by is None:
+                log.error("worker died", worker=worker, process=process, status=os.waitstatus_to_exitcode(status))
+                self._replace(worker)
+        if self._ended_by == signal.SIGINT:
+            raise KeyboardInterrupt
+
+    def _replace(self, worker: int) -> None:
+        if time.monotonic() - self._started_at[worker] < _SHORT_LIFE_SECONDS:
+            time.sleep(_SHORT_LIFE_SECONDS)
+        self._start(worker)
+
+    def _end(self, number: int, _frame: FrameType | None) -> None:
+        self._ended_by = number
+        for listener in self._listeners:  # the workers have theirs, and close them when they are ready to
+            listener.close()
+        for process in self._workers:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, number)
+
+    def _start(self, worker: int) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # a signal now would miss the worker that is being made
+        try:
+            if self._ended_by is not None:
+                return
+            process = os.fork()
+            if process == 0:
+                os._exit(self._live(worker))
+            self._workers[process] = worker
+            self._started_at[worker] = time.monotonic()
+            log.info("worker started", worker=worker, process=process)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+
+    def _live(self, worker: int) -> int:
+        """A worker's life; returns its exit status."""
+        try:
+            os.setpgid(0, 0)  # a terminal's Ctrl-C is for the supervisor, who passes it on once
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            os.close(self._keep_alive)
+            for listener in self._listeners:
+                if listener is not self._listeners[worker]:
+                    listener.close()
+            threading.Thread(target=self._end_with_supervisor, daemon=True).start()
+            self._work(self._listeners[worker], worker)
+        except KeyboardInterrupt:
+            return 130
+        except BaseException:
+            log.exception("worker failed", worker=worker)
+            return 1
+        return 0
+
+    def _end_with_supervisor(self) -> None:
+        os.read(self._alive, 1)
+        os.kill(os.getpid(), signal.SIGTERM)

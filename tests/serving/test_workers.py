@@ -1,0 +1,198 @@
+"""`--workers N`: one port, one truth in the metrics, and nobody who stays behind."""
+
+import json
+import os
+import signal
+import threading
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+import pytest
+
+from models.repository import ModelRepository
+from serving.ledger import Ledger
+from tests.server import Server, running_server, wait_until
+from tests.support import publish_linear
+
+BODY = {"observation": [0.1, 0.2, 0.3, 0.4]}
+
+
+@pytest.fixture
+def store(empty: ModelRepository) -> ModelRepository:
+    """`cartpole` with version 1, the champion, and 2."""
+    publish_linear(empty, promote=True)
+    publish_linear(empty, bias=1.0)
+    return empty
+
+
+def wait_workers(server: Server, count: int) -> list[int]:
+    """The process ids of the workers, once so many were started and all serve."""
+
+    def processes() -> list[int]:
+        return [record["process"] for record in server.records if record["event"] == "worker started"]
+
+    def serving() -> int:
+        return sum(record["event"] == "serving" for record in server.records)
+
+    wait_until(lambda: len(processes()) == count and serving() == count, 20, f"{count} workers")
+    return processes()
+
+
+def is_alive(process: int) -> bool:
+    """Whether the process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def acted(server: Server) -> set[float]:
+    """What /metrics says about the number of calls to act, asked of whoever answers."""
+    return {server.metric("dqn_requests_total", endpoint="/act", status="200") for _ in range(10)}
+
+
+def test_metrics_are_right_whoever_answers(store: ModelRepository) -> None:
+    """Every scrape counts the requests, actions and runs of all workers."""
+    with running_server(store, workers=3) as server:
+        wait_workers(server, 3)
+        for _ in range(60):
+            assert server.post("/act", BODY).status_code == 200
+        assert acted(server) == {60}
+        for _ in range(10):
+            assert server.metric("dqn_actions_total", version="1", action="1") == 60
+            assert server.metric("dqn_request_duration_seconds_count", endpoint="/act") == 60
+            assert server.metric("dqn_inference_batch_size_sum", model="cartpole") == 60
+            assert server.metric("dqn_model_info", version="1") == 1
+
+
+def test_killed_worker_is_replaced_and_its_counts_stay(store: ModelRepository) -> None:
+    """After kill -9 of one and then the other the server answers, and no counter has gone back."""
+    with running_server(store, workers=2) as server:
+        first = wait_workers(server, 2)
+        for _ in range(40):
+            server.post("/act", BODY)
+        for killed in first:
+            os.kill(killed, signal.SIGKILL)
+            server.wait_log("worker died", process=killed, status=-signal.SIGKILL)
+        replacements = wait_workers(server, 4)[2:]
+        assert all(is_alive(process) for process in replacements)
+        assert acted(server) == {40}
+        for _ in range(40):
+            assert server.post("/act", BODY).status_code == 200
+        assert acted(server) == {80}
+
+
+@pytest.mark.slow
+def test_kill_under_load_leaves_the_others_going(store: ModelRepository) -> None:
+    """While workers are killed, only requests on their connections fail, and each that was answered is counted."""
+    with running_server(store, workers=2) as server:
+        processes = wait_workers(server, 2)
+        host, port = server.url.removeprefix("http://").split(":")
+        answered = [0] * 4
+        is_over = threading.Event()
+
+        def client(index: int) -> None:
+            while not is_over.is_set():
+                connection = HTTPConnection(host, int(port), timeout=20)
+                try:
+                    for _ in range(50):
+                        connection.request("POST", "/act", json.dumps(BODY))
+                        assert json.loads(connection.getresponse().read())["action"] == 1
+                        answered[index] += 1
+                except (OSError, HTTPException):  # the killed worker's connections are lost
+                    pass
+                finally:
+                    connection.close()
+
+        clients = [threading.Thread(target=client, args=(index,)) for index in range(4)]
+        for thread in clients:
+            thread.start()
+        for killed in processes:
+            enough = sum(answered) + 400
+            wait_until(lambda enough=enough: sum(answered) >= enough, 20, "answering")  # type: ignore[misc]
+            os.kill(killed, signal.SIGKILL)
+            server.wait_log("worker died", process=killed)
+        wait_workers(server, 4)
+        is_over.set()
+        for thread in clients:
+            thread.join(20)
+        (counted,) = acted(server)
+        assert sum(answered) <= counted <= sum(answered) + 2 * len(clients)  # those killed between count and answer
+
+
+def test_promotion_reaches_every_worker(store: ModelRepository) -> None:
+    """Each worker refreshes itself, and then no scrape shows the version that was replaced."""
+    with running_server(store, workers=2) as server:
+        wait_workers(server, 2)
+        store.promote("cartpole", 2)
+
+        def versions() -> set[int]:
+            return {server.post("/act", BODY).json()["version"] for _ in range(20)}
+
+        wait_until(lambda: versions() == {2}, 20, "refreshed")
+        wait_until(lambda: 'version="1"' not in server.get("/metrics").text, 20, "forgotten")
+        assert all('version="1"' not in server.get("/metrics").text for _ in range(10))
+
+
+def test_sigterm_ends_all(store: ModelRepository) -> None:
+    """SIGTERM to the supervisor ends every worker in its ordinary way, and then itself with status 0."""
+    with running_server(store, workers=2) as server:
+        processes = wait_workers(server, 2)
+        assert server.stop() == 0
+        assert not any(is_alive(process) for process in processes)
+        assert [record["event"] for record in server.records].count("stopped") == 2
+
+
+def test_ctrl_c_ends_all(store: ModelRepository) -> None:
+    """Ctrl-C ends every worker, with status 130 and no traceback."""
+    with running_server(store, workers=2, drain_seconds=60) as server:
+        processes = wait_workers(server, 2)
+        assert server.stop(signal.SIGINT) == 130
+        assert not any(is_alive(process) for process in processes)
+        assert server.records[-1]["event"] == "Interrupted."
+        assert {record.get("level", "info") for record in server.records} == {"info"}
+
+
+def test_workers_do_not_outlive_a_killed_supervisor(store: ModelRepository) -> None:
+    """When the supervisor is killed its workers end as SIGTERM would."""
+    with running_server(store, workers=2) as server:
+        processes = wait_workers(server, 2)
+        server.process.kill()
+        wait_until(lambda: not any(is_alive(process) for process in processes), 20, "ended")
+
+
+def test_port_of_another_server_is_not_shared(store: ModelRepository) -> None:
+    """A second server with workers says that the port is taken, as one without does."""
+    with running_server(store, workers=2) as server:
+        port = int(server.url.rpartition(":")[2])
+        with running_server(store, workers=2, port=port) as second:
+            assert second.process.wait(20) == 1
+            second.wait_log(
+                f"error: Cannot listen on 127.0.0.1 port {port}: Address already in use. "
+                "Choose another with --port or --host."
+            )
+
+
+def test_page_goes_on_where_it_was() -> None:
+    """A page that is opened again has every name and number; totals are over all pages."""
+    ledger = Ledger(2)
+    numbers = ledger.page(0).numbers(("requests", "/act", "200"), 1)
+    numbers[0] += 2
+    ledger.page(0).numbers(("inference", "käfer"), 3)[2] = 0.5
+    again = ledger.page(0)
+    again.numbers(("requests", "/act", "200"), 1)[0] += 1
+    ledger.page(1).numbers(("requests", "/act", "200"), 1)[0] += 4
+    assert numbers[0] == 3
+    assert ledger.totals() == {("requests", "/act", "200"): [7], ("inference", "käfer"): [0, 0, 0.5]}
+
+
+def test_full_page_still_counts_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a page has no room a number is not shared, and nothing fails."""
+    monkeypatch.setattr("serving.ledger.PAGE_BYTES", 64)
+    ledger = Ledger()
+    page = ledger.page(0)
+    page.numbers(("a",), 1)[0] = 1
+    lost = page.numbers(("b",), 4)
+    lost[3] += 1
+    assert page.numbers(("b",), 4)[3] == 1
+    assert ledger.totals() == {("a",): [1]}
