@@ -8,7 +8,7 @@ import pytest
 
 from models.repository import ModelRepository
 from tests.server import Server, running_server, wait_until
-from tests.serving.oip.requests import INFER, send, tensor
+from tests.serving.oip.wire import INFER, send, tensor
 from tests.support import publish_linear
 
 TOKEN = "correct-horse"  # noqa: S105  (of the server that the tests start)

@@ -9,8 +9,8 @@ import pytest
 
 from serving.api.oip.compression import inflate
 from tests.server import Server
-from tests.serving.oip.requests import binary_request, read, send, tensor
 from tests.serving.oip.test_infer import ROWS
+from tests.serving.oip.wire import binary_request, read, send, tensor
 
 BODY = json.dumps({"inputs": [tensor()]}).encode()
 

@@ -7,7 +7,7 @@ import pytest
 
 from models.repository import ModelRepository
 from tests.server import Server
-from tests.serving.oip.requests import INFER, LAKE, LENGTH, ROW, binary_request, binary_tensor, read, send, tensor
+from tests.serving.oip.wire import INFER, LAKE, LENGTH, ROW, binary_request, binary_tensor, read, send, tensor
 
 ROWS = np.random.default_rng(6).normal(size=(5, 4)).astype(np.float32)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.server import Server
-from tests.serving.oip.requests import INFER, LAKE, ROW, binary_request, binary_tensor, send, tensor
+from tests.serving.oip.wire import INFER, LAKE, ROW, binary_request, binary_tensor, send, tensor
 
 
 class Malformed(NamedTuple):
