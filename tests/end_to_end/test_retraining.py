@@ -31,16 +31,17 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_drift_is_answered_by_a_better_champion_that_a_running_server_serves(tmp_path: Path) -> None:
     """The pole grows five times as long: the champion falls clearly, a round promotes a better one, it is served."""
     at = ["--repository", tmp_path]
-    result("dqn-train", *at, *PLANT, "--stop-return=480", "--stop-evaluations=1", "--total-env-steps=60000")
+    flags = ["--seed=1", "--stop-return=480", "--stop-evaluations=1", "--total-env-steps=60000"]
+    result("dqn-train", *at, *PLANT, *flags)
     before = result("dqn-evaluate", "plant", *at)
     drifted = result("dqn-evaluate", "plant", *at, "--env-kwargs", LONGER_POLE)
-    assert drifted["mean"] < before["mean"] / 2
+    assert drifted["ci95"][1] < 0.8 * before["mean"]
     with running_server(tmp_path, model="plant") as server:
         server.wait_ready()
-        flags = ["--env-kwargs", LONGER_POLE, "--stop-return=350", "--stop-evaluations=1", "--total-env-steps=60000"]
+        flags = ["--env-kwargs", LONGER_POLE, "--stop-return=420", "--stop-evaluations=1", "--total-env-steps=60000"]
         outcome = result("dqn-retrain", "--once", "--name", "plant", *at, *flags)
         assert (outcome["decision"], outcome["challenger_version"], outcome["champion_version"]) == ("promoted", 2, 1)
-        assert outcome["statistics"]["difference_low"] > 50
+        assert outcome["statistics"]["difference_low"] > 0
         body = {"observation": [0.0, 0.0, 0.05, 0.0]}
         wait_until(lambda: server.post("/act", body).json()["version"] == 2, 5, "serving version 2")
     after = result("dqn-evaluate", "plant", *at, "--env-kwargs", LONGER_POLE)
