@@ -74,7 +74,7 @@ def api(repository: ModelRepository) -> OipApi:
     settings = ["--repository", str(repository.root), "--max-batch-size", "64", "--max-body-bytes", "100000"]
     services = assemble(read_settings(settings))
     for name in ("cartpole", "lake"):
-        services.registry.add(name).champion = load(repository, name, 1, 64)
+        services.registry.add(name).champion = load(repository, name, 1, 64, services.registry.page)
     return OipApi(services)
 
 
