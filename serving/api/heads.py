@@ -9,7 +9,7 @@ from serving.api.native import NativeApi, Route
 
 _MOST_REMEMBERED = 1024
 _LONGEST_REMEMBERED = 2048  # bytes
-_NEEDS_MORE = frozenset({b"connection", b"expect", b"transfer-encoding", b"upgrade"})
+_NEEDS_MORE = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
 
 
 class Head(NamedTuple):
@@ -52,12 +52,16 @@ class Heads:
             return None
         lengths = [value for name, value in seen.headers if name == b"content-length"]
         route = self._native.route(path) if is_plain and "%" not in path and len(lengths) == 1 else None
-        if route is None or not _NEEDS_MORE.isdisjoint(name for name, _ in seen.headers):
+        if route is None or any(_needs_more(name, value) for name, value in seen.headers):
             return None
         length = int(lengths[0])
         if not 0 < length <= self._max_body_bytes:
             return None
         return Head(route, {"type": "http", "method": "POST", "path": path, "headers": seen.headers}, length)
+
+
+def _needs_more(name: bytes, value: bytes) -> bool:
+    return name in _NEEDS_MORE or (name == b"connection" and value.lower() != b"keep-alive")
 
 
 class _Seen:
