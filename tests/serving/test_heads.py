@@ -1,0 +1,78 @@
+"""Which requests take the short way: whole, plain calls to act on a connection that stays open."""
+
+from pathlib import Path
+
+import pytest
+
+from serving.api import heads
+from serving.api.heads import Heads
+from serving.services import assemble
+from serving.settings import read_settings
+
+PLAIN = b"POST /act HTTP/1.1\r\nHost: x\r\nContent-Length: 37\r\n\r\n"
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Heads:
+    """Reads heads for a server that takes bodies of up to 1,000 bytes."""
+    return Heads(assemble(read_settings(["--repository", str(tmp_path)])).native, 1_000)
+
+
+@pytest.mark.parametrize(
+    ("head", "template"),
+    [
+        (PLAIN, "/act"),
+        (PLAIN.replace(b"/act", b"/q-values?trace=1"), "/q-values"),
+        (PLAIN.replace(b"/act", b"/models/lake/act"), "/models/{model}/act"),
+        (PLAIN.replace(b"\r\n\r\n", b"\r\nConnection: Keep-Alive\r\nAccept: */*\r\n\r\n"), "/act"),
+    ],
+)
+def test_plain_calls_take_it(reader: Heads, head: bytes, template: str) -> None:
+    """What common clients send is recognised, the second time as the first."""
+    for _ in range(2):
+        found = reader.read(head)
+        assert found is not None
+        assert (found.route.template, found.length) == (template, 37)
+        assert (b"host", b"x") in found.scope["headers"]
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        PLAIN.replace(b"POST", b"PUT"),
+        PLAIN.replace(b"HTTP/1.1", b"HTTP/1.0"),
+        PLAIN.replace(b"/act", b"/ac%74"),
+        PLAIN.replace(b"/act", b"/healthz"),
+        PLAIN.replace(b"37", b"0"),
+        PLAIN.replace(b"37", b"1001"),
+        PLAIN.replace(b"37", b"9" * 40),
+        PLAIN.replace(b"37", b"-1"),
+        PLAIN.replace(b"Content-Length: 37", b"Accept: */*"),
+        PLAIN.replace(b"\r\n\r\n", b"\r\nContent-Length: 37\r\n\r\n"),
+        PLAIN.replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        PLAIN.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n"),
+        PLAIN.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"),
+        PLAIN.replace(b"\r\n\r\n", b"\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n"),
+        PLAIN.replace(b"\r\n\r\n", b"\r\nBad Name: 1\r\n\r\n"),
+        PLAIN.replace(b"\r\n", b"\n") + b"x\r\n\r\n",
+        PLAIN + PLAIN,
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\r\n\r\n",
+        b"\r\n\r\n",
+    ],
+)
+def test_anything_else_does_not(reader: Heads, head: bytes) -> None:
+    """Whatever needs more than an answer is left to uvicorn, the second time as the first."""
+    assert reader.read(head) is None
+    assert reader.read(head) is None
+
+
+def test_memory_is_bounded(reader: Heads, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heads that never come again, and long ones, do not pile up."""
+    monkeypatch.setattr(heads, "_MOST_REMEMBERED", 10)
+    for number in range(100):
+        assert reader.read(PLAIN.replace(b"Host: x", b"Host: %d" % number)) is not None
+        assert len(reader._known) <= 10
+    kept = len(reader._known)
+    assert reader.read(PLAIN.replace(b"Host: x", b"Host: " + b"x" * 3000)) is not None
+    assert len(reader._known) <= kept
