@@ -57,5 +57,7 @@ class LivePlot:
     def keep_open(self, state: TrainingState) -> None:
         """Shows the result until the window is closed."""
         self.draw(state, "result")
-        if not self._notebook:
+        if self._notebook:
+            plt.close(self._figure)  # or the notebook would show it once more
+        else:
             plt.show(block=True)

@@ -1,7 +1,6 @@
 """The training loop: acts, remembers, learns; whoever iterates over it watches, evaluates and decides when to stop."""
 
 import dataclasses
-import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -38,7 +37,6 @@ class TrainingState:
     epsilon: float = 1.0
     loss: Tensor | None = None
     episodes: list[Episode] = dataclasses.field(default_factory=list)
-    started: float = dataclasses.field(default_factory=time.perf_counter)
 
     def recent_return(self, count: int = 100) -> float:
         """Mean return of the last `count` training episodes; NaN before the first."""
