@@ -12,7 +12,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.api.body import DisconnectedError, read_body
 from serving.api.native import Route
-from serving.api.oip.routes import OipApi, is_below
+from serving.api.oip.paths import is_below
+from serving.api.oip.routes import OipApi
 from serving.api.rest import create_rest_app
 from serving.metrics import OTHER_ENDPOINT
 from serving.problems import Answer, Problem, internal_error

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from models.repository import ModelRepository
 from serving.access import Gate
 from serving.api.native import NativeApi
+from serving.api.oip.infer import InferCall
 from serving.exposition import Exposition
 from serving.journal import Journal
 from serving.ledger import Ledger
@@ -30,6 +31,7 @@ class Services:
     gate: Gate
     lifecycle: Lifecycle
     native: NativeApi
+    infer: InferCall
     journal: Journal
 
 
@@ -52,5 +54,6 @@ def assemble(settings: ServerSettings, ledger: Ledger | None = None, worker: int
         gate=Gate(settings.api_token, is_always_needed=settings.require_token),
         lifecycle=Lifecycle(),
         native=NativeApi(registry, selector, requests, settings.max_body_bytes),
+        infer=InferCall(registry, selector, requests, settings.max_body_bytes),
         journal=Journal(access_log=settings.access_log),
     )

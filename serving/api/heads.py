@@ -1,11 +1,13 @@
 """What the head of a request says, remembered by its bytes: a client sends the same head again and again."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import httptools
 from starlette.types import Scope
 
-from serving.api.native import NativeApi, Route
+from serving.api.native import Route
+from serving.api.oip.infer import InferRoute
 
 _MOST_REMEMBERED = 1024
 _LONGEST_REMEMBERED = 2048  # bytes
@@ -13,9 +15,9 @@ _NEEDS_MORE = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
 
 
 class Head(NamedTuple):
-    """A `POST` to act or q-values whose body has a declared length, on a connection that stays open."""
+    """A `POST` to act, q-values or infer whose body has a declared length, on a connection that stays open."""
 
-    route: Route
+    route: Route | InferRoute
     scope: Scope
     length: int
     """Of the body, in bytes; at least 1."""
@@ -24,8 +26,9 @@ class Head(NamedTuple):
 class Heads:
     """Reads heads, with the parser that reads everything else as well; remembers a bounded number of them."""
 
-    def __init__(self, native: NativeApi, max_body_bytes: int) -> None:
-        self._native = native
+    def __init__(self, find_route: Callable[[str], Route | InferRoute | None], max_body_bytes: int) -> None:
+        """`find_route` is asked for the route of a path."""
+        self._find_route = find_route
         self._max_body_bytes = max_body_bytes
         self._known: dict[bytes, Head | None] = {}
 
@@ -51,7 +54,7 @@ class Heads:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, AttributeError, UnicodeDecodeError):
             return None
         lengths = [value for name, value in seen.headers if name == b"content-length"]
-        route = self._native.route(path) if is_plain and "%" not in path and len(lengths) == 1 else None
+        route = self._find_route(path) if is_plain and "%" not in path and len(lengths) == 1 else None
         if route is None or any(_needs_more(name, value) for name, value in seen.headers):
             return None
         length = int(lengths[0])

@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 from serving.access import OPEN_PATHS
 from serving.api.documents import ProblemDocument, problems
 from serving.api.oip.openapi import add_protocol, error_response
-from serving.api.oip.routes import is_below
+from serving.api.oip.paths import is_below
 from serving.schemas import ActAnswer, ActBatchAnswer, ActRequest, QValuesAnswer, QValuesBatchAnswer
 
 Document = dict[str, Any]

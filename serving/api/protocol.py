@@ -10,6 +10,8 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from serving.api.heads import Head, Heads
+from serving.api.native import Route
+from serving.api.oip.infer import InferRoute
 from serving.problems import Answer, Problem
 from serving.services import Services
 
@@ -21,12 +23,16 @@ class ShortWay:
 
     def __init__(self, services: Services) -> None:
         self.native = services.native
-        self.heads = Heads(services.native, services.settings.max_body_bytes)
+        self.infer = services.infer
+        self.heads = Heads(self._route, services.settings.max_body_bytes)
         self.gate = services.gate
         self.lifecycle = services.lifecycle
         self.journal = services.journal
         self._common_headers: list[tuple[bytes, bytes]] = []
         self._openings: dict[int, bytes] = {}
+
+    def _route(self, path: str) -> Route | InferRoute | None:
+        return self.native.route(path) or self.infer.route(path)
 
     def opening(self, status: int, common_headers: list[tuple[bytes, bytes]]) -> bytes:
         """The status line and the headers of every answer; uvicorn replaces these each second, for the date."""
@@ -75,12 +81,19 @@ class ActingProtocol(HttpToolsProtocol):
             self._short_way.gate.check(head.scope)
         except Problem:
             return False
-        if not self._short_way.native.begin(head.route, data[length:], self._deliver):
-            return False
         self._begun, self._begun_at = head, started
+        if not self._is_taken(head, data[length:]):
+            self._begun = None
+            return False
         if self.timeout_keep_alive_task is None:
             self._wait_for_more(self.timeout_keep_alive)
         return True
+
+    def _is_taken(self, head: Head, body: bytes) -> bool:
+        """Has the call answered, now or at the end of the turn; False where it must go the long way."""
+        if isinstance(head.route, InferRoute):
+            return self._short_way.infer.begin(head.route, head.scope, body, self._deliver)
+        return self._short_way.native.begin(head.route, body, self._deliver)
 
     def _deliver(self, answer: Answer) -> None:
         head, self._begun = self._begun, None

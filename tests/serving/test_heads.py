@@ -6,6 +6,7 @@ import pytest
 
 from serving.api import heads
 from serving.api.heads import Heads
+from serving.api.protocol import ShortWay
 from serving.services import assemble
 from serving.settings import read_settings
 
@@ -14,8 +15,8 @@ PLAIN = b"POST /act HTTP/1.1\r\nHost: x\r\nContent-Length: 37\r\n\r\n"
 
 @pytest.fixture
 def reader(tmp_path: Path) -> Heads:
-    """Reads heads for a server that takes bodies of up to 1,000 bytes."""
-    return Heads(assemble(read_settings(["--repository", str(tmp_path)])).native, 1_000)
+    """Reads heads for a server that takes bodies of up to 1,024 bytes."""
+    return ShortWay(assemble(read_settings(["--repository", str(tmp_path), "--max-body-bytes", "1024"]))).heads
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,7 @@ def reader(tmp_path: Path) -> Heads:
         (PLAIN, "/act"),
         (PLAIN.replace(b"/act", b"/q-values?trace=1"), "/q-values"),
         (PLAIN.replace(b"/act", b"/models/lake/act"), "/models/{model}/act"),
+        (PLAIN.replace(b"/act", b"/v2/models/lake/infer"), "/v2/models/{model}/infer"),
         (PLAIN.replace(b"\r\n\r\n", b"\r\nConnection: Keep-Alive\r\nAccept: */*\r\n\r\n"), "/act"),
     ],
 )
@@ -43,8 +45,10 @@ def test_plain_calls_take_it(reader: Heads, head: bytes, template: str) -> None:
         PLAIN.replace(b"HTTP/1.1", b"HTTP/1.0"),
         PLAIN.replace(b"/act", b"/ac%74"),
         PLAIN.replace(b"/act", b"/healthz"),
+        PLAIN.replace(b"/act", b"/v2/models/lake/versions/1/infer"),
+        PLAIN.replace(b"/act", b"/v2/repository/index"),
         PLAIN.replace(b"37", b"0"),
-        PLAIN.replace(b"37", b"1001"),
+        PLAIN.replace(b"37", b"1025"),
         PLAIN.replace(b"37", b"9" * 40),
         PLAIN.replace(b"37", b"-1"),
         PLAIN.replace(b"Content-Length: 37", b"Accept: */*"),

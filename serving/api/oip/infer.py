@@ -1,5 +1,6 @@
 """The infer call: from a request of the protocol to its answer, with the native calls' policies, run and choice."""
 
+from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any, NamedTuple
 
@@ -12,42 +13,62 @@ from models.layout import CHAMPION
 from serving.api.body import read_body
 from serving.api.oip.compression import deflate, inflate
 from serving.api.oip.diagnosis import undecodable
-from serving.api.oip.framing import LENGTH, Headers, collect, split
-from serving.api.oip.messages import InferAnswer, InferRequest, RequestParameters, decode_infer_request, encode
+from serving.api.oip.framing import Headers, collect, split
+from serving.api.oip.messages import InferRequest, RequestParameters, decode_infer_request
+from serving.api.oip.outputs import Outputs, requested, write
 from serving.api.oip.statistics import Durations, Statistics
-from serving.api.oip.tensors import read_observations, write_output
+from serving.api.oip.tensors import read_observations
 from serving.choosing import choose
-from serving.diagnosis.wording import rejected, shown
 from serving.inference import count_actions, run_policy
-from serving.metrics import ModelMeasures
+from serving.metrics import EndpointMeasures, ModelMeasures, RequestMeasures
 from serving.policies import LoadedPolicy
-from serving.problems import Answer, Header, Problem, make_answer
-from serving.registry import ServedModel
+from serving.problems import Answer, Problem, make_answer
+from serving.registry import Registry, ServedModel
 from serving.selection import VersionSelector
 
-_BINARY = b"application/octet-stream"
-_JSON = b"application/json"
 _NO_PARAMETERS = RequestParameters()
 
-Outputs = dict[str, NDArray[Any]]
+TEMPLATE = "/v2/models/{model}/infer"
 
 
-class _Body(NamedTuple):
-    """An answer's body, and how it is described."""
+class InferRoute(NamedTuple):
+    """An infer call of a champion: where to count, and the model."""
 
-    data: bytes
-    content_type: bytes
-    headers: tuple[Header, ...]
+    template: str
+    measures: EndpointMeasures
+    model: str
 
 
 class InferCall:
     """Answers infer requests."""
 
-    def __init__(self, selector: VersionSelector, statistics: Statistics, max_body_bytes: int) -> None:
+    def __init__(
+        self, registry: Registry, selector: VersionSelector, requests: RequestMeasures, max_body_bytes: int
+    ) -> None:
+        self.statistics = Statistics(registry)
+        self._models = registry.models
         self._selector = selector
-        self._statistics = statistics
+        self._measures = requests.endpoint(TEMPLATE)
         self._max_body_bytes = max_body_bytes
         self._generator = np.random.default_rng()
+
+    def route(self, path: str) -> InferRoute | None:
+        """The route of a path to a champion's infer call; None for any other path."""
+        parts = path.split("/")
+        is_infer = len(parts) == 5 and (parts[1], parts[2], parts[4]) == ("v2", "models", "infer")
+        return InferRoute(TEMPLATE, self._measures, parts[3]) if is_infer else None
+
+    def begin(self, route: InferRoute, scope: Scope, body: bytes, deliver: Callable[[Answer], None]) -> bool:
+        """Answers a call that needs no waiting and has no fault; False where there is more to do: see `respond`."""
+        served = self._models.get(route.model)
+        if served is None or served.champion is None:
+            return False
+        try:
+            answer = self._read_and_answer(body, served.champion, served.measures, scope)
+        except Exception:  # noqa: BLE001  (it is met again, told and logged on the long way)
+            return False
+        deliver(answer)
+        return True
 
     async def respond(self, served: ServedModel, version: int | None, scope: Scope, receive: Receive) -> Answer:
         """The answer to a request for a version, or for the champion. Raises Problem and DisconnectedError."""
@@ -58,15 +79,18 @@ class InferCall:
             if loaded is None:
                 loaded = await self._selector.select(served, CHAMPION if version is None else version)
             started = perf_counter_ns()
-            headers = collect(scope)
-            frame = split(inflate(body, headers, self._max_body_bytes), headers)
-            return self._answer(_decode(frame.json), frame.binary, loaded, served.measures, headers)
+            return self._read_and_answer(body, loaded, served.measures, scope)
         except Problem as problem:
             if loaded is not None:
-                self._statistics.count_failure(loaded, perf_counter_ns() - started)
+                self.statistics.count_failure(loaded, perf_counter_ns() - started)
             if problem.reason is not None:
                 served.measures.rejected[problem.reason] += 1
             raise
+
+    def _read_and_answer(self, body: bytes, loaded: LoadedPolicy, measures: ModelMeasures, scope: Scope) -> Answer:
+        headers = collect(scope)
+        frame = split(inflate(body, headers, self._max_body_bytes), headers)
+        return self._answer(_decode(frame.json), frame.binary, loaded, measures, headers)
 
     def _answer(
         self, request: InferRequest, binary: memoryview, loaded: LoadedPolicy, measures: ModelMeasures, headers: Headers
@@ -78,12 +102,12 @@ class InferCall:
         q_values, actions = run_policy(loaded, measures, observations)
         outputs = self._choose(parameters, q_values, actions, loaded)
         inferred = perf_counter_ns()
-        body = _write(request, _requested(request, parameters, outputs), outputs, loaded)
+        body = write(request, requested(request, parameters, outputs), outputs, loaded)
         data, encoding = deflate(body.data, headers)
         answer = make_answer(data, content_type=body.content_type, headers=(*body.headers, *encoding))
         count_actions(loaded, outputs["action"] - loaded.start)
         durations = Durations(read - began, inferred - read, perf_counter_ns() - inferred)
-        self._statistics.count_success(loaded, len(observations), durations)
+        self.statistics.count_success(loaded, len(observations), durations)
         return answer
 
     def _choose(
@@ -104,31 +128,3 @@ def _decode(data: memoryview) -> InferRequest:
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
         raise undecodable(bytes(data), error) from None
     return request
-
-
-def _requested(request: InferRequest, parameters: RequestParameters, outputs: Outputs) -> dict[str, bool]:
-    """The names of the outputs to send, each with whether in binary. Raises Problem (422)."""
-    wanted: dict[str, bool] = {}
-    for output in request.outputs or ():
-        if output.name not in outputs or output.name in wanted:
-            found = "a second time" if output.name in wanted else "but there is none"
-            raise rejected(
-                "fields", f"Output {shown(output.name)} is wanted {found}; allowed are {', '.join(outputs)}."
-            )
-        asked = output.parameters
-        if asked and (asked.classification is not None or asked.shared_memory_region is not None):
-            raise rejected("fields", f"Output {output.name} is wanted by an extension that this server does not have.")
-        is_binary = asked.binary_data if asked else UNSET
-        wanted[output.name] = parameters.binary_data_output if is_binary is UNSET else is_binary
-    return wanted or dict.fromkeys(outputs, parameters.binary_data_output)
-
-
-def _write(request: InferRequest, wanted: dict[str, bool], outputs: Outputs, loaded: LoadedPolicy) -> _Body:
-    written = [write_output(name, outputs[name], is_binary=is_binary) for name, is_binary in wanted.items()]
-    tensors, raws = [tensor for tensor, _ in written], [raw for _, raw in written]
-    identity = UNSET if request.id is None else request.id
-    answer = InferAnswer(model_name=loaded.model, model_version=str(loaded.version), id=identity, outputs=tensors)
-    data = encode(answer)
-    if not any(wanted.values()):
-        return _Body(data, _JSON, ())
-    return _Body(b"".join([data, *raws]), _BINARY, ((LENGTH, b"%d" % len(data)),))

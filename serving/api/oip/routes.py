@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Awaitable, Callable
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import structlog
@@ -15,66 +14,17 @@ from serving.api.body import DisconnectedError, read_body
 from serving.api.oip.compression import inflate
 from serving.api.oip.diagnosis import undecodable
 from serving.api.oip.framing import collect
-from serving.api.oip.infer import InferCall
 from serving.api.oip.messages import IndexRequest, Live, ModelReady, ServerReady, decode_index_request, encode
 from serving.api.oip.metadata import model_config, model_metadata, repository_index, server_metadata
-from serving.api.oip.statistics import Statistics
+from serving.api.oip.paths import Call, find_call
 from serving.metrics import OTHER_ENDPOINT
 from serving.problems import Answer, Problem, from_model_error, internal_error, make_answer
 from serving.registry import ServedModel
 from serving.services import Services
 
-PREFIX = "/v2"
 _CLIENT_GONE = 499  # nginx's number for it; only ever seen in the metrics
 
 log = structlog.get_logger()
-
-
-class Call(NamedTuple):
-    """A path that was recognised: its template, its method, and what it names."""
-
-    template: str
-    method: str
-    name: str
-    model: str | None = None
-    version: str | None = None
-
-
-_SERVER_CALLS = {
-    call.template: call
-    for call in (
-        Call("/v2", "GET", "metadata"),
-        Call("/v2/health/live", "GET", "live"),
-        Call("/v2/health/ready", "GET", "ready"),
-        Call("/v2/models/stats", "GET", "stats"),
-        Call("/v2/repository/index", "POST", "index"),
-    )
-}
-_MODEL_CALLS = {"": "GET", "ready": "GET", "infer": "POST", "config": "GET", "stats": "GET"}
-
-
-@lru_cache(maxsize=128)
-def find_call(path: str) -> Call | None:
-    """The call that a path below /v2 names; None where there is none."""
-    if path in _SERVER_CALLS:
-        return _SERVER_CALLS[path]
-    version: str | None = None
-    match path.split("/")[2:]:
-        case ["models", model, "versions", version, *rest]:
-            template = "/v2/models/{model}/versions/{version}"
-        case ["models", model, *rest]:
-            template = "/v2/models/{model}"
-        case _:
-            return None
-    name = rest[0] if rest else ""
-    if len(rest) > 1 or name not in _MODEL_CALLS or (rest and not name):
-        return None
-    return Call("/".join([template, *rest]), _MODEL_CALLS[name], name, model, version)
-
-
-def is_below(path: str) -> bool:
-    """Whether a path is the protocol's."""
-    return path == PREFIX or path.startswith(f"{PREFIX}/")
 
 
 class OipApi:
@@ -82,9 +32,9 @@ class OipApi:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._statistics = Statistics(services.registry)
+        self._infer = services.infer
+        self._statistics = services.infer.statistics
         self._max_body_bytes = services.settings.max_body_bytes
-        self._infer = InferCall(services.selector, self._statistics, self._max_body_bytes)
         self._model_calls: dict[str, Callable[[ServedModel, int | None], Awaitable[Any]]] = {
             "": lambda served, version: model_metadata(services, served, version),
             "config": lambda served, version: model_config(services, served, version),

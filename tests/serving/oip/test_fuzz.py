@@ -11,7 +11,8 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from models.repository import ModelRepository
-from serving.api.oip.routes import OipApi, find_call
+from serving.api.oip.paths import find_call
+from serving.api.oip.routes import OipApi
 from serving.policies import load
 from serving.services import assemble
 from serving.settings import read_settings

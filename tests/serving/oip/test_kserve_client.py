@@ -4,6 +4,7 @@ Its package needs older releases of some of our dependencies, so it runs in an e
 pytest's cache.
 """
 
+import fcntl
 import json
 import os
 import subprocess
@@ -23,17 +24,23 @@ CALLS = Path(__file__).with_name("kserve_calls.py")
 @pytest.fixture(scope="module")
 def kserve_python(pytestconfig: pytest.Config) -> Path:
     """A Python that has KServe."""
-    home = pytestconfig.cache.mkdir("kserve") / KSERVE.replace("==", "-")
-    python, is_installed = home / "bin" / "python", home / "installed"
-    if not is_installed.exists():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
-        command = [str(python), "-m", "pip", "install", "--quiet", KSERVE]
-        installed = subprocess.run(command, capture_output=True, text=True, check=False)
-        if installed.returncode and not os.environ.get("CI"):
-            pytest.skip("KServe cannot be installed here")
-        assert installed.returncode == 0, installed.stderr
-        is_installed.touch()
-    return python
+    cache = pytestconfig.cache.mkdir("kserve")
+    home = cache / KSERVE.replace("==", "-")
+    with (cache / "lock").open("w") as lock:  # other runs of the tests wait
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (home / "installed").exists():
+            _install(home)
+    return home / "bin" / "python"
+
+
+def _install(home: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
+    command = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", KSERVE]
+    installed = subprocess.run(command, capture_output=True, text=True, check=False)
+    if installed.returncode and not os.environ.get("CI"):
+        pytest.skip("KServe cannot be installed here")
+    assert installed.returncode == 0, installed.stderr
+    (home / "installed").touch()
 
 
 @pytest.mark.slow

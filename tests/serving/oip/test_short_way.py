@@ -1,0 +1,75 @@
+"""A whole infer request in one piece is answered before the framework, exactly as one that comes in pieces."""
+
+import json
+import socket
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.server import Server
+from tests.serving.oip.wire import INFER, LENGTH, binary_request, tensor
+
+ROWS = np.random.default_rng(8).normal(size=(3, 4)).astype(np.float32)
+JSON = json.dumps({"id": "1", "inputs": [tensor()], "parameters": {"epsilon": 0.5, "seed": 3}}).encode()
+BINARY, JSON_LENGTH = binary_request(ROWS, parameters={"binary_data_output": True})
+FRAMED = f"{LENGTH}: {JSON_LENGTH}".encode()
+
+
+def exchange(server: Server, *pieces: bytes) -> tuple[bytes, dict[str, str], bytes]:
+    """Sends a request piece by piece; the answer's status, headers and body."""
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection, connection.makefile("rb") as stream:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            connection.sendall(piece)
+        status = stream.readline()
+        headers: dict[str, str] = {}
+        while line := stream.readline().decode().strip():
+            name, _, value = line.partition(": ")
+            headers[name] = value
+        return status, headers, stream.read(int(headers["content-length"]))
+
+
+def head(body: bytes, *headers: bytes) -> bytes:
+    """The head of an infer request."""
+    lines = [f"POST {INFER} HTTP/1.1".encode(), b"Host: x", b"Content-Length: %d" % len(body), *headers]
+    return b"\r\n".join([*lines, b"", b""])
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        (JSON, [], b"HTTP/1.1 200 OK\r\n"),
+        (JSON, [b"Accept-Encoding: gzip"], b"HTTP/1.1 200 OK\r\n"),
+        (BINARY, [FRAMED], b"HTTP/1.1 200 OK\r\n"),
+        (BINARY, [], b"HTTP/1.1 400 Bad Request\r\n"),
+        (BINARY[:-1], [FRAMED], b"HTTP/1.1 422 Unprocessable Entity\r\n"),
+        (b"{}", [], b"HTTP/1.1 422 Unprocessable Entity\r\n"),
+        (JSON, [b"Content-Encoding: gzip"], b"HTTP/1.1 400 Bad Request\r\n"),
+    ],
+)
+def test_both_ways_answer_the_same(server: Server, body: bytes, headers: list[bytes], status: bytes) -> None:
+    """Status, headers and body do not depend on how a request arrives, and each is counted once."""
+    code = status.split()[1].decode()
+    labels: dict[str, Any] = {"endpoint": "/v2/models/{model}/infer", "status": code}
+    before = server.metric("dqn_requests_total", **labels)
+    start = head(body, *headers)
+    whole, pieces = exchange(server, start + body), exchange(server, start[:20], start[20:], body)
+    for _, fields, _ in (whole, pieces):
+        fields.pop("date")
+    assert whole == pieces
+    assert whole[0] == status
+    assert server.metric("dqn_requests_total", **labels) == before + 2
+
+
+def test_actions_and_statistics_are_counted_once(server: Server) -> None:
+    """A request on the short way counts its actions and its statistics once."""
+
+    def counted() -> tuple[float, int]:
+        (found,) = server.get("/v2/models/cartpole/versions/1/stats").json()["model_stats"]
+        return server.metric("dqn_actions_total", model="cartpole", version="1"), found["inference_count"]
+
+    actions, inferences = counted()
+    assert exchange(server, head(BINARY, FRAMED) + BINARY)[0] == b"HTTP/1.1 200 OK\r\n"
+    assert counted() == (actions + 3, inferences + 3)
