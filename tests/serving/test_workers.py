@@ -34,7 +34,7 @@ def wait_workers(server: Server, count: int) -> list[int]:
     def serving() -> int:
         return sum(record["event"] == "serving" for record in server.records)
 
-    wait_until(lambda: len(processes()) == count and serving() == count, 20, f"{count} workers")
+    wait_until(lambda: len(processes()) == count and serving() == count, 60, f"{count} workers")
     return processes()
 
 
