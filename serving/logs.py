@@ -25,7 +25,7 @@ def configure(log_format: Literal["auto", "json", "console"]) -> None:
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),  # a line in one write: workers share the stream
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)

@@ -14,6 +14,8 @@ from models.repository import ModelRepository
 from tests.server import Server, running_server, wait_until
 from tests.support import publish_linear
 
+pytestmark = pytest.mark.slow
+
 BODY = b'{"observation": [0.1, 0.2, 0.3, 0.4]}'
 
 
@@ -79,7 +81,6 @@ def test_sigterm_makes_it_not_ready_at_once(store: ModelRepository) -> None:
         assert server.stop(signal.SIGINT) == 130
 
 
-@pytest.mark.slow
 def test_sigterm_under_load_fails_nothing(store: ModelRepository) -> None:
     """Clients on several connections, told to go away while it drains, get a whole answer to every request."""
     with running_server(store, drain_seconds=1) as server:
@@ -114,7 +115,6 @@ def test_sigterm_under_load_fails_nothing(store: ModelRepository) -> None:
         assert set(answers) == {1}
 
 
-@pytest.mark.slow
 def test_request_that_never_ends_does_not_hold_up_the_end(store: ModelRepository) -> None:
     """A client that stops sending is given up after shutdown_seconds."""
     with running_server(store, shutdown_seconds=1) as server:

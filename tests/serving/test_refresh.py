@@ -2,9 +2,13 @@
 
 import shutil
 
+import pytest
+
 from models.repository import ModelRepository
 from tests.server import Server, running_server, wait_until
 from tests.support import CARTPOLE_WEIGHTS, draft, linear_onnx, publish_linear
+
+pytestmark = pytest.mark.slow
 
 OBSERVATION = {"observation": [0, 0, 0, 0]}
 

@@ -14,6 +14,8 @@ from serving.ledger import Ledger
 from tests.server import Server, running_server, wait_until
 from tests.support import publish_linear
 
+pytestmark = pytest.mark.slow
+
 BODY = {"observation": [0.1, 0.2, 0.3, 0.4]}
 
 
@@ -82,7 +84,6 @@ def test_killed_worker_is_replaced_and_its_counts_stay(store: ModelRepository) -
         assert acted(server) == {80}
 
 
-@pytest.mark.slow
 def test_kill_under_load_leaves_the_others_going(store: ModelRepository) -> None:
     """While workers are killed, only requests on their connections fail, and each that was answered is counted."""
     with running_server(store, workers=2) as server:
