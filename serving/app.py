@@ -10,7 +10,7 @@ import structlog
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.api.body import DisconnectedError, read_body
+from serving.api.body import CLIENT_GONE, DisconnectedError, read_body
 from serving.api.native import Route
 from serving.api.oip.paths import is_below
 from serving.api.oip.routes import OipApi
@@ -19,7 +19,6 @@ from serving.metrics import OTHER_ENDPOINT
 from serving.problems import Answer, Problem, internal_error
 from serving.services import Services
 
-_CLIENT_GONE = 499  # nginx's number for it; only ever seen in the metrics
 _DOCUMENT_PATHS = frozenset({"/docs", "/openapi.json"})
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -73,7 +72,7 @@ class PolicyServer:
         except Problem as problem:
             answer = problem.answer()
         except DisconnectedError:
-            return _CLIENT_GONE
+            return CLIENT_GONE
         except Exception:
             log.exception("request failed", path=scope["path"])
             answer = internal_error().answer()
@@ -98,12 +97,12 @@ class PolicyServer:
         except Problem as problem:
             await _send(problem.answer(), watch)
         except DisconnectedError:
-            return OTHER_ENDPOINT, _CLIENT_GONE
+            return OTHER_ENDPOINT, CLIENT_GONE
         except Exception:
             log.exception("request failed", path=scope["path"])
             if not sent:
                 await _send(internal_error().answer(), watch)
-        return _template(inner), sent[0] if sent else _CLIENT_GONE
+        return _template(inner), sent[0] if sent else CLIENT_GONE
 
 
 def _template(scope: Scope) -> str:

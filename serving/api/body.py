@@ -4,6 +4,8 @@ from starlette.types import Receive, Scope
 
 from serving.problems import Problem
 
+CLIENT_GONE = 499  # nginx's number for it; only ever seen in the metrics
+
 
 class DisconnectedError(Exception):
     """The client went away before its body was complete; there is nobody to answer."""

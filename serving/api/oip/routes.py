@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from models.errors import ModelError
 from models.layout import CHAMPION, version_number
-from serving.api.body import DisconnectedError, read_body
+from serving.api.body import CLIENT_GONE, DisconnectedError, read_body
 from serving.api.oip.compression import inflate
 from serving.api.oip.diagnosis import undecodable
 from serving.api.oip.framing import collect
@@ -21,8 +21,6 @@ from serving.metrics import OTHER_ENDPOINT
 from serving.problems import Answer, Problem, from_model_error, internal_error, make_answer
 from serving.registry import ServedModel
 from serving.services import Services
-
-_CLIENT_GONE = 499  # nginx's number for it; only ever seen in the metrics
 
 log = structlog.get_logger()
 
@@ -54,7 +52,7 @@ class OipApi:
         except ModelError as error:
             answer = error_answer(from_model_error(error))
         except DisconnectedError:
-            return template, _CLIENT_GONE
+            return template, CLIENT_GONE
         except Exception:
             log.exception("request failed", path=scope["path"])
             answer = error_answer(internal_error())
