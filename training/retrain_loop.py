@@ -10,9 +10,10 @@ from models import command
 from models.errors import RepositoryError
 from models.repository import ModelRepository
 from training.champion import round_seed
+from training.commands.flags import seconds
+from training.commands.retrain import RetrainOptions
 from training.logs import configure_logs
 from training.metrics import RetrainMetrics
-from training.options import RetrainOptions, seconds
 from training.presets import default_model_name
 from training.progress import TrainingProgress
 from training.retrain import RoundResult, run_round
