@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from training.config import DQNConfig
 from training.experience.replay import Batch
-from training.learning.networks import flatten_parameters
 from training.learning.optimizer import Adam
+from training.learning.parameters import flatten_parameters
 
 
 class DQNAgent:

@@ -1,0 +1,83 @@
+"""A layer's counterpart in ONNX: for each layer type of a Q-network, the function that writes its nodes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from training.learning.layers import OneHot, PixelScale
+
+
+class Graph:
+    """Nodes and constants so far; `value` is the name of the latest node's output."""
+
+    def __init__(self, value: str) -> None:
+        """An empty graph whose input is called `value`."""
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self.value = value
+
+    def constant(self, name: str, array: NDArray[Any] | Tensor) -> str:
+        """Adds a constant and returns its name."""
+        if isinstance(array, Tensor):
+            array = array.detach().cpu().numpy()
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def node(self, operator: str, output: str, *constants: str, **attributes: Any) -> None:
+        """Adds a node that takes the latest value and the named constants; its output is the latest value then."""
+        self.nodes.append(helper.make_node(operator, [self.value, *constants], [output], name=output, **attributes))
+        self.value = output
+
+
+def write_layer(graph: Graph, name: str, layer: nn.Module) -> None:
+    """Adds the nodes of a layer. Raises ValueError for a layer without an ONNX counterpart."""
+    writer = _WRITERS.get(type(layer))
+    if writer is None:
+        raise ValueError(f"Layer {name} is a {type(layer).__name__}, which has no ONNX counterpart here.")
+    writer(graph, name, layer)
+
+
+def _one_hot(graph: Graph, name: str, layer: OneHot) -> None:
+    graph.node("Sub", f"{name}.index", graph.constant(f"{name}.start", np.array(layer.start, np.int64)))
+    depth = graph.constant(f"{name}.depth", np.array(layer.n, np.int64))
+    graph.node("OneHot", name, depth, graph.constant(f"{name}.values", np.array([0, 1], np.float32)))
+
+
+def _pixel_scale(graph: Graph, name: str, _: PixelScale) -> None:
+    graph.node("Cast", f"{name}.float", to=TensorProto.FLOAT)
+    graph.node("Mul", name, graph.constant(f"{name}.factor", np.array(1 / 255, np.float32)))
+
+
+def _flatten(graph: Graph, name: str, _: nn.Flatten) -> None:
+    graph.node("Flatten", name, axis=1)
+
+
+def _linear(graph: Graph, name: str, layer: nn.Linear) -> None:
+    weight = graph.constant(f"{name}.weight", layer.weight)
+    graph.node("Gemm", name, weight, graph.constant(f"{name}.bias", layer.bias), transB=1)
+
+
+def _layer_norm(graph: Graph, name: str, layer: nn.LayerNorm) -> None:
+    scale = graph.constant(f"{name}.weight", layer.weight)
+    graph.node(
+        "LayerNormalization", name, scale, graph.constant(f"{name}.bias", layer.bias), axis=-1, epsilon=layer.eps
+    )
+
+
+def _relu(graph: Graph, name: str, _: nn.ReLU) -> None:
+    graph.node("Relu", name)
+
+
+_WRITERS: dict[type[nn.Module], Callable[[Graph, str, Any], None]] = {
+    OneHot: _one_hot,
+    PixelScale: _pixel_scale,
+    nn.Flatten: _flatten,
+    nn.Linear: _linear,
+    nn.LayerNorm: _layer_norm,
+    nn.ReLU: _relu,
+}
