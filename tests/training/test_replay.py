@@ -11,7 +11,7 @@ GAMMA = 0.5
 
 def buffer(n_step: int, num_envs: int = 1, capacity: int = 100) -> ReplayBuffer:
     """A buffer of scalar observations, so that an observation can be its own name."""
-    return ReplayBuffer(capacity, num_envs, (), np.dtype(np.float32), n_step, GAMMA)
+    return ReplayBuffer(capacity, num_envs, (), np.dtype(np.float32), 2, n_step, GAMMA)
 
 
 def feed(replay: ReplayBuffer, steps: list[tuple[float, float, str]], first: float = 0.0) -> None:
@@ -120,3 +120,19 @@ def test_a_batch_has_no_transition_twice_and_all_are_equally_likely() -> None:
     expected = 4_000 * 10 / 41
     chi_square = ((np.delete(counts, 21) - expected) ** 2 / expected).sum()
     assert chi_square < 80  # 40 degrees of freedom: 99.98 %
+
+
+def test_a_transition_takes_its_observation_and_at_most_16_bytes() -> None:
+    """Next observations share the observations' storage; everything else of a transition is small numbers."""
+    for n_actions, n_step in ((2, 1), (18, 3), (1_000, 500)):
+        replay = ReplayBuffer(10_000_000, 8, (4,), np.dtype(np.float32), n_actions, n_step, GAMMA)
+        assert replay.memory_bytes <= 10_000_000 * (4 * 4 + 16)  # the system hands it out as it is written
+
+
+def test_the_terminal_share_counts_transitions_whose_episode_terminated() -> None:
+    """Of five transitions, the two that reach the terminal state count; a truncated one does not."""
+    replay = buffer(2)
+    assert np.isnan(replay.terminal_share())
+    feed(replay, [(1, 1, ""), (2, 1, ""), (3, 1, "t"), (10, 0, ""), (11, 1, ""), (12, 1, "c")])
+    assert len(replay) == 5
+    assert replay.terminal_share() == 2 / 5

@@ -1,8 +1,10 @@
-"""Uniform experience replay of n-step transitions, in preallocated arrays.
+"""Experience replay of n-step transitions, in preallocated arrays.
 
 Rows are written time step by time step, one row for each environment, so that row `i` of step `t` and row `i` of
 step `t + k` belong to the same environment: an observation is stored once and serves as the next observation of the
-row `k` steps earlier. A row becomes a transition (`ready`) when its n rewards are there or its episode has ended.
+row `k` steps earlier. A row becomes a transition when its n rewards are there or its episode has ended. What came of it
+is one small number, its *outcome*: 0 for a row that is no transition (yet), k for one that bootstraps after k steps,
+n + k for one whose episode terminated with the k-th. Next row and discount follow from it.
 """
 
 from typing import Any, NamedTuple
@@ -30,23 +32,29 @@ class ReplayBuffer:
         num_envs: int,
         observation_shape: tuple[int, ...],
         observation_dtype: np.dtype[Any],
+        n_actions: int,
         n_step: int,
         gamma: float,
     ) -> None:
-        """Allocates everything at once; rows that do not fill a time step are left off the capacity."""
+        """Allocates everything at once; rows that do not fill a time step are left off the capacity.
+
+        The operating system hands out the memory as it is written: see `memory_bytes`.
+        """
         self.num_envs = num_envs
         self.n_step = n_step
         self.time_steps = capacity // num_envs
         rows = self.time_steps * num_envs
         self.observations = np.zeros((rows, *observation_shape), observation_dtype)
-        self.actions = np.zeros(rows, np.int64)
+        self.actions = np.zeros(rows, np.min_scalar_type(n_actions - 1))
         self.returns = np.zeros(rows, np.float32)
-        self.discounts = np.zeros(rows, np.float32)
-        self.next_rows = np.zeros(rows, np.int64)
-        self.ready = np.zeros(rows, np.bool_)
+        self.outcomes = np.zeros(rows, np.min_scalar_type(2 * n_step))
         self.time = 0  # time steps written so far
         self._size = 0
         self._gammas = gamma ** np.arange(n_step + 1)
+        # By outcome: how many rows further the next observation is, and what its value counts.
+        steps = np.arange(1, n_step + 1)
+        self._distances = np.concatenate([[0], steps, steps]) * num_envs
+        self._discounts = np.concatenate([[0], self._gammas[1:], np.zeros(n_step)]).astype(np.float32)
         self._rewards = np.zeros((n_step, num_envs))  # the last n, at [time % n]
         self._age = np.zeros(num_envs, np.int64)  # steps of the running episode that are not yet transitions
         self._resetting = np.zeros(num_envs, np.bool_)  # the last step ended the episode: this one only resets
@@ -54,6 +62,11 @@ class ReplayBuffer:
     def __len__(self) -> int:
         """Number of transitions that can be sampled."""
         return self._size
+
+    @property
+    def memory_bytes(self) -> int:
+        """What the arrays take once all rows are written: the observation's bytes and 6 to 14 more for each row."""
+        return sum(array.nbytes for array in (self.observations, self.actions, self.returns, self.outcomes))
 
     def add(
         self,
@@ -69,25 +82,24 @@ class ReplayBuffer:
         The step that follows an episode's end (Gymnasium's next-step autoreset) is no transition: its action was
         ignored, and its row only holds the last observation of the episode.
         """
-        slot = self.time % self.time_steps
-        rows = slice(slot * self.num_envs, (slot + 1) * self.num_envs)
-        self._size -= int(self.ready[rows].sum())
-        self.ready[rows] = False
+        rows, next_rows = self._slot(self.time), self._slot(self.time + 1)
         self.observations[rows] = observations
         self.actions[rows] = actions
         self._rewards[self.time % self.n_step] = rewards
-        # The row after the newest: it must hold the newest next observation until the next step writes it again.
-        self._open_next_slot(next_observations)
+        # The rows of the next step hold the newest next observations until that step writes them again.
+        self._size -= int(np.count_nonzero(self.outcomes[next_rows]))
+        self.outcomes[next_rows] = 0
+        self.observations[next_rows] = next_observations
         self._age = np.where(self._resetting, 0, self._age + 1)
         ended = (terminated | truncated) & ~self._resetting
         full = (self._age == self.n_step) & ~ended
         if full.any():
-            self._complete(np.flatnonzero(full), self.n_step, bootstraps=True)
+            self._complete(np.flatnonzero(full), self.n_step, self.n_step)
             self._age[full] -= 1
         for environment in np.flatnonzero(ended):
             index = np.array([environment])
             for steps in range(int(self._age[environment]), 0, -1):
-                self._complete(index, steps, bootstraps=not terminated[environment])
+                self._complete(index, steps, steps + self.n_step * bool(terminated[environment]))
             self._age[environment] = 0
         self._resetting = ended
         self.time += 1
@@ -95,45 +107,47 @@ class ReplayBuffer:
     def sample(self, batch_size: int, generator: np.random.Generator) -> Batch:
         """A batch of different transitions, all equally likely. Needs `len(self) >= batch_size`."""
         rows = self._draw(batch_size, generator)
+        outcomes = self.outcomes.take(rows)
+        next_rows = rows + self._distances.take(outcomes)
         return Batch(
-            self.observations[rows],
-            self.actions[rows],
-            self.returns[rows],
-            self.discounts[rows],
-            self.observations[self.next_rows[rows]],
+            self.observations.take(rows, axis=0),
+            self.actions.take(rows).astype(np.int64),
+            self.returns.take(rows),
+            self._discounts.take(outcomes),
+            self.observations.take(next_rows, axis=0, mode="wrap"),
         )
 
     def seen(self) -> NDArray[Any]:
         """The observations of all transitions in the buffer, [transitions, *observation_shape]."""
-        return self.observations[self.ready]
+        return self.observations[self.outcomes > 0]
 
-    def _open_next_slot(self, next_observations: NDArray[Any]) -> None:
-        slot = (self.time + 1) % self.time_steps
-        rows = slice(slot * self.num_envs, (slot + 1) * self.num_envs)
-        self._size -= int(self.ready[rows].sum())
-        self.ready[rows] = False
-        self.observations[rows] = next_observations
+    def terminal_share(self) -> float:
+        """The share of transitions whose episode terminated within them; NaN before the first."""
+        return int((self.outcomes > self.n_step).sum()) / self._size if self._size else float("nan")
 
-    def _complete(self, environments: NDArray[np.int64], steps: int, *, bootstraps: bool) -> None:
+    def _slot(self, time: int) -> slice:
+        """The rows of a time step."""
+        first = time % self.time_steps * self.num_envs
+        return slice(first, first + self.num_envs)
+
+    def _complete(self, environments: NDArray[np.int64], steps: int, outcome: int) -> None:
         """Makes the rows of `steps - 1` time steps ago into transitions that end with the present step."""
         first = self.time - steps + 1
         rows = first % self.time_steps * self.num_envs + environments
         times = np.arange(first, self.time + 1) % self.n_step
         self.returns[rows] = self._gammas[:steps] @ self._rewards[np.ix_(times, environments)]
-        self.discounts[rows] = self._gammas[steps] if bootstraps else 0.0
-        self.next_rows[rows] = (self.time + 1) % self.time_steps * self.num_envs + environments
-        self.ready[rows] = True
+        self.outcomes[rows] = outcome
         self._size += len(environments)
 
     def _draw(self, batch_size: int, generator: np.random.Generator) -> NDArray[np.int64]:
-        """Different ready rows: what is not ready or was drawn before is drawn again."""
+        """Different rows that are transitions: what is none or was drawn before is drawn again."""
         limit = min(self.time + 1, self.time_steps) * self.num_envs
         rows = generator.integers(0, limit, batch_size)
         while True:
             rows.sort()
-            wrong = ~self.ready[rows]
+            wrong = self.outcomes.take(rows) == 0
             wrong[1:] |= rows[1:] == rows[:-1]
-            count = int(wrong.sum())
+            count = int(np.count_nonzero(wrong))
             if count == 0:
                 return rows
             rows[wrong] = generator.integers(0, limit, count)

@@ -63,6 +63,7 @@ def make_state(config: DQNConfig, environment: EnvironmentInfo, weights: dict[st
             config.num_envs,
             observation_shape(environment.observation_space),
             observation_dtype(environment.observation_space),
+            environment.action_space.n,
             config.n_step,
             config.gamma,
         ),
