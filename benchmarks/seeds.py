@@ -47,10 +47,10 @@ def _run(preset: str, seed: int) -> tuple[float, ...]:
     report = manifest.evaluation
     return (
         seed,
-        challenger.wall_seconds,
+        challenger.state.wall_seconds,
         challenger.state.env_steps,
         last,
-        challenger.chosen.mean,
+        challenger.state.selection.chosen.mean,
         report.mean,
         report.min,
     )

@@ -22,7 +22,8 @@ from rich.table import Table
 from torch import nn
 
 from training.experience.environments import describe
-from training.learning.loop import make_state, train
+from training.learning.loop import train
+from training.learning.state import make_state
 from training.presets import PRESETS
 
 EPISODES = 200
@@ -90,6 +91,7 @@ def preset(seed: int) -> Run:
     started = time.perf_counter()
     for _ in train(config, environment, state):
         pass
+    state.close()
     return Run([episode.length for episode in state.episodes], time.perf_counter() - started)
 
 

@@ -6,8 +6,9 @@ import time
 import matplotlib as mpl
 from matplotlib import pyplot as plt
 
-from training.artifact.curve import CheckpointScore, draw_durations
-from training.learning.loop import TrainingState
+from training.artifact.curve import draw_durations
+from training.learning.selection import CheckpointScore
+from training.learning.state import TrainingState
 
 _SECONDS = 0.5
 

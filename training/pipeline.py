@@ -63,7 +63,7 @@ def publish(challenger: Challenger, repository: ModelRepository, model: str, rul
         "training_curve.png": training_curve(
             f"{model}: {challenger.environment.id}, preset {challenger.preset}, seed {challenger.config.seed}",
             challenger.state.episodes,
-            challenger.scores,
+            challenger.state.selection.scores,
         ),
     }
     reason = gate.reason if gate else "the first version of its model"
@@ -104,7 +104,7 @@ def _draft(challenger: Challenger, model: str, gate: GateResult | None) -> Manif
             env_steps=state.env_steps,
             gradient_steps=state.agent.gradient_steps,
             episodes=len(state.episodes),
-            wall_seconds=round(challenger.wall_seconds, 3),
+            wall_seconds=round(challenger.state.wall_seconds, 3),
             libraries={"python": platform.python_version(), **{name: library_version(name) for name in _LIBRARIES}},
             git_commit=_git_commit(),
         ),

@@ -8,9 +8,9 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from training.artifact.curve import CheckpointScore
 from training.config import DQNConfig
-from training.learning.loop import TrainingState
+from training.learning.selection import CheckpointScore
+from training.learning.state import TrainingState
 
 _TERMINAL_SECONDS = 0.2
 _PLAIN_SECONDS = 5.0

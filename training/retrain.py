@@ -45,7 +45,7 @@ def run_round(
             candidates.append(train_challenger(config, preset, environment, watch, parent=champion, weights=weights))
         if champion is None or start in ("scratch", "both"):
             candidates.append(train_challenger(config, preset, environment, watch))
-        challenger: Challenger = max(candidates, key=lambda candidate: candidate.chosen.mean)
+        challenger: Challenger = max(candidates, key=lambda candidate: candidate.state.selection.chosen.mean)
         published = publish(challenger, repository, model, rule, by="dqn-retrain")
     gate = published.manifest.gate
     return RoundResult(

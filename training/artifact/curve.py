@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,16 +9,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from training.learning.loop import Episode
+from training.learning.selection import CheckpointScore
+from training.learning.state import Episode
 
 WINDOW = 100
-
-
-class CheckpointScore(NamedTuple):
-    """A greedy evaluation during training."""
-
-    env_steps: int
-    mean: float
 
 
 def training_curve(title: str, episodes: Sequence[Episode], scores: Sequence[CheckpointScore]) -> bytes:

@@ -13,8 +13,8 @@ from training.config import DQNConfig
 from training.presets import PRESETS, default_model_name, default_preset
 
 if TYPE_CHECKING:
-    from training.artifact.curve import CheckpointScore
-    from training.learning.loop import TrainingState
+    from training.learning.selection import CheckpointScore
+    from training.learning.state import TrainingState
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from training.captures import Capture, Ring
+
 
 class Batch(NamedTuple):
     """Transitions as arrays; the target is `returns + discounts * value(next_observations)`."""
@@ -125,6 +127,19 @@ class ReplayBuffer:
         """The share of transitions whose episode terminated within them; NaN before the first."""
         return int((self.outcomes > self.n_step).sum()) / self._size if self._size else float("nan")
 
+    def capture(self) -> Capture:
+        """All rows and the cursor. A row may change until its n steps are over; the slot after the newest is open."""
+        written, behind = (self.time + 1) * self.num_envs, (self.n_step + 1) * self.num_envs
+        return {
+            **{name: Ring(getattr(self, name), written, behind) for name in _ROWS},
+            **{name: getattr(self, name) for name in _CURSOR},
+        }
+
+    def restore(self, capture: Capture) -> None:
+        """Takes over captured rows, as they are, and the cursor."""
+        for name in (*_ROWS, *_CURSOR):
+            setattr(self, name, capture[name])
+
     def _slot(self, time: int) -> slice:
         """The rows of a time step."""
         first = time % self.time_steps * self.num_envs
@@ -151,3 +166,7 @@ class ReplayBuffer:
             if count == 0:
                 return rows
             rows[wrong] = generator.integers(0, limit, count)
+
+
+_ROWS = ("observations", "actions", "returns", "outcomes")
+_CURSOR = ("time", "_size", "_rewards", "_age", "_resetting")

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from training.captures import Capture
 from training.config import DQNConfig
 from training.experience.replay import Batch
 from training.learning.optimizer import Adam
@@ -64,6 +65,22 @@ class DQNAgent:
     def set_learning_rate(self, learning_rate: float) -> None:
         """Changes the step size of the next updates."""
         self.optimizer.learning_rate = learning_rate
+
+    def capture(self) -> Capture:
+        """Both networks and the optimiser."""
+        return {
+            "parameters": self.parameters.data,
+            "target_parameters": self.target_parameters,
+            "optimizer": self.optimizer.capture(),
+            "gradient_steps": self.gradient_steps,
+        }
+
+    def restore(self, capture: Capture) -> None:
+        """Takes over captured networks, which stay views of the flat parameters."""
+        self.parameters.data.copy_(capture["parameters"])
+        self.target_parameters.copy_(capture["target_parameters"])
+        self.optimizer.restore(capture["optimizer"])
+        self.gradient_steps = capture["gradient_steps"]
 
     def _next_values(self, next_observations: Tensor) -> Tensor:
         """max_a Q_target(s', a), or with double DQN Q_target(s', argmax_a Q(s', a)) (van Hasselt et al., 2016)."""

@@ -7,6 +7,7 @@ forward, backward and step 398 us with torch.optim.Adam(fused=True), 270 us with
 import torch
 from torch import Tensor, nn
 
+from training.captures import Capture
 from training.config import DQNConfig
 
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
@@ -42,3 +43,15 @@ class Adam:
         square_correction: float = (1 - _BETA_2**self._steps) ** 0.5
         denominator = square.sqrt().div_(square_correction).add_(_EPSILON)
         self._parameters.addcdiv_(self._mean, denominator, value=-self.learning_rate / mean_correction)
+
+    def capture(self) -> Capture:
+        """The moments and the number of steps; not the parameters."""
+        return {"mean": self._mean, "square": self._square, "largest": self._largest, "steps": self._steps}
+
+    def restore(self, capture: Capture) -> None:
+        """Takes over captured moments."""
+        self._mean.copy_(capture["mean"])
+        self._square.copy_(capture["square"])
+        if self._largest is not None:
+            self._largest.copy_(capture["largest"])
+        self._steps = capture["steps"]
