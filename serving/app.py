@@ -40,11 +40,12 @@ class PolicyServer:
     async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
         """Loads what there is before the first request, then keeps watch until the last."""
         await self._services.refresher.look()
-        watch = asyncio.create_task(self._services.refresher.run())
+        watches = [self._services.refresher.run(), *(files.watch() for files in self._services.reloaded)]
+        tasks = [asyncio.create_task(watch) for watch in watches]
         yield
-        watch.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watch
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request (or runs the lifespan)."""

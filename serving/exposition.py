@@ -75,6 +75,11 @@ def _counters() -> dict[str, CounterMetricFamily]:
         "refreshes": family(
             "dqn_model_refreshes", "Attempts to replace the champion, by outcome.", labels=["model", "outcome"]
         ),
+        "file_reloads": family(
+            "dqn_file_reloads",
+            "Changes of the files of tokens and certificates, by outcome.",
+            labels=["file", "outcome"],
+        ),
     }
 
 

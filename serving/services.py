@@ -13,8 +13,10 @@ from serving.lifecycle import Lifecycle
 from serving.metrics import RequestMeasures
 from serving.refresher import Refresher
 from serving.registry import Registry
+from serving.reloading import ReloadedFiles
 from serving.selection import VersionSelector
 from serving.settings import ServerSettings
+from serving.tokens import Tokens
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,7 @@ class Services:
     requests: RequestMeasures
     exposition: Exposition
     gate: Gate
+    reloaded: list[ReloadedFiles]
     lifecycle: Lifecycle
     native: NativeApi
     infer: InferCall
@@ -43,6 +46,7 @@ def assemble(settings: ServerSettings, ledger: Ledger | None = None, worker: int
     registry = Registry(settings.model, str(settings.repository), settings.max_loaded_versions, page)
     requests = RequestMeasures(page)
     selector = VersionSelector(repository, registry, settings.max_batch_size)
+    tokens = Tokens(settings.api_token, settings.api_token_file, page)
     return Services(
         settings=settings,
         repository=repository,
@@ -51,7 +55,8 @@ def assemble(settings: ServerSettings, ledger: Ledger | None = None, worker: int
         selector=selector,
         requests=requests,
         exposition=Exposition(ledger, registry),
-        gate=Gate(settings.api_token, is_always_needed=settings.require_token),
+        reloaded=[tokens.files] if tokens.files else [],
+        gate=Gate(tokens, is_always_needed=settings.require_token),
         lifecycle=Lifecycle(),
         native=NativeApi(registry, selector, requests, settings.max_body_bytes),
         infer=InferCall(registry, selector, requests, settings.max_body_bytes),

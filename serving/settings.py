@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from models.command import UsageError
 from models.layout import DEFAULT_REPOSITORY, MODEL_NAME
+from serving import tokens
 
 ENV_PREFIX = "DQN_"
 
@@ -55,7 +56,12 @@ class ServerSettings(BaseSettings):
         description="bearer token of the admin calls, which answer 403 without one; better set in the environment, "
         "where other users of the machine cannot read it",
     )
-    require_token: bool = Field(default=False, description="ask for the token on every call but the health calls")
+    api_token_file: Path | None = Field(
+        None,
+        description="file with more tokens, a line name:token for each; lines that begin with # are comments. The "
+        "name stands in the log and the history. Read again when it changes",
+    )
+    require_token: bool = Field(default=False, description="ask for a token on every call but the health calls")
     max_body_bytes: int = Field(
         4 * 1024 * 1024, ge=1024, le=1024**3, description="largest request body, in bytes; beyond it the answer is 413"
     )
@@ -84,15 +90,21 @@ class ServerSettings(BaseSettings):
     @field_validator("api_token")
     @classmethod
     def _token_fits_a_header(cls, token: SecretStr | None) -> SecretStr | None:
-        text = "-" if token is None else token.get_secret_value()
-        if not text or not text.isascii() or not text.isprintable() or " " in text:
-            raise ValueError("must be printable ASCII without spaces, and not empty")
+        if token is not None:
+            tokens.check_token(token.get_secret_value(), "it")
         return token
+
+    @field_validator("api_token_file")
+    @classmethod
+    def _token_file_is_right(cls, file: Path | None) -> Path | None:
+        if file is not None:
+            tokens.check_file(file)
+        return file
 
     @model_validator(mode="after")
     def _required_token_is_set(self) -> "ServerSettings":
-        if self.require_token and self.api_token is None:
-            raise ValueError("require_token is true but api_token is not set: set DQN_API_TOKEN")
+        if self.require_token and self.api_token is None and self.api_token_file is None:
+            raise ValueError("require_token is true but there is no token: set DQN_API_TOKEN or DQN_API_TOKEN_FILE")
         return self
 
 

@@ -110,8 +110,8 @@ _MEANINGS = {
 }
 _EXAMPLES = {
     400: "The body is not JSON: Expecting value: line 1 column 1 (char 0).",
-    401: "This call needs the bearer token of the server; none was sent.",
-    403: "Admin calls are off: this server runs without DQN_API_TOKEN.",
+    401: "This call needs a bearer token of the server; none was sent.",
+    403: "Admin calls are off: this server runs without DQN_API_TOKEN and DQN_API_TOKEN_FILE.",
     404: "There is no model 'lake' here; models are: cartpole.",
     409: "model.onnx of cartpole version 2 is not what was published.",
     413: "The body is larger than the 4194304 bytes allowed (DQN_MAX_BODY_BYTES).",

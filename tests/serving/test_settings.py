@@ -49,6 +49,7 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
         (["--max-body-bytes", "-1"], "it should be greater than or equal to 1024."),
         (["--require-token"], "set DQN_API_TOKEN"),
         (["--require-token", "--api-token", ""], "set DQN_API_TOKEN"),
+        (["--api-token-file", "/nowhere/tokens"], "/nowhere/tokens is not a file that can be read."),
         (["--prot", "1"], "--prot"),
         (["extra"], "extra"),
         (["--port"], "--port"),

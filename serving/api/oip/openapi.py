@@ -31,7 +31,7 @@ _ANSWER: Document = {
 }
 _ERRORS = {
     400: ("The body is not JSON, or not encoded as its headers say.", "The body is not JSON: unexpected end of data."),
-    401: ("The bearer token is missing or wrong.", "This call needs the bearer token of the server; none was sent."),
+    401: ("The bearer token is missing or wrong.", "This call needs a bearer token of the server; none was sent."),
     404: ("Unknown model or version.", "There is no model 'lake' here; models are: cartpole."),
     413: ("The body or the batch is larger than allowed.", "The body is larger than the 4194304 bytes allowed."),
     415: ("Unknown Content-Encoding.", "Content-Encoding is 'br'; allowed are gzip and deflate."),
