@@ -27,7 +27,11 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> ModelRepository:
 @pytest.fixture(scope="module")
 def server(repository: ModelRepository) -> Iterator[Server]:
     """A server of that repository with the admin calls on."""
-    with running_server(repository, env={"DQN_API_TOKEN": TOKEN}, max_body_bytes=100_000, max_batch_size=64) as running:
+    tokens = repository.root.with_name("tokens")
+    tokens.write_text("alice:battery-staple\n")
+    tokens.chmod(0o600)
+    limits = {"max_body_bytes": 100_000, "max_batch_size": 64}
+    with running_server(repository, env={"DQN_API_TOKEN": TOKEN}, api_token_file=tokens, **limits) as running:
         running.wait_ready()
         yield running
 

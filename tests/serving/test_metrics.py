@@ -25,6 +25,7 @@ CONTRACT = {
     "dqn_model_published_timestamp_seconds": {"model"},
     "dqn_model_refreshes": {"model", "outcome"},
     "dqn_model_refresh_duration_seconds": {"model"},
+    "dqn_file_reloads": {"file", "outcome"},
 }
 
 
