@@ -15,7 +15,7 @@ from rich.table import Table
 
 from models.repository import ModelRepository
 from training.challenger import train_challenger
-from training.experience.environments import describe
+from training.experience.environments import environment_for
 from training.pipeline import publish
 from training.presets import PRESETS
 
@@ -38,7 +38,7 @@ def main(preset: Literal["cartpole", "tutorial"] = "cartpole", seeds: int = 10, 
 
 def _run(preset: str, seed: int) -> tuple[float, ...]:
     config = dataclasses.replace(PRESETS[preset], seed=seed)
-    environment = describe(config.env_id, config.env_kwargs)
+    environment = environment_for(config)
     challenger = train_challenger(config, preset, environment, lambda *_: None)
     with tempfile.TemporaryDirectory() as folder:
         manifest = publish(challenger, ModelRepository(folder), "seed", "non-inferior", "benchmark").manifest

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from training.experience.environments import describe
+from training.experience.environments import environment_for
 from training.learning.loop import train
 from training.learning.state import make_state
 from training.presets import PRESETS
@@ -86,7 +86,7 @@ def usual_way(seed: int) -> Run:
 def preset(seed: int) -> Run:
     """Ours."""
     config = dataclasses.replace(PRESETS["tutorial"], seed=seed, max_episodes=EPISODES)
-    environment = describe(config.env_id, config.env_kwargs)
+    environment = environment_for(config)
     state = make_state(config, environment, None)
     started = time.perf_counter()
     for _ in train(config, environment, state):

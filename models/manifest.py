@@ -83,11 +83,19 @@ class DiscreteSpace(Document):
     start: int = 0
 
 
+class WrapperInfo(Document):
+    """A wrapper of Gymnasium's between the environment and the policy."""
+
+    name: str = Field(description="its class in gymnasium.wrappers")
+    kwargs: dict[str, Any] = {}
+
+
 class EnvironmentInfo(Document):
-    """The environment that the policy was trained for."""
+    """The environment that the policy was trained for; its spaces are those after the wrappers."""
 
     id: str
     kwargs: dict[str, Any] = {}
+    wrappers: list[WrapperInfo] = Field(default=[], description="in the order in which observations pass them")
     gymnasium_version: str
     observation_space: Annotated[BoxSpace | DiscreteSpace, Field(discriminator="type")]
     action_space: DiscreteSpace

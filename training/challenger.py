@@ -14,6 +14,7 @@ from training.artifact.evaluation import play
 from training.artifact.export import export
 from training.artifact.parity import check_parity
 from training.config import DQNConfig
+from training.experience.faults import FaultyEnvironmentError
 from training.learning.loop import train
 from training.learning.selection import CheckpointScore
 from training.learning.state import TrainingState, make_state
@@ -48,7 +49,7 @@ def train_challenger(
     """Runs training to its end and returns its best checkpoint.
 
     With `weights`, those of version `parent`, it is a warm start. Raises ParityError when the export is not faithful,
-    KeyboardInterrupt with a sentence when interrupted.
+    KeyboardInterrupt with a sentence when interrupted, FaultyEnvironmentError with the step when the environment fails.
     """
     torch.set_num_threads(1)  # more threads make networks of this size slower
     started = time.perf_counter()
@@ -64,6 +65,9 @@ def train_challenger(
                 watch(state, state.selection.scores)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(_interrupted(state)) from None
+        except FaultyEnvironmentError as fault:
+            steps = f"Training ended after {state.env_steps:,} environment steps; nothing was published."
+            raise FaultyEnvironmentError(f"{fault} {steps}") from fault
         state.wall_seconds = time.perf_counter() - started
     return _finish(config, preset, environment, state, parent)
 

@@ -36,10 +36,17 @@ class DQNConfig:
     """Gymnasium environment with discrete actions; `module:Name-v0` imports the module first."""
     env_kwargs: JsonObject = dataclasses.field(default_factory=dict)
     """Arguments of the environment's constructor."""
+    preprocessing: Literal["auto", "none", "atari"] = "auto"
+    """Wrappers of the environment: 84 x 84 grey pixels of every fourth frame (atari), none; auto: atari for ALE's."""
+    frame_stack: int = 1
+    """Latest observations that are stacked into one."""
+    clip_rewards: bool = False
+    """Learn from the sign of each reward; evaluations and reports count the real ones."""
     num_envs: int = 16
     """Environments that are stepped together."""
     vectorization: Literal["auto", "native", "sync", "async"] = "auto"
-    """How they are stepped: by the environment's own vector version, one after another, or in processes."""
+    """How they are stepped: by the environment's own vector version, one after another, or in processes; auto: its
+    own if there is one, else by the measured time of a step, which changes no result."""
     seed: int = 0
     """Makes the run repeatable; evaluations use seeds of their own."""
 
@@ -163,6 +170,7 @@ class DQNConfig:
 
 
 _AT_LEAST = {
+    "frame_stack": 1,
     "num_envs": 1,
     "seed": 0,
     "total_env_steps": 1,

@@ -10,7 +10,7 @@ from models.repository import ModelRepository
 from training.artifact.gate import Rule
 from training.challenger import Challenger, Watcher, train_challenger
 from training.config import DQNConfig
-from training.experience.environments import describe
+from training.experience.environments import environment_for
 from training.pipeline import WEIGHTS_FILE, publish
 
 Start = Literal["warm", "scratch", "both"]
@@ -36,7 +36,7 @@ def run_round(
     The environment is the configuration's, which need not be the champion's: both play in it. Raises what training and
     publishing raise; only one round for a model runs at a time (RepositoryError for the second).
     """
-    environment = describe(config.env_id, config.env_kwargs)
+    environment = environment_for(config)
     with repository.job(model, LOCK):
         champion = repository.alias(model)
         candidates = []

@@ -1,5 +1,7 @@
 """Environments that only tests need, registered under `tests.training.environments:<id>`."""
 
+import os
+import signal
 from typing import Any
 
 import gymnasium
@@ -42,4 +44,58 @@ class Countdown(gymnasium.Env[Any, Any]):
         return np.array([self._left, -self._left], np.float64)
 
 
+class Faulty(Countdown):
+    """Countdown in which something goes wrong in the seventh step, or in reset."""
+
+    def __init__(self, fault: str = "none", space: str = "box") -> None:
+        if fault == "constructor":
+            raise RuntimeError("no plant is connected")
+        super().__init__(space, length=5)
+        self._fault, self._taken = fault, 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Answers as old environments did, where that is the fault."""
+        answer = super().reset(seed=seed, options=options)
+        return answer[0] if self._fault == "reset" else answer
+
+    def step(self, action: Any) -> Any:
+        """The fault, when its time has come."""
+        observation, reward, terminated, truncated, info = super().step(action)
+        self._taken += 1
+        if self._taken < 7:
+            return observation, reward, terminated, truncated, info
+        if self._fault == "exception":
+            raise LookupError("the arm is stuck")
+        if self._fault == "death":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._fault == "four":
+            return observation, reward, terminated, info
+        wrong_rewards = {"nan reward": np.nan, "no reward": None, "rewards": np.ones(2)}
+        wrong_observations = {
+            "nan": np.array([0, np.nan]),
+            "shape": np.zeros(3),
+            "text": np.array(["a", "b"]),
+            "fractions": np.full((2, 3), 0.5),
+            "too large": np.full((2, 3), 256),
+            "outside": np.int64(14),
+        }
+        return (
+            wrong_observations.get(self._fault, observation),
+            wrong_rewards.get(self._fault, reward),
+            terminated,
+            truncated,
+            info,
+        )
+
+
+class NoSeed(Countdown):
+    """Its reset takes no seed."""
+
+    def reset(self) -> tuple[Any, dict[str, Any]]:  # type: ignore[override]  # that is what is wrong with it
+        """As Gymnasium does not allow."""
+        return super().reset()
+
+
+gymnasium.register("Faulty-v0", f"{__name__}:Faulty")
+gymnasium.register("NoSeed-v0", f"{__name__}:NoSeed")
 gymnasium.register("Countdown-v0", f"{__name__}:Countdown")

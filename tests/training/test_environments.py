@@ -1,11 +1,14 @@
 """Environments: what a DQN policy can play, and what is refused."""
 
+import os
 from typing import Any
 
+import numpy as np
 import pytest
 
 from models.manifest import BoxSpace, DiscreteSpace
-from training.experience.environments import describe, make_vector_environment
+from training.experience.environments import describe
+from training.experience.vectorization import make_vector_environment, pays_in_processes
 from training.presets import default_model_name
 
 COUNTDOWN = "tests.training.environments:Countdown-v0"
@@ -48,9 +51,31 @@ def test_what_cannot_be_played_is_refused_with_a_sentence(
 
 def test_native_is_refused_where_there_is_none() -> None:
     """Asking for a native vector version that does not exist names the alternatives."""
-    describe(COUNTDOWN, {})
+    countdown = describe(COUNTDOWN, {})
     with pytest.raises(ValueError, match="has no vector version; use auto, sync or async"):
-        make_vector_environment(COUNTDOWN, {}, 2, "native")
+        make_vector_environment(countdown, 2, "native")
+
+
+def test_sync_and_async_take_the_same_trajectories() -> None:
+    """So the choice between them, which depends on the machine's speed, changes no result."""
+    acrobot = describe("Acrobot-v1", {})
+    seen = []
+    for mode in ("sync", "async"):
+        environments = make_vector_environment(acrobot, 3, mode)
+        generator, steps = np.random.default_rng(0), [environments.reset(seed=5)[0].copy()]
+        for _ in range(600):  # beyond the first resets, at 500 steps
+            observations, rewards, *ends, _ = environments.step(generator.integers(0, 3, 3))
+            steps.append(np.hstack([observations, rewards[:, None], *(end[:, None] for end in ends)]))
+        environments.close()
+        seen.append(np.hstack(steps[1:]))
+    assert (seen[0] == seen[1]).all()
+
+
+def test_processes_are_chosen_for_slow_steps_only() -> None:
+    """A step of microseconds is not worth a message between processes, one of milliseconds is, given two cores."""
+    assert not pays_in_processes(20e-6, 16)
+    assert pays_in_processes(10e-3, 16) == (len(os.sched_getaffinity(0)) > 1)
+    assert not pays_in_processes(10e-3, 1)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from models.manifest import EnvironmentInfo, Evaluation
 from models.policy import Policy
 from training.artifact.statistics import mean_interval
-from training.experience.environments import AnyVectorEnv, make_environment, make_vector_environment
+from training.experience.environments import make_environment
+from training.experience.vectorization import AnyVectorEnv, is_native, make_vector_environment
 
 _NATIVE_SLOTS = 1_024
 _SINGLE_SLOTS = 32
@@ -30,14 +31,12 @@ def play(policy: Policy, environment: EnvironmentInfo, seed: int, episodes: int,
 
     An episode that is still going after `step_limit` steps ends there.
     """
-    probe = make_vector_environment(environment.id, environment.kwargs, 1)
-    probe.close()
-    if hasattr(probe, "envs"):  # one instance for each environment: no vector version of its own
+    if not is_native(environment):
         return _play_singly(policy, environment, seed, episodes, step_limit)
     played = []
     for first in range(0, episodes, _NATIVE_SLOTS):
         slots = min(_NATIVE_SLOTS, episodes - first)
-        environments = make_vector_environment(environment.id, environment.kwargs, slots, "native")
+        environments = make_vector_environment(environment, slots, "native")
         try:
             played.append(_play_natively(policy, environments, seed + first, step_limit))
         finally:
@@ -84,7 +83,7 @@ def _play_singly(policy: Policy, environment: EnvironmentInfo, seed: int, episod
     returns = np.zeros(episodes)
     lengths = np.zeros(episodes, np.int64)
     slots = min(_SINGLE_SLOTS, episodes)
-    environments = [make_environment(environment.id, environment.kwargs) for _ in range(slots)]
+    environments = [make_environment(environment.id, environment.kwargs, environment.wrappers) for _ in range(slots)]
     try:
         running = {slot: slot for slot in range(slots)}  # slot -> its episode; its next one is `slots` further on
         observations: dict[int, Any] = {slot: environments[slot].reset(seed=seed + slot)[0] for slot in range(slots)}

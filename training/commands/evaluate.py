@@ -51,7 +51,7 @@ def run_evaluate(options: EvaluateOptions) -> None:
     manifest = repository.manifest(model, version)
     recorded = manifest.environment
     kwargs = recorded.kwargs if options.env_kwargs is None else options.env_kwargs
-    environment = describe(recorded.id, kwargs)
+    environment = describe(recorded.id, kwargs, recorded.wrappers)
     seed = manifest.evaluation.seed if options.seed is None else options.seed
     limit = int(manifest.training.config.get("episode_step_limit", 27_000))
     episodes = play(repository.load_policy(model, version), environment, seed, options.episodes, limit)

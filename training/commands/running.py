@@ -25,8 +25,12 @@ def see_working_directory() -> None:
 
 @contextlib.contextmanager
 def wrong_usage() -> Iterator[None]:
-    """Makes a ValueError, which names a setting and its value, a wrong usage."""
+    """Makes a ValueError, which names a setting and its value, a wrong usage; a fault of the environment is none."""
+    from training.experience.faults import FaultyEnvironmentError  # noqa: PLC0415
+
     try:
         yield
+    except FaultyEnvironmentError:
+        raise
     except ValueError as error:
         raise command.UsageError(str(error)) from error

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from models import command
 from models.manifest import Manifest
 from models.repository import ModelRepository
-from training.commands.flags import Directory, Flag, PresetName, Rule, parse, preset_of, read_first
+from training.commands.flags import Directory, Flag, PresetName, Rule, parse, read_first
 from training.commands.running import see_working_directory, wrong_usage
 from training.config import DQNConfig
-from training.presets import default_model_name
+from training.presets import PRESETS, default_model_name, default_preset
 
 if TYPE_CHECKING:
     from training.learning.selection import CheckpointScore
@@ -25,8 +25,7 @@ class TrainOptions:
     """
 
     preset: PresetName
-    """Settings to start from, by name or in a file as dqn-tune writes it; other flags change them. By default the
-    environment's own, or general."""
+    """Settings to start from; other flags change them. Default: cartpole, or general for another environment."""
     config: DQNConfig
     name: str | None = None
     """Name of the model; by default the environment's, such as cartpole."""
@@ -43,23 +42,23 @@ class TrainOptions:
 def train_options(args: Sequence[str]) -> TrainOptions:
     """Reads the flags of `dqn-train`; exits with status 2 and a sentence when they are wrong."""
     first = read_first(args)
-    preset, config = preset_of(first)
-    options = parse(TrainOptions, "dqn-train", args, TrainOptions(preset=preset, config=config))
-    return dataclasses.replace(options, preset=preset)
+    preset = first.preset or default_preset(first.env_id)
+    default = TrainOptions(preset=preset, config=PRESETS[preset])  # type: ignore[arg-type]  # read_first checked it
+    return parse(TrainOptions, "dqn-train", args, default)
 
 
 def run_train(options: TrainOptions) -> None:
     """Trains, judges, publishes and says what came of it."""
     see_working_directory()
     from training.challenger import train_challenger  # noqa: PLC0415
-    from training.experience.environments import describe  # noqa: PLC0415
+    from training.experience.environments import environment_for  # noqa: PLC0415
     from training.live_plot import LivePlot  # noqa: PLC0415
     from training.pipeline import publish  # noqa: PLC0415
     from training.progress import TrainingProgress  # noqa: PLC0415
 
     config = options.config
     with wrong_usage():
-        environment = describe(config.env_id, config.env_kwargs)
+        environment = environment_for(config)
         name = options.name or default_model_name(config.env_id)
         repository = ModelRepository(options.repository)
         repository.check_writable(name)

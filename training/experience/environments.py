@@ -1,72 +1,44 @@
-"""Gymnasium environments: made, checked and described."""
+"""Gymnasium environments: made and described."""
 
 import importlib
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import gymnasium
-import numpy as np
-from gymnasium import spaces
-from gymnasium.envs.registration import EnvSpec
-from gymnasium.vector import AutoresetMode, VectorEnv
-from numpy.typing import NDArray
 
-from models.manifest import BoxSpace, DiscreteSpace, EnvironmentInfo
+from models.manifest import EnvironmentInfo, WrapperInfo
+from training.config import DQNConfig
+from training.experience.faults import Checked, FaultyEnvironmentError, failure
+from training.experience.preprocessing import AnyEnv, chosen_wrappers, environment_arguments, wrapped
+from training.experience.spaces import (
+    described_action_space,
+    described_observation_space,
+    observation_dtype,
+    observation_shape,
+)
 
-Vectorization = Literal["auto", "native", "sync", "async"]
-AnyEnv = gymnasium.Env[Any, Any]
-AnyVectorEnv = VectorEnv[Any, Any, Any]
+__all__ = ["describe", "environment_for", "make_environment", "observation_dtype", "observation_shape", "register"]
 
-
-def make_environment(env_id: str, kwargs: Mapping[str, Any]) -> AnyEnv:
-    """One environment. Raises ValueError with a sentence when it is unknown or refuses its arguments."""
-    try:
-        return gymnasium.make(env_id, disable_env_checker=True, **kwargs)
-    except (gymnasium.error.Error, ImportError) as error:
-        raise ValueError(f"env_id is {env_id!r}; Gymnasium cannot make it: {error}") from error
-    except TypeError as error:
-        raise ValueError(f"env_kwargs is {dict(kwargs)}; {env_id} refuses it: {error}.") from error
+_EXTRAS = {"ALE": "atari", "MinAtar": "minatar"}
 
 
-def make_vector_environment(
-    env_id: str, kwargs: Mapping[str, Any], num_envs: int, vectorization: Vectorization = "auto"
-) -> AnyVectorEnv:
-    """`num_envs` environments that reset themselves on the step after an episode's end (AutoresetMode.NEXT_STEP).
-
-    The caller has checked the environment with `describe`. Raises ValueError when `native` is asked for and the
-    environment has no vector version of its own.
-    """
-    spec = _registered(env_id)
-    native = spec.vector_entry_point is not None and not spec.additional_wrappers
-    if vectorization == "native" and not native:
-        raise ValueError(f"vectorization is 'native', but {env_id} has no vector version; use auto, sync or async.")
-    if native and vectorization in ("auto", "native"):
-        environments = gymnasium.make_vec(env_id, num_envs, "vector_entry_point", **kwargs)
-        if environments.metadata.get("autoreset_mode") == AutoresetMode.NEXT_STEP:
-            return environments
-        environments.close()
-    mode = "async" if vectorization == "async" else "sync"
-    return gymnasium.make_vec(
-        env_id,
-        num_envs,
-        mode,
-        vector_kwargs={"autoreset_mode": AutoresetMode.NEXT_STEP},
-        disable_env_checker=True,
-        **kwargs,
-    )
+def environment_for(config: DQNConfig) -> EnvironmentInfo:
+    """The environment that a configuration asks for, wrappers included; raises what `describe` raises."""
+    return describe(config.env_id, config.env_kwargs, chosen_wrappers(config))
 
 
-def describe(env_id: str, kwargs: Mapping[str, Any]) -> EnvironmentInfo:
+def describe(env_id: str, kwargs: Mapping[str, Any], wrappers: Sequence[WrapperInfo] = ()) -> EnvironmentInfo:
     """What the manifest says of an environment. Raises ValueError when a DQN policy cannot play it."""
-    environment = make_environment(env_id, kwargs)
+    environment = make_environment(env_id, kwargs, wrappers)
     try:
         spec = environment.spec
         return EnvironmentInfo(
             id=env_id,
             kwargs=dict(kwargs),
+            wrappers=list(wrappers),
             gymnasium_version=gymnasium.__version__,
-            observation_space=_observation_space(env_id, environment.observation_space),
-            action_space=_action_space(env_id, environment.action_space),
+            observation_space=described_observation_space(env_id, environment.observation_space),
+            action_space=described_action_space(env_id, environment.action_space),
             max_episode_steps=spec.max_episode_steps if spec else None,
             reward_threshold=spec.reward_threshold if spec else None,
         )
@@ -74,43 +46,45 @@ def describe(env_id: str, kwargs: Mapping[str, Any]) -> EnvironmentInfo:
         environment.close()
 
 
-def observation_dtype(space: BoxSpace | DiscreteSpace) -> np.dtype[Any]:
-    """The dtype of the observations that replay keeps and the ONNX graph takes."""
-    if isinstance(space, DiscreteSpace):
-        return np.dtype(np.int64)
-    return np.dtype(np.uint8 if space.dtype == "uint8" else np.float32)
+def make_environment(env_id: str, kwargs: Mapping[str, Any], wrappers: Sequence[WrapperInfo] = ()) -> AnyEnv:
+    """One environment, whose faults raise FaultyEnvironmentError.
+
+    Raises ValueError with a sentence when it is unknown or refuses its arguments.
+    """
+    try:
+        register(env_id)
+        arguments = environment_arguments(wrappers) | dict(kwargs)
+        environment = gymnasium.make(env_id, disable_env_checker=True, **arguments)
+    except (gymnasium.error.Error, ImportError) as error:
+        raise ValueError(f"env_id is {env_id!r}; Gymnasium cannot make it: {error}") from error
+    except TypeError as error:
+        raise ValueError(f"env_kwargs is {dict(kwargs)}; {env_id} refuses it: {error}.") from error
+    except Exception as error:
+        raise FaultyEnvironmentError(failure(env_id, "while it was made", error)) from error
+    return Checked(wrapped(environment, wrappers), env_id)
 
 
-def observation_shape(space: BoxSpace | DiscreteSpace) -> tuple[int, ...]:
-    """The shape of one observation; a Discrete one is a scalar."""
-    return tuple(space.shape) if isinstance(space, BoxSpace) else ()
+def register(env_id: str) -> gymnasium.envs.registration.EnvSpec:
+    """Gymnasium's entry for an environment; `module:Name-v0` imports the module, which registers it.
 
-
-def _registered(env_id: str) -> EnvSpec:
-    """Gymnasium's entry for an environment; `module:Name-v0` imports the module, which registers it."""
+    The namespaces ALE and MinAtar need no module. Raises ImportError and Gymnasium's errors.
+    """
     module, _, name = env_id.rpartition(":")
+    namespace = name.partition("/")[0]
+    try:
+        if namespace == "ALE":
+            _register_atari()
+        elif namespace == "MinAtar" and name not in gymnasium.registry:
+            importlib.import_module("minatar.gym").register_envs()
+    except ImportError as error:
+        remedy = f"pip install 'dqn-policy-server[{_EXTRAS[namespace]}]'"
+        raise ImportError(f"{error}; install the extra {_EXTRAS[namespace]}, as in {remedy}.") from error
     if module:
         importlib.import_module(module)
     return gymnasium.spec(name)
 
 
-def _observation_space(env_id: str, space: spaces.Space[Any]) -> BoxSpace | DiscreteSpace:
-    if isinstance(space, spaces.Discrete):
-        return DiscreteSpace(n=int(space.n), start=int(space.start))
-    if isinstance(space, spaces.Box) and space.shape and all(space.shape):
-        return BoxSpace(shape=list(space.shape), dtype=str(space.dtype), low=_bound(space.low), high=_bound(space.high))
-    raise ValueError(
-        f"{env_id} has the observation space {space}; a DQN policy here takes a Box with at least one element or a "
-        "Discrete. Wrap the environment, for example with gymnasium.wrappers.FlattenObservation."
-    )
-
-
-def _action_space(env_id: str, space: spaces.Space[Any]) -> DiscreteSpace:
-    if isinstance(space, spaces.Discrete):
-        return DiscreteSpace(n=int(space.n), start=int(space.start))
-    raise ValueError(f"{env_id} has the action space {space}; DQN needs a Discrete one.")
-
-
-def _bound(bound: NDArray[Any]) -> float | list[float]:
-    flat = bound.astype(np.float64).ravel()
-    return float(flat[0]) if (flat == flat[0]).all() else flat.tolist()
+def _register_atari() -> None:
+    """Importing the package registers its games; its greeting for every one that is made is left out."""
+    ale_py = importlib.import_module("ale_py")
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)

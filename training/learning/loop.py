@@ -22,7 +22,8 @@ def train(config: DQNConfig, environment: EnvironmentInfo, state: TrainingState)
         actions = agent.act(state.observations, state.epsilon, state.generator)
         next_observations, rewards, terminated, truncated, _ = state.environments.step(actions + start)
         next_observations = next_observations.astype(state.observations.dtype, copy=False)
-        replay.add(state.observations, actions, rewards, terminated, truncated, next_observations)
+        learned = np.sign(rewards) if config.clip_rewards else rewards
+        replay.add(state.observations, actions, learned, terminated, truncated, next_observations)
         state.observations = next_observations
         taken = int(state.alive.sum())
         state.env_steps += taken

@@ -17,13 +17,9 @@ from training.captures import (
     restore_torch_generators,
 )
 from training.config import DQNConfig
-from training.experience.environments import (
-    AnyVectorEnv,
-    make_vector_environment,
-    observation_dtype,
-    observation_shape,
-)
+from training.experience.environments import observation_dtype, observation_shape
 from training.experience.replay import ReplayBuffer
+from training.experience.vectorization import AnyVectorEnv, make_vector_environment
 from training.learning.agent import DQNAgent
 from training.learning.networks import make_q_network
 from training.learning.selection import Selection
@@ -140,7 +136,7 @@ def make_state(config: DQNConfig, environment: EnvironmentInfo, weights: dict[st
         config.n_step,
         config.gamma,
     )
-    environments = make_vector_environment(config.env_id, config.env_kwargs, config.num_envs, config.vectorization)
+    environments = make_vector_environment(environment, config.num_envs, config.vectorization)
     observations, _ = environments.reset(seed=first_seed("train", config.seed))
     return TrainingState(
         agent=DQNAgent(config, q_network, environment.action_space.n),

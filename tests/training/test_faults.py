@@ -1,0 +1,104 @@
+"""Environments that misbehave: the run ends with a sentence that names the environment and the step."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.commands import run
+from training.config import DQNConfig
+from training.experience.environments import describe, environment_for
+from training.experience.faults import FaultyEnvironmentError
+from training.experience.vectorization import AnyVectorEnv, Vectorization, make_vector_environment
+
+FAULTY = "tests.training.environments:Faulty-v0"
+IN_STEP = "in step 2 of an episode"  # the seventh step: the first episode has five, then comes the next one's second
+
+FAULTS = [
+    ("nan reward", "box", "gave the reward nan"),
+    ("no reward", "box", "gave the reward None"),
+    ("rewards", "box", "gave the reward [1. 1.]"),
+    ("nan", "box", "an observation with nan in it"),
+    ("shape", "box", "an observation of shape [3], not [2],"),
+    ("text", "box", "an observation of dtype <U1, not float64,"),
+    ("fractions", "image", "an observation of dtype float64, not uint8,"),
+    ("too large", "image", "an observation outside of Box(0, 255"),
+    ("outside", "discrete", "an observation outside of Discrete(4"),
+    ("four", "box", "not enough values to unpack (expected 5, got 4)"),
+    ("exception", "box", "failed in step 2 of an episode: LookupError at environments.py:"),
+]
+
+
+@pytest.mark.parametrize(("fault", "space", "words"), FAULTS)
+def test_a_fault_is_named_with_its_step(fault: str, space: str, words: str) -> None:
+    """Whatever is wrong with a step, the error names the environment, the step and the wrong value."""
+    sentence = play_until_fault(fault, space, "sync")
+    assert sentence.startswith(FAULTY)
+    assert words in sentence
+    assert IN_STEP in sentence
+
+
+@pytest.mark.parametrize("fault", ["nan", "exception"])
+def test_a_fault_in_a_process_is_the_same_sentence(fault: str) -> None:
+    """What an environment does wrong in its own process is told as if it were in ours, without its traceback."""
+    assert play_until_fault(fault, "box", "async") == play_until_fault(fault, "box", "sync")
+
+
+def test_a_process_that_dies_is_named() -> None:
+    """An environment's process that is killed ends the run at once; the other processes end too."""
+    assert play_until_fault("death", "box", "async") == f"A process of {FAULTY} ended in step 8 of 2 environments."
+
+
+@pytest.mark.parametrize(
+    ("env_id", "fault", "words"),
+    [
+        (FAULTY, "reset", "answered reset with one ndarray; expected is (observation, info)"),
+        ("tests.training.environments:NoSeed-v0", None, "got an unexpected keyword argument 'seed'"),
+    ],
+)
+def test_a_wrong_reset_is_named(env_id: str, fault: str | None, words: str) -> None:
+    """A reset that takes no seed or gives no info is told as such."""
+    environments = make_vector_environment(describe(env_id, {"fault": fault} if fault else {}), 2, "sync")
+    with pytest.raises(FaultyEnvironmentError) as caught:
+        environments.reset(seed=1)
+    assert words in str(caught.value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "mode", "words"),
+    [
+        ("exception", "sync", f"error: {FAULTY} failed in step 2 of an episode: LookupError"),
+        ("death", "async", f"error: A process of {FAULTY} ended in step 8"),
+        ("constructor", "auto", f"error: {FAULTY} failed while it was made: RuntimeError"),
+    ],
+)
+def test_the_command_ends_with_one_sentence(fault: str, mode: str, words: str, tmp_path: Path) -> None:
+    """Exit status 1, the sentence with the steps taken so far, and no traceback."""
+    kwargs = f'{{"fault": "{fault}"}}'
+    done = run("dqn-train", "--env-id", FAULTY, "--env-kwargs", kwargs, "--vectorization", mode, "--num-envs", 2,
+               "--repository", tmp_path)  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(words)
+    assert "Traceback" not in done.stderr
+    if fault != "constructor":
+        assert "Training ended after 12 environment steps" in done.stderr
+
+
+def play_until_fault(fault: str, space: str, mode: Vectorization) -> str:
+    """The sentence of the error that playing the faulty environment ends with."""
+    config = dataclasses.replace(DQNConfig(), env_id=FAULTY, env_kwargs={"fault": fault, "space": space})
+    environments = make_vector_environment(environment_for(config), 2, mode)
+    try:
+        with pytest.raises(FaultyEnvironmentError) as caught:
+            _play(environments)
+    finally:
+        environments.close()
+    return str(caught.value)
+
+
+def _play(environments: AnyVectorEnv) -> None:
+    environments.reset(seed=1)
+    for _ in range(100):
+        environments.step(np.array([5, 6]))

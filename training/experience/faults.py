@@ -1,0 +1,94 @@
+"""What an environment does wrong, in one sentence that names it and the step."""
+
+import traceback
+from pathlib import Path
+from typing import Any, SupportsFloat
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+AnyEnv = gymnasium.Env[Any, Any]
+
+
+class FaultyEnvironmentError(ValueError):
+    """An environment broke down, or gave what Gymnasium's interface does not allow."""
+
+
+class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Raises FaultyEnvironmentError at the first wrong answer of an environment, and for every exception within it."""
+
+    def __init__(self, environment: AnyEnv, env_id: str) -> None:
+        """`env_id` names the environment in errors."""
+        super().__init__(environment)
+        self._env_id = env_id
+        self._step = 0  # of the episode
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """The first observation of an episode, and the environment's info."""
+        self._step = 0
+        try:
+            answer: Any = self.env.reset(seed=seed, options=options)
+        except Exception as error:
+            raise FaultyEnvironmentError(failure(self._env_id, "in reset", error)) from error
+        if not isinstance(answer, tuple) or len(answer) != 2:
+            raise FaultyEnvironmentError(
+                f"{self._env_id} answered reset with {_kind(answer)}; expected is (observation, info)."
+            )
+        self._check_observation(answer[0])
+        return answer
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """What follows the action."""
+        self._step += 1
+        try:
+            observation, reward, terminated, truncated, info = self.env.step(action)
+        except Exception as error:
+            raise FaultyEnvironmentError(failure(self._env_id, self._where(), error)) from error
+        value = np.asarray(reward)
+        if value.shape or value.dtype.kind not in "fiub" or not np.isfinite(value):
+            raise FaultyEnvironmentError(
+                f"{self._env_id} gave the reward {reward} {self._where()}; expected is a number."
+            )
+        self._check_observation(observation)
+        return observation, float(value), bool(terminated), bool(truncated), info
+
+    def _check_observation(self, observation: Any) -> None:
+        problem = _problem(observation, self.observation_space)
+        if problem:
+            raise FaultyEnvironmentError(f"{self._env_id} gave an observation {problem} {self._where()}.")
+
+    def _where(self) -> str:
+        return f"in step {self._step} of an episode" if self._step else "in reset"
+
+
+def failure(env_id: str, where: str, error: BaseException) -> str:
+    """The sentence for an exception within an environment."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{Path(frame.filename).name}:{frame.lineno}"
+    return f"{env_id} failed {where}: {type(error).__name__} at {place}: {error}".rstrip(".: ") + "."
+
+
+def _problem(observation: Any, space: spaces.Space[Any]) -> str:
+    """What is wrong with an observation, or nothing."""
+    found = np.asarray(observation)
+    if found.shape != (space.shape or ()):
+        return f"of shape {list(found.shape)}, not {list(space.shape or ())},"
+    assert space.dtype is not None  # noqa: S101  (only Box and Discrete get here)
+    if found.dtype.kind not in _FITTING[np.dtype(space.dtype).kind]:
+        return f"of dtype {found.dtype}, not {space.dtype},"
+    if found.dtype.kind == "f":
+        return "" if np.isfinite(found).all() else f"with {found[~np.isfinite(found)].flat[0]} in it"
+    if isinstance(space, spaces.Box):
+        fits = found.dtype == space.dtype or (found.min() >= space.low.min() and found.max() <= space.high.max())
+    else:
+        fits = space.contains(np.int64(found))
+    return "" if fits else f"outside of {space}"
+
+
+_FITTING = {"f": "fiub", "i": "iu", "u": "iub", "b": "biu"}
+"""Kinds of dtype that an observation may have, by the kind of its space's."""
+
+
+def _kind(answer: Any) -> str:
+    return f"{len(answer)} values" if isinstance(answer, tuple) else f"one {type(answer).__name__}"
