@@ -1,8 +1,11 @@
 """Settings that are known to work, by name; and the names that an environment has by default."""
 
+import difflib
 import re
+from pathlib import Path
 
 from training.config import DQNConfig
+from training.preset_file import SUFFIX, read_preset
 
 PRESETS: dict[str, DQNConfig] = {
     "general": DQNConfig(),
@@ -51,6 +54,25 @@ PRESETS: dict[str, DQNConfig] = {
         report_episodes=1_000,
     ),
 }
+
+
+def preset_config(preset: str) -> DQNConfig:
+    """The settings of a preset: a name of PRESETS, or the path of a file such as `dqn-tune` writes.
+
+    Raises ValueError with a sentence when there is no such preset or the file is wrong.
+    """
+    if preset in PRESETS:
+        return PRESETS[preset]
+    if preset.endswith(SUFFIX):
+        return read_preset(Path(preset))
+    near = difflib.get_close_matches(preset, PRESETS, n=1)
+    advice = f" Did you mean {near[0]}?" if near else ""
+    raise ValueError(f"--preset is {preset!r}; it must be {', '.join(PRESETS)} or the path of a .toml file.{advice}")
+
+
+def preset_label(preset: str) -> str:
+    """What a manifest says of a preset: its name, or that of its file."""
+    return Path(preset).name if preset.endswith(SUFFIX) else preset
 
 
 def default_preset(env_id: str | None) -> str:

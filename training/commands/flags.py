@@ -8,9 +8,11 @@ from typing import Annotated, Literal, NamedTuple, TypeVar
 import tyro
 
 from models import command
-from training.presets import PRESETS
+from training.config import DQNConfig
+from training.preset_file import SUFFIX
+from training.presets import PRESETS, default_preset, preset_config, preset_label
 
-PresetName = Literal["cartpole", "tutorial", "general"]
+PresetName = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(PRESETS)}}}|FILE{SUFFIX}")]
 Rule = Literal["non-inferior", "superior"]
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Directory = Annotated[Path, tyro.conf.arg(metavar="DIR")]
@@ -27,13 +29,21 @@ class First(NamedTuple):
 
 
 def read_first(args: Sequence[str]) -> First:
-    """Finds those flags, whatever else is there; a wrong preset is none here, as `parse` tells of it."""
+    """Finds those flags, whatever else is there."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for flag in ("--preset", "--env-id", "--name", "--repository"):
         parser.add_argument(flag, nargs="?")
     known = parser.parse_known_args([argument.replace("_", "-", argument.startswith("--")) for argument in args])[0]
-    preset = known.preset if known.preset in PRESETS else None
-    return First(preset, known.env_id, known.name, known.repository)
+    return First(known.preset, known.env_id, known.name, known.repository)
+
+
+def preset_of(first: First) -> tuple[str, DQNConfig]:
+    """The preset asked for, or the environment's: what a manifest calls it, and its settings. Raises UsageError."""
+    preset = first.preset or default_preset(first.env_id)
+    try:
+        return preset_label(preset), preset_config(preset)
+    except ValueError as error:
+        raise command.UsageError(str(error)) from error
 
 
 def parse(kind: type[Options], program: str, args: Sequence[str], default: Options | None) -> Options:

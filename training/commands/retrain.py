@@ -7,10 +7,10 @@ from typing import Literal
 from models import command
 from models.repository import ModelRepository
 from training.champion import champion_config
-from training.commands.flags import Directory, Flag, PresetName, Rule, parse, read_first, seconds
+from training.commands.flags import Directory, Flag, PresetName, Rule, parse, preset_of, read_first, seconds
 from training.commands.running import see_working_directory
 from training.config import DQNConfig
-from training.presets import PRESETS, default_model_name, default_preset
+from training.presets import default_model_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +21,7 @@ class RetrainOptions:
     """
 
     preset: PresetName
-    """Settings to start from; by default the champion's own."""
+    """Settings to start from, by name or in a file as dqn-tune writes it; by default the champion's own."""
     config: DQNConfig
     once: Flag = False
     """Do one round and end; for cron."""
@@ -46,15 +46,13 @@ class RetrainOptions:
 def retrain_options(args: Sequence[str]) -> RetrainOptions:
     """Reads the flags of `dqn-retrain`, whose defaults are the champion's settings where there is a champion."""
     first = read_first(args)
-    preset = first.preset or default_preset(first.env_id)
-    config = PRESETS[preset]
+    preset, config = preset_of(first)
     if first.preset is None:
         repository = ModelRepository(first.repository or command.default_repository())
         found = champion_config(repository, first.name or default_model_name(first.env_id or config.env_id))
         config, preset = found or (config, preset)
-    preset = preset if preset in PRESETS else "general"
-    default = RetrainOptions(preset=preset, config=config)  # type: ignore[arg-type]  # as above
-    options = parse(RetrainOptions, "dqn-retrain", args, default)
+    options = parse(RetrainOptions, "dqn-retrain", args, RetrainOptions(preset=preset, config=config))
+    options = dataclasses.replace(options, preset=preset)
     if options.once == (options.every is not None):
         raise command.UsageError("Say either --once or --every INTERVAL, such as --every 15m.")
     if options.every is not None:

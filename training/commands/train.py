@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from models import command
 from models.manifest import Manifest
 from models.repository import ModelRepository
-from training.commands.flags import Directory, Flag, PresetName, Rule, parse, read_first
+from training.commands.flags import Directory, Flag, PresetName, Rule, parse, preset_of, read_first
 from training.commands.running import see_working_directory, wrong_usage
 from training.config import DQNConfig
-from training.presets import PRESETS, default_model_name, default_preset
+from training.presets import default_model_name
 
 if TYPE_CHECKING:
     from training.learning.selection import CheckpointScore
@@ -25,7 +25,8 @@ class TrainOptions:
     """
 
     preset: PresetName
-    """Settings to start from; other flags change them. Default: cartpole, or general for another environment."""
+    """Settings to start from, by name or in a file as dqn-tune writes it; other flags change them. By default the
+    environment's own, or general."""
     config: DQNConfig
     name: str | None = None
     """Name of the model; by default the environment's, such as cartpole."""
@@ -42,9 +43,9 @@ class TrainOptions:
 def train_options(args: Sequence[str]) -> TrainOptions:
     """Reads the flags of `dqn-train`; exits with status 2 and a sentence when they are wrong."""
     first = read_first(args)
-    preset = first.preset or default_preset(first.env_id)
-    default = TrainOptions(preset=preset, config=PRESETS[preset])  # type: ignore[arg-type]  # read_first checked it
-    return parse(TrainOptions, "dqn-train", args, default)
+    preset, config = preset_of(first)
+    options = parse(TrainOptions, "dqn-train", args, TrainOptions(preset=preset, config=config))
+    return dataclasses.replace(options, preset=preset)
 
 
 def run_train(options: TrainOptions) -> None:
