@@ -1,12 +1,32 @@
 """Which action is taken: greedy or epsilon-greedy, among the actions that a mask allows, and with what probability."""
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
+from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
 from models.policy import FloatArray, IntArray
 from serving.observations import BoolArray
+
+
+class Exploring(Protocol):
+    """How much a request wants to explore, and the seed of its draws."""
+
+    @property
+    def epsilon(self) -> float | UnsetType:
+        """The probability of an action drawn at random; greedy where it is not set."""
+
+    @property
+    def seed(self) -> int | UnsetType:
+        """Makes the draws repeatable where it is set."""
+
+
+class Taken(NamedTuple):
+    """Indices of the actions taken [batch] and, where the request explores, their propensities [batch]."""
+
+    indices: IntArray
+    propensities: NDArray[np.float64] | None
 
 
 class Choice(NamedTuple):
@@ -14,6 +34,26 @@ class Choice(NamedTuple):
 
     indices: IntArray
     propensities: NDArray[np.float64]
+
+
+def take(
+    q_values: FloatArray,
+    greedy: IntArray,
+    mask: BoolArray | None,
+    exploring: Exploring,
+    generator: np.random.Generator,
+) -> Taken:
+    """The choice for a batch with Q-values [batch, n_actions] and unmasked greedy indices [batch].
+
+    `generator` draws where there is an epsilon and no seed.
+    """
+    if mask is not None:
+        greedy = greedy_indices(q_values, mask)
+    if exploring.epsilon is UNSET:
+        return Taken(greedy, None)
+    allowed = np.ones(q_values.shape, np.bool_) if mask is None else mask
+    draws_from = generator if exploring.seed is UNSET else np.random.default_rng(exploring.seed)
+    return Taken(*choose(greedy, allowed, exploring.epsilon, draws_from))
 
 
 def greedy_indices(q_values: FloatArray, mask: BoolArray | None) -> IntArray:

@@ -5,18 +5,18 @@ takes, the more requests arrive meanwhile and share the next one.
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import structlog
 
-from serving.inference import Single, answer_singles
 from serving.metrics import ModelMeasures
 from serving.policies import LoadedPolicy
-from serving.problems import Answer, Problem, internal_error
+from serving.problems import Problem, internal_error
+from serving.singles import Chosen, Rendered, Single, find_singles
 
-Deliver = Callable[[Answer], None]
+Deliver = Callable[[Rendered], None]
 
 log = structlog.get_logger()
 
@@ -25,8 +25,8 @@ class _Waiting(NamedTuple):
     """What waits for one policy: entry i of one list belongs to entry i of the other."""
 
     measures: ModelMeasures
-    singles: list[Single]
-    deliveries: list[Deliver]
+    singles: list[Single[Any]]
+    deliveries: list[Deliver[Any]]
 
 
 class Turn:
@@ -37,7 +37,9 @@ class Turn:
         self._generator = generator
         self._waiting: dict[LoadedPolicy, _Waiting] = {}
 
-    def join(self, loaded: LoadedPolicy, measures: ModelMeasures, single: Single, deliver: Deliver) -> None:
+    def join(
+        self, loaded: LoadedPolicy, measures: ModelMeasures, single: Single[Rendered], deliver: Deliver[Rendered]
+    ) -> None:
         """Has a request answered with those of this turn; `deliver` is called then, and must not raise."""
         waiting = self._waiting.get(loaded)
         if waiting is None:
@@ -51,19 +53,17 @@ class Turn:
         """Answers everything that waits; what comes later is another turn's."""
         turn, self._waiting = self._waiting, {}
         for loaded, waiting in turn.items():
-            for answer, deliver in zip(self._answers(loaded, waiting), waiting.deliveries, strict=True):
-                deliver(answer)
+            found = self._find(loaded, waiting)
+            for single, deliver, one in zip(waiting.singles, waiting.deliveries, found, strict=True):
+                deliver(single.form(loaded, one))
 
-    def _answers(self, loaded: LoadedPolicy, waiting: _Waiting) -> list[Answer]:
+    def _find(self, loaded: LoadedPolicy, waiting: _Waiting) -> Sequence[Chosen | Problem]:
         try:
-            found = answer_singles(waiting.singles, loaded, waiting.measures, self._generator)
+            found = find_singles(waiting.singles, loaded, waiting.measures, self._generator)
         except Exception:
             log.exception("request failed", model=loaded.model, version=loaded.version)
-            return [internal_error().answer()] * len(waiting.singles)
-        return [_told(answer, waiting.measures) if isinstance(answer, Problem) else answer for answer in found]
-
-
-def _told(problem: Problem, measures: ModelMeasures) -> Answer:
-    if problem.reason is not None:
-        measures.rejected[problem.reason] += 1
-    return problem.answer()
+            return [internal_error()] * len(waiting.singles)
+        for one in found:
+            if isinstance(one, Problem) and one.reason is not None:
+                waiting.measures.rejected[one.reason] += 1
+        return found

@@ -12,12 +12,13 @@ from starlette.types import Receive, Scope
 from models.layout import CHAMPION
 from serving import diagnosis
 from serving.api.body import read_body
-from serving.inference import answer_batch, read_single
+from serving.inference import answer_batch
 from serving.metrics import EndpointMeasures, RequestMeasures
 from serving.problems import Answer, Problem
 from serving.registry import Registry, ServedModel
 from serving.schemas import ActRequest, decode_request
 from serving.selection import VersionSelector
+from serving.singles import Form, act_form, q_values_form, read_single
 from serving.turn import Deliver, Turn
 
 _ALLOW = ((b"allow", b"POST"),)
@@ -30,6 +31,7 @@ class Route(NamedTuple):
     template: str
     measures: EndpointMeasures
     with_q_values: bool
+    form: Form[Answer]
     model: str | None = None
 
 
@@ -64,13 +66,13 @@ class NativeApi:
         served = self._registry.get(route.model)
         try:
             body = await read_body(scope, receive, self._max_body_bytes)
-            return await self._answer(served, body, with_q_values=route.with_q_values)
+            return await self._answer(route, served, body)
         except Problem as problem:
             if problem.reason is not None:
                 served.measures.rejected[problem.reason] += 1
             raise
 
-    def begin(self, route: Route, body: bytes, deliver: Deliver) -> bool:
+    def begin(self, route: Route, body: bytes, deliver: Deliver[Answer]) -> bool:
         """Takes a call that needs no waiting and has no fault: `deliver` gets its answer when this turn ends.
 
         False where there is more to do: `respond` finds out what.
@@ -85,7 +87,7 @@ class NativeApi:
                 loaded = self._selector.at_hand(served, request.version)
             if loaded is None:
                 return False
-            single = read_single(request, loaded, with_q_values=route.with_q_values)
+            single = read_single(request, loaded, route.form)
         except (*_MISFITS, Problem):
             return False
         self._turn.join(loaded, served.measures, single, deliver)
@@ -95,7 +97,7 @@ class NativeApi:
         """Has the calls that were begun answered now."""
         self._turn.end()
 
-    async def _answer(self, served: ServedModel, body: bytes, *, with_q_values: bool) -> Answer:
+    async def _answer(self, route: Route, served: ServedModel, body: bytes) -> Answer:
         try:
             request: ActRequest = decode_request(body)
             loaded = served.champion
@@ -103,8 +105,9 @@ class NativeApi:
                 version = CHAMPION if request.version is UNSET else request.version
                 loaded = await self._selector.select(served, version)
             if request.observation is UNSET:
-                return answer_batch(request, loaded, served.measures, self._generator, with_q_values=with_q_values)
-            single = read_single(request, loaded, with_q_values=with_q_values)
+                wants = route.with_q_values
+                return answer_batch(request, loaded, served.measures, self._generator, with_q_values=wants)
+            single = read_single(request, loaded, route.form)
         except _MISFITS as error:
             raise await self._diagnosed(served, body, error) from None
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -131,4 +134,4 @@ def _settle(future: asyncio.Future[Answer], answer: Answer) -> None:
 
 
 def _route(template: str, requests: RequestMeasures, with_q_values: bool) -> Route:  # noqa: FBT001  (private)
-    return Route(template, requests.endpoint(template), with_q_values)
+    return Route(template, requests.endpoint(template), with_q_values, q_values_form if with_q_values else act_form)
