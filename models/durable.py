@@ -31,7 +31,7 @@ def make_directory(path: Path) -> None:
         sync_directory(path.parent)
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes | memoryview) -> None:
     """Writes a file and waits until its bytes are on the disk. The name itself is not yet durable."""
     with path.open("wb") as file:
         file.write(data)

@@ -13,6 +13,7 @@ from models.policy import Policy
 from training.artifact.evaluation import play
 from training.artifact.export import export
 from training.artifact.parity import check_parity
+from training.checkpoints import Checkpoints
 from training.config import DQNConfig
 from training.experience.faults import FaultyEnvironmentError
 from training.learning.loop import train
@@ -45,21 +46,28 @@ def train_challenger(
     *,
     parent: int | None = None,
     weights: dict[str, Tensor] | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> Challenger:
     """Runs training to its end and returns its best checkpoint.
 
-    With `weights`, those of version `parent`, it is a warm start. Raises ParityError when the export is not faithful,
-    KeyboardInterrupt with a sentence when interrupted, FaultyEnvironmentError with the step when the environment fails.
+    With `weights`, those of version `parent`, it is a warm start. With `checkpoints` it goes on from the last of
+    them, if there is one, and keeps new ones. Raises ParityError when the export is not faithful, KeyboardInterrupt
+    with a sentence when interrupted, FaultyEnvironmentError with the step when the environment fails.
     """
     torch.set_num_threads(1)  # more threads make networks of this size slower
     started = time.perf_counter()
     with contextlib.closing(make_state(config, environment, weights)) as state:
+        if checkpoints is not None:
+            checkpoints.resume(state)
+            started -= state.wall_seconds
         try:
             for _ in train(config, environment, state):
                 if state.env_steps >= state.selection.due and state.agent.gradient_steps:
                     _evaluate(config, environment, state)
                 state.wall_seconds = time.perf_counter() - started
                 watch(state, state.selection.scores)
+                if checkpoints is not None:
+                    checkpoints.keep(state)
             if not state.selection.scores or state.selection.scores[-1].env_steps != state.env_steps:
                 _evaluate(config, environment, state)
                 watch(state, state.selection.scores)

@@ -9,7 +9,8 @@ from models import command
 from training.commands.evaluate import evaluate_options, run_evaluate
 from training.commands.retrain import retrain_options, run_retrain
 from training.commands.running import leave
-from training.commands.train import run_train, train_options
+from training.commands.train import run_train
+from training.commands.train_options import train_options
 from training.interrupts import exit_on_sigterm
 
 

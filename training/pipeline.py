@@ -1,9 +1,7 @@
 """From a challenger to a version: the gate, the manifest, the publication and, if the gate opens, the promotion."""
 
 import dataclasses
-import platform
-import subprocess
-from importlib.metadata import version as library_version
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -19,10 +17,10 @@ from training.artifact.export import onnx_info
 from training.artifact.gate import Rule, judge
 from training.challenger import Challenger
 from training.interrupts import held_back
+from training.provenance import git_commit, library_versions
 from training.seeds import first_seed
 
 WEIGHTS_FILE = "weights.safetensors"
-_LIBRARIES = ("torch", "gymnasium", "numpy", "onnx", "onnxruntime")
 
 
 class Published(NamedTuple):
@@ -48,11 +46,18 @@ def compare(challenger: Challenger, repository: ModelRepository, model: str, cha
     return judge(returns[0], returns[1], champion, rule)
 
 
-def publish(challenger: Challenger, repository: ModelRepository, model: str, rule: Rule, by: str) -> Published:
+def publish(
+    challenger: Challenger,
+    repository: ModelRepository,
+    model: str,
+    rule: Rule,
+    by: str,
+    record: Callable[[Published], None] = lambda _: None,
+) -> Published:
     """Judges, publishes and, if the gate opens or there is no champion yet, promotes a challenger.
 
-    Raises RepositoryError when the repository refuses, and PromotionError when somebody else promoted meanwhile (the
-    version is published then).
+    `record` is called with the result before an interrupt can come between. Raises RepositoryError when the repository
+    refuses, and PromotionError when somebody else promoted meanwhile (the version is published then).
     """
     champion = repository.alias(model)
     gate = None if champion is None else compare(challenger, repository, model, champion, rule)
@@ -75,9 +80,11 @@ def publish(challenger: Challenger, repository: ModelRepository, model: str, rul
             if promoted:
                 repository.promote(model, manifest.version, alias=CHAMPION, replacing=champion, by=by, reason=reason)
             done = f"Interrupted after {model} version {manifest.version} was published{' and promoted' * promoted}."
+            published = Published(manifest, promoted)
+            record(published)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(done) from None
-    return Published(manifest, promoted)
+    return published
 
 
 def _check_comparable(environment: EnvironmentInfo, champion: Manifest) -> None:
@@ -105,8 +112,8 @@ def _draft(challenger: Challenger, model: str, gate: GateResult | None) -> Manif
             gradient_steps=state.agent.gradient_steps,
             episodes=len(state.episodes),
             wall_seconds=round(challenger.state.wall_seconds, 3),
-            libraries={"python": platform.python_version(), **{name: library_version(name) for name in _LIBRARIES}},
-            git_commit=_git_commit(),
+            libraries=library_versions(),
+            git_commit=git_commit(),
         ),
         evaluation=summarize(report, seed),
         observations=_observation_statistics(challenger),
@@ -130,13 +137,3 @@ def _observation_statistics(challenger: Challenger) -> ObservationStatistics:
         low=flat.min(axis=0).astype(np.float64).tolist(),
         high=flat.max(axis=0).astype(np.float64).tolist(),
     )
-
-
-def _git_commit() -> str | None:
-    """The commit of the working directory, where there is one."""
-    try:
-        command = ["git", "rev-parse", "HEAD"]
-        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return found.stdout.strip() or None

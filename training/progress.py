@@ -24,7 +24,7 @@ class TrainingProgress:
         self._title = title
         self._console = Console(stderr=True)
         self._seconds = _TERMINAL_SECONDS if self._console.is_terminal else _PLAIN_SECONDS
-        self._started = self._shown = time.perf_counter()
+        self._shown = time.perf_counter()
         self._scores = 0
         self._bar = Progress(
             SpinnerColumn(),
@@ -62,23 +62,27 @@ class TrainingProgress:
             return
         self._shown = now
         self._scores = len(scores)
-        facts = self._facts(state, scores, now - self._started)
+        facts = self._facts(state, scores)
         if self._console.is_terminal:
             self._bar.update(self._task, completed=self._share(state), facts="  ".join(facts), refresh=True)
         else:
-            left = self._seconds_left(state, now - self._started)
+            left = self._seconds_left(state)
             self._console.print(", ".join([*facts, f"{left:.0f} s left at most"]), highlight=False, soft_wrap=True)
+
+    def tell(self, sentence: str) -> None:
+        """Prints a sentence above the display."""
+        self._console.print(sentence, highlight=False, soft_wrap=True, markup=False)
 
     def _share(self, state: TrainingState) -> float:
         by_steps = state.env_steps / self._config.total_env_steps
         by_episodes = len(state.episodes) / self._config.max_episodes if self._config.max_episodes else 0.0
         return min(max(by_steps, by_episodes), 1.0)
 
-    def _seconds_left(self, state: TrainingState, elapsed: float) -> float:
+    def _seconds_left(self, state: TrainingState) -> float:
         share = max(self._share(state), 1e-9)
-        return elapsed / share - elapsed
+        return state.wall_seconds / share - state.wall_seconds
 
-    def _facts(self, state: TrainingState, scores: list[CheckpointScore], elapsed: float) -> list[str]:
+    def _facts(self, state: TrainingState, scores: list[CheckpointScore]) -> list[str]:
         loss = "-" if state.loss is None else f"{float(state.loss):.3g}"
         mean = state.recent_return()
         facts = [
@@ -87,7 +91,7 @@ class TrainingProgress:
             f"return(100) {'-' if math.isnan(mean) else f'{mean:.1f}'}",
             f"epsilon {state.epsilon:.2f}",
             f"loss {loss}",
-            f"{state.env_steps / elapsed:,.0f} steps/s",
+            f"{state.env_steps / max(state.wall_seconds, 1e-9):,.0f} steps/s",
         ]
         return [*facts, f"greedy {scores[-1].mean:.1f}"] if scores else facts
 

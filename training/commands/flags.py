@@ -26,15 +26,16 @@ class First(NamedTuple):
     env_id: str | None
     name: str | None
     repository: str | None
+    resume: str | None
 
 
 def read_first(args: Sequence[str]) -> First:
     """Finds those flags, whatever else is there."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for flag in ("--preset", "--env-id", "--name", "--repository"):
+    for flag in ("--preset", "--env-id", "--name", "--repository", "--resume"):
         parser.add_argument(flag, nargs="?")
     known = parser.parse_known_args([argument.replace("_", "-", argument.startswith("--")) for argument in args])[0]
-    return First(known.preset, known.env_id, known.name, known.repository)
+    return First(known.preset, known.env_id, known.name, known.repository, known.resume)
 
 
 def preset_of(first: First) -> tuple[str, DQNConfig]:

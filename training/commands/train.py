@@ -1,85 +1,129 @@
 """`dqn-train`: one run, from flags to a published version."""
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+import math
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from models import command
-from models.manifest import Manifest
+from models.manifest import EnvironmentInfo, Manifest
 from models.repository import ModelRepository
-from training.commands.flags import Directory, Flag, PresetName, Rule, parse, preset_of, read_first
 from training.commands.running import see_working_directory, wrong_usage
-from training.config import DQNConfig
+from training.commands.train_options import TrainOptions
 from training.presets import default_model_name
+from training.provenance import library_versions
+from training.run_directory import RunDescription, RunDirectory, new_run_directory
 
 if TYPE_CHECKING:
+    from training.challenger import Challenger, Watcher
     from training.learning.selection import CheckpointScore
     from training.learning.state import TrainingState
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainOptions:
-    """Train a DQN policy, export it to ONNX, judge it and publish it to the model repository.
-
-    The first version of a model becomes its champion, the one that is served; a later one only if it passes the gate.
-    """
-
-    preset: PresetName
-    """Settings to start from, by name or in a file as dqn-tune writes it; other flags change them. By default the
-    environment's own, or general."""
-    config: DQNConfig
-    name: str | None = None
-    """Name of the model; by default the environment's, such as cartpole."""
-    repository: Directory = dataclasses.field(default_factory=command.default_repository)
-    """Model repository; its default is $DQN_REPOSITORY or models/store."""
-    gate: Rule = "non-inferior"
-    """Rule for taking the champion's place: at most 1 % worse, or better, with 95 % confidence."""
-    live_plot: Flag = False
-    """Draw the episode durations while training, in a window or a notebook."""
-    json: Flag = False
-    """Print the new version's manifest as one JSON line on standard output."""
-
-
-def train_options(args: Sequence[str]) -> TrainOptions:
-    """Reads the flags of `dqn-train`; exits with status 2 and a sentence when they are wrong."""
-    first = read_first(args)
-    preset, config = preset_of(first)
-    options = parse(TrainOptions, "dqn-train", args, TrainOptions(preset=preset, config=config))
-    return dataclasses.replace(options, preset=preset)
+    from training.pipeline import Published
 
 
 def run_train(options: TrainOptions) -> None:
-    """Trains, judges, publishes and says what came of it."""
+    """Trains, judges, publishes and says what came of it; of a run that is finished it only says that."""
     see_working_directory()
-    from training.challenger import train_challenger  # noqa: PLC0415
+    if options.resume and (result := RunDirectory(options.resume).read_result()):
+        print(f"The run in {options.resume} is finished; this is what came of it.", file=sys.stderr)
+        _show(options, result)
+        return
     from training.experience.environments import environment_for  # noqa: PLC0415
     from training.live_plot import LivePlot  # noqa: PLC0415
-    from training.pipeline import publish  # noqa: PLC0415
-    from training.progress import TrainingProgress  # noqa: PLC0415
 
     config = options.config
     with wrong_usage():
         environment = environment_for(config)
         name = options.name or default_model_name(config.env_id)
-        repository = ModelRepository(options.repository)
-        repository.check_writable(name)
+        options = dataclasses.replace(options, name=name)
+        ModelRepository(options.repository).check_writable(name)
         title = f"{name}, preset {options.preset}, seed {config.seed}"
         plot = LivePlot(title) if options.live_plot else None
-    with TrainingProgress(config, title) as progress:
+    run = RunDirectory(options.resume or options.run_dir or new_run_directory(name))
+    with run.locked(), _saying_how_to_go_on(run):
+        if options.resume is None:
+            run.begin(_description(options))
+        challenger, published = _train(options, environment, title, run, plot)
+    _show(options, _result(published))
+    if plot:
+        plot.keep_open(challenger.state)
+
+
+def _train(
+    options: TrainOptions, environment: EnvironmentInfo, title: str, run: RunDirectory, plot: "Watcher | None"
+) -> "tuple[Challenger, Published]":
+    from training.challenger import train_challenger  # noqa: PLC0415
+    from training.checkpoint_file import CheckpointFile  # noqa: PLC0415
+    from training.checkpoints import Checkpoints  # noqa: PLC0415
+    from training.experience.faults import FaultyEnvironmentError  # noqa: PLC0415
+    from training.pipeline import publish  # noqa: PLC0415
+    from training.progress import TrainingProgress  # noqa: PLC0415
+
+    file = CheckpointFile(run.checkpoint)
+    with TrainingProgress(options.config, title) as progress:
+        progress.tell(f"Its checkpoint and logs are in {run.path}.")
+        checkpoints = Checkpoints(file, options.checkpoint_seconds or math.inf, progress.tell)
 
         def watch(state: "TrainingState", scores: "list[CheckpointScore]") -> None:
             progress(state, scores)
             if plot:
                 plot(state, scores)
 
-        challenger = train_challenger(config, options.preset, environment, watch)
-    published = publish(challenger, repository, name, options.gate, by="dqn-train")
+        try:
+            challenger = train_challenger(options.config, options.preset, environment, watch, checkpoints=checkpoints)
+        except FaultyEnvironmentError as fault:
+            if not run.checkpoint.exists():
+                raise
+            raise FaultyEnvironmentError(f"{fault} The checkpoint is kept: {_go_on(run)}") from fault
+    published = publish(
+        challenger,
+        ModelRepository(options.repository),
+        options.name or "",
+        options.gate,
+        by="dqn-train",
+        record=lambda published: run.finish(_result(published)),
+    )
+    file.remove()
+    return challenger, published
+
+
+def _description(options: TrainOptions) -> RunDescription:
+    return RunDescription(
+        name=options.name or "",
+        preset=options.preset,
+        config=dataclasses.asdict(options.config),
+        repository=str(options.repository.absolute()),
+        gate=options.gate,
+        command=sys.argv,
+        libraries=library_versions(),
+    )
+
+
+@contextlib.contextmanager
+def _saying_how_to_go_on(run: RunDirectory) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as interrupt:
+        if run.read_result() is not None:
+            raise
+        raise KeyboardInterrupt(f"{interrupt} {_go_on(run)}") from None
+
+
+def _go_on(run: RunDirectory) -> str:
+    return f"dqn-train --resume {run.path} goes on with it."
+
+
+def _result(published: "Published") -> dict[str, Any]:
+    return published.manifest.model_dump(mode="json") | {"promoted": published.promoted}
+
+
+def _show(options: TrainOptions, result: dict[str, Any]) -> None:
     if options.json:
-        command.print_json(published.manifest.model_dump(mode="json") | {"promoted": published.promoted})
+        command.print_json(result)
     else:
-        _tell(published.manifest, repository, promoted=published.promoted)
-    if plot:
-        plot.keep_open(challenger.state)
+        _tell(Manifest.model_validate(result), ModelRepository(options.repository), promoted=result["promoted"])
 
 
 def _tell(manifest: Manifest, repository: ModelRepository, *, promoted: bool) -> None:

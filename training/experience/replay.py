@@ -127,6 +127,13 @@ class ReplayBuffer:
         """The share of transitions whose episode terminated within them; NaN before the first."""
         return int((self.outcomes > self.n_step).sum()) / self._size if self._size else float("nan")
 
+    def begin_episodes(self, observations: NDArray[Any]) -> None:
+        """Leaves the running episodes unfinished and goes on with these observations [num_envs, ...] of new ones."""
+        self._resetting[:] = True
+        nothing = np.zeros(self.num_envs, np.int64)
+        latest = self.observations[self._slot(self.time)]
+        self.add(latest, nothing, nothing, nothing.astype(np.bool_), nothing.astype(np.bool_), observations)
+
     def capture(self) -> Capture:
         """All rows and the cursor. A row may change until its n steps are over; the slot after the newest is open."""
         written, behind = (self.time + 1) * self.num_envs, (self.n_step + 1) * self.num_envs

@@ -80,6 +80,7 @@ class TrainingState:
         return {
             "agent": self.agent.capture(),
             "replay": self.replay.capture(),
+            "environments": None,
             "generator": capture_generator(self.generator),
             "torch": capture_torch_generators(),
             "selection": self.selection.capture(),
@@ -89,6 +90,7 @@ class TrainingState:
 
     def restore(self, capture: Capture) -> None:
         """Goes on from a captured run of the same configuration."""
+        at_reset = self.observations
         self.agent.restore(capture["agent"])
         self.replay.restore(capture["replay"])
         restore_generator(self.generator, capture["generator"])
@@ -99,6 +101,14 @@ class TrainingState:
         ]
         for name in _PLAIN:
             setattr(self, name, capture[name])
+        if capture["environments"] is None:
+            self._begin_episodes(at_reset)
+
+    def _begin_episodes(self, observations: NDArray[Any]) -> None:
+        """Goes on with new episodes, whose first observations these are; the running ones are left unfinished."""
+        self.replay.begin_episodes(observations)
+        self.observations = observations
+        self.returns[:], self.lengths[:], self.alive[:] = 0.0, 0, True
 
 
 _PLAIN = (

@@ -1,0 +1,84 @@
+"""The checkpoint on disk: one file that is replaced in one step, and beside it the blocks of large arrays.
+
+The file begins with a line that holds the SHA-256 of the rest, which is an .npz archive: the arrays, and `document`,
+the capture as JSON with references in place of arrays. Large rings are cut into blocks of rows, each a file that never
+changes: where rows are new the block is written again under another name, and the old one goes once the new checkpoint
+is there. So a kill at any instant leaves the last checkpoint whole, and one costs what changed since the last.
+"""
+
+import hashlib
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from models import durable
+from training.captures import Capture
+from training.checkpoint_blocks import Blocks
+from training.checkpoint_values import Decoder, Encoder
+
+_FORMAT = b"dqn-checkpoint-1"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is damaged or belongs to another run."""
+
+
+class CheckpointFile:
+    """Reads and writes the checkpoint of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._blocks = Blocks(path.with_name(f"{path.name}-blocks"))
+
+    def write(self, capture: Capture) -> None:
+        """Replaces the checkpoint. Raises OSError, such as for a full disk; the last one is as it was then."""
+        self._blocks.begin()
+        try:
+            encoder = Encoder(self._blocks.write)
+            document = {"capture": encoder.encode(capture, "run"), "blocks": self._blocks.document()}
+            encoder.arrays["document"] = np.frombuffer(json.dumps(document).encode(), np.uint8)
+            buffer = io.BytesIO()
+            np.savez(buffer, **encoder.arrays)  # type: ignore[arg-type]  # its stub takes the names for its options
+            body = buffer.getvalue()
+            self._blocks.finish()
+            temporary = durable.write_temporary(self.path, _head(body) + body)
+        except OSError:
+            self._blocks.abort()
+            raise
+        durable.commit_replace(temporary, self.path)
+        self._blocks.commit()
+
+    def read(self) -> Capture | None:
+        """The last checkpoint; None if there is none. Raises CheckpointError when it is damaged."""
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return None
+        head, body = data[: len(_head(b""))], data[len(_head(b"")) :]
+        if head != _head(body):
+            raise self._damaged("its content does not have the checksum that it should have")
+        with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
+            document = json.loads(arrays["document"].tobytes())
+            self._blocks.open(document["blocks"])
+            try:
+                capture: Capture = Decoder(dict(arrays), self._blocks.read).decode(document["capture"])
+            except OSError as error:
+                raise self._damaged(str(error)) from error
+        return capture
+
+    def remove(self) -> None:
+        """Removes the checkpoint, which a finished run needs no longer."""
+        self.path.unlink(missing_ok=True)
+        shutil.rmtree(self._blocks.folder, ignore_errors=True)
+
+    def _damaged(self, reason: str) -> CheckpointError:
+        return CheckpointError(
+            f"{self.path} is damaged: {reason}. Without it (remove it) the run starts from the beginning."
+        )
+
+
+def _head(body: bytes) -> bytes:
+    return b"%s %s\n" % (_FORMAT, hashlib.sha256(body).hexdigest().encode())
