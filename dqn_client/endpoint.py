@@ -1,0 +1,133 @@
+"""A server as seen by a client: calls become httpx requests, responses become answers or errors.
+
+Requests go straight to httpx's transports: its `Client` adds cookies, redirects, proxies of the environment and a third
+of the time, none of which a control loop wants.
+"""
+
+import contextlib
+import ssl
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from importlib import metadata
+from typing import TypeVar
+
+import httpx
+import msgspec
+
+from dqn_client.calls import Call
+from dqn_client.errors import ConnectionLostError, TimedOutError, UnexpectedAnswerError, error_from, shown
+
+Answer = TypeVar("Answer")
+
+_KEEP_SECONDS = 60.0  # less than the server's DQN_KEEP_ALIVE_SECONDS
+_CONNECTIONS = 100
+
+
+class Endpoint:
+    """Where the server is and what every request carries."""
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        token: str | None,
+        timeout: float,
+        headers: Mapping[str, str] | None,
+        tls: ssl.SSLContext | None,
+    ) -> None:
+        """Raises ValueError for a URL, token or timeout that cannot be."""
+        self.url = _checked_url(base_url)
+        if not timeout > 0:
+            raise ValueError(f"timeout is {timeout}; it is in seconds and must be more than 0.")
+        self.timeout = timeout
+        self.headers = _headers(token, headers)
+        self._tls = tls
+        self._extensions = {"timeout": httpx.Timeout(timeout).as_dict()}
+        self._request_headers = httpx.Headers(self.headers | {"Accept": "*/*"})
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """How the server's certificate is checked; None for http://."""
+        if self._tls is None and self.url.startswith("https:"):
+            self._tls = ssl.create_default_context()
+        return self._tls
+
+    @property
+    def pool(self) -> httpx.Limits:
+        """How many connections are kept, and for how long."""
+        return httpx.Limits(
+            max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS, keepalive_expiry=_KEEP_SECONDS
+        )
+
+    @property
+    def verify(self) -> ssl.SSLContext:
+        """What httpx wants as `verify`, also where there is nothing to verify."""
+        return self.tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+    def request(self, call: Call[Answer]) -> httpx.Request:
+        """The request of a call."""
+        return httpx.Request(
+            call.method,
+            _parsed(self.url + call.path),
+            headers=self._request_headers,
+            content=call.body,
+            extensions=self._extensions,
+        )
+
+    def read(self, call: Call[Answer], response: httpx.Response) -> Answer:
+        """The answer that a response carries. Raises the error that it stands for."""
+        body = response.content
+        if response.status_code != 200:
+            raise error_from(response.status_code, response.headers, body, self.url + call.path)
+        try:
+            return call.read(body)
+        except msgspec.DecodeError:
+            raise UnexpectedAnswerError(
+                f"{self.url}{call.path} answered 200 with {shown(body)}, which is no answer of dqn-serve to "
+                f"{call.method}; is the URL right?"
+            ) from None
+
+    @contextlib.contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turns httpx's exceptions into this package's."""
+        try:
+            yield
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise ConnectionLostError(f"Cannot reach {self.url}: {_why(error)}.", was_open=False) from error
+        except httpx.TimeoutException as error:
+            raise TimedOutError(f"{self.url} did not answer within {self.timeout:g} s.") from error
+        except httpx.TransportError as error:
+            raise ConnectionLostError(f"Lost the connection to {self.url}: {_why(error)}.", was_open=True) from error
+
+
+def _checked_url(base_url: str) -> str:
+    url = httpx.URL(base_url)
+    if url.scheme not in {"http", "https"} or not url.host or url.query or url.fragment:
+        raise ValueError(f"base_url is {base_url!r}; it must be like http://127.0.0.1:8000 or https://host/prefix.")
+    return str(url).rstrip("/")
+
+
+def _headers(token: str | None, headers: Mapping[str, str] | None) -> dict[str, str]:
+    own = {"User-Agent": f"dqn-client/{_release()}"}
+    if token is not None:
+        if not token.isascii() or not token.isprintable() or token != token.strip() or not token:
+            raise ValueError("The token must be of printable ASCII characters without spaces around it.")
+        own["Authorization"] = f"Bearer {token}"
+    return own | dict(headers or {})
+
+
+@lru_cache
+def _release() -> str:
+    try:
+        return metadata.version("dqn-policy-server")
+    except metadata.PackageNotFoundError:  # the package copied into another project
+        return "unknown"
+
+
+@lru_cache(maxsize=256)
+def _parsed(url: str) -> httpx.URL:
+    return httpx.URL(url)
+
+
+def _why(error: Exception) -> str:
+    return (str(error) or type(error).__name__).rstrip(".")

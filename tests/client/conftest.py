@@ -1,0 +1,25 @@
+"""The server of the serving tests, and both kinds of client."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.client.clients import KINDS, QUICK, open_client
+from tests.server import Server
+from tests.serving.conftest import TOKEN, empty, repository, server
+
+__all__ = ["empty", "repository", "server"]
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which client: each test that asks for it runs with both."""
+    return str(request.param)
+
+
+@pytest.fixture
+def client(kind: str, server: Server) -> Iterator[Any]:
+    """A client of that server, with its token."""
+    with open_client(kind, server.url, token=TOKEN, retries=QUICK) as opened:
+        yield opened

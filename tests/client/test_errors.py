@@ -1,0 +1,149 @@
+"""What fails is one of the typed errors, and its message is the server's own sentence."""
+
+import math
+import socket
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dqn_client
+from dqn_client import PolicyClient, PolicyClientError, Retries
+from models.repository import ModelRepository
+from tests.client.clients import QUICK, Answering, open_client, response
+from tests.commands import free_port
+from tests.server import Server, running_server
+from tests.serving.conftest import TOKEN
+from tests.support import publish_linear
+
+OBSERVATION = [0.0, 0.0, 0.0, 0.0]
+
+
+def test_refusals_say_what_the_server_said(client: Any) -> None:
+    """A 422 carries status, title, detail and reason."""
+    with pytest.raises(dqn_client.RequestRefusedError) as caught:
+        client.act([0.0, 0.0, 0.0])
+    refused = caught.value
+    assert (refused.status, refused.title, refused.reason) == (422, "Unprocessable Content", "shape")
+    assert str(refused) == refused.detail == "observation has shape [3]; cartpole version 1 expects [4]."
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_non_finite_numbers_are_named(client: Any, value: float) -> None:
+    """NaN and infinities, which JSON has no word for, are refused as what they are."""
+    for observation in ([value, 0.0, 0.0, 0.0], np.array([value, 0, 0, 0], np.float32)):
+        with pytest.raises(dqn_client.RequestRefusedError) as caught:
+            client.act(observation)
+        assert caught.value.reason == "non_finite"
+
+
+def test_what_cannot_be_sent_is_a_type_error(client: Any) -> None:
+    """An observation that is no data at all is refused before it is sent."""
+    with pytest.raises(TypeError, match="Cannot send a generator"):
+        client.act(value for value in OBSERVATION)
+
+
+def test_unknown_things_are_not_found(kind: str, client: Any, server: Server) -> None:
+    """Unknown models, versions and aliases are NotFoundError, names that look like paths as well."""
+    for method, arguments in (("act", (OBSERVATION,)), ("manifest", ()), ("promote", ())):
+        with pytest.raises(dqn_client.NotFoundError):
+            getattr(client, method)(*arguments, version=99)
+    for name in ("pong", "..", ".", "../cartpole", "a b", "mod\u00e8le", "x?y#z"):
+        with open_client(kind, server.url, model=name) as other, pytest.raises(dqn_client.NotFoundError) as caught:
+            other.act(OBSERVATION)
+        assert caught.value.status == 404
+
+
+def test_tokens(kind: str, server: Server, empty: ModelRepository) -> None:
+    """A missing or wrong token is 401; where admin calls are off they are 403; neither is repeated."""
+    for token in (None, "wrong"):
+        with (
+            open_client(kind, server.url, token=token) as client,
+            pytest.raises(dqn_client.AccessDeniedError) as caught,
+        ):
+            client.promote(1)
+        assert caught.value.status == 401
+    publish_linear(empty, promote=True)
+    with running_server(empty) as other, open_client(kind, other.url, model="cartpole", token=TOKEN) as client:
+        with pytest.raises(dqn_client.AccessDeniedError) as caught:
+            client.refresh()
+        assert caught.value.status == 403
+
+
+def test_too_large(client: Any) -> None:
+    """A batch beyond the limit is refused with 413."""
+    with pytest.raises(dqn_client.RequestRefusedError) as caught:
+        client.act_batch(np.zeros((65, 4)))
+    assert caught.value.status == 413
+
+
+def test_not_ready(kind: str, empty: ModelRepository) -> None:
+    """Without a champion `act` fails with the reason once there are no retries left, and `ready` tells it."""
+    with running_server(empty) as server, open_client(kind, server.url, retries=Retries(0)) as client:
+        with pytest.raises(dqn_client.NotReadyError) as caught:
+            client.act(OBSERVATION)
+        assert (caught.value.status, caught.value.retry_after) == (503, 1.0)
+        readiness = client.ready()
+        assert not readiness
+        assert readiness.detail
+        with pytest.raises(dqn_client.NotFoundError, match="no default model"):
+            client.manifest()
+
+
+def test_nobody_there(kind: str) -> None:
+    """Where nobody listens the error says where that was; it is Python's ConnectionError as well."""
+    url = f"http://127.0.0.1:{free_port()}"
+    with open_client(kind, url, retries=QUICK) as client:
+        with pytest.raises(dqn_client.ConnectionLostError, match=url) as caught:
+            client.act(OBSERVATION)
+        assert isinstance(caught.value, ConnectionError)
+        with pytest.raises(dqn_client.ConnectionLostError):
+            client.ready()
+
+
+def test_timeout(kind: str) -> None:
+    """A server that does not answer in time is TimedOutError, which is Python's TimeoutError as well."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with open_client(kind, url, timeout=0.05) as client, pytest.raises(dqn_client.TimedOutError) as caught:
+            client.act(OBSERVATION)
+    assert isinstance(caught.value, TimeoutError)
+    assert "0.05 s" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "part"),
+    [
+        (response("200 OK", b"<html>Welcome</html>"), dqn_client.UnexpectedAnswerError, "Welcome"),
+        (response("200 OK", b'{"action": "left"}'), dqn_client.UnexpectedAnswerError, "is the URL right"),
+        (response("302 Found", b"", "Location: /login"), dqn_client.UnexpectedAnswerError, "302"),
+        (response("500 Internal Server Error", b""), dqn_client.UnexpectedAnswerError, "500"),
+        (response("404 Not Found", b"nginx"), dqn_client.NotFoundError, "nginx"),
+        (response("429 Too Many Requests", b"slow down"), dqn_client.RequestRefusedError, "slow down"),
+        (b"SSH-2.0-OpenSSH\r\n", dqn_client.ConnectionLostError, "Lost the connection"),
+    ],
+)
+def test_other_servers(kind: str, answer: bytes, error: type[PolicyClientError], part: str) -> None:
+    """What is not dqn-serve gets an error that shows what came."""
+    with Answering(answer) as other, open_client(kind, other.url, retries=QUICK) as client:
+        with pytest.raises(error, match=part):
+            client.act(OBSERVATION)
+        assert len(other.requests) == (QUICK.count + 1 if error is dqn_client.ConnectionLostError else 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ({"base_url": "localhost:8000"}, "base_url is 'localhost:8000'"),
+        ({"base_url": "ws://localhost"}, "http://"),
+        ({"base_url": "http://"}, "base_url"),
+        ({"timeout": 0}, "timeout is 0"),
+        ({"timeout": math.nan}, "timeout is nan"),
+        ({"token": "two\nlines"}, "printable ASCII"),
+        ({"token": ""}, "printable ASCII"),
+    ],
+)
+def test_wrong_arguments(arguments: dict[str, Any], part: str) -> None:
+    """What cannot be is refused when the client is made."""
+    with pytest.raises(ValueError, match=part):
+        PolicyClient(**({"base_url": "http://localhost"} | arguments))

@@ -1,0 +1,116 @@
+"""Calls outlive restarts of the server, and repeat no more than they may."""
+
+import contextlib
+import itertools
+import logging
+from typing import Any
+
+import pytest
+
+from dqn_client import Action, ConnectionLostError, NotReadyError, Retries
+from dqn_client.retries import Attempts
+from models.repository import ModelRepository
+from tests.client.clients import PATIENT, QUICK, Answering, InBackground, open_client, response
+from tests.commands import free_port
+from tests.server import running_server, wait_until
+from tests.support import publish_linear
+
+OBSERVATION = [0.0, 0.0, 0.1, 0.0]
+ACTION = response("200 OK", b'{"action": 1, "model": "cartpole", "version": 1}')
+
+
+@pytest.mark.slow
+def test_calls_outlive_a_killed_server(kind: str, empty: ModelRepository) -> None:
+    """While the server is killed with SIGKILL and started again, every call returns an action."""
+    publish_linear(empty, promote=True)
+    port = free_port()
+    with open_client(kind, f"http://127.0.0.1:{port}", retries=PATIENT) as client, contextlib.ExitStack() as servers:
+        server = servers.enter_context(running_server(empty, port=port))
+        with InBackground(lambda: client.act(OBSERVATION)) as acting:
+            acting.wait_for(20)
+            server.process.kill()
+            server.process.wait()
+            servers.enter_context(running_server(empty, port=port))
+            acting.wait_for(20)
+        assert set(acting.results) == {Action(action=1, model="cartpole", version=1)}
+
+
+@pytest.mark.slow
+def test_calls_wait_for_a_champion(kind: str, empty: ModelRepository) -> None:
+    """A call to a server without a model waits as Retry-After says, and returns once one is promoted."""
+    with running_server(empty) as server, open_client(kind, server.url, retries=PATIENT) as client:
+        url = server.url
+        assert url
+        with InBackground(lambda: client.act(OBSERVATION)) as acting:
+            wait_until(lambda: server.metric("dqn_requests_total", status="503") > 0, 20, "refused")
+            publish_linear(empty, promote=True)
+            acting.wait_for(1)
+        assert acting.results[0].version == 1
+
+
+@pytest.mark.parametrize("status", ["502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"])
+def test_answers_of_a_proxy_are_passing(kind: str, status: str, caplog: pytest.LogCaptureFixture) -> None:
+    """502, 503 and 504 are repeated, and each repetition is logged with its reason."""
+    caplog.set_level(logging.INFO, "dqn_client")
+    answers = [response(status, b""), response(status, b"later"), ACTION]
+    with Answering(*answers) as proxy, open_client(kind, proxy.url, retries=QUICK) as client:
+        assert client.act(OBSERVATION).action == 1
+        assert len(proxy.requests) == 3
+    assert [status in record.getMessage() for record in caplog.records] == [True, True]
+
+
+def test_lost_connections_are_opened_again(kind: str) -> None:
+    """A call whose connection ends before the answer is sent again; `promote`, which may have been heard, is not."""
+    with Answering(b"", ACTION) as flaky, open_client(kind, flaky.url, retries=QUICK) as client:
+        assert client.act(OBSERVATION).action == 1
+        assert len(flaky.requests) == 2
+    with Answering(b"") as deaf, open_client(kind, deaf.url, model="cartpole", retries=QUICK) as client:
+        with pytest.raises(ConnectionLostError):
+            client.promote(2)
+        assert deaf.requests == ["PUT /models/cartpole/aliases/champion"]
+
+
+def test_count_is_the_most(kind: str) -> None:
+    """After `count` repetitions the last error is raised."""
+    with (
+        Answering(response("503 Service Unavailable", b"no")) as busy,
+        open_client(kind, busy.url, retries=QUICK) as client,
+    ):
+        with pytest.raises(NotReadyError):
+            client.act(OBSERVATION)
+        assert len(busy.requests) == 1 + QUICK.count
+
+
+def test_time_is_bounded(kind: str) -> None:
+    """A server that asks for more patience than there is gets no second request."""
+    answer = response("503 Service Unavailable", b"no", "Retry-After: 3600")
+    with Answering(answer) as busy, open_client(kind, busy.url) as client:
+        with pytest.raises(NotReadyError) as caught:
+            client.act(OBSERVATION)
+        assert caught.value.retry_after == 3600
+        assert len(busy.requests) == 1
+
+
+def test_pauses() -> None:
+    """Pauses double up to the longest, are shortened by at most half, and come on top of Retry-After."""
+    attempts = Attempts(Retries(count=100, seconds=1000, first_pause=0.1, longest_pause=1.0))
+    pauses = [attempts.pause_after(ConnectionLostError("refused", was_open=False)) for _ in range(50)]
+    for pause, longest in zip(pauses, itertools.chain([0.1, 0.2, 0.4, 0.8], itertools.repeat(1.0)), strict=False):
+        assert longest / 2 <= pause <= longest
+    assert len(set(pauses)) == len(pauses)
+    asked = attempts.pause_after(NotReadyError(503, "Service Unavailable", "later", retry_after=7))
+    assert 7.5 <= asked <= 8.0
+
+
+def test_lost_connection_is_tried_at_once() -> None:
+    """The first repetition after a connection that had been open follows without a pause."""
+    attempts = Attempts(Retries(count=2))
+    assert attempts.pause_after(ConnectionLostError("lost", was_open=True)) == 0
+    assert attempts.pause_after(ConnectionLostError("lost", was_open=True)) > 0
+
+
+@pytest.mark.parametrize("wrong", [{"count": -1}, {"seconds": float("nan")}, {"first_pause": -0.1}])
+def test_wrong_retries(wrong: dict[str, Any]) -> None:
+    """A number below 0 is refused with its name."""
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Retries(**wrong)
