@@ -37,7 +37,7 @@ install: .venv/installed ## make .venv with everything in it; skipped when nothi
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make install PYTHON=...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/pip install $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) $(TORCH)
-	$(BIN)/pip install -e '.[train,serve,otel,dev]' -c constraints.txt
+	$(BIN)/pip install -e '.[train,serve,client,otel,dev]' -c constraints.txt
 	@touch $@
 
 train: install ## train a policy and publish it (ARGS="--preset tutorial --seed 3")

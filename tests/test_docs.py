@@ -75,7 +75,7 @@ def test_every_make_target_is_documented() -> None:
         assert f"`{target}`" in README or f"make {target}" in README, target
 
 
-@pytest.mark.parametrize("package", ["training", "models", "serving"])
+@pytest.mark.parametrize("package", ["training", "models", "serving", "dqn_client"])
 def test_every_module_is_on_the_code_map(package: str) -> None:
     """ARCHITECTURE.md names each file of the package."""
     code_map = (ROOT / "ARCHITECTURE.md").read_text()

@@ -1,0 +1,43 @@
+"""The example client, as a person would start it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from models.repository import ModelRepository
+from tests.server import running_server
+from tests.support import publish_linear
+
+EXAMPLE = Path(__file__).parents[2] / "examples/play_cartpole.py"
+
+
+def play(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the example to its end."""
+    words = [sys.executable, str(EXAMPLE), *arguments]
+    return subprocess.run(words, capture_output=True, text=True, timeout=100, check=False)
+
+
+@pytest.mark.slow
+def test_cartpole_is_played(tmp_path: Path) -> None:
+    """With a policy that balances, two episodes over HTTP reach the most that CartPole gives."""
+    store = ModelRepository(tmp_path)
+    publish_linear(store, promote=True)
+    with running_server(store) as server:
+        server.wait_ready()
+        done = play("--url", server.url, "--episodes", "2")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "returns: 500.0 500.0\nmean: 500.0\n"
+
+
+@pytest.mark.slow
+def test_refusals_are_one_sentence(tmp_path: Path) -> None:
+    """What the server refuses ends the example with the server's sentence and status 1."""
+    store = ModelRepository(tmp_path)
+    publish_linear(store, promote=True)
+    with running_server(store) as server:
+        server.wait_ready()
+        done = play("--url", server.url, "--model", "pong")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "There is no model 'pong' here; models are: cartpole.\n"
