@@ -81,12 +81,13 @@ def train_challenger(
 
 
 def _evaluate(config: DQNConfig, environment: EnvironmentInfo, state: TrainingState) -> None:
-    """Plays the choosing episodes with the present policy network, through its export."""
+    """Plays the choosing episodes with the present policy network, through its export; looks for signs of collapse."""
     state.selection.due = state.env_steps - state.env_steps % config.eval_every + config.eval_every
     policy = Policy(export(state.agent.policy_network, environment))
     seed = first_seed("choose", config.seed)
     episodes = play(policy, environment, seed, config.eval_episodes, config.episode_step_limit)
     score = CheckpointScore(state.env_steps, float(episodes.returns.mean()))
+    state.monitor.look(state.env_steps, state.agent.q_network, state.replay)
     state.selection.add(score, state.agent.policy_parameters, config.stop_return)
 
 

@@ -69,6 +69,7 @@ def publish(
             f"{model}: {challenger.environment.id}, preset {challenger.preset}, seed {challenger.config.seed}",
             challenger.state.episodes,
             challenger.state.selection.scores,
+            challenger.state.monitor.history,
         ),
     }
     reason = gate.reason if gate else "the first version of its model"

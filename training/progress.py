@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from training.config import DQNConfig
+from training.learning.monitor import warning
 from training.learning.selection import CheckpointScore
 from training.learning.state import TrainingState
 
@@ -26,6 +27,7 @@ class TrainingProgress:
         self._seconds = _TERMINAL_SECONDS if self._console.is_terminal else _PLAIN_SECONDS
         self._shown = time.perf_counter()
         self._scores = 0
+        self._warned = False
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -62,6 +64,7 @@ class TrainingProgress:
             return
         self._shown = now
         self._scores = len(scores)
+        self._warn(state)
         facts = self._facts(state, scores)
         if self._console.is_terminal:
             self._bar.update(self._task, completed=self._share(state), facts="  ".join(facts), refresh=True)
@@ -72,6 +75,13 @@ class TrainingProgress:
     def tell(self, sentence: str) -> None:
         """Prints a sentence above the display."""
         self._console.print(sentence, highlight=False, soft_wrap=True, markup=False)
+
+    def _warn(self, state: TrainingState) -> None:
+        """Says once that a collapse threatens, and again only after the danger had passed."""
+        sentence = warning(state.monitor.history)
+        if sentence and not self._warned:
+            self.tell(sentence)
+        self._warned = sentence is not None
 
     def _share(self, state: TrainingState) -> float:
         by_steps = state.env_steps / self._config.total_env_steps
@@ -93,7 +103,12 @@ class TrainingProgress:
             f"loss {loss}",
             f"{state.env_steps / max(state.wall_seconds, 1e-9):,.0f} steps/s",
         ]
-        return [*facts, f"greedy {scores[-1].mean:.1f}"] if scores else facts
+        if scores:
+            facts.append(f"greedy {scores[-1].mean:.1f}")
+        if state.monitor.history:
+            health = state.monitor.history[-1]
+            facts.append(f"terminal {health.terminal_share:.2%}, gap {health.action_gap:.3g}")
+        return facts
 
 
 def summary(lines: dict[str, str]) -> None:

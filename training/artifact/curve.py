@@ -1,4 +1,4 @@
-"""training_curve.png: episode durations, returns and evaluations over the run, as the PyTorch tutorial plots them."""
+"""training_curve.png: durations, as the PyTorch tutorial plots them, returns, evaluations and signs of collapse."""
 
 import io
 from collections.abc import Sequence
@@ -9,25 +9,29 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from training.learning.monitor import Health, warning
 from training.learning.selection import CheckpointScore
 from training.learning.state import Episode
 
 WINDOW = 100
 
 
-def training_curve(title: str, episodes: Sequence[Episode], scores: Sequence[CheckpointScore]) -> bytes:
-    """The picture as PNG: durations with their 100-episode mean above, returns and greedy evaluations below."""
-    figure = Figure(figsize=(9, 7), layout="constrained")
+def training_curve(
+    title: str, episodes: Sequence[Episode], scores: Sequence[CheckpointScore], history: Sequence[Health]
+) -> bytes:
+    """The picture as PNG, from above: durations with their 100-episode mean, returns and greedy evaluations, signs."""
+    figure = Figure(figsize=(9, 10), layout="constrained")
     FigureCanvasAgg(figure)
-    above, below = figure.subplots(2, 1)
+    above, middle, below = figure.subplots(3, 1)
     draw_durations(above, episodes)
     above.set_title(title)
     steps = [episode.env_steps for episode in episodes]
-    below.plot(steps, [episode.total_reward for episode in episodes], ".", ms=3, alpha=0.4, label="training episode")
-    below.plot([s.env_steps for s in scores], [s.mean for s in scores], "o-", color="C3", label="greedy evaluation")
-    below.set_xlabel("environment steps")
-    below.set_ylabel("return")
-    below.legend(loc="best")
+    middle.plot(steps, [episode.total_reward for episode in episodes], ".", ms=3, alpha=0.4, label="training episode")
+    middle.plot([s.env_steps for s in scores], [s.mean for s in scores], "o-", color="C3", label="greedy evaluation")
+    middle.set_ylabel("return")
+    middle.legend(loc="best")
+    draw_health(below, history)
+    below.sharex(middle)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
     return buffer.getvalue()
@@ -43,6 +47,24 @@ def draw_durations(axes: Axes, episodes: Sequence[Episode]) -> None:
     axes.set_xlabel("episode")
     axes.set_ylabel("duration (steps)")
     axes.legend(loc="upper left")
+
+
+def draw_health(axes: Axes, history: Sequence[Health]) -> None:
+    """What the collapse monitor saw by environment steps; shaded where it warned."""
+    steps = [health.env_steps for health in history]
+    axes.plot(steps, [health.action_gap for health in history], color="C0", label="action gap")
+    axes.plot(steps, [health.largest_q / 100 for health in history], color="C1", label="largest Q-value / 100")
+    shares = axes.twinx()
+    shares.plot(steps, [health.terminal_share for health in history], color="C2", label="terminal share in replay")
+    shares.plot(steps, [health.dormant_share for health in history], color="C4", label="dormant units' share")
+    shares.set_ylim(-0.02, 1)
+    for index in range(len(history)):
+        if warning(history[: index + 1]):
+            axes.axvspan(steps[max(index - 1, 0)], steps[index], color="C3", alpha=0.2, lw=0)
+    axes.set_xlabel("environment steps")
+    axes.set_ylabel("Q-values")
+    shares.set_ylabel("shares")
+    axes.legend(handles=[*axes.get_lines(), *shares.get_lines()], loc="upper right")
 
 
 def moving_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:

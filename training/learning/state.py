@@ -21,6 +21,7 @@ from training.experience.environments import observation_dtype, observation_shap
 from training.experience.replay import ReplayBuffer
 from training.experience.vectorization import AnyVectorEnv, make_vector_environment
 from training.learning.agent import DQNAgent
+from training.learning.monitor import CollapseMonitor
 from training.learning.networks import make_q_network
 from training.learning.selection import Selection
 from training.seeds import first_seed
@@ -51,6 +52,7 @@ class TrainingState:
     alive: NDArray[np.bool_]  # False where the next step only resets
     warm: bool  # it began with the weights of an earlier policy
     selection: Selection
+    monitor: CollapseMonitor = dataclasses.field(default_factory=CollapseMonitor)
     updates_owed: float = 0.0
     env_steps: int = 0
     epsilon: float = 1.0
@@ -84,6 +86,7 @@ class TrainingState:
             "generator": capture_generator(self.generator),
             "torch": capture_torch_generators(),
             "selection": self.selection.capture(),
+            "monitor": self.monitor.capture(),
             "episodes": np.array(self.episodes, np.float64).reshape(-1, len(Episode._fields)),
             **{name: getattr(self, name) for name in _PLAIN},
         }
@@ -96,6 +99,7 @@ class TrainingState:
         restore_generator(self.generator, capture["generator"])
         restore_torch_generators(capture["torch"])
         self.selection.restore(capture["selection"])
+        self.monitor.restore(capture["monitor"])
         self.episodes = [
             Episode(int(steps), total, int(length)) for steps, total, length in capture["episodes"].tolist()
         ]

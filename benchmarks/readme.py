@@ -1,0 +1,33 @@
+"""Writes what a benchmark measured into README.md, between its two marks, with the machine and the versions."""
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def write(name: str, markdown: str) -> None:
+    """Puts `markdown` between `<!-- name -->` and `<!-- /name -->`. ValueError where README has none."""
+    begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    text = README.read_text(encoding="utf-8")
+    before, found, rest = text.partition(begin)
+    _, also_found, after = rest.partition(end)
+    if not found or not also_found:
+        raise ValueError(f"{README} has no marks {begin} and {end}.")
+    README.write_text(f"{before}{begin}\n{markdown}\n{end}{after}", encoding="utf-8")
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def machine(versions: Mapping[str, str]) -> str:
+    """One line that says where figures come from."""
+    model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "unknown")
+    named = ", ".join(f"{package} {number}" for package, number in versions.items())
+    processor = model.partition(":")[2].strip()
+    return f"Machine: {os.cpu_count()} cores, {processor}, Python {platform.python_version()}; {named}."

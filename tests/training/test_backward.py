@@ -1,0 +1,52 @@
+"""The hand-written backward pass gives what autograd gives."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from training.learning.backward import Backpropagation
+from training.learning.layers import OneHot, PixelScale
+from training.learning.parameters import flatten_parameters
+
+NETWORKS = {
+    "linear": nn.Sequential(nn.Linear(4, 3)),
+    "mlp": nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3)),
+    "normalised": nn.Sequential(nn.Linear(4, 16), nn.LayerNorm(16), nn.ReLU(), nn.Linear(16, 3)),
+    "one-hot": nn.Sequential(OneHot(5, -2), nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 2)),
+    "pixels": nn.Sequential(PixelScale(), nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 2)),
+    "convolution": nn.Sequential(PixelScale(), nn.Conv2d(3, 4, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2)),
+    "unknown layers": nn.Sequential(nn.Tanh(), nn.Linear(4, 8), nn.Softplus(), nn.Linear(8, 2), nn.LayerNorm(2)),
+    "learns first of all": nn.Sequential(nn.PReLU(), nn.Linear(4, 3)),
+}
+
+
+def observations(name: str) -> torch.Tensor:
+    """A batch of seven that suits a network."""
+    torch.manual_seed(1)
+    if name == "one-hot":
+        return torch.randint(-2, 3, (7,))
+    if name in {"pixels", "convolution"}:
+        return torch.randint(0, 256, (7, 3, 2, 2), dtype=torch.uint8)
+    return torch.randn(7, 4)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_outputs_and_gradients_are_those_of_autograd(name: str) -> None:
+    """Outputs and every parameter's gradient agree to the last bit, also when earlier gradients are still there."""
+    network = NETWORKS[name]
+    reference = copy.deepcopy(network)
+    flat, expected = flatten_parameters(network), flatten_parameters(reference)
+    assert flat.grad is not None
+    assert expected.grad is not None
+    inputs = observations(name)
+    outputs = reference(inputs.clone())
+    gradient = torch.randn_like(outputs)
+    outputs.backward(gradient)
+    backpropagation = Backpropagation(network)
+    flat.grad.fill_(7.0)
+    with torch.no_grad():
+        assert torch.equal(backpropagation.forward(inputs.clone()), outputs)
+        backpropagation.backward(gradient)
+    assert torch.equal(flat.grad, expected.grad)

@@ -1,0 +1,78 @@
+"""The collapse monitor tells what it says it tells, and warns when it should."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from training.learning.monitor import CollapseMonitor, Health, warning
+
+
+class Rows:
+    """Observations that a replay buffer might hold."""
+
+    def __init__(self, observations: NDArray[Any], share: float) -> None:
+        self._observations = observations
+        self._share = share
+
+    def seen(self) -> NDArray[Any]:
+        """All of them."""
+        return self._observations
+
+    def terminal_share(self) -> float:
+        """As it was told."""
+        return self._share
+
+
+def network() -> nn.Sequential:
+    """Two hidden units, |x| by its two halves, then Q-values 2|x| and |x|."""
+    halves, values = nn.Linear(1, 2, bias=False), nn.Linear(2, 2, bias=False)
+    halves.weight.data = torch.tensor([[1.0], [-1.0]])
+    values.weight.data = torch.tensor([[2.0, 2.0], [1.0, 1.0]])
+    return nn.Sequential(halves, nn.ReLU(), values)
+
+
+def signs(env_steps: int = 0, share: float = 0.1, gap: float = 1.0) -> Health:
+    """The signs of a healthy network, but for what is given."""
+    return Health(env_steps, share, gap, largest_q=10.0, dormant_share=0.0)
+
+
+def test_signs_are_those_of_the_probe_states() -> None:
+    """Gap, largest Q-value and dormant units are those of the first observations, whatever replay holds later."""
+    monitor = CollapseMonitor()
+    first = Rows(np.array([[1.0], [2.0], [3.0]], np.float32), 0.25)
+    health = monitor.look(7, network(), first)
+    # Of |1|, |2|, |3| the gap is |x| itself; the unit for negative inputs never wakes.
+    assert health == Health(7, 0.25, 2.0, 6.0, 0.5)
+    later = monitor.look(8, network(), Rows(np.array([[-50.0]], np.float32), 0.0))
+    assert later == Health(8, 0.0, 2.0, 6.0, 0.5)
+
+
+def test_goes_on_from_a_capture() -> None:
+    """A restored monitor has the history and the probe states."""
+    monitor, restored = CollapseMonitor(), CollapseMonitor()
+    monitor.look(7, network(), Rows(np.array([[1.0]], np.float32), 0.25))
+    restored.restore(monitor.capture())
+    other = Rows(np.array([[9.0]], np.float32), 0.1)
+    assert restored.look(8, network(), other) == monitor.look(8, network(), other)
+    assert restored.history == monitor.history
+
+
+@pytest.mark.parametrize(
+    ("history", "warns"),
+    [
+        ([], False),
+        ([signs()], False),
+        ([signs(share=0.0, gap=0.0)], False),
+        ([signs(), signs(share=0.01)], False),
+        ([signs(), signs(gap=0.4)], False),
+        ([signs(), signs(share=0.01, gap=0.4)], True),
+        ([signs(), signs(share=0.01, gap=0.4), signs()], False),
+    ],
+)
+def test_warns_when_terminations_are_rare_and_the_gap_has_shrunk(history: list[Health], *, warns: bool) -> None:
+    """Either sign alone is no danger: a good policy seldom fails, and a gap may shrink on the way to better values."""
+    assert (warning(history) is not None) is warns

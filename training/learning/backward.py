@@ -1,0 +1,132 @@
+"""Outputs of a network and the gradient of its parameters, without autograd for the layers that are common here.
+
+A Q-network is a sequence of layers, so that the chain rule is a loop over them from back to front. For networks of this
+size autograd spends as long on its bookkeeping as on the arithmetic (measured by benchmarks/update.py); the operations
+here are those that autograd would call, so that the gradients are the same to the last bit.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Step(Protocol):
+    """One layer, with what its backward pass needs of the forward pass."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The layer's outputs [batch, ...]; the inputs may be overwritten."""
+
+    def backward(self, gradient: Tensor) -> Tensor | None:
+        """Sets the gradients of the layer's parameters from that of its outputs; returns that of its inputs."""
+
+
+class Backpropagation:
+    """A sequence of layers whose parameters have their gradients in `grad`, as flatten_parameters leaves them."""
+
+    def __init__(self, network: nn.Sequential) -> None:
+        """Layers without a backward pass of their own below are differentiated by autograd, each for itself."""
+        layers = list(network)
+        learned = [index for index, layer in enumerate(layers) if any(True for _ in layer.parameters())]
+        first = learned[0] if learned else len(layers)  # nothing before it needs a gradient
+        self._steps: list[Step] = [_STEPS.get(type(layer), _Differentiated)(layer) for layer in layers]
+        self._first = first
+        for layer in layers[first : first + 1]:
+            if isinstance(layer, nn.Linear):
+                self._steps[first] = _FirstLinear(layer)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """The network's outputs [batch, ...]. Call it, and `backward`, inside torch.no_grad."""
+        values = observations
+        for step in self._steps:
+            values = step.forward(values)
+        return values
+
+    def backward(self, gradient: Tensor) -> None:
+        """Sets every parameter's `grad` from the gradient [batch, ...] of the latest outputs."""
+        following: Tensor | None = gradient
+        for step in reversed(self._steps[self._first :]):
+            assert following is not None  # noqa: S101  (only the first step gives none)
+            following = step.backward(following)
+
+
+class _Linear:
+    def __init__(self, layer: nn.Linear) -> None:
+        self._layer = layer
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self._inputs = inputs
+        return functional.linear(inputs, self._layer.weight, self._layer.bias)
+
+    def backward(self, gradient: Tensor) -> Tensor | None:
+        torch.mm(gradient.t(), self._inputs, out=self._layer.weight.grad)
+        torch.sum(gradient, 0, out=self._layer.bias.grad)
+        return gradient @ self._layer.weight
+
+
+class _FirstLinear(_Linear):
+    """Nobody asks for the gradient of the observations."""
+
+    def backward(self, gradient: Tensor) -> None:
+        torch.mm(gradient.t(), self._inputs, out=self._layer.weight.grad)
+        torch.sum(gradient, 0, out=self._layer.bias.grad)
+
+
+class _LayerNorm:
+    def __init__(self, layer: nn.LayerNorm) -> None:
+        self._layer = layer
+        self._shape = list(layer.normalized_shape)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        layer = self._layer
+        outputs, mean, deviation = torch.native_layer_norm(inputs, self._shape, layer.weight, layer.bias, layer.eps)
+        self._saved = (inputs, self._shape, mean, deviation)
+        return outputs
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        weight, bias = self._layer.weight, self._layer.bias
+        found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.native_layer_norm_backward(
+            gradient, *self._saved, weight, bias, [True, True, True]
+        )
+        for parameter, by_parameter in zip((weight, bias), found[1:], strict=True):
+            parameter.grad.copy_(by_parameter)  # type: ignore[union-attr]  # flatten_parameters made it
+        return found[0]
+
+
+class _ReLU:
+    def __init__(self, _layer: nn.ReLU) -> None:
+        pass
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self._outputs = inputs.relu_()
+        return self._outputs
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        by_inputs: Tensor = torch.ops.aten.threshold_backward(gradient, self._outputs, 0)
+        return by_inputs
+
+
+class _Differentiated:
+    """Any other layer, by autograd."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        self._layer = layer
+        self._parameters = list(layer.parameters())
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        with torch.enable_grad():
+            self._inputs = inputs.detach().requires_grad_(inputs.is_floating_point())
+            self._outputs: Tensor = self._layer(self._inputs)
+        outputs: Tensor = self._outputs.detach()
+        return outputs
+
+    def backward(self, gradient: Tensor) -> Tensor | None:
+        for parameter in self._parameters:
+            parameter.grad.zero_()  # type: ignore[union-attr]  # flatten_parameters made it
+        torch.autograd.backward(self._outputs, gradient)
+        return self._inputs.grad
+
+
+_STEPS: dict[type[nn.Module], Callable[..., Step]] = {nn.Linear: _Linear, nn.LayerNorm: _LayerNorm, nn.ReLU: _ReLU}
