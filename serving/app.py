@@ -10,16 +10,20 @@ import structlog
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from serving import correlation
 from serving.api.body import CLIENT_GONE, DisconnectedError, read_body
+from serving.api.cross_origin import allow_origins
 from serving.api.native import Route
 from serving.api.oip.paths import is_below
 from serving.api.oip.routes import OipApi
 from serving.api.rest import create_rest_app
 from serving.metrics import OTHER_ENDPOINT
 from serving.problems import Answer, Problem, internal_error
+from serving.reply import Reply
 from serving.services import Services
 
 _DOCUMENT_PATHS = frozenset({"/docs", "/openapi.json"})
+_MEASURES = "dqn.measures"
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 log = structlog.get_logger()
@@ -35,6 +39,8 @@ class PolicyServer:
         self._native = services.native
         self._oip = OipApi(services)
         self._rest: ASGIApp = create_rest_app(services, self._lifespan)
+        origins = services.settings.cors_origins
+        self._answer = allow_origins(self._find_and_answer, origins) if origins else self._find_and_answer
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _app: FastAPI) -> AsyncIterator[None]:
@@ -53,41 +59,47 @@ class PolicyServer:
             await self._rest(scope, receive, send)
             return
         started = perf_counter()
-        if self._services.lifecycle.is_draining:
-            send = _closing(send)
-        route = self._native.route(scope["path"])
-        if route is None and is_below(scope["path"]):
-            template, status = await self._oip.serve(scope, receive, send)
-            measures = self._requests.endpoint(template)
-        elif route is None:
-            template, status = await self._pass_on(scope, receive, send)
-            measures = self._requests.endpoint(template)
-        else:
-            measures, status = route.measures, await self._act(route, scope, receive, send)
-        self._services.journal.record(measures, scope["method"], scope["path"], status, started)
+        sent = correlation.read(scope["headers"])
+        named = sent.named()
+        is_named = sent is named or self._services.journal.names_every_request
+        reply = Reply(send, named, is_named=is_named, is_last=self._services.lifecycle.is_draining)
+        with structlog.contextvars.bound_contextvars(**named.fields()):
+            await self._answer(scope, receive, reply)
+        measures = scope.get(_MEASURES) or self._requests.endpoint(OTHER_ENDPOINT)
+        status = reply.status or CLIENT_GONE
+        self._services.journal.record(measures, scope["method"], scope["path"], status, started, named)
 
-    async def _act(self, route: Route, scope: Scope, receive: Receive, send: Send) -> int:
+    async def _find_and_answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request, and leaves where to count it in the scope."""
+        route = self._native.route(scope["path"])
+        if route is not None:
+            scope[_MEASURES] = route.measures
+            await self._act(route, scope, receive, send)
+        else:
+            answer = self._oip.serve if is_below(scope["path"]) else self._pass_on
+            scope[_MEASURES] = self._requests.endpoint(await answer(scope, receive, send))
+
+    async def _act(self, route: Route, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             self._services.gate.check(scope)
             answer = await self._native.respond(route, scope, receive)
         except Problem as problem:
             answer = problem.answer()
         except DisconnectedError:
-            return CLIENT_GONE
+            return
         except Exception:
             log.exception("request failed", path=scope["path"])
             answer = internal_error().answer()
         await _send(answer, send)
-        return answer.status
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> tuple[str, int]:
-        """Lets FastAPI answer; returns the route's template and the status."""
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> str:
+        """Lets FastAPI answer; returns the route's template."""
         inner: Scope = {**scope, "method": "GET"} if scope["method"] == "HEAD" else dict(scope)
-        sent: list[int] = []
+        has_begun = False
 
         async def watch(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                sent.append(message["status"])
+            nonlocal has_begun
+            has_begun = True
             await send(message)
 
         try:
@@ -98,12 +110,12 @@ class PolicyServer:
         except Problem as problem:
             await _send(problem.answer(), watch)
         except DisconnectedError:
-            return OTHER_ENDPOINT, CLIENT_GONE
+            return OTHER_ENDPOINT
         except Exception:
             log.exception("request failed", path=scope["path"])
-            if not sent:
+            if not has_begun:
                 await _send(internal_error().answer(), watch)
-        return _template(inner), sent[0] if sent else CLIENT_GONE
+        return _template(inner)
 
 
 def _template(scope: Scope) -> str:
@@ -117,17 +129,6 @@ def _template(scope: Scope) -> str:
 async def _send(answer: Answer, send: Send) -> None:
     await send(answer.start)
     await send(answer.body)
-
-
-def _closing(send: Send) -> Send:
-    """Asks the client to connect anew next time, and so to another server."""
-
-    async def closing(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message = {**message, "headers": [*message["headers"], (b"connection", b"close")]}
-        await send(message)
-
-    return closing
 
 
 def _replay(body: bytes) -> Receive:

@@ -11,6 +11,7 @@ def configure(log_format: Literal["auto", "json", "console"]) -> None:
     """Sends all logs, those of the web server as well, to standard error in one form."""
     is_console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,  # the request's id and trace
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

@@ -16,6 +16,12 @@ from serving.listeners import BACKLOG
 from serving.services import Services, assemble
 from serving.settings import ServerSettings
 
+_HEADERS_OF_EVERY_ANSWER = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+}
+
 log = structlog.get_logger()
 
 
@@ -70,6 +76,7 @@ def serve(settings: ServerSettings, listener: socket.socket, ledger: Ledger, wor
         log_config=None,
         access_log=False,
         server_header=False,
+        headers=list(_HEADERS_OF_EVERY_ANSWER.items()),
         proxy_headers=False,  # nothing here depends on who the client is
         backlog=BACKLOG,
         timeout_keep_alive=settings.keep_alive_seconds,

@@ -3,16 +3,17 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from models.command import UsageError
 from models.layout import DEFAULT_REPOSITORY, MODEL_NAME
 from serving import tokens
 
 ENV_PREFIX = "DQN_"
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 
 
 class ServerSettings(BaseSettings):
@@ -62,6 +63,11 @@ class ServerSettings(BaseSettings):
         "name stands in the log and the history. Read again when it changes",
     )
     require_token: bool = Field(default=False, description="ask for a token on every call but the health calls")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="origins whose pages may call from a browser, such as https://lab.example, or * for all; separate "
+        "several by commas",
+    )
     max_body_bytes: int = Field(
         4 * 1024 * 1024, ge=1024, le=1024**3, description="largest request body, in bytes; beyond it the answer is 413"
     )
@@ -100,6 +106,22 @@ class ServerSettings(BaseSettings):
         if file is not None:
             tokens.check_file(file)
         return file
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _origins_are_separated_by_commas(cls, origins: Any) -> Any:
+        parts = (
+            origins.split(",") if isinstance(origins, str) else [part for text in origins for part in text.split(",")]
+        )
+        return [part.strip() for part in parts if part.strip()]
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_as_browsers_send_them(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin; one is like https://lab.example or http://localhost:3000")
+        return origins
 
     @model_validator(mode="after")
     def _required_token_is_set(self) -> "ServerSettings":

@@ -61,6 +61,7 @@ class Turn:
         try:
             found = find_singles(waiting.singles, loaded, waiting.measures, self._generator)
         except Exception:
+            structlog.contextvars.clear_contextvars()  # the first one's, who is not the only one concerned
             log.exception("request failed", model=loaded.model, version=loaded.version)
             return [internal_error()] * len(waiting.singles)
         for one in found:

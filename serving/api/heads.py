@@ -1,17 +1,24 @@
 """What the head of a request says, remembered by its bytes: a client sends the same head again and again."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import httptools
 from starlette.types import Scope
 
+from serving import correlation
 from serving.api.native import Route
 from serving.api.oip.infer import InferRoute
+from serving.correlation import Correlation
 
 _MOST_REMEMBERED = 1024
 _LONGEST_REMEMBERED = 2048  # bytes
 _NEEDS_MORE = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
+# Whole lines; what follows is neither white space, which would continue the line, nor a bare end of line.
+_VARYING = re.compile(
+    rb"\r\n((?i:%b)): *([\x20-\x7e]*)(?=\r\n[^ \t])" % b"|".join(sorted(correlation.VARYING)),
+)
 
 
 class Head(NamedTuple):
@@ -21,14 +28,21 @@ class Head(NamedTuple):
     scope: Scope
     length: int
     """Of the body, in bytes; at least 1."""
+    correlation: Correlation = correlation.NONE
 
 
 class Heads:
     """Reads heads, with the parser that reads everything else as well; remembers a bounded number of them."""
 
-    def __init__(self, find_route: Callable[[str], Route | InferRoute | None], max_body_bytes: int) -> None:
-        """`find_route` is asked for the route of a path."""
+    def __init__(
+        self,
+        find_route: Callable[[str], Route | InferRoute | None],
+        max_body_bytes: int,
+        needs_more: Iterable[bytes] = (),
+    ) -> None:
+        """`find_route` is asked for the route of a path; `needs_more` are headers that no plain call has."""
         self._find_route = find_route
+        self._needs_more = _NEEDS_MORE.union(needs_more)
         self._max_body_bytes = max_body_bytes
         self._known: dict[bytes, Head | None] = {}
 
@@ -37,8 +51,20 @@ class Heads:
         try:
             return self._known[head]
         except KeyError:
-            found = self._parse(head)
-        if len(self._known) == _MOST_REMEMBERED:
+            stem, *varying = _VARYING.split(head)
+        if not varying:
+            return self._remember(head)
+        stem = b"".join([stem, *varying[2::3]])
+        found = self._known[stem] if stem in self._known else self._remember(stem)
+        if found is None:
+            return None
+        names, values = varying[::3], varying[1::3]
+        sent = correlation.read([(name.lower(), value) for name, value in zip(names, values, strict=True)])
+        return Head(found.route, found.scope, found.length, sent)
+
+    def _remember(self, head: bytes) -> Head | None:
+        found = self._parse(head)
+        if len(self._known) >= _MOST_REMEMBERED:
             self._known.clear()
         if len(head) <= _LONGEST_REMEMBERED:
             self._known[head] = found
@@ -55,16 +81,16 @@ class Heads:
             return None
         lengths = [value for name, value in seen.headers if name == b"content-length"]
         route = self._find_route(path) if is_plain and "%" not in path and len(lengths) == 1 else None
-        if route is None or any(_needs_more(name, value) for name, value in seen.headers):
+        if route is None or any(self._wants_more(name, value) for name, value in seen.headers):
             return None
         length = int(lengths[0])
         if not 0 < length <= self._max_body_bytes:
             return None
-        return Head(route, {"type": "http", "method": "POST", "path": path, "headers": seen.headers}, length)
+        scope: Scope = {"type": "http", "method": "POST", "path": path, "headers": seen.headers}
+        return Head(route, scope, length, correlation.read(seen.headers))
 
-
-def _needs_more(name: bytes, value: bytes) -> bool:
-    return name in _NEEDS_MORE or (name == b"connection" and value.lower() != b"keep-alive")
+    def _wants_more(self, name: bytes, value: bytes) -> bool:
+        return name in self._needs_more or (name == b"connection" and value.lower() != b"keep-alive")
 
 
 class _Seen:

@@ -24,7 +24,8 @@ class ShortWay:
     def __init__(self, services: Services) -> None:
         self.native = services.native
         self.infer = services.infer
-        self.heads = Heads(self._route, services.settings.max_body_bytes)
+        cross_origin = [b"origin"] if services.settings.cors_origins else []
+        self.heads = Heads(self._route, services.settings.max_body_bytes, cross_origin)
         self.gate = services.gate
         self.lifecycle = services.lifecycle
         self.journal = services.journal
@@ -99,10 +100,14 @@ class ActingProtocol(HttpToolsProtocol):
         head, self._begun = self._begun, None
         if head is None:  # never: what was begun is delivered once
             return
+        journal, correlation = self._short_way.journal, head.correlation
+        if journal.names_every_request:
+            correlation = correlation.named()
         if not self.transport.is_closing():
             opening = self._short_way.opening(answer.status, self.server_state.default_headers)
-            self.transport.write(opening + answer.wire)
-        self._short_way.journal.record(head.route.measures, "POST", head.scope["path"], answer.status, self._begun_at)
+            self.transport.write(opening + correlation.echo + answer.wire)
+        path = head.scope["path"]
+        journal.record(head.route.measures, "POST", path, answer.status, self._begun_at, correlation)
 
     def _wait_for_more(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)

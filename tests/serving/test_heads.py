@@ -80,3 +80,23 @@ def test_memory_is_bounded(reader: Heads, monkeypatch: pytest.MonkeyPatch) -> No
     kept = len(reader._known)
     assert reader.read(PLAIN.replace(b"Host: x", b"Host: " + b"x" * 3000)) is not None
     assert len(reader._known) <= kept
+
+
+def test_ids_and_traces_are_not_remembered(reader: Heads) -> None:
+    """Headers that are new with each request fill no memory, and are read as the parser reads them."""
+    for number in range(100):
+        lines = b"\r\nX-REQUEST-ID: %d \r\nAccept: */*\r\ntracestate: a=b, c=d\r\n\r\n" % number
+        found = reader.read(PLAIN.replace(b"\r\n\r\n", lines))
+        assert found is not None
+        assert (found.length, found.correlation.request_id) == (37, str(number))
+        assert {name for name, _ in found.scope["headers"]} == {b"host", b"content-length", b"accept"}
+    assert len(reader._known) == 1
+
+
+@pytest.mark.parametrize("more", [b"\r\n continued", b"\r\n\tcontinued", b"\r\nX-Request-ID: 2", b" \x01", b"\t1"])
+def test_ids_that_are_out_of_the_ordinary(reader: Heads, more: bytes) -> None:
+    """A line that goes on, or that comes twice, names no request; the others are read as ever."""
+    head = PLAIN.replace(b"\r\n\r\n", b"\r\nX-Request-ID: 1%b\r\nAccept: */*\r\n\r\n" % more)
+    for _ in range(2):
+        found = reader.read(head)
+        assert found is None or found.correlation.request_id is None

@@ -37,6 +37,16 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
     assert settings.repository == Path("models/store")
 
 
+def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a flag, as several flags, or in the variable."""
+    wanted = ("https://lab.example", "http://localhost:3000")
+    assert read_settings(["--cors-origins", ",".join(wanted)]).cors_origins == wanted
+    assert read_settings([f"--cors-origins={origin}" for origin in wanted]).cors_origins == wanted
+    monkeypatch.setenv("DQN_CORS_ORIGINS", " , ".join(wanted))
+    assert read_settings([]).cors_origins == wanted
+    assert read_settings(["--cors-origins", "*"]).cors_origins == ("*",)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -50,6 +60,8 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
         (["--require-token"], "set DQN_API_TOKEN"),
         (["--require-token", "--api-token", ""], "set DQN_API_TOKEN"),
         (["--api-token-file", "/nowhere/tokens"], "/nowhere/tokens is not a file that can be read."),
+        (["--cors-origins", "https://a.example/path"], "is no origin"),
+        (["--cors-origins", "lab.example"], "is no origin"),
         (["--prot", "1"], "--prot"),
         (["extra"], "extra"),
         (["--port"], "--port"),

@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from models.errors import ModelError
 from models.layout import CHAMPION, version_number
-from serving.api.body import CLIENT_GONE, DisconnectedError, read_body
+from serving.api.body import DisconnectedError, read_body
 from serving.api.oip.compression import inflate
 from serving.api.oip.diagnosis import undecodable
 from serving.api.oip.framing import collect
@@ -40,8 +40,8 @@ class OipApi:
             "stats": self._model_statistics,
         }
 
-    async def serve(self, scope: Scope, receive: Receive, send: Send) -> tuple[str, int]:
-        """Answers a request; returns its route's template and the status, for the metrics."""
+    async def serve(self, scope: Scope, receive: Receive, send: Send) -> str:
+        """Answers a request; returns its route's template, for the metrics."""
         call = find_call(scope["path"])
         template = call.template if call else OTHER_ENDPOINT
         try:
@@ -52,13 +52,13 @@ class OipApi:
         except ModelError as error:
             answer = error_answer(from_model_error(error))
         except DisconnectedError:
-            return template, CLIENT_GONE
+            return template
         except Exception:
             log.exception("request failed", path=scope["path"])
             answer = error_answer(internal_error())
         await send(answer.start)
         await send(answer.body)
-        return template, answer.status
+        return template
 
     async def _respond(self, call: Call | None, scope: Scope, receive: Receive) -> Answer:
         if call is None:

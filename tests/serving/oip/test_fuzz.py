@@ -91,8 +91,9 @@ def send(api: OipApi, body: bytes, path: str = INFER, **headers: bytes) -> int:
 
     fields = [(name.replace("_", "-").encode(), value) for name, value in headers.items()]
     scope = {"type": "http", "method": "POST", "path": path, "headers": fields}
-    _, status = asyncio.run(api.serve(scope, receive, collect))
+    asyncio.run(api.serve(scope, receive, collect))
     start, end = sent
+    status: int = start["status"]
     answered = dict(start["headers"])
     assert len(end["body"]) == int(answered[b"content-length"])
     assert status in {200, 400, 404, 405, 413, 415, 422}, end["body"]

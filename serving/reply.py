@@ -1,0 +1,30 @@
+"""The answer to one request on its way out."""
+
+from starlette.types import Message, Send
+
+from serving.correlation import REQUEST_ID, Correlation
+
+_CLOSE = (b"connection", b"close")
+
+
+class Reply:
+    """An ASGI `send` that adds what concerns the request and its connection, and remembers the status."""
+
+    def __init__(self, send: Send, correlation: Correlation, *, is_named: bool, is_last: bool) -> None:
+        """`is_named`: the client is told the request's id even if all went well; `is_last`: the connection ends."""
+        self._send = send
+        self._request_id = (correlation.request_id or "").encode()
+        self._is_named = is_named
+        self._is_last = is_last
+        self.status: int | None = None
+
+    async def __call__(self, message: Message) -> None:
+        """Sends a message."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": [*message["headers"], *self._headers(message["status"])]}
+        await self._send(message)
+
+    def _headers(self, status: int) -> list[tuple[bytes, bytes]]:
+        headers = [(REQUEST_ID, self._request_id)] if self._is_named or status >= 400 else []
+        return [*headers, _CLOSE] if self._is_last else headers
