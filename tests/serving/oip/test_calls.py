@@ -103,14 +103,14 @@ def test_without_a_champion(empty: ModelRepository) -> None:
 
 
 def test_every_call_but_health_needs_the_token(repository: ModelRepository) -> None:
-    """With DQN_REQUIRE_TOKEN the protocol needs the bearer token, its health calls do not."""
+    """With DQN_REQUIRE_TOKEN the protocol needs a bearer token, its health calls do not."""
     with running_server(repository, env={"DQN_API_TOKEN": TOKEN}, require_token=True) as server:
         server.wait_ready()
         assert server.get("/v2/health/live").status_code == server.get("/v2/health/ready").status_code == 200
         for path in ("/v2", "/v2/models/cartpole", "/v2/models/cartpole/ready", "/v2/models/stats", "/v2/nothing"):
             response = server.get(path)
             assert (response.status_code, response.headers["www-authenticate"][:6]) == (401, "Bearer")
-            assert "needs the bearer token" in error_of(response)
+            assert "needs a bearer token" in error_of(response)
         assert send(server, {"inputs": [tensor()]}).status_code == 401
         assert send(server, {"inputs": [tensor()]}, authorization=f"Bearer {TOKEN}").status_code == 200
         documented = server.get("/openapi.json", headers={"authorization": f"Bearer {TOKEN}"}).json()["paths"]
