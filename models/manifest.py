@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from models.errors import ManifestError
 
 SCHEMA_VERSION: Literal[1] = 1
+MOST_DESCRIBED_ELEMENTS = 4_096
 
 
 def _bound_from_json(value: Any) -> Any:
@@ -131,7 +132,10 @@ class Evaluation(Document):
 
 
 class ObservationStatistics(Document):
-    """What training saw, one number per element of an observation in C order (a Discrete one has one element)."""
+    """What training saw, one number per element of an observation in C order (a Discrete one has one element).
+
+    For observations of more than MOST_DESCRIBED_ELEMENTS elements it is one number for all of them together.
+    """
 
     mean: list[float]
     std: list[float]

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 from typing import Annotated, Any, Literal
 
 from tyro.constructors import PrimitiveConstructorSpec
@@ -55,6 +56,10 @@ class DQNConfig:
     max_episodes: int | None = None
     """Episodes after which training ends, if that comes first."""
 
+    network: Literal["auto", "mlp", "conv"] = "auto"
+    """Convolutions before the hidden layers (conv) or not (mlp); auto: convolutions for images."""
+    conv_layers: tuple[str, ...] = ()
+    """Convolutions as FILTERSxKERNELxSTRIDE, such as 32x8x4; by default those that suit the image's size."""
     hidden_sizes: tuple[int, ...] = (128, 128)
     """Widths of the hidden layers."""
     layer_norm: bool = True
@@ -141,9 +146,15 @@ class DQNConfig:
                 raise ValueError(f"{name} is {value}; it must be a number above 0.")
         if not 0 < self.tau <= 1:
             raise ValueError(f"tau is {self.tau}; it must be above 0 and at most 1.")
+        self._check_layers()
+        self._check_pairs()
+
+    def _check_layers(self) -> None:
         if not self.hidden_sizes or min(self.hidden_sizes) < 1:
             raise ValueError(f"hidden_sizes is {self.hidden_sizes}; it needs at least one width, each at least 1.")
-        self._check_pairs()
+        for text in self.conv_layers:
+            if not re.fullmatch("[1-9][0-9]*x[1-9][0-9]*x[1-9][0-9]*", text):
+                raise ValueError(f"conv_layers has {text!r}; each is FILTERSxKERNELxSTRIDE, such as 32x8x4.")
 
     def _check_pairs(self) -> None:
         if self.batch_size > self.replay_capacity:

@@ -8,7 +8,15 @@ import numpy as np
 import safetensors.torch
 
 from models.layout import CHAMPION, ONNX_FILE
-from models.manifest import EnvironmentInfo, GateResult, Manifest, ManifestDraft, ObservationStatistics, TrainingInfo
+from models.manifest import (
+    MOST_DESCRIBED_ELEMENTS,
+    EnvironmentInfo,
+    GateResult,
+    Manifest,
+    ManifestDraft,
+    ObservationStatistics,
+    TrainingInfo,
+)
 from models.repository import ModelRepository
 from training.artifact.card import model_card
 from training.artifact.curve import training_curve
@@ -131,7 +139,7 @@ def _weights(challenger: Challenger) -> bytes:
 
 def _observation_statistics(challenger: Challenger) -> ObservationStatistics:
     seen = challenger.state.replay.seen()
-    flat = seen.reshape(len(seen), -1)
+    flat = seen.reshape(len(seen), -1) if seen[0].size <= MOST_DESCRIBED_ELEMENTS else seen.reshape(-1, 1)
     return ObservationStatistics(
         mean=flat.mean(axis=0, dtype=np.float64).tolist(),
         std=flat.std(axis=0, dtype=np.float64).tolist(),

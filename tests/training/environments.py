@@ -19,6 +19,10 @@ class Countdown(gymnasium.Env[Any, Any]):
             "image": spaces.Box(0, 255, (2, 3), np.uint8),
             "discrete": spaces.Discrete(4, start=10),
             "dict": spaces.Dict(x=spaces.Discrete(2)),
+            "pixels": spaces.Box(0, 255, (12, 14, 3), np.uint8),
+            "planes": spaces.Box(0, 255, (3, 12, 14), np.uint8),
+            "grey": spaces.Box(0, 255, (12, 14), np.uint8),
+            "bits": spaces.Box(0, 1, (12, 14, 4), np.bool_),
         }
         self.observation_space = kinds[space]
         self._space, self._length, self._left = space, length, 0
@@ -41,7 +45,19 @@ class Countdown(gymnasium.Env[Any, Any]):
             return np.int64(10 + self._left)
         if self._space == "image":
             return np.full((2, 3), 80 * self._left, np.uint8)
+        if self._space in ("pixels", "planes", "grey", "bits"):
+            return self._image()
         return np.array([self._left, -self._left], np.float64)
+
+    def _image(self) -> Any:
+        """As many bright columns as there are steps left; the channels differ."""
+        space = self.observation_space
+        columns = np.arange(14) < 3 * self._left
+        brightness = {"pixels": np.array([250, 120, 10]), "planes": np.array([250, 120, 10]), "bits": np.ones(4)}
+        image = np.multiply.outer(np.outer(np.ones(12), columns), brightness.get(self._space, np.array(250)))
+        if self._space == "planes":
+            image = np.moveaxis(image, -1, 0)
+        return image.astype(space.dtype)
 
 
 class Faulty(Countdown):

@@ -25,6 +25,10 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     (COUNTDOWN, {"space": "box"}),
     (COUNTDOWN, {"space": "image"}),
     (COUNTDOWN, {"space": "discrete"}),
+    (COUNTDOWN, {"space": "pixels"}),
+    (COUNTDOWN, {"space": "planes"}),
+    (COUNTDOWN, {"space": "grey"}),
+    (COUNTDOWN, {"space": "bits"}),
 ]
 
 

@@ -43,7 +43,7 @@ Gate: {gate}
 
 ## Limits
 It was trained and evaluated in the simulator named above and nowhere else; how it acts on observations unlike those is
-not known. What training saw, element by element: low {_numbers(manifest.observations.low)}, high
+not known. What training saw, element by element (many: all together): low {_numbers(manifest.observations.low)}, high
 {_numbers(manifest.observations.high)}. It is greedy and deterministic; exploration is the server's to add.
 
 ## Licence

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from training.learning.layers import OneHot, PixelScale
+from training.learning.layers import OneHot, PixelScale, Planes
 
 
 class Graph:
@@ -48,9 +48,20 @@ def _one_hot(graph: Graph, name: str, layer: OneHot) -> None:
     graph.node("OneHot", name, depth, graph.constant(f"{name}.values", np.array([0, 1], np.float32)))
 
 
-def _pixel_scale(graph: Graph, name: str, _: PixelScale) -> None:
+def _planes(graph: Graph, name: str, layer: Planes) -> None:
+    graph.node("Transpose", f"{name}.ordered", perm=[0, *(dimension + 1 for dimension in layer.order)])
+    graph.node("Reshape", name, graph.constant(f"{name}.shape", np.array([-1, *layer.shape], np.int64)))
+
+
+def _pixel_scale(graph: Graph, name: str, layer: PixelScale) -> None:
     graph.node("Cast", f"{name}.float", to=TensorProto.FLOAT)
-    graph.node("Mul", name, graph.constant(f"{name}.factor", np.array(1 / 255, np.float32)))
+    graph.node("Mul", name, graph.constant(f"{name}.factor", np.array(layer.factor, np.float32)))
+
+
+def _convolution(graph: Graph, name: str, layer: nn.Conv2d) -> None:
+    assert layer.bias is not None  # noqa: S101  (learning/convolution.py makes it with one, and without padding)
+    weight = graph.constant(f"{name}.weight", layer.weight)
+    graph.node("Conv", name, weight, graph.constant(f"{name}.bias", layer.bias), strides=list(layer.stride))
 
 
 def _flatten(graph: Graph, name: str, _: nn.Flatten) -> None:
@@ -64,9 +75,8 @@ def _linear(graph: Graph, name: str, layer: nn.Linear) -> None:
 
 def _layer_norm(graph: Graph, name: str, layer: nn.LayerNorm) -> None:
     scale = graph.constant(f"{name}.weight", layer.weight)
-    graph.node(
-        "LayerNormalization", name, scale, graph.constant(f"{name}.bias", layer.bias), axis=-1, epsilon=layer.eps
-    )
+    bias = graph.constant(f"{name}.bias", layer.bias)
+    graph.node("LayerNormalization", name, scale, bias, axis=-len(layer.normalized_shape), epsilon=layer.eps)
 
 
 def _relu(graph: Graph, name: str, _: nn.ReLU) -> None:
@@ -75,7 +85,9 @@ def _relu(graph: Graph, name: str, _: nn.ReLU) -> None:
 
 _WRITERS: dict[type[nn.Module], Callable[[Graph, str, Any], None]] = {
     OneHot: _one_hot,
+    Planes: _planes,
     PixelScale: _pixel_scale,
+    nn.Conv2d: _convolution,
     nn.Flatten: _flatten,
     nn.Linear: _linear,
     nn.LayerNorm: _layer_norm,

@@ -15,6 +15,7 @@ OBSERVATIONS = 10_000
 TOLERANCE = 1e-4
 _BOUNDED = 1e4  # a wider bound is as good as none: nobody sees such values
 _BATCH = 1_000
+_BATCH_ELEMENTS = 4_000_000  # pixels come in smaller batches
 
 
 class ParityError(RuntimeError):
@@ -30,10 +31,11 @@ def check_parity(
     ParityError with the worst difference.
     """
     generator = np.random.default_rng(seed)
-    own = seen[generator.integers(0, len(seen), OBSERVATIONS // 2)]
-    observations = np.concatenate([own, random_observations(environment, seen, OBSERVATIONS // 2, generator)])
-    for start in range(0, len(observations), _BATCH):
-        _check_batch(q_network, policy, environment.action_space.start, observations[start : start + _BATCH])
+    half = max(1, min(_BATCH, _BATCH_ELEMENTS // seen[0].size) // 2)
+    for _ in range(0, OBSERVATIONS, 2 * half):
+        own = seen[generator.integers(0, len(seen), half)]
+        observations = np.concatenate([own, random_observations(environment, seen, half, generator)])
+        _check_batch(q_network, policy, environment.action_space.start, observations)
 
 
 def random_observations(
@@ -46,6 +48,12 @@ def random_observations(
         return generator.integers(space.start, space.start + space.n, count, dtype=np.int64)
     shape = tuple(space.shape)
     low, high = (np.broadcast_to(np.reshape(np.array(b), (-1,)), int(np.prod(shape))) for b in (space.low, space.high))
+    if dtype == np.uint8:
+        return (
+            generator.integers(low.astype(int), high.astype(int) + 1, (count, low.size))
+            .reshape(count, *shape)
+            .astype(dtype)
+        )
     bounded = (np.abs(low) <= _BOUNDED) & (np.abs(high) <= _BOUNDED)
     uniform = generator.uniform(np.where(bounded, low, 0), np.where(bounded, high, 1), (count, low.size))
     flat = seen.reshape(len(seen), -1).astype(np.float64)

@@ -119,9 +119,13 @@ class ReplayBuffer:
             self.observations.take(next_rows, axis=0, mode="wrap"),
         )
 
-    def seen(self) -> NDArray[Any]:
-        """The observations of all transitions in the buffer, [transitions, *observation_shape]."""
-        return self.observations[self.outcomes > 0]
+    def seen(self, most_bytes: int = 2**26) -> NDArray[Any]:
+        """Observations of the transitions in the buffer, [count, *observation_shape]; where all would take more than
+        `most_bytes`, an even sample.
+        """
+        rows = np.flatnonzero(self.outcomes > 0)
+        sampled_every = -(-len(rows) * self.observations[:1].nbytes // most_bytes)
+        return self.observations[rows[:: max(1, sampled_every)]]
 
     def terminal_share(self) -> float:
         """The share of transitions whose episode terminated within them; NaN before the first."""

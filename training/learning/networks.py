@@ -11,6 +11,7 @@ from torch import nn
 from models.manifest import BoxSpace, DiscreteSpace
 from training.config import DQNConfig
 from training.experience.environments import observation_dtype, observation_shape
+from training.learning.convolution import convolutions, largest_value, looks_like_image
 from training.learning.layers import OneHot, PixelScale
 
 Layers = OrderedDict[str, nn.Module]
@@ -21,7 +22,8 @@ def make_q_network(config: DQNConfig, space: BoxSpace | DiscreteSpace, n_actions
     """A network from observations [batch, *observation_shape] to Q-values [batch, n_actions]; its last layer has that
     name.
     """
-    layers, width = _inputs(space)
+    convolves = config.network == "conv" or (config.network == "auto" and looks_like_image(space))
+    layers, width = convolutions(config, space) if convolves else _inputs(space)
     body, width = _body(config, width)
     return nn.Sequential(layers | body | _head(width, n_actions))
 
@@ -32,7 +34,7 @@ def _inputs(space: BoxSpace | DiscreteSpace) -> tuple[Layers, int]:
         return Layers(one_hot=OneHot(space.n, space.start)), space.n
     layers, shape = Layers(), observation_shape(space)
     if observation_dtype(space) == "uint8":
-        layers["scale"] = PixelScale()
+        layers["scale"] = PixelScale(largest_value(space))
     if len(shape) > 1:
         layers["flatten"] = nn.Flatten()
     return layers, torch.Size(shape).numel()
