@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from training.learning.layers import OneHot, PixelScale, Planes
+from training.learning.layers import BoxScale, OneHot, PixelScale, Planes
 
 
 class Graph:
@@ -46,6 +46,11 @@ def _one_hot(graph: Graph, name: str, layer: OneHot) -> None:
     graph.node("Sub", f"{name}.index", graph.constant(f"{name}.start", np.array(layer.start, np.int64)))
     depth = graph.constant(f"{name}.depth", np.array(layer.n, np.int64))
     graph.node("OneHot", name, depth, graph.constant(f"{name}.values", np.array([0, 1], np.float32)))
+
+
+def _box_scale(graph: Graph, name: str, layer: BoxScale) -> None:
+    graph.node("Sub", f"{name}.centred", graph.constant(f"{name}.middle", layer.middle))
+    graph.node("Mul", name, graph.constant(f"{name}.factor", layer.factor))
 
 
 def _planes(graph: Graph, name: str, layer: Planes) -> None:
@@ -85,6 +90,7 @@ def _relu(graph: Graph, name: str, _: nn.ReLU) -> None:
 
 _WRITERS: dict[type[nn.Module], Callable[[Graph, str, Any], None]] = {
     OneHot: _one_hot,
+    BoxScale: _box_scale,
     Planes: _planes,
     PixelScale: _pixel_scale,
     nn.Conv2d: _convolution,

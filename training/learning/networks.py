@@ -12,7 +12,7 @@ from models.manifest import BoxSpace, DiscreteSpace
 from training.config import DQNConfig
 from training.experience.environments import observation_dtype, observation_shape
 from training.learning.convolution import convolutions, largest_value, looks_like_image
-from training.learning.layers import OneHot, PixelScale
+from training.learning.layers import BoxScale, OneHot, PixelScale
 
 Layers = OrderedDict[str, nn.Module]
 """Named layers, in the order in which they are applied."""
@@ -23,21 +23,32 @@ def make_q_network(config: DQNConfig, space: BoxSpace | DiscreteSpace, n_actions
     name.
     """
     convolves = config.network == "conv" or (config.network == "auto" and looks_like_image(space))
-    layers, width = convolutions(config, space) if convolves else _inputs(space)
+    layers, width = convolutions(config, space) if convolves else _inputs(config, space)
     body, width = _body(config, width)
     return nn.Sequential(layers | body | _head(width, n_actions))
 
 
-def _inputs(space: BoxSpace | DiscreteSpace) -> tuple[Layers, int]:
+def _inputs(config: DQNConfig, space: BoxSpace | DiscreteSpace) -> tuple[Layers, int]:
     """Observations to float32 [batch, width], and that width."""
     if isinstance(space, DiscreteSpace):
         return Layers(one_hot=OneHot(space.n, space.start)), space.n
     layers, shape = Layers(), observation_shape(space)
     if observation_dtype(space) == "uint8":
         layers["scale"] = PixelScale(largest_value(space))
+    elif config.scale_to_bounds:
+        layers["scale"] = _box_scale(space)
     if len(shape) > 1:
         layers["flatten"] = nn.Flatten()
     return layers, torch.Size(shape).numel()
+
+
+def _box_scale(space: BoxSpace) -> BoxScale:
+    """The layer that brings each element with finite bounds to -1..1 and leaves the others."""
+    shape = observation_shape(space)
+    bounds = (torch.tensor(bound, dtype=torch.float32) for bound in (space.low, space.high))
+    low, high = (bound.reshape(shape) if bound.ndim else bound.expand(shape) for bound in bounds)
+    bounded = (high - low).isfinite() & (high > low)
+    return BoxScale(torch.where(bounded, low, -1.0), torch.where(bounded, high, 1.0))
 
 
 def _body(config: DQNConfig, width: int) -> tuple[Layers, int]:
