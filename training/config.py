@@ -2,11 +2,11 @@
 
 import dataclasses
 import json
-import math
-import re
 from typing import Annotated, Any, Literal
 
 from tyro.constructors import PrimitiveConstructorSpec
+
+from training.config_checks import check_config
 
 
 def _json_object(values: list[str]) -> dict[str, Any]:
@@ -51,6 +51,11 @@ class DQNConfig:
     seed: int = 0
     """Makes the run repeatable; evaluations use seeds of their own."""
 
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where networks compute; auto: a GPU for convolutional networks if there is one, else the CPU, which is faster."""
+    algorithm: Literal["dqn", "pqn"] = "dqn"
+    """Learn from a replay buffer with a target network, or from short parallel rollouts with neither (PQN)."""
+
     total_env_steps: int = 200_000
     """Environment steps after which training ends."""
     max_episodes: int | None = None
@@ -66,15 +71,33 @@ class DQNConfig:
     """Widths of the hidden layers."""
     layer_norm: bool = True
     """Normalise each hidden layer before its ReLU, which steadies training."""
+    dueling: bool = False
+    """Give the state's value and the actions' advantages a last hidden layer each."""
+    noisy: bool = False
+    """Explore by noise in the weights, which is learned, instead of epsilon."""
+    distribution: Literal["none", "c51", "quantile"] = "none"
+    """Learn the mean return, or its distribution over fixed values (C51) or by its quantiles (QR-DQN)."""
+    atoms: int = 51
+    """Fixed values, or quantiles, of such a distribution."""
+    v_min: float = -10.0
+    """Lowest fixed value of C51: at most the lowest discounted return."""
+    v_max: float = 10.0
+    """Highest fixed value of C51: at least the highest discounted return."""
 
     replay_capacity: int = 100_000
     """Transitions that are kept; the oldest go first."""
     learning_starts: int = 1_000
     """Transitions that must be there before the first gradient step."""
     batch_size: int = 128
-    """Transitions in a gradient step, drawn uniformly without replacement."""
+    """Transitions in a gradient step, drawn uniformly without replacement unless prioritized."""
     train_every: int = 4
     """Environment steps for each gradient step."""
+    prioritized: bool = False
+    """Draw transitions with large errors more often, and weigh them less in return."""
+    priority_exponent: float = 0.6
+    """How much more often: 0 is uniform, 1 proportional to the error."""
+    importance_exponent: float = 0.4
+    """How far the weights undo this at the start; 1, entirely, is approached linearly until `total_env_steps`."""
 
     gamma: float = 0.99
     """Discount of a reward one step later."""
@@ -83,7 +106,13 @@ class DQNConfig:
     double_dqn: bool = True
     """Let the Q-network choose the next action that the target network values."""
     loss: Literal["huber", "squared"] = "huber"
-    """Loss of the TD error; Huber's is linear beyond 1."""
+    """Loss of the TD error; Huber's is linear beyond 1. C51 has a loss of its own."""
+    q_lambda: float = 0.65
+    """PQN: weight of longer returns, from 0 (one step) to 1 (the whole rollout)."""
+    rollout_steps: int = 32
+    """PQN: steps of each environment between two phases of learning."""
+    rollout_epochs: int = 2
+    """PQN: how often each phase goes through the rollout, in batches of `batch_size`."""
 
     optimizer: Literal["adam", "adamw", "adamw-amsgrad"] = "adam"
     """How gradients become steps."""
@@ -135,70 +164,4 @@ class DQNConfig:
 
     def __post_init__(self) -> None:
         """Raises ValueError with a sentence that names the field, its value and what is allowed."""
-        for name, low in _AT_LEAST.items():
-            value = getattr(self, name)
-            if value is not None and not value >= low:
-                raise ValueError(f"{name} is {value}; it must be at least {low}.")
-        for name in ("gamma", "epsilon_start", "epsilon_end", "warm_epsilon"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1.")
-        for name in ("learning_rate", "gradient_clip_at", "epsilon_decay_steps", "learning_rate_end"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name} is {value}; it must be a number above 0.")
-        if not 0 < self.tau <= 1:
-            raise ValueError(f"tau is {self.tau}; it must be above 0 and at most 1.")
-        self._check_layers()
-        self._check_pairs()
-
-    def _check_layers(self) -> None:
-        if not self.hidden_sizes or min(self.hidden_sizes) < 1:
-            raise ValueError(f"hidden_sizes is {self.hidden_sizes}; it needs at least one width, each at least 1.")
-        for text in self.conv_layers:
-            if not re.fullmatch("[1-9][0-9]*x[1-9][0-9]*x[1-9][0-9]*", text):
-                raise ValueError(f"conv_layers has {text!r}; each is FILTERSxKERNELxSTRIDE, such as 32x8x4.")
-
-    def _check_pairs(self) -> None:
-        if self.batch_size > self.replay_capacity:
-            raise ValueError(
-                f"batch_size is {self.batch_size}; it must be at most replay_capacity, which is {self.replay_capacity}."
-            )
-        rows = self.num_envs * (self.n_step + 2)
-        if self.replay_capacity < max(self.learning_starts, self.batch_size) + rows:
-            raise ValueError(
-                f"replay_capacity is {self.replay_capacity}; it must exceed learning_starts ({self.learning_starts}) "
-                f"and batch_size ({self.batch_size}) by num_envs x (n_step + 2) = {rows}."
-            )
-        if self.epsilon_end > self.epsilon_start:
-            raise ValueError(
-                f"epsilon_end is {self.epsilon_end}; it must be at most epsilon_start, which is {self.epsilon_start}."
-            )
-        if self.policy_weights == "averaged" and self.target_update != "soft":
-            raise ValueError(
-                "policy_weights is 'averaged', which needs target_update 'soft': a periodic copy is no average; "
-                "allowed is 'learned'."
-            )
-        if self.weight_decay and self.optimizer == "adam":
-            raise ValueError(f"weight_decay is {self.weight_decay}; it needs optimizer adamw or adamw-amsgrad.")
-
-
-_AT_LEAST = {
-    "frame_stack": 1,
-    "num_envs": 1,
-    "seed": 0,
-    "total_env_steps": 1,
-    "max_episodes": 1,
-    "replay_capacity": 1,
-    "learning_starts": 1,
-    "batch_size": 1,
-    "train_every": 1,
-    "n_step": 1,
-    "weight_decay": 0,
-    "target_update_every": 1,
-    "eval_every": 1,
-    "eval_episodes": 1,
-    "stop_evaluations": 1,
-    "gate_episodes": 2,
-    "report_episodes": 2,
-    "episode_step_limit": 1,
-}
+        check_config(self)

@@ -25,7 +25,9 @@ def agent(**changes: Any) -> DQNAgent:
 def batch(reward: float = 1.0, discount: float = 0.5) -> Batch:
     """One transition: s = e0, a = 0, s' = e0; Q(s, a) = 1, online Q(s') = [1, 2], target Q(s') = [10, 5]."""
     one = np.array([[1.0, 0.0]], np.float32)
-    return Batch(one, np.array([0]), np.array([reward], np.float32), np.array([discount], np.float32), one)
+    return Batch(
+        one, np.array([0]), np.array([reward], np.float32), np.array([discount], np.float32), one, np.array([0])
+    )
 
 
 @pytest.mark.parametrize(
@@ -39,12 +41,12 @@ def batch(reward: float = 1.0, discount: float = 0.5) -> Batch:
 )
 def test_the_loss_is_that_of_the_td_error(settings: dict[str, Any], loss: float) -> None:
     """DQN and double DQN targets with squared and Huber loss give the numbers worked out by hand."""
-    assert float(agent(**settings).update(batch())) == pytest.approx(loss)
+    assert float(agent(**settings).update(batch()).loss) == pytest.approx(loss)
 
 
 def test_a_terminated_transition_does_not_bootstrap() -> None:
     """With discount 0 the target is the return alone: error 1 - 3 = -2, Huber 1.5."""
-    assert float(agent().update(batch(reward=3.0, discount=0.0))) == pytest.approx(1.5)
+    assert float(agent().update(batch(reward=3.0, discount=0.0)).loss) == pytest.approx(1.5)
 
 
 def test_soft_update_moves_the_target_by_tau() -> None:

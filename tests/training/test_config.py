@@ -28,6 +28,14 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"batch_size": 200_000}, "batch_size is 200000; it must be at most replay_capacity, which is 100000."),
     ({"replay_capacity": 1_050}, "replay_capacity is 1050; it must exceed learning_starts (1000)"),
     ({"target_update": "periodic"}, "policy_weights is 'averaged', which needs target_update 'soft'"),
+    ({"v_min": 3.0, "v_max": 3.0}, "v_min is 3.0; it must be a number below v_max, which is 3.0."),
+    ({"atoms": 1}, "atoms is 1; it must be at least 2."),
+    ({"priority_exponent": 1.5}, "priority_exponent is 1.5; it must lie between 0 and 1."),
+    ({"distribution": "c51", "loss": "squared"}, "loss is 'squared', which needs distribution 'none'"),
+    ({"algorithm": "pqn", "prioritized": True}, "prioritized is True, which needs algorithm 'dqn'"),
+    ({"algorithm": "pqn", "distribution": "c51"}, "distribution is 'c51', which needs algorithm 'dqn'"),
+    ({"algorithm": "pqn", "noisy": True}, "noisy is True, which needs algorithm 'dqn'"),
+    ({"algorithm": "pqn", "batch_size": 1_000}, "batch_size is 1000; with algorithm 'pqn' it must be at most"),
     ({"weight_decay": 0.1}, "weight_decay is 0.1; it needs optimizer adamw or adamw-amsgrad."),
 ]
 

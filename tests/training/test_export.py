@@ -16,6 +16,7 @@ from training.artifact.parity import OBSERVATIONS, ParityError, check_parity, ra
 from training.config import DQNConfig
 from training.experience.environments import describe
 from training.learning.networks import make_q_network
+from training.learning.noise import Noise
 
 COUNTDOWN = "tests.training.environments:Countdown-v0"
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -63,6 +64,30 @@ def test_bounded_elements_are_scaled_in_the_graph() -> None:
     check_parity(network, policy, environment, seen, seed=0)
     scaled = network[0](torch.tensor([[4.8, 7.0, -0.41887903, -7.0]]))
     np.testing.assert_allclose(scaled.numpy(), [[1, 7, -1, -7]], rtol=1e-5)
+
+
+FAMILY: list[dict[str, Any]] = [
+    {"dueling": True},
+    {"noisy": True},
+    {"distribution": "c51", "atoms": 11},
+    {"distribution": "quantile", "atoms": 7},
+    {"distribution": "c51", "dueling": True, "noisy": True, "v_min": 0.0, "v_max": 100.0},
+    {"distribution": "quantile", "dueling": True, "layer_norm": False},
+    {"dueling": True, "hidden_sizes": (16,)},
+]
+
+
+@pytest.mark.parametrize("settings", FAMILY)
+def test_every_member_of_the_family_is_exported_as_expectations(settings: dict[str, Any]) -> None:
+    """Whatever the network learns, the graph gives Q-values [batch, n_actions], those of the mean weights."""
+    for env_id, kwargs in ((COUNTDOWN, {"space": "image"}), ("CartPole-v1", {})):
+        network, environment = make(env_id, kwargs, **settings)
+        Noise(network, torch.Generator().manual_seed(0))
+        data = export(network, environment)
+        policy = Policy(data)
+        assert policy.outputs == onnx_info(environment).outputs
+        seen = random_observations(environment, _something(environment), 500, np.random.default_rng(0))
+        check_parity(network, policy, environment, seen, seed=0)
 
 
 def test_actions_start_where_the_environments_actions_start() -> None:

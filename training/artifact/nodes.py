@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from training.learning.heads import CategoricalMean, DuelingHead, QuantileMean
 from training.learning.layers import BoxScale, OneHot, PixelScale, Planes
+from training.learning.noise import NoisyLinear
 
 
 class Graph:
@@ -73,7 +75,8 @@ def _flatten(graph: Graph, name: str, _: nn.Flatten) -> None:
     graph.node("Flatten", name, axis=1)
 
 
-def _linear(graph: Graph, name: str, layer: nn.Linear) -> None:
+def _linear(graph: Graph, name: str, layer: nn.Linear | NoisyLinear) -> None:
+    """A noisy layer is that of its mean weights."""
     weight = graph.constant(f"{name}.weight", layer.weight)
     graph.node("Gemm", name, weight, graph.constant(f"{name}.bias", layer.bias), transB=1)
 
@@ -88,6 +91,51 @@ def _relu(graph: Graph, name: str, _: nn.ReLU) -> None:
     graph.node("Relu", name)
 
 
+def _unflatten(graph: Graph, name: str, layer: nn.Unflatten) -> None:
+    _reshape(graph, name, (-1, *layer.unflattened_size))
+
+
+def _reshape(graph: Graph, name: str, shape: tuple[int, ...]) -> None:
+    graph.node("Reshape", name, graph.constant(f"{name}.shape", np.array(shape, np.int64)))
+
+
+def _mean(graph: Graph, name: str, axis: int, *, keep: bool) -> None:
+    axes = graph.constant(f"{name}.axes", np.array([axis], np.int64))
+    graph.node("ReduceMean", name, axes, keepdims=int(keep))
+
+
+def _sequential(graph: Graph, name: str, layer: nn.Sequential) -> None:
+    *_, last = (child for child, _ in layer.named_children())
+    for child, part in layer.named_children():
+        write_layer(graph, name if child == last else f"{name}.{child}", part)
+
+
+def _dueling(graph: Graph, name: str, layer: DuelingHead) -> None:
+    features = graph.value
+    _sequential(graph, f"{name}.value", layer.value)
+    if len(layer.shape) > 1:
+        _reshape(graph, f"{name}.value_rows", (-1, 1, *layer.shape[1:]))
+    value, graph.value = graph.value, features
+    _sequential(graph, f"{name}.advantage", layer.advantage)
+    if len(layer.shape) > 1:
+        _reshape(graph, f"{name}.advantage_rows", (-1, *layer.shape))
+    advantage = graph.value
+    graph.node("Add", f"{name}.sum", value)
+    total, graph.value = graph.value, advantage
+    _mean(graph, f"{name}.mean", 1, keep=True)
+    mean, graph.value = graph.value, total
+    graph.node("Sub", name, mean)
+
+
+def _categorical_mean(graph: Graph, name: str, layer: CategoricalMean) -> None:
+    graph.node("Softmax", f"{name}.probabilities", axis=-1)
+    graph.node("MatMul", name, graph.constant(f"{name}.values", layer.values))
+
+
+def _quantile_mean(graph: Graph, name: str, _: QuantileMean) -> None:
+    _mean(graph, name, 2, keep=False)
+
+
 _WRITERS: dict[type[nn.Module], Callable[[Graph, str, Any], None]] = {
     OneHot: _one_hot,
     BoxScale: _box_scale,
@@ -98,4 +146,10 @@ _WRITERS: dict[type[nn.Module], Callable[[Graph, str, Any], None]] = {
     nn.Linear: _linear,
     nn.LayerNorm: _layer_norm,
     nn.ReLU: _relu,
+    nn.Sequential: _sequential,
+    nn.Unflatten: _unflatten,
+    NoisyLinear: _linear,
+    DuelingHead: _dueling,
+    CategoricalMean: _categorical_mean,
+    QuantileMean: _quantile_mean,
 }

@@ -10,6 +10,8 @@ from torch import nn
 from models.manifest import BoxSpace, EnvironmentInfo
 from models.policy import Policy
 from training.experience.environments import observation_dtype
+from training.learning.device import device_of
+from training.learning.noise import mean_weights
 
 OBSERVATIONS = 10_000
 TOLERANCE = 1e-4
@@ -32,10 +34,11 @@ def check_parity(
     """
     generator = np.random.default_rng(seed)
     half = max(1, min(_BATCH, _BATCH_ELEMENTS // seen[0].size) // 2)
-    for _ in range(0, OBSERVATIONS, 2 * half):
-        own = seen[generator.integers(0, len(seen), half)]
-        observations = np.concatenate([own, random_observations(environment, seen, half, generator)])
-        _check_batch(q_network, policy, environment.action_space.start, observations)
+    with mean_weights(q_network), torch.inference_mode():
+        for _ in range(0, OBSERVATIONS, 2 * half):
+            own = seen[generator.integers(0, len(seen), half)]
+            observations = np.concatenate([own, random_observations(environment, seen, half, generator)])
+            _check_batch(q_network, policy, environment.action_space.start, observations)
 
 
 def random_observations(
@@ -62,8 +65,7 @@ def random_observations(
 
 
 def _check_batch(q_network: nn.Sequential, policy: Policy, action_start: int, observations: NDArray[Any]) -> None:
-    with torch.inference_mode():
-        expected = q_network(torch.from_numpy(observations)).numpy()
+    expected = q_network(torch.from_numpy(observations).to(device_of(q_network))).cpu().numpy()
     q_values, actions = policy.run(observations)
     difference = np.abs(q_values - expected)
     allowed = TOLERANCE * np.maximum(1.0, np.abs(expected))

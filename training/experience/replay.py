@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.captures import Capture, Ring
+from training.experience.priorities import Priorities
 
 
 class Batch(NamedTuple):
@@ -23,6 +24,8 @@ class Batch(NamedTuple):
     returns: NDArray[np.float32]  # [batch], sum of gamma^j * reward_j over the k <= n steps to next_observation
     discounts: NDArray[np.float32]  # [batch], gamma^k, or 0 where the episode terminated
     next_observations: NDArray[Any]  # [batch, *observation_shape]
+    rows: NDArray[np.int64]  # [batch], where they are in the buffer until the next `add`
+    weights: NDArray[np.float32] | None = None  # [batch], of their losses, where they were drawn by priority
 
 
 class ReplayBuffer:
@@ -37,8 +40,11 @@ class ReplayBuffer:
         n_actions: int,
         n_step: int,
         gamma: float,
+        priority_exponent: float | None = None,
     ) -> None:
         """Allocates everything at once; rows that do not fill a time step are left off the capacity.
+
+        With `priority_exponent` transitions have priorities and are drawn by them.
 
         The operating system hands out the memory as it is written: see `memory_bytes`.
         """
@@ -50,6 +56,7 @@ class ReplayBuffer:
         self.actions = np.zeros(rows, np.min_scalar_type(n_actions - 1))
         self.returns = np.zeros(rows, np.float32)
         self.outcomes = np.zeros(rows, np.min_scalar_type(2 * n_step))
+        self.priorities = None if priority_exponent is None else Priorities(rows, priority_exponent)
         self.time = 0  # time steps written so far
         self._size = 0
         self._gammas = gamma ** np.arange(n_step + 1)
@@ -67,8 +74,11 @@ class ReplayBuffer:
 
     @property
     def memory_bytes(self) -> int:
-        """What the arrays take once all rows are written: the observation's bytes and 6 to 14 more for each row."""
-        return sum(array.nbytes for array in (self.observations, self.actions, self.returns, self.outcomes))
+        """What the arrays take once all rows are written: for each the observation's bytes and a few more (6 for up to
+        256 actions and 127 steps), and 8.5 with priorities.
+        """
+        arrays = (self.observations, self.actions, self.returns, self.outcomes)
+        return sum(array.nbytes for array in arrays) + (self.priorities.nbytes if self.priorities else 0)
 
     def add(
         self,
@@ -95,20 +105,27 @@ class ReplayBuffer:
         self._age = np.where(self._resetting, 0, self._age + 1)
         ended = (terminated | truncated) & ~self._resetting
         full = (self._age == self.n_step) & ~ended
+        completed = []
         if full.any():
-            self._complete(np.flatnonzero(full), self.n_step, self.n_step)
+            completed.append(self._complete(np.flatnonzero(full), self.n_step, self.n_step))
             self._age[full] -= 1
         for environment in np.flatnonzero(ended):
-            index = np.array([environment])
-            for steps in range(int(self._age[environment]), 0, -1):
-                self._complete(index, steps, steps + self.n_step * bool(terminated[environment]))
-            self._age[environment] = 0
+            completed += self._end_episode(environment, terminated=bool(terminated[environment]))
+        if self.priorities:
+            self.priorities.replace(np.r_[next_rows], np.concatenate(completed or [_NO_ROWS]))
         self._resetting = ended
         self.time += 1
 
-    def sample(self, batch_size: int, generator: np.random.Generator) -> Batch:
-        """A batch of different transitions, all equally likely. Needs `len(self) >= batch_size`."""
-        rows = self._draw(batch_size, generator)
+    def sample(self, batch_size: int, generator: np.random.Generator, importance_exponent: float = 0.0) -> Batch:
+        """A batch of transitions. Needs `len(self) >= batch_size`.
+
+        All are different and equally likely; or, with priorities, drawn by these, with weights that undo it as far as
+        the exponent says.
+        """
+        if self.priorities:
+            rows, weights = self.priorities.draw(batch_size, importance_exponent, generator)
+        else:
+            rows, weights = self._draw(batch_size, generator), None
         outcomes = self.outcomes.take(rows)
         next_rows = rows + self._distances.take(outcomes)
         return Batch(
@@ -117,6 +134,8 @@ class ReplayBuffer:
             self.returns.take(rows),
             self._discounts.take(outcomes),
             self.observations.take(next_rows, axis=0, mode="wrap"),
+            rows,
+            weights,
         )
 
     def seen(self, most_bytes: int = 2**26) -> NDArray[Any]:
@@ -144,26 +163,36 @@ class ReplayBuffer:
         return {
             **{name: Ring(getattr(self, name), written, behind) for name in _ROWS},
             **{name: getattr(self, name) for name in _CURSOR},
+            "priorities": self.priorities and self.priorities.capture(),
         }
 
     def restore(self, capture: Capture) -> None:
         """Takes over captured rows, as they are, and the cursor."""
         for name in (*_ROWS, *_CURSOR):
             setattr(self, name, capture[name])
+        if self.priorities:
+            self.priorities.restore(capture["priorities"])
 
     def _slot(self, time: int) -> slice:
         """The rows of a time step."""
         first = time % self.time_steps * self.num_envs
         return slice(first, first + self.num_envs)
 
-    def _complete(self, environments: NDArray[np.int64], steps: int, outcome: int) -> None:
-        """Makes the rows of `steps - 1` time steps ago into transitions that end with the present step."""
+    def _end_episode(self, environment: np.int64, *, terminated: bool) -> list[NDArray[np.int64]]:
+        """Makes what is left of an episode into transitions that end with its last step; which rows."""
+        ages = range(int(self._age[environment]), 0, -1)
+        self._age[environment] = 0
+        return [self._complete(np.array([environment]), age, age + self.n_step * terminated) for age in ages]
+
+    def _complete(self, environments: NDArray[np.int64], steps: int, outcome: int) -> NDArray[np.int64]:
+        """Makes the rows of `steps - 1` time steps ago into transitions that end with the present step; which rows."""
         first = self.time - steps + 1
         rows = first % self.time_steps * self.num_envs + environments
         times = np.arange(first, self.time + 1) % self.n_step
         self.returns[rows] = self._gammas[:steps] @ self._rewards[np.ix_(times, environments)]
         self.outcomes[rows] = outcome
         self._size += len(environments)
+        return rows
 
     def _draw(self, batch_size: int, generator: np.random.Generator) -> NDArray[np.int64]:
         """Different rows that are transitions: what is none or was drawn before is drawn again."""
@@ -180,4 +209,5 @@ class ReplayBuffer:
 
 
 _ROWS = ("observations", "actions", "returns", "outcomes")
+_NO_ROWS = np.zeros(0, np.int64)
 _CURSOR = ("time", "_size", "_rewards", "_age", "_resetting")

@@ -1,7 +1,7 @@
 """The agent: chooses epsilon-greedy actions and learns from batches of transitions."""
 
 import copy
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,46 +11,77 @@ from torch import Tensor, nn
 from training.captures import Capture
 from training.config import DQNConfig
 from training.experience.replay import Batch
+from training.learning.device import choose_device
+from training.learning.noise import Noise
+from training.learning.objectives import make_objective
 from training.learning.optimizer import Adam
 from training.learning.parameters import flatten_parameters
 
 
+class Learned(NamedTuple):
+    """What came of a gradient step; tensors, so that nobody waits for numbers that are not asked for."""
+
+    loss: Tensor  # a scalar
+    errors: Tensor | None  # [batch], of the transitions before the step; None where nobody needs priorities
+
+
 class DQNAgent:
-    """A Q-network, its target network and its optimiser."""
+    """A Q-network, its target network and its optimiser, all on one device; arrays come and go as NumPy's."""
 
     def __init__(self, config: DQNConfig, q_network: nn.Sequential, n_actions: int) -> None:
         """Takes over `q_network`; the target network starts as its copy."""
         self.config = config
         self.n_actions = n_actions
-        self.q_network = q_network
-        self.target_network = copy.deepcopy(q_network)
+        self.device = choose_device(config, q_network)
+        self.q_network = q_network.to(self.device)
+        self.target_network = copy.deepcopy(self.q_network)
         self.parameters = flatten_parameters(self.q_network)
         self.target_parameters = flatten_parameters(self.target_network).data
         self.optimizer = Adam(self.parameters, config)
         self.gradient_steps = 0
-        self._loss = nn.functional.smooth_l1_loss if config.loss == "huber" else nn.functional.mse_loss
+        self._objective = make_objective(config, self.q_network)
+        self._outputs = _before_means(config, self.q_network)
+        self._target_outputs = _before_means(config, self.target_network)
+        self._noise_generator = torch.Generator(self.device).manual_seed(config.seed)
+        self._noise = Noise(self.q_network, self._noise_generator)
+        self._target_noise = Noise(self.target_network, self._noise_generator)
 
     def act(self, observations: NDArray[Any], epsilon: float, generator: np.random.Generator) -> NDArray[np.int64]:
-        """Epsilon-greedy actions [num_envs], counted from 0: one coin for each environment."""
+        """Epsilon-greedy actions [num_envs], counted from 0: one coin for each environment.
+
+        Noisy layers have new noise each time, the same for all environments.
+        """
         explores = generator.random(len(observations)) < epsilon
         actions = generator.integers(0, self.n_actions, len(observations))
         if not explores.all():
+            if self.config.noisy:
+                self._noise.draw()
             with torch.inference_mode():
-                greedy = self.q_network(torch.from_numpy(observations)).argmax(dim=1).numpy()
+                greedy = self.q_network(self._tensor(observations)).argmax(dim=1).cpu().numpy()
             actions = np.where(explores, actions, greedy)
         return actions
 
-    def update(self, batch: Batch) -> Tensor:
-        """One gradient step on a batch; returns its loss (a scalar tensor, so that nobody waits for the number)."""
-        observations, actions, returns, discounts, next_observations = map(torch.from_numpy, batch)
+    def update(self, batch: Batch) -> Learned:
+        """One gradient step on a batch of transitions."""
+        if self.config.noisy:
+            self._noise.draw()
+            self._target_noise.draw()
+        returns, discounts = self._tensor(batch.returns), self._tensor(batch.discounts)
         with torch.no_grad():
-            td_target = returns + discounts * self._next_values(next_observations)
-        q_values = self.q_network(observations).gather(1, actions.unsqueeze(1)).squeeze(1)
-        loss = self._loss(q_values, td_target)
-        self._descend(loss)
-        self.gradient_steps += 1
-        self._update_target()
-        return loss.detach()
+            target = self._objective.target(returns, discounts, self._next_outputs(batch.next_observations))
+        return self._learn(batch.observations, batch.actions, target, batch.weights)
+
+    def regress(
+        self, observations: NDArray[Any], actions: NDArray[np.int64], td_target: NDArray[np.float32]
+    ) -> Learned:
+        """One gradient step of the Q-values of `actions` [batch] towards given targets [batch]."""
+        return self._learn(observations, actions, self._tensor(td_target), None)
+
+    def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
+        """The greedy action's Q-value for observations [batch, ...], by the Q-network."""
+        with torch.inference_mode():
+            values: NDArray[np.float32] = self.q_network(self._tensor(observations)).amax(dim=1).cpu().numpy()
+            return values
 
     @property
     def policy_network(self) -> nn.Sequential:
@@ -67,12 +98,15 @@ class DQNAgent:
         self.optimizer.learning_rate = learning_rate
 
     def capture(self) -> Capture:
-        """Both networks and the optimiser."""
+        """Both networks with their noise, and the optimiser."""
         return {
             "parameters": self.parameters.data,
             "target_parameters": self.target_parameters,
             "optimizer": self.optimizer.capture(),
             "gradient_steps": self.gradient_steps,
+            "noise": self._noise.capture(),
+            "target_noise": self._target_noise.capture(),
+            "noise_generator": self._noise_generator.get_state(),
         }
 
     def restore(self, capture: Capture) -> None:
@@ -81,14 +115,43 @@ class DQNAgent:
         self.target_parameters.copy_(capture["target_parameters"])
         self.optimizer.restore(capture["optimizer"])
         self.gradient_steps = capture["gradient_steps"]
+        self._noise.restore(capture["noise"])
+        self._target_noise.restore(capture["target_noise"])
+        self._noise_generator.set_state(capture["noise_generator"])
 
-    def _next_values(self, next_observations: Tensor) -> Tensor:
-        """max_a Q_target(s', a), or with double DQN Q_target(s', argmax_a Q(s', a)) (van Hasselt et al., 2016)."""
-        target_q_values = self.target_network(next_observations)
-        if not self.config.double_dqn:
-            return target_q_values.amax(dim=1)  # type: ignore[no-any-return]
-        best = self.q_network(next_observations).argmax(dim=1, keepdim=True)
-        return target_q_values.gather(1, best).squeeze(1)  # type: ignore[no-any-return]
+    def _learn(
+        self,
+        observations: NDArray[Any],
+        actions: NDArray[np.int64],
+        target: Tensor,
+        weights: NDArray[np.float32] | None,
+    ) -> Learned:
+        outputs = _of_actions(self._outputs(self._tensor(observations)), self._tensor(actions))
+        losses = self._objective.loss(outputs, target)
+        errors = None
+        if weights is not None:
+            losses = losses * self._tensor(weights)
+            errors = self._objective.error(outputs.detach(), target)
+        loss = losses.mean()
+        self._descend(loss)
+        self.gradient_steps += 1
+        self._update_target()
+        return Learned(loss.detach(), errors)
+
+    def _next_outputs(self, next_observations: NDArray[Any]) -> Tensor:
+        """The target network's outputs for the best next action: by its own Q-values, or with double DQN by those of
+        the Q-network (van Hasselt et al., 2016).
+        """
+        observations = self._tensor(next_observations)
+        outputs = self._target_outputs(observations)
+        if self.config.double_dqn:
+            q_values = self.q_network(observations)
+        else:
+            q_values = outputs if self.config.distribution == "none" else self.target_network[-1](outputs)
+        return _of_actions(outputs, q_values.argmax(dim=1))
+
+    def _tensor(self, array: NDArray[Any]) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
 
     def _descend(self, loss: Tensor) -> None:
         gradient = self.parameters.grad
@@ -107,3 +170,16 @@ class DQNAgent:
             self.target_parameters.lerp_(self.parameters.data, self.config.tau)
         elif self.gradient_steps % self.config.target_update_every == 0:
             self.target_parameters.copy_(self.parameters.data)
+
+
+def _before_means(config: DQNConfig, network: nn.Sequential) -> nn.Sequential:
+    """The layers that are learned: all, or with a distribution those before its mean is taken."""
+    return network if config.distribution == "none" else nn.Sequential(*list(network)[:-1])
+
+
+def _of_actions(outputs: Tensor, actions: Tensor) -> Tensor:
+    """Of outputs [batch, n_actions, ...] those of the actions [batch]."""
+    if outputs.dim() == 2:
+        return outputs.gather(1, actions.unsqueeze(1)).squeeze(1)
+    index = actions.view(-1, 1, 1).expand(-1, 1, outputs.shape[2])
+    return outputs.gather(1, index).squeeze(1)

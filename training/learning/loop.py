@@ -6,7 +6,7 @@ import numpy as np
 
 from models.manifest import EnvironmentInfo
 from training.config import DQNConfig
-from training.experience.schedules import epsilon_schedule, learning_rate_schedule
+from training.experience.schedules import epsilon_schedule, importance_schedule, learning_rate_schedule
 from training.learning.state import Episode, TrainingState
 
 
@@ -16,6 +16,7 @@ def train(config: DQNConfig, environment: EnvironmentInfo, state: TrainingState)
     Between two steps everything that changes is in the state, so that the loop goes on from whatever state it is given.
     """
     epsilon_at, learning_rate_at = epsilon_schedule(config, warm=state.warm), learning_rate_schedule(config)
+    importance_at = importance_schedule(config)
     replay, agent, start = state.replay, state.agent, environment.action_space.start
     while not state.finished(config):
         state.epsilon = epsilon_at(state.env_steps)
@@ -38,6 +39,9 @@ def train(config: DQNConfig, environment: EnvironmentInfo, state: TrainingState)
             state.updates_owed += taken / config.train_every
             agent.set_learning_rate(learning_rate_at(state.env_steps))
             while state.updates_owed >= 1:
-                state.loss = agent.update(replay.sample(config.batch_size, state.generator))
+                batch = replay.sample(config.batch_size, state.generator, importance_at(state.env_steps))
+                state.loss, errors = agent.update(batch)
+                if replay.priorities and errors is not None:
+                    replay.priorities.update(batch.rows, errors.cpu().numpy())
                 state.updates_owed -= 1
         yield state

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from training.captures import Capture
+from training.learning.noise import mean_weights
 
 PROBES = 256
 RARE = 0.2
@@ -57,7 +58,7 @@ class CollapseMonitor:
             seen = replay.seen()
             self._probes = seen[np.linspace(0, len(seen) - 1, min(PROBES, len(seen))).astype(np.int64)]
         device = next(network.parameters()).device
-        with torch.no_grad():
+        with mean_weights(network), torch.no_grad():
             q_values, dormant_share = _look_through(network, torch.from_numpy(self._probes).to(device))
         best = q_values.topk(min(2, q_values.shape[1]), dim=1).values
         health = Health(

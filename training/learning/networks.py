@@ -12,20 +12,25 @@ from models.manifest import BoxSpace, DiscreteSpace
 from training.config import DQNConfig
 from training.experience.environments import observation_dtype, observation_shape
 from training.learning.convolution import convolutions, largest_value, looks_like_image
+from training.learning.heads import CategoricalMean, DuelingHead, QuantileMean
 from training.learning.layers import BoxScale, OneHot, PixelScale
+from training.learning.noise import NoisyLinear
 
 Layers = OrderedDict[str, nn.Module]
 """Named layers, in the order in which they are applied."""
 
 
 def make_q_network(config: DQNConfig, space: BoxSpace | DiscreteSpace, n_actions: int) -> nn.Sequential:
-    """A network from observations [batch, *observation_shape] to Q-values [batch, n_actions]; its last layer has that
-    name.
+    """A network from observations [batch, *observation_shape] to Q-values [batch, n_actions].
+
+    Its last layer is called `q_values`. With a distribution that layer only takes means, and what comes before it gives
+    the distribution's logits or quantiles [batch, n_actions, atoms].
     """
     convolves = config.network == "conv" or (config.network == "auto" and looks_like_image(space))
     layers, width = convolutions(config, space) if convolves else _inputs(config, space)
-    body, width = _body(config, width)
-    return nn.Sequential(layers | body | _head(width, n_actions))
+    sizes = config.hidden_sizes[:-1] if config.dueling else config.hidden_sizes
+    body = _hidden(config, width, sizes)
+    return nn.Sequential(layers | body | _head(config, sizes[-1] if sizes else width, n_actions))
 
 
 def _inputs(config: DQNConfig, space: BoxSpace | DiscreteSpace) -> tuple[Layers, int]:
@@ -51,18 +56,42 @@ def _box_scale(space: BoxSpace) -> BoxScale:
     return BoxScale(torch.where(bounded, low, -1.0), torch.where(bounded, high, 1.0))
 
 
-def _body(config: DQNConfig, width: int) -> tuple[Layers, int]:
-    """The hidden layers [batch, width] -> [batch, last width], and that last width."""
+def _hidden(config: DQNConfig, width: int, sizes: tuple[int, ...]) -> Layers:
+    """Hidden layers [batch, width] -> [batch, last size]."""
     layers = Layers()
-    for index, size in enumerate(config.hidden_sizes, start=1):
-        layers[f"linear_{index}"] = nn.Linear(width, size)
+    for index, size in enumerate(sizes, start=1):
+        layers[f"linear_{index}"] = _linear(config, width, size)
         if config.layer_norm:
             layers[f"norm_{index}"] = nn.LayerNorm(size)
         layers[f"relu_{index}"] = nn.ReLU()
         width = size
-    return layers, width
+    return layers
 
 
-def _head(width: int, n_actions: int) -> Layers:
-    """Features [batch, width] to Q-values [batch, n_actions]."""
-    return Layers(q_values=nn.Linear(width, n_actions))
+def _head(config: DQNConfig, width: int, n_actions: int) -> Layers:
+    """Features [batch, width] to Q-values [batch, n_actions], by way of their distribution if there is one."""
+    if config.distribution == "none":
+        return Layers(q_values=_outputs(config, width, (n_actions,)))
+    outputs = _outputs(config, width, (n_actions, config.atoms))
+    if config.distribution == "quantile":
+        return Layers(quantiles=outputs, q_values=QuantileMean())
+    return Layers(logits=outputs, q_values=CategoricalMean(config.v_min, config.v_max, config.atoms))
+
+
+def _outputs(config: DQNConfig, width: int, shape: tuple[int, ...]) -> nn.Module:
+    """Features [batch, width] to [batch, *shape]."""
+    count = torch.Size(shape).numel()
+    if config.dueling:
+        return DuelingHead(_stream(config, width, count // shape[0]), _stream(config, width, count), shape)
+    linear = _linear(config, width, count)
+    return linear if len(shape) == 1 else nn.Sequential(linear, nn.Unflatten(1, shape))
+
+
+def _stream(config: DQNConfig, width: int, outputs: int) -> nn.Sequential:
+    """A hidden layer, of the last hidden size, and its outputs [batch, outputs]."""
+    size = config.hidden_sizes[-1]
+    return nn.Sequential(_hidden(config, width, (size,)) | {"output": _linear(config, size, outputs)})
+
+
+def _linear(config: DQNConfig, inputs: int, outputs: int) -> nn.Module:
+    return NoisyLinear(inputs, outputs) if config.noisy else nn.Linear(inputs, outputs)

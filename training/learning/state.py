@@ -149,6 +149,7 @@ def make_state(config: DQNConfig, environment: EnvironmentInfo, weights: dict[st
         environment.action_space.n,
         config.n_step,
         config.gamma,
+        config.priority_exponent if config.prioritized else None,
     )
     environments = make_vector_environment(environment, config.num_envs, config.vectorization)
     observations, _ = environments.reset(seed=first_seed("train", config.seed))

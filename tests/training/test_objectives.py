@@ -1,0 +1,184 @@
+"""Targets and losses of the algorithm family, against plain loops in double precision."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from training.config import DQNConfig
+from training.experience.replay import Batch
+from training.learning.agent import DQNAgent
+from training.learning.heads import CategoricalMean, QuantileMean
+from training.learning.objectives import categorical_loss, categorical_target, quantile_loss, quantile_target
+
+BATCH, ATOMS = 6, 7
+
+
+def softmax(logits: list[float]) -> list[float]:
+    """Probabilities of one row."""
+    exponentials = [math.exp(logit) for logit in logits]
+    return [one / sum(exponentials) for one in exponentials]
+
+
+def project(values: list[float], reward: float, discount: float, probabilities: list[float]) -> list[float]:
+    """Algorithm 1 of Bellemare et al., 2017, for one transition."""
+    spacing = values[1] - values[0]
+    projected = [0.0] * len(values)
+    for value, probability in zip(values, probabilities, strict=True):
+        moved = min(max(reward + discount * value, values[0]), values[-1])
+        position = (moved - values[0]) / spacing
+        low, high = math.floor(position + 1e-12), math.ceil(position - 1e-12)
+        if low == high:
+            projected[low] += probability
+        else:
+            projected[low] += probability * (high - position)
+            projected[high] += probability * (position - low)
+    return projected
+
+
+def test_the_categorical_target_is_the_papers_projection() -> None:
+    """Inside, beyond both ends, on a value exactly, and terminal: mass is kept and lands where the loops put it."""
+    values = torch.linspace(-3, 3, ATOMS)
+    returns = torch.tensor([0.25, 9.0, -9.0, 1.0, 0.0, -0.5])
+    discounts = torch.tensor([0.9, 0.9, 0.9, 0.0, 1.0, 0.5])
+    logits = torch.randn(BATCH, ATOMS, generator=torch.Generator().manual_seed(0))
+    target = categorical_target(values, returns, discounts, logits)
+    expected = [
+        project(values.tolist(), float(r), float(d), softmax(row))
+        for r, d, row in zip(returns, discounts, logits.tolist(), strict=True)
+    ]
+    np.testing.assert_allclose(target.numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(target.sum(dim=1).numpy(), np.ones(BATCH), atol=1e-6)
+
+
+def test_the_categorical_loss_is_the_divergence_and_its_gradient_that_of_the_cross_entropy() -> None:
+    """Sum of p log(p / q), with 0 log 0 = 0; the gradient by the logits is q - p."""
+    logits = torch.randn(BATCH, ATOMS, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    target = torch.rand(BATCH, ATOMS, generator=torch.Generator().manual_seed(2))
+    target[0, :] = 0.0
+    target[0, 2] = 1.0
+    target = target / target.sum(dim=1, keepdim=True)
+    losses = categorical_loss(logits, target)
+    for row, ps, loss in zip(logits.tolist(), target.tolist(), losses.tolist(), strict=True):
+        pairs = zip(ps, softmax(row), strict=True)
+        assert loss == pytest.approx(sum(p * math.log(p / q) for p, q in pairs if p > 0), abs=1e-5)
+    (gradient,) = torch.autograd.grad(losses.sum(), logits)
+    torch.testing.assert_close(gradient, logits.detach().softmax(dim=1) - target)
+
+
+def test_the_quantile_loss_is_the_papers_double_sum() -> None:
+    """Sum over quantiles of the mean over targets of |tau - [u < 0]| huber(u) (Dabney et al., 2018, equation 10)."""
+    generator = torch.Generator().manual_seed(3)
+    quantiles = torch.randn(BATCH, ATOMS, generator=generator) * 2
+    target = quantile_target(torch.randn(BATCH, generator=generator), torch.full((BATCH,), 0.9), quantiles.flip(0))
+    losses = quantile_loss(quantiles, target)
+    for thetas, goals, loss in zip(quantiles.tolist(), target.tolist(), losses.tolist(), strict=True):
+        total = 0.0
+        for index, theta in enumerate(thetas):
+            tau = (2 * index + 1) / (2 * ATOMS)
+            for goal in goals:
+                error = goal - theta
+                huber = 0.5 * error**2 if abs(error) <= 1 else abs(error) - 0.5
+                total += abs(tau - (error < 0)) * huber / ATOMS
+        assert loss == pytest.approx(total, rel=1e-5)
+
+
+def test_quantile_regression_finds_the_quantiles() -> None:
+    """Descending the loss on samples 0 to 99 ends near their quantiles, not at their mean."""
+    quantiles = torch.zeros(1, 5, requires_grad=True)
+    samples = torch.arange(100.0).unsqueeze(0)
+    optimizer = torch.optim.Adam([quantiles], lr=1.0)
+    for _ in range(400):
+        optimizer.zero_grad()
+        quantile_loss(quantiles, samples).sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    np.testing.assert_allclose(quantiles.detach().numpy()[0], [10, 30, 50, 70, 90], atol=2)
+
+
+def weighted(loss: str, distribution: str) -> tuple[DQNAgent, Batch]:
+    """A small agent and a batch drawn by priority, with weights."""
+    torch.manual_seed(0)
+    config = DQNConfig(
+        loss=loss,  # type: ignore[arg-type]
+        distribution=distribution,  # type: ignore[arg-type]
+        atoms=ATOMS,
+        gradient_clip="none",
+        prioritized=True,
+    )
+    layers: dict[str, Any] = {
+        "none": [nn.Linear(3, 2)],
+        "c51": [nn.Sequential(nn.Linear(3, 2 * ATOMS), nn.Unflatten(1, (2, ATOMS)))],
+        "quantile": [nn.Sequential(nn.Linear(3, 2 * ATOMS), nn.Unflatten(1, (2, ATOMS)))],
+    }
+    last: dict[str, list[nn.Module]] = {
+        "none": [],
+        "c51": [CategoricalMean(-10, 10, ATOMS)],
+        "quantile": [QuantileMean()],
+    }
+    made = DQNAgent(config, nn.Sequential(*layers[distribution], *last[distribution]), 2)
+    generator = np.random.default_rng(1)
+    observations = generator.normal(size=(2, BATCH, 3)).astype(np.float32)
+    returns = generator.normal(size=BATCH).astype(np.float32) * 4
+    weights = generator.random(BATCH).astype(np.float32)
+    actions, rows = generator.integers(0, 2, BATCH), np.arange(BATCH)
+    discounts = np.full(BATCH, 0.9, np.float32)
+    return made, Batch(observations[0], actions, returns, discounts, observations[1], rows, weights)
+
+
+@pytest.mark.parametrize(
+    ("loss", "distribution"), [("huber", "none"), ("squared", "none"), ("huber", "c51"), ("huber", "quantile")]
+)
+def test_importance_weights_reach_every_loss(loss: str, distribution: str) -> None:
+    """The gradient of a weighted batch is the weighted mean of the gradients of its transitions, one after another."""
+    made, batch = weighted(loss, distribution)
+    before = made.parameters.data.clone()
+    assert batch.weights is not None
+    total = torch.zeros_like(before)
+    for index, weight in enumerate(batch.weights):
+        alone, _ = weighted(loss, distribution)
+        one = {name: part[index : index + 1] for name, part in batch._asdict().items()}
+        alone.update(Batch(**one)._replace(weights=np.ones(1, np.float32)))
+        total += float(weight) * gradient(alone) / BATCH
+    made.update(batch)
+    torch.testing.assert_close(gradient(made), total, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("distribution", ["none", "c51", "quantile"])
+def test_errors_for_priorities_do_not_depend_on_the_weights(distribution: str) -> None:
+    """They are |td_error| or the distributional loss, from before the step; without weights there are none."""
+    made, batch = weighted("huber", distribution)
+    errors = made.update(batch).errors
+    again, _ = weighted("huber", distribution)
+    assert batch.weights is not None
+    others = again.update(batch._replace(weights=batch.weights * 0.5)).errors
+    assert errors is not None
+    assert others is not None
+    assert errors.shape == (BATCH,)
+    assert (errors >= 0).all()
+    torch.testing.assert_close(errors, others)
+    assert made.update(batch._replace(weights=None)).errors is None
+
+
+def test_double_c51_takes_the_targets_distribution_of_the_online_choice() -> None:
+    """The Q-network's expectations choose the next action, the target network's distribution of it is projected."""
+    made, batch = weighted("huber", "c51")
+    made.target_parameters.copy_(torch.randn(made.target_parameters.shape, generator=torch.Generator().manual_seed(9)))
+    values, head = torch.linspace(-10, 10, ATOMS), made.target_network[0]
+    following = torch.from_numpy(batch.next_observations)
+    chosen = made.q_network(following).argmax(dim=1)
+    logits = head(following)[torch.arange(BATCH), chosen].detach()
+    target = categorical_target(values, torch.from_numpy(batch.returns), torch.from_numpy(batch.discounts), logits)
+    online = made.q_network[0](torch.from_numpy(batch.observations))
+    expected = categorical_loss(online[torch.arange(BATCH), torch.from_numpy(batch.actions)], target).detach()
+    errors = made.update(batch).errors
+    assert errors is not None
+    torch.testing.assert_close(errors, expected)
+
+
+def gradient(agent: DQNAgent) -> Tensor:
+    """The latest gradient of all parameters."""
+    assert agent.parameters.grad is not None
+    return agent.parameters.grad.clone()
