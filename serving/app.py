@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import correlation
-from serving.api.body import CLIENT_GONE, DisconnectedError, read_body
+from serving.api.body import CLIENT_GONE, DisconnectedError
 from serving.api.cross_origin import allow_origins
 from serving.api.native import Route
 from serving.api.oip.paths import is_below
@@ -35,7 +35,7 @@ class PolicyServer:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._requests = services.requests
-        self._max_body_bytes = services.settings.max_body_bytes
+        self._bodies = services.bodies
         self._native = services.native
         self._oip = OipApi(services)
         self._rest: ASGIApp = create_rest_app(services, self._lifespan)
@@ -105,7 +105,7 @@ class PolicyServer:
         try:
             self._services.gate.check(scope)
             if scope["method"] in _METHODS_WITH_BODY:
-                receive = _replay(await read_body(scope, receive, self._max_body_bytes))
+                receive = _replay(await self._bodies.read(scope, receive))
             await self._rest(inner, receive, watch)
         except Problem as problem:
             await _send(problem.answer(), watch)

@@ -6,6 +6,7 @@ from socket import socket
 
 from models import command
 from serving import logs
+from serving.descriptors import make_room
 from serving.ledger import Ledger
 from serving.listeners import listen, listen_together
 from serving.settings import ServerSettings, read_settings
@@ -21,6 +22,7 @@ def _work(settings: ServerSettings, ledger: Ledger, listener: socket, worker: in
 def _main() -> None:
     settings = read_settings(sys.argv[1:])
     logs.configure(settings.log_format)
+    settings = settings.model_copy(update={"max_connections": make_room(settings.max_connections)})
     work = partial(_work, settings, Ledger(settings.workers))
     if settings.workers == 1:
         work(listen(settings.host, settings.port), 0)

@@ -27,8 +27,11 @@ Reason = Literal[
 """Why a body was rejected: the value of `reason` in the problem and in `dqn_observations_rejected_total`."""
 
 MEDIA_TYPE = "application/problem+json"
-_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}  # RFC 9110's; Python's changed with 3.13
-_RETRY_LATER: tuple[Header, ...] = ((b"retry-after", b"1"),)
+# RFC 9110's; Python's changed with 3.13
+_TITLES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
+RETRY_LATER: tuple[Header, ...] = ((b"retry-after", b"1"),)
+CLOSE: tuple[Header, ...] = ((b"connection", b"close"),)
+"""For an answer that is sent before all of its request has arrived."""
 
 
 class Answer(NamedTuple):
@@ -52,7 +55,7 @@ class Problem(Exception):  # noqa: N818  (RFC 9457's word)
         self.status = status
         self.detail = detail
         self.reason = reason
-        self.headers = headers or (_RETRY_LATER if status == HTTPStatus.SERVICE_UNAVAILABLE else ())
+        self.headers = headers or (RETRY_LATER if status == HTTPStatus.SERVICE_UNAVAILABLE else ())
 
     def document(self) -> dict[str, str | int]:
         """The problem document."""

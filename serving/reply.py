@@ -3,8 +3,7 @@
 from starlette.types import Message, Send
 
 from serving.correlation import REQUEST_ID, Correlation
-
-_CLOSE = (b"connection", b"close")
+from serving.problems import CLOSE
 
 
 class Reply:
@@ -22,9 +21,10 @@ class Reply:
         """Sends a message."""
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message = {**message, "headers": [*message["headers"], *self._headers(message["status"])]}
+            own = self._headers(message["status"])
+            message = {**message, "headers": [*(header for header in message["headers"] if header not in own), *own]}
         await self._send(message)
 
     def _headers(self, status: int) -> list[tuple[bytes, bytes]]:
         headers = [(REQUEST_ID, self._request_id)] if self._is_named or status >= 400 else []
-        return [*headers, _CLOSE] if self._is_last else headers
+        return [*headers, *CLOSE] if self._is_last else headers

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from models.repository import ModelRepository
 from serving.access import Gate
+from serving.api.body import BodyReader
 from serving.api.native import NativeApi
 from serving.api.oip.infer import InferCall
 from serving.exposition import Exposition
@@ -33,6 +34,7 @@ class Services:
     gate: Gate
     reloaded: list[ReloadedFiles]
     lifecycle: Lifecycle
+    bodies: BodyReader
     native: NativeApi
     infer: InferCall
     journal: Journal
@@ -47,6 +49,7 @@ def assemble(settings: ServerSettings, ledger: Ledger | None = None, worker: int
     requests = RequestMeasures(page)
     selector = VersionSelector(repository, registry, settings.max_batch_size)
     tokens = Tokens(settings.api_token, settings.api_token_file, page)
+    bodies = BodyReader(settings.max_body_bytes, settings.request_seconds)
     return Services(
         settings=settings,
         repository=repository,
@@ -58,7 +61,8 @@ def assemble(settings: ServerSettings, ledger: Ledger | None = None, worker: int
         reloaded=[tokens.files] if tokens.files else [],
         gate=Gate(tokens, is_always_needed=settings.require_token),
         lifecycle=Lifecycle(),
-        native=NativeApi(registry, selector, requests, settings.max_body_bytes),
-        infer=InferCall(registry, selector, requests, settings.max_body_bytes),
+        bodies=bodies,
+        native=NativeApi(registry, selector, requests, bodies),
+        infer=InferCall(registry, selector, requests, bodies),
         journal=Journal(access_log=settings.access_log),
     )

@@ -88,6 +88,16 @@ class ServerSettings(BaseSettings):
         30, ge=1, le=3600, description="most seconds to wait for requests in flight before the process ends"
     )
     keep_alive_seconds: int = Field(75, ge=1, le=86400, description="seconds until an idle connection is closed")
+    request_seconds: float = Field(
+        10.0,
+        ge=0.1,
+        le=3600,
+        description="most seconds that a client has for the head of a request, again for its body, and to read the "
+        "answer; beyond them the answer is 408, and the connection is closed",
+    )
+    max_connections: int = Field(
+        10_000, ge=1, le=1_000_000, description="most connections of a worker; beyond them the answer is 503"
+    )
     access_log: bool = Field(default=False, description="log every request")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="form of the log lines on standard error; auto: console on a terminal, else json"

@@ -8,6 +8,7 @@ import httptools
 from starlette.types import Scope
 
 from serving import correlation
+from serving.api.guard import MAX_FIELDS, MAX_HEAD_BYTES, MAX_URL_BYTES
 from serving.api.native import Route
 from serving.api.oip.infer import InferRoute
 from serving.correlation import Correlation
@@ -81,7 +82,8 @@ class Heads:
             return None
         lengths = [value for name, value in seen.headers if name == b"content-length"]
         route = self._find_route(path) if is_plain and "%" not in path and len(lengths) == 1 else None
-        if route is None or any(self._wants_more(name, value) for name, value in seen.headers):
+        is_long = len(head) > MAX_HEAD_BYTES or len(seen.headers) > MAX_FIELDS or len(seen.url) > MAX_URL_BYTES
+        if route is None or is_long or any(self._wants_more(name, value) for name, value in seen.headers):
             return None
         length = int(lengths[0])
         if not 0 < length <= self._max_body_bytes:

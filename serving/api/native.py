@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope
 
 from models.layout import CHAMPION
 from serving import diagnosis
-from serving.api.body import read_body
+from serving.api.body import BodyReader
 from serving.inference import answer_batch
 from serving.metrics import EndpointMeasures, RequestMeasures
 from serving.problems import Answer, Problem
@@ -39,11 +39,11 @@ class NativeApi:
     """`POST /act`, `/q-values` and the same below `/models/{model}`."""
 
     def __init__(
-        self, registry: Registry, selector: VersionSelector, requests: RequestMeasures, max_body_bytes: int
+        self, registry: Registry, selector: VersionSelector, requests: RequestMeasures, bodies: BodyReader
     ) -> None:
         self._registry = registry
         self._selector = selector
-        self._max_body_bytes = max_body_bytes
+        self._bodies = bodies
         self._generator = np.random.default_rng()
         self._turn = Turn(self._generator)
         calls = {"act": False, "q-values": True}
@@ -65,7 +65,7 @@ class NativeApi:
             raise Problem(405, f"{scope['method'][:20]} is not allowed here; use POST.", headers=_ALLOW)
         served = self._registry.get(route.model)
         try:
-            body = await read_body(scope, receive, self._max_body_bytes)
+            body = await self._bodies.read(scope, receive)
             return await self._answer(route, served, body)
         except Problem as problem:
             if problem.reason is not None:

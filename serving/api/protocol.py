@@ -7,11 +7,14 @@ Anything else, every fault included, goes uvicorn's own way to `serving.app` wit
 from time import perf_counter
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from serving.api.ending import Limits
+from serving.api.guard import GuardedProtocol
 from serving.api.heads import Head, Heads
 from serving.api.native import Route
 from serving.api.oip.infer import InferRoute
+from serving.metrics import OTHER_ENDPOINT
 from serving.problems import Answer, Problem
 from serving.services import Services
 
@@ -29,6 +32,14 @@ class ShortWay:
         self.gate = services.gate
         self.lifecycle = services.lifecycle
         self.journal = services.journal
+        settings = services.settings
+        self.limits = Limits(
+            max_connections=settings.max_connections,
+            max_body_bytes=settings.max_body_bytes,
+            request_seconds=settings.request_seconds,
+            journal=services.journal,
+            measures=services.requests.endpoint(OTHER_ENDPOINT),
+        )
         self._common_headers: list[tuple[bytes, bytes]] = []
         self._openings: dict[int, bytes] = {}
 
@@ -45,16 +56,15 @@ class ShortWay:
         return self._openings[status]
 
 
-class ActingProtocol(HttpToolsProtocol):
+class ActingProtocol(GuardedProtocol):
     """One connection."""
 
     def __init__(self, short_way: ShortWay, **options: Any) -> None:
         """`options` are uvicorn's."""
-        super().__init__(**options)
+        super().__init__(short_way.limits, **options)
         self._short_way = short_way
-        self._is_inside_message = False
         self._begun: Head | None = None  # of the call that waits for the end of the turn
-        self._begun_at = 0.0
+        self._begun_at = perf_counter()
 
     def data_received(self, data: bytes) -> None:
         """Begins a call to act, or lets uvicorn go on."""
@@ -68,9 +78,8 @@ class ActingProtocol(HttpToolsProtocol):
             self._short_way.native.end_turn()
 
     def _is_idle(self) -> bool:
-        is_answered = self.cycle is None or self.cycle.response_complete
-        is_slow_reader = self.flow.write_paused
-        return not (self._is_inside_message or is_slow_reader or self._short_way.lifecycle.is_draining) and is_answered
+        is_busy = self._is_inside_message or self._unanswered or self.flow.write_paused
+        return not (is_busy or self._short_way.lifecycle.is_draining)
 
     def _begin(self, data: bytes) -> bool:
         started = perf_counter()
@@ -109,9 +118,6 @@ class ActingProtocol(HttpToolsProtocol):
         path = head.scope["path"]
         journal.record(head.route.measures, "POST", path, answer.status, self._begun_at, correlation)
 
-    def _wait_for_more(self, seconds: float) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
-
     def timeout_keep_alive_handler(self) -> None:
         """Closes the connection if it was idle all the time: the short way does not set the timer anew at each call."""
         seconds_left = self._begun_at + self.timeout_keep_alive - perf_counter()
@@ -120,20 +126,10 @@ class ActingProtocol(HttpToolsProtocol):
         else:
             super().timeout_keep_alive_handler()
 
-    def on_message_begin(self) -> None:
-        """Notes that the parser is inside a message."""
-        self._is_inside_message = True
-        super().on_message_begin()
-
-    def on_message_complete(self) -> None:
-        """Notes that the parser is between two messages."""
-        self._is_inside_message = False
-        super().on_message_complete()
-
-    def eof_received(self) -> None:
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio asks for an answer
         """Answers before the connection closes."""
         self._finish()
-        super().eof_received()
+        return super().eof_received()
 
     def shutdown(self) -> None:
         """Answers before the connection closes."""

@@ -1,59 +1,19 @@
 """What one TCP connection may do: pieces, pipelines, endings; the answers are the same whichever way they come."""
 
-import json
 import socket
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 from models.repository import ModelRepository
+from serving.problems import MEDIA_TYPE
 from tests.server import Server, running_server
 from tests.serving.conftest import TOKEN
+from tests.serving.connection import LEFT, RIGHT, Connection, call
 
-RIGHT, LEFT = b'{"observation": [0.1, 0.2, 0.3, 0.4]}', b'{"observation": [-0.5, 0.1, -0.3, 0.2]}'
-
-
-class Answer(NamedTuple):
-    """What came back."""
-
-    status: int
-    headers: dict[str, str]
-    document: Any
-
-
-class Connection:
-    """A client that decides about every byte."""
-
-    def __init__(self, server: Server) -> None:
-        host, port = server.url.removeprefix("http://").split(":")
-        self.socket = socket.create_connection((host, int(port)), timeout=20)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._stream = self.socket.makefile("rb")
-
-    def send(self, *requests: bytes) -> None:
-        """Sends everything at once."""
-        self.socket.sendall(b"".join(requests))
-
-    def receive(self) -> Answer:
-        """The next answer."""
-        status = int(self._stream.readline().split()[1])
-        headers = {}
-        while (line := self._stream.readline().decode().strip()) != "":
-            name, _, value = line.partition(": ")
-            assert name not in headers
-            headers[name] = value
-        return Answer(status, headers, json.loads(self._stream.read(int(headers["content-length"]))))
-
-    def is_closed(self) -> bool:
-        """Waits for the end; whether it came without another byte."""
-        return self._stream.read(1) == b""
-
-    def close(self) -> None:
-        """Goes away."""
-        self._stream.close()
-        self.socket.close()
+LIST = b"GET /models HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 @pytest.fixture
@@ -68,12 +28,6 @@ def connect(server: Server) -> Iterator[Callable[[], Connection]]:
     yield connect
     for connection in opened:
         connection.close()
-
-
-def call(body: bytes, *headers: bytes, path: bytes = b"/act", http: bytes = b"1.1") -> bytes:
-    """A request as bytes."""
-    lines = [b"POST %b HTTP/%b" % (path, http), b"Host: x", b"Content-Length: %d" % len(body), *headers]
-    return b"\r\n".join([*lines, b"", body])
 
 
 def test_answers_of_both_ways_are_the_same(connect: Callable[[], Connection]) -> None:
@@ -124,12 +78,13 @@ def test_pipelined_requests_are_answered_in_order(connect: Callable[[], Connecti
     assert connection.receive().document["action"] == 1
 
 
-def test_half_closed_client_gets_its_answer(connect: Callable[[], Connection]) -> None:
+@pytest.mark.parametrize("requests", [[call(RIGHT)], [LIST], [LIST, call(RIGHT), LIST]])
+def test_half_closed_client_gets_its_answer(connect: Callable[[], Connection], requests: list[bytes]) -> None:
     """A client that says that it sends no more is still answered, then the connection ends."""
     connection = connect()
-    connection.send(call(RIGHT))
+    connection.send(*requests)
     connection.socket.shutdown(socket.SHUT_WR)
-    assert connection.receive().document["action"] == 1
+    assert [connection.receive().status for _ in requests] == [200] * len(requests)
     assert connection.is_closed()
 
 
@@ -176,7 +131,21 @@ def test_ambiguous_heads_are_refused(connect: Callable[[], Connection], request_
     connection.send(call(LEFT))
     connection.receive()
     connection.send(request_bytes)
-    assert connection._stream.readline() == b"HTTP/1.1 400 Bad Request\r\n"
+    answer = connection.receive()
+    assert (answer.status, answer.headers["connection"]) == (400, "close")
+    assert answer.headers["content-type"] == MEDIA_TYPE
+    assert answer.document["detail"].startswith("This is not HTTP/1.1: ")
+    assert connection.is_closed()
+
+
+def test_fault_is_told_after_the_answers_before_it(connect: Callable[[], Connection]) -> None:
+    """What comes before something that is not HTTP is answered in its order; below /v2 the fault has that form."""
+    connection = connect()
+    connection.send(LIST, call(RIGHT), LIST, b"POST /v2/models/cartpole/infer HTTP/1.1\r\nBad Name: 1\r\n\r\n", LIST)
+    answers = [connection.receive() for _ in range(4)]
+    assert [answer.status for answer in answers] == [200, 200, 200, 400]
+    assert answers[3].document["error"].startswith("This is not HTTP/1.1: ")
+    assert connection.is_closed()
 
 
 def test_clients_that_leave_disturb_nobody(server: Server, connect: Callable[[], Connection]) -> None:

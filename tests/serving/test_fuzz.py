@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from models.repository import ModelRepository
+from serving.api.body import BodyReader
 from serving.api.native import NativeApi
 from serving.ledger import Ledger
 from serving.metrics import RequestMeasures
@@ -52,7 +53,9 @@ def native(repository: ModelRepository) -> NativeApi:
     registry = Registry("cartpole", "store", 2, page)
     for name in ("cartpole", "lake"):
         registry.add(name).champion = load(repository, name, 1, 64, page)
-    return NativeApi(registry, VersionSelector(repository, registry, 64), RequestMeasures(page), 1_000_000)
+    return NativeApi(
+        registry, VersionSelector(repository, registry, 64), RequestMeasures(page), BodyReader(1_000_000, 10)
+    )
 
 
 def send(native: NativeApi, body: bytes, path: str = "/act") -> tuple[int, Any]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from starlette.types import Receive, Scope
 
 from models.layout import CHAMPION
-from serving.api.body import read_body
+from serving.api.body import BodyReader
 from serving.api.oip.compression import deflate, inflate
 from serving.api.oip.diagnosis import undecodable
 from serving.api.oip.framing import Headers, collect, split
@@ -43,13 +43,13 @@ class InferCall:
     """Answers infer requests."""
 
     def __init__(
-        self, registry: Registry, selector: VersionSelector, requests: RequestMeasures, max_body_bytes: int
+        self, registry: Registry, selector: VersionSelector, requests: RequestMeasures, bodies: BodyReader
     ) -> None:
         self.statistics = Statistics(registry)
         self._models = registry.models
         self._selector = selector
         self._measures = requests.endpoint(TEMPLATE)
-        self._max_body_bytes = max_body_bytes
+        self._bodies = bodies
         self._generator = np.random.default_rng()
 
     def route(self, path: str) -> InferRoute | None:
@@ -74,7 +74,7 @@ class InferCall:
         """The answer to a request for a version, or for the champion. Raises Problem and DisconnectedError."""
         loaded = None
         try:
-            body = await read_body(scope, receive, self._max_body_bytes)
+            body = await self._bodies.read(scope, receive)
             loaded = served.champion if version is None else None
             if loaded is None:
                 loaded = await self._selector.select(served, CHAMPION if version is None else version)
@@ -89,7 +89,7 @@ class InferCall:
 
     def _read_and_answer(self, body: bytes, loaded: LoadedPolicy, measures: ModelMeasures, scope: Scope) -> Answer:
         headers = collect(scope)
-        frame = split(inflate(body, headers, self._max_body_bytes), headers)
+        frame = split(inflate(body, headers, self._bodies.limit), headers)
         return self._answer(_decode(frame.json), frame.binary, loaded, measures, headers)
 
     def _answer(

@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from models.errors import ModelError
 from models.layout import CHAMPION, version_number
-from serving.api.body import DisconnectedError, read_body
+from serving.api.body import DisconnectedError
 from serving.api.oip.compression import inflate
 from serving.api.oip.diagnosis import undecodable
 from serving.api.oip.framing import collect
@@ -32,7 +32,7 @@ class OipApi:
         self._services = services
         self._infer = services.infer
         self._statistics = services.infer.statistics
-        self._max_body_bytes = services.settings.max_body_bytes
+        self._bodies = services.bodies
         self._model_calls: dict[str, Callable[[ServedModel, int | None], Awaitable[Any]]] = {
             "": lambda served, version: model_metadata(services, served, version),
             "config": lambda served, version: model_config(services, served, version),
@@ -96,8 +96,8 @@ class OipApi:
             raise Problem(503, reason)
 
     async def _index_request(self, scope: Scope, receive: Receive) -> IndexRequest:
-        body = await read_body(scope, receive, self._max_body_bytes)
-        body = inflate(body, collect(scope), self._max_body_bytes)
+        body = await self._bodies.read(scope, receive)
+        body = inflate(body, collect(scope), self._bodies.limit)
         try:
             request: IndexRequest = decode_index_request(body or b"{}")
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
