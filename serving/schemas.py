@@ -9,6 +9,9 @@ MAX_VERSION = 10**18 - 1
 MAX_SEED = 2**63 - 1
 
 _OBSERVATION = "Numbers in the shape of the model's observation space (a single integer for a Discrete space)."
+NUMBERS = "Numbers"
+_NUMBERS = {"$ref": f"#/components/schemas/{NUMBERS}"}
+_FLAGS = {"anyOf": [{"type": "boolean"}, {"type": "array", "items": {"type": "boolean"}, "minItems": 1}]}
 _MASK = "Which actions may be chosen: one list of booleans or, for `observations`, one for all or one for each."
 
 Version = Annotated[int, Meta(ge=1, le=MAX_VERSION)] | str
@@ -32,14 +35,16 @@ class ActRequest(Struct, frozen=True, forbid_unknown_fields=True):
     observation: (
         Annotated[
             Raw,
-            _documented(_OBSERVATION, {"type": ["array", "integer"], "examples": [[0.01, -0.02, 0.03, 0.04]]}),
+            _documented(
+                _OBSERVATION, {"type": ["array", "integer"], "items": _NUMBERS, "examples": [[0.01, -0.02, 0.03, 0.04]]}
+            ),
         ]
         | UnsetType
     ) = UNSET
     observations: (
         Annotated[
             Raw,
-            _documented("A list of observations.", {"type": "array", "minItems": 1}),
+            _documented("A list of observations.", {"type": "array", "minItems": 1, "items": _NUMBERS}),
         ]
         | UnsetType
     ) = UNSET
@@ -49,7 +54,9 @@ class ActRequest(Struct, frozen=True, forbid_unknown_fields=True):
     ) = UNSET
     epsilon: Epsilon | UnsetType = UNSET
     seed: Seed | UnsetType = UNSET
-    action_mask: Annotated[Raw, _documented(_MASK, {"type": "array", "minItems": 1})] | UnsetType = UNSET
+    action_mask: Annotated[Raw, _documented(_MASK, {"type": "array", "minItems": 1, "items": _FLAGS})] | UnsetType = (
+        UNSET
+    )
 
 
 class ActAnswer(Struct, frozen=True):

@@ -1,8 +1,8 @@
 """Answers of the calls that are not about actions, and what `/openapi.json` says of problems."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from serving.problems import MEDIA_TYPE, Problem
 
@@ -57,12 +57,17 @@ class ModelList(BaseModel):
     models: list[ModelSummary]
 
 
+def _integer_of_json(value: Any) -> Any:
+    """JSON knows one kind of number, so 2.0 is 2."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class AliasChange(BaseModel):
     """The version that the alias shall name."""
 
     model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"version": 2}]})
 
-    version: int = Field(ge=1, lt=10**18)
+    version: Annotated[int, BeforeValidator(_integer_of_json)] = Field(ge=1, lt=10**18)
 
 
 class AliasChanged(BaseModel):
@@ -106,6 +111,7 @@ _MEANINGS = {
     409: "The version is damaged, or the repository changed meanwhile.",
     413: "The body or the batch is larger than allowed.",
     422: "The body is JSON but not what is expected; the detail says what was sent and what is expected.",
+    500: "A fault of the server; its log says more.",
     503: "Not ready; `Retry-After` says when to try again.",
 }
 _EXAMPLES = {
@@ -116,6 +122,7 @@ _EXAMPLES = {
     409: "model.onnx of cartpole version 2 is not what was published.",
     413: "The body is larger than the 4194304 bytes allowed (DQN_MAX_BODY_BYTES).",
     422: "observation has shape [3]; cartpole version 3 expects [4].",
+    500: "The server failed to answer; its log says why.",
     503: "cartpole has no champion yet. Promote a version: dqn-models promote cartpole@VERSION",
 }
 
@@ -130,4 +137,30 @@ def _problem(status: int) -> dict[str, Any]:
         "schema": {"$ref": "#/components/schemas/ProblemDocument"},
         "example": Problem(status, _EXAMPLES[status]).document(),
     }
-    return {"description": _MEANINGS[status], "content": {MEDIA_TYPE: content}}
+    return {"description": _MEANINGS[status], "headers": error_headers(status), "content": {MEDIA_TYPE: content}}
+
+
+def error_headers(status: int) -> dict[str, Any]:
+    """The headers of an error with this status."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID", *_HEADERS_OF.get(status, ()))}
+
+
+_HEADERS_OF = {401: ("WWW-Authenticate",), 503: ("Retry-After",)}
+HEADERS: dict[str, dict[str, Any]] = {
+    "X-Request-ID": {
+        "description": "The one that the request had, or a new one; the log has it, too.",
+        "required": True,
+        "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
+    },
+    "Retry-After": {
+        "description": "Seconds to wait before the next try.",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 0},
+    },
+    "WWW-Authenticate": {
+        "description": "The scheme that is asked for: Bearer.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+}
+"""Components of the document."""

@@ -6,11 +6,12 @@ import msgspec
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from models.layout import ALIAS_NAME, MODEL_NAME
 from serving.access import OPEN_PATHS
-from serving.api.documents import ProblemDocument, problems
+from serving.api.documents import HEADERS, AliasChanged, ModelSummary, ProblemDocument, RefreshAnswer, problems
 from serving.api.oip.openapi import add_protocol, error_response
 from serving.api.oip.paths import is_below
-from serving.schemas import ActAnswer, ActBatchAnswer, ActRequest, QValuesAnswer, QValuesBatchAnswer
+from serving.schemas import NUMBERS, ActAnswer, ActBatchAnswer, ActRequest, QValuesAnswer, QValuesBatchAnswer
 
 Document = dict[str, Any]
 
@@ -35,11 +36,19 @@ _ANSWERS: dict[str, tuple[type, type, Document, Document]] = {
         {"q_values": [[9.1, 9.4], [8.7, 8.2]], "actions": [1, 0], "model": "cartpole", "version": 3},
     ),
 }
+_NUMBERS: Document = {
+    "description": "A number within float32, or lists of them, nested as the shape says.",
+    "anyOf": [
+        {"type": "number", "minimum": -3.4028234663852886e38, "maximum": 3.4028234663852886e38},
+        {"type": "array", "items": {"$ref": _REF.format(name=NUMBERS)}},
+    ],
+}
+_PATTERNS = {"model": f"^{MODEL_NAME.pattern}$", "alias": f"^{ALIAS_NAME.pattern}$"}
 _SUMMARIES = {"act": "Choose an action", "q-values": "Q-values and the action chosen"}
 
 
-def describe(app: FastAPI, *, token_needed: bool) -> Document:
-    """The whole document."""
+def describe(app: FastAPI, *, token_needed: bool, max_batch_size: int) -> Document:
+    """The whole document, for a server with these settings."""
     document: Document = get_openapi(
         title=app.title, version=app.version, description=app.description, routes=app.routes
     )
@@ -49,6 +58,10 @@ def describe(app: FastAPI, *, token_needed: bool) -> Document:
         [ActRequest, ActAnswer, ActBatchAnswer, QValuesAnswer, QValuesBatchAnswer], ref_template=_REF
     )
     schemas.update(native)
+    for kind in (AliasChanged, ModelSummary, RefreshAnswer):  # FastAPI drops what is null in an example
+        schemas[kind.__name__]["examples"] = kind.model_json_schema()["examples"]
+    schemas["ActRequest"]["properties"]["observations"]["maxItems"] = max_batch_size
+    schemas[NUMBERS] = _NUMBERS
     schemas["ActRequest"]["oneOf"] = [{"required": ["observation"]}, {"required": ["observations"]}]
     schemas["ProblemDocument"] = ProblemDocument.model_json_schema()
     for call in _ANSWERS:
@@ -57,6 +70,7 @@ def describe(app: FastAPI, *, token_needed: bool) -> Document:
     add_protocol(document)
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
+    components["headers"] = HEADERS
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     for path, operations in document["paths"].items():
         for operation in operations.values():
@@ -93,8 +107,15 @@ def _operation(call: str, *, named: bool) -> Document:
 def _finish(path: str, operation: Document, *, token_needed: bool) -> None:
     """Says who needs the token, and drops FastAPI's own 422, which the calls without a body never answer."""
     responses = operation["responses"]
+    named = [dict(parameter) for parameter in operation.get("parameters", [])]
+    for parameter in named:
+        if parameter["name"] in _PATTERNS:
+            parameter["schema"] = {"type": "string", "pattern": _PATTERNS[parameter["name"]]}
+    if named:
+        operation["parameters"] = named
     if "requestBody" not in operation:
         responses.pop("422", None)
     if operation.get("tags") == ["admin"] or (token_needed and path not in OPEN_PATHS):
         operation["security"] = [{"token": []}]
         responses.setdefault("401", error_response(401) if is_below(path) else problems(401)[401])
+    responses["500"] = error_response(500) if is_below(path) else problems(500)[500]

@@ -18,8 +18,10 @@ from serving.problems import Problem, from_model_error, internal_error
 from serving.services import Services
 
 _DESCRIPTION = (
-    "Observations in, actions and Q-values out, from the champion of each model in the repository. "
-    "Errors are RFC 9457 problem documents (`application/problem+json`)."
+    "Observations in, actions and Q-values out, from the champion of each model in the repository. Errors are RFC 9457 "
+    'problem documents (`application/problem+json`), and `{"error": ...}` below `/v2`; a method other than those below '
+    "is a 405 with `Allow`, but `HEAD` is answered wherever `GET` is. Any request may have `X-Request-ID` and "
+    "`traceparent`: they stand in the log, and the id comes back."
 )
 
 
@@ -47,7 +49,10 @@ def create_rest_app(services: Services, lifespan: Lifespan[FastAPI]) -> FastAPI:
 def _openapi_once(app: FastAPI, services: Services) -> Callable[[], dict[str, Any]]:
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = describe(app, token_needed=services.settings.require_token)
+            settings = services.settings
+            app.openapi_schema = describe(
+                app, token_needed=settings.require_token, max_batch_size=settings.max_batch_size
+            )
         return app.openapi_schema
 
     return openapi

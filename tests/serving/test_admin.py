@@ -41,7 +41,7 @@ def test_promotion_takes_effect_before_it_answers(admin: Server, store: ModelRep
     response = put(admin, "/models/cartpole/aliases/champion", b'{"version": 2}')
     assert response.json() == {"model": "cartpole", "alias": "champion", "version": 2, "previous": 1, "champion": 2}
     assert admin.post("/act", OBSERVATION).json()["version"] == 2
-    assert put(admin, "/models/cartpole/aliases/champion", b'{"version": 1}').json()["previous"] == 2
+    assert put(admin, "/models/cartpole/aliases/champion", b'{"version": 1.0}').json()["previous"] == 2
     assert admin.post("/act", OBSERVATION).json()["version"] == 1
     assert [event["by"] for event in store.history("cartpole")[-2:]] == ["http", "http"]
 
@@ -97,7 +97,7 @@ def test_damaged_version_is_not_promoted(admin: Server, store: ModelRepository) 
         ("/models/cartpole/aliases/Champion", b'{"version": 1}', 422),
         ("/models/cartpole/aliases/..%2f1", b'{"version": 1}', 404),
         ("/models/cartpole/aliases/champion", b'{"version": "1"}', 422),
-        ("/models/cartpole/aliases/champion", b'{"version": 1.0}', 422),
+        ("/models/cartpole/aliases/champion", b'{"version": 1.5}', 422),
         ("/models/cartpole/aliases/champion", b'{"version": true}', 422),
         ("/models/cartpole/aliases/champion", b'{"version": 0}', 422),
         ("/models/cartpole/aliases/champion", b'{"version": 1, "by": "me"}', 422),

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from serving.schemas import ActRequest
@@ -66,11 +67,11 @@ def test_documented_statuses(document: Any) -> None:
     """Each call documents the statuses that it answers, errors with an example in the form of its API."""
     operations = operations_of(document)
     statuses = {call: set(operation["responses"]) for call, operation in operations.items()}
-    acting = {"200", "400", "404", "413", "422", "503"}
+    acting = {"200", "400", "404", "413", "422", "500", "503"}
     for path in ("/act", "/q-values", "/models/{model}/act", "/models/{model}/q-values"):
         assert statuses["post", path] == acting
-    assert statuses["get", "/readyz"] == {"200", "503"}
-    assert statuses["get", "/models"] == {"200"}
+    assert statuses["get", "/readyz"] == {"200", "500", "503"}
+    assert statuses["get", "/models"] == {"200", "500"}
     assert {"401", "403", "404", "409", "422"} <= statuses["put", "/models/{model}/aliases/{alias}"]
     assert statuses["post", "/v2/models/{model}/infer"] == acting | {"415"}
     for (_, path), operation in operations.items():
@@ -79,6 +80,34 @@ def test_documented_statuses(document: Any) -> None:
                 assert list(response["content"]["application/json"]["example"]) == ["error"]
             elif not status.startswith("2"):
                 assert response["content"]["application/problem+json"]["example"]["status"] == int(status)
+
+
+def test_examples_fit_their_schemas(document: Any) -> None:
+    """Every example of a request or an answer, and every example within a schema, is valid against that schema."""
+    checked = 0
+    components = {"components": document["components"]}
+    for operation in operations_of(document).values():
+        parts = [operation.get("requestBody", {}), *operation["responses"].values()]
+        for content in [content for part in parts for content in part.get("content", {}).values()]:
+            examples = [content.get("example"), *(one["value"] for one in content.get("examples", {}).values())]
+            validator = jsonschema_rs.validator_for(content["schema"] | components)
+            for example in [example for example in examples if example is not None]:
+                validator.validate(example)
+                checked += 1
+    for schema in document["components"]["schemas"].values():
+        for part in [schema, *schema.get("properties", {}).values()]:
+            for example in part.get("examples", []):
+                jsonschema_rs.validator_for(part | components).validate(example)
+                checked += 1
+    assert checked > 100
+
+
+def test_headers_of_errors_are_as_documented(server: Server, document: Any) -> None:
+    """An error has the headers that its description promises."""
+    promised = operations_of(document)["post", "/models/{model}/refresh"]["responses"]["401"]["headers"]
+    assert set(promised) == {"X-Request-ID", "WWW-Authenticate"}
+    refused = server.post("/models/cartpole/refresh", b"")
+    assert set(promised) <= {name.title().replace("Id", "ID").replace("Www", "WWW") for name in refused.headers}
 
 
 def test_request_examples_are_valid(server: Server, document: Any) -> None:

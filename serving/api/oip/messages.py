@@ -10,6 +10,7 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from serving.schemas import Epsilon, Seed
 
+_REF = "#/components/schemas/Numbers"
 _DATA = "The elements in row-major order, flat or nested; left out where `binary_data_size` is given."
 
 
@@ -32,32 +33,40 @@ class InputParameters(Struct, frozen=True):
 class InputTensor(Struct, frozen=True):
     """A tensor that is sent."""
 
-    name: str
-    shape: list[int]
-    datatype: str
+    name: Annotated[str, Meta(extra_json_schema={"const": "observation"})]
+    shape: Annotated[list[int], Meta(extra_json_schema={"minItems": 1, "items": {"type": "integer", "minimum": 1}})]
+    datatype: Annotated[str, Meta(extra_json_schema={"enum": ["FP32", "FP64", "UINT8", "INT64"]})]
     parameters: InputParameters | None = None
-    data: Annotated[Raw, Meta(description=_DATA, extra_json_schema={"type": "array"})] | UnsetType = UNSET
+    data: (
+        Annotated[Raw, Meta(description=_DATA, extra_json_schema={"type": "array", "items": {"$ref": _REF}})]
+        | UnsetType
+    ) = UNSET
+
+
+_Refused = Annotated[
+    Any, Meta(description="Not supported: refused where it is sent.", extra_json_schema={"type": "null"})
+]
 
 
 class OutputParameters(Struct, frozen=True):
     """How to send an output; `binary_data` wins over the request's `binary_data_output`."""
 
     binary_data: bool | UnsetType = UNSET
-    classification: Annotated[Any, Meta(description="Not supported: refused where it is sent.")] = None
-    shared_memory_region: Annotated[Any, Meta(description="Not supported: refused where it is sent.")] = None
+    classification: _Refused = None
+    shared_memory_region: _Refused = None
 
 
 class RequestedOutput(Struct, frozen=True):
-    """An output that is wanted."""
+    """An output that is wanted; `propensity` is there where `epsilon` is sent."""
 
-    name: str
+    name: Annotated[str, Meta(extra_json_schema={"enum": ["q_values", "action", "propensity"]})]
     parameters: OutputParameters | None = None
 
 
 class InferRequest(Struct, frozen=True):
     """Observations to act on. Without `outputs` all are sent."""
 
-    inputs: list[InputTensor]
+    inputs: Annotated[list[InputTensor], Meta(extra_json_schema={"minItems": 1, "maxItems": 1})]
     id: str | None = None
     parameters: RequestParameters | None = None
     outputs: list[RequestedOutput] | None = None

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from serving.api.documents import error_headers
 from serving.api.oip import messages
 from serving.api.oip.metadata import EXTENSIONS, PLATFORM
 
@@ -36,6 +37,7 @@ _ERRORS = {
     413: ("The body or the batch is larger than allowed.", "The body is larger than the 4194304 bytes allowed."),
     415: ("Unknown Content-Encoding.", "Content-Encoding is 'br'; allowed are gzip and deflate."),
     422: ("The request does not fit.", "observation has shape [1, 3]; cartpole version 3 expects [batch, 4]."),
+    500: ("A fault of the server; its log says more.", "The server failed to answer; its log says why."),
     503: ("Not ready; `Retry-After` says when to try again.", "cartpole has no champion yet."),
 }
 _BODY_ERRORS = (400, 413, 415, 422)
@@ -98,7 +100,8 @@ def error_response(status: int) -> Document:
     """What is said of an error of the protocol."""
     meaning, example = _ERRORS[status]
     schema = {"$ref": _REF.format(name="ErrorAnswer")}
-    return {"description": meaning, "content": {"application/json": {"schema": schema, "example": {"error": example}}}}
+    content = {"application/json": {"schema": schema, "example": {"error": example}}}
+    return {"description": meaning, "headers": error_headers(status), "content": content}
 
 
 def _operation(path: str, summary: str, schema: Document, example: Any, errors: tuple[int, ...]) -> Document:

@@ -1,0 +1,24 @@
+"""The server does what /openapi.json says; `benchmarks/conformance.py` sends many more requests."""
+
+from pathlib import Path
+
+import pytest
+
+from models.repository import ModelRepository
+from tests.server import running_server
+from tests.serving.conformance import check
+from tests.serving.conftest import TOKEN
+from tests.support import publish_discrete, publish_linear
+
+
+@pytest.mark.slow
+def test_schemathesis_finds_nothing(empty: ModelRepository, tmp_path: Path) -> None:
+    """No request that schemathesis makes from the document gets an answer that the document does not allow."""
+    publish_linear(empty, promote=True)
+    publish_discrete(empty)
+    with running_server(empty, env={"DQN_API_TOKEN": TOKEN}) as server:
+        server.wait_ready()
+        found = check(server.url, TOKEN, examples=5, seed=1, folder=tmp_path, timeout=300)
+        assert found.is_conform, found.report
+        assert found.cases > 500
+        assert not [record for record in server.records if record.get("level") == "error"]
