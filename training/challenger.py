@@ -56,9 +56,11 @@ def train_challenger(
     """
     torch.set_num_threads(1)  # more threads make networks of this size slower
     started = time.perf_counter()
-    with contextlib.closing(make_state(config, environment, weights)) as state:
+    last = checkpoints.last() if checkpoints else None
+    how = config if last is None else dataclasses.replace(config, vectorization=last["vectorization"])
+    with contextlib.closing(make_state(how, environment, weights)) as state:
         if checkpoints is not None:
-            checkpoints.resume(state)
+            checkpoints.begin(state, last)
             started -= state.wall_seconds
         try:
             for _ in train(config, environment, state):

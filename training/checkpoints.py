@@ -1,8 +1,10 @@
 """Keeps the checkpoint of a run up to date while it trains, without taking much of its time."""
 
+import math
 import time
 from collections.abc import Callable
 
+from training.captures import Capture
 from training.checkpoint_file import CheckpointError, CheckpointFile
 from training.learning.state import TrainingState
 
@@ -21,19 +23,31 @@ class Checkpoints:
         self._failed = False
         self.cost_seconds = 0.0  # spent on all checkpoints of this process
 
-    def resume(self, state: TrainingState) -> None:
-        """Goes on from the checkpoint, if there is one. Raises CheckpointError when it is damaged or does not fit."""
-        capture = self._file.read()
-        if capture is None:
+    def last(self) -> Capture | None:
+        """The last checkpoint, if there is one. Raises CheckpointError when it is damaged."""
+        return self._file.read()
+
+    def begin(self, state: TrainingState, last: Capture | None) -> None:
+        """Goes on from the last checkpoint, if there is one, and says what the next ones will lack.
+
+        Raises CheckpointError when the last one is another run's.
+        """
+        lacking = state.uncapturable() if self._seconds < math.inf else None
+        if lacking:
+            self._tell(
+                f"Checkpoints lack the state of these environments: {lacking}. After --resume new episodes begin, so "
+                "that the result is another than without."
+            )
+        if last is None:
             return
         try:
-            state.restore(capture)
+            exact = state.restore(last)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(
                 f"{self._file.path} does not fit this run; another release of this program may have written it: "
                 f"{error!r}."
             ) from error
-        self._tell(f"Going on after {state.env_steps:,} environment steps.")
+        self._tell(f"Going on after {state.env_steps:,} environment steps{'' if exact else ' with new episodes'}.")
 
     def keep(self, state: TrainingState) -> None:
         """Writes a checkpoint if it is time; called after each step. A full disk is told, and training goes on."""

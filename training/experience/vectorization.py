@@ -54,6 +54,12 @@ def make_vector_environment(
     return _CheckedVector(AsyncVectorEnv(make, autoreset_mode=AutoresetMode.NEXT_STEP), environment)
 
 
+def vectorization_of(environments: AnyVectorEnv) -> Vectorization:
+    """How these environments are stepped: what `auto` came to."""
+    made = environments.unwrapped
+    return "sync" if isinstance(made, SyncVectorEnv) else "async" if isinstance(made, AsyncVectorEnv) else "native"
+
+
 def is_native(environment: EnvironmentInfo) -> bool:
     """Whether the environment has a vector version of its own that fits here."""
     found = _native(environment, 1)

@@ -17,9 +17,10 @@ from training.captures import (
     restore_torch_generators,
 )
 from training.config import DQNConfig
+from training.experience.environment_state import UncapturableError, capture_environment, restore_environment
 from training.experience.environments import observation_dtype, observation_shape
 from training.experience.replay import ReplayBuffer
-from training.experience.vectorization import AnyVectorEnv, make_vector_environment
+from training.experience.vectorization import AnyVectorEnv, make_vector_environment, vectorization_of
 from training.learning.agent import DQNAgent
 from training.learning.monitor import CollapseMonitor
 from training.learning.networks import make_q_network
@@ -82,7 +83,8 @@ class TrainingState:
         return {
             "agent": self.agent.capture(),
             "replay": self.replay.capture(),
-            "environments": None,
+            "environments": None if self.uncapturable() else capture_environment(self.environments),
+            "vectorization": vectorization_of(self.environments),
             "generator": capture_generator(self.generator),
             "torch": capture_torch_generators(),
             "selection": self.selection.capture(),
@@ -91,9 +93,11 @@ class TrainingState:
             **{name: getattr(self, name) for name in _PLAIN},
         }
 
-    def restore(self, capture: Capture) -> None:
-        """Goes on from a captured run of the same configuration."""
-        at_reset = self.observations
+    def restore(self, capture: Capture) -> bool:
+        """Goes on from a captured run of the same configuration.
+
+        Returns whether that is exact: where the environments' state is not to be had, new episodes begin.
+        """
         self.agent.restore(capture["agent"])
         self.replay.restore(capture["replay"])
         restore_generator(self.generator, capture["generator"])
@@ -105,15 +109,34 @@ class TrainingState:
         ]
         for name in _PLAIN:
             setattr(self, name, capture[name])
-        if capture["environments"] is None:
-            self._begin_episodes(at_reset)
+        try:
+            if capture["environments"] is not None:
+                restore_environment(self.environments, capture["environments"])
+                return True
+        except UncapturableError:
+            pass
+        self._begin_episodes()
+        return False
 
-    def _begin_episodes(self, observations: NDArray[Any]) -> None:
-        """Goes on with new episodes, whose first observations these are; the running ones are left unfinished."""
-        self.replay.begin_episodes(observations)
-        self.observations = observations
+    def uncapturable(self) -> str | None:
+        """What of the environments a capture lacks, in words; None where it has everything."""
+        try:
+            capture_environment(self.environments)
+        except UncapturableError as error:
+            return str(error)
+        return None
+
+    def _begin_episodes(self) -> None:
+        """Leaves the running episodes unfinished."""
+        seed = first_seed("train", self.agent.config.seed) + self.env_steps % _SEEDS
+        observations, _ = self.environments.reset(seed=seed)
+        self.observations = observations.astype(self.observations.dtype, copy=False)
+        self.replay.begin_episodes(self.observations)
         self.returns[:], self.lengths[:], self.alive[:] = 0.0, 0, True
 
+
+_SEEDS = 90_000
+"""Different seeds that a run may reset its environments with."""
 
 _PLAIN = (
     "observations",

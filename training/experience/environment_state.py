@@ -1,0 +1,207 @@
+"""The state of environments, captured without pickle: whatever in them is plain data, wherever in the objects it lies.
+
+An environment and its wrappers are Python objects whose attributes are numbers, strings, arrays, random generators,
+containers of these, and further such objects; what is mentioned twice stays one thing. What never changes (functions,
+classes, registry entries) is left as the new environment has it. Anything else, such as an object of a physics engine
+or another process, makes the state uncapturable. (Atari's emulator gives its state away, but not the action that it
+repeats, so that it is no exception.)
+"""
+
+import enum
+import functools
+import random
+import types
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import AsyncVectorEnv
+
+Node = Any
+"""A plain value; or a dict that says what something is with its first key, and with `number` which one."""
+
+_PLAIN = (bool, int, float, str)
+_STATIC = (
+    type,
+    types.FunctionType,
+    types.MethodType,
+    types.BuiltinFunctionType,
+    types.ModuleType,
+    functools.partial,
+    enum.Enum,
+    EnvSpec,
+    np.dtype,
+    np.ufunc,
+)
+_MISSING = object()
+
+
+class UncapturableError(ValueError):
+    """A part of an environment's state cannot be captured, or the new environment has no place for it."""
+
+
+def capture_environment(environment: object) -> Node:
+    """The state of an environment or vector environment. Raises UncapturableError with the part that is in the way."""
+    return _Capturing().node(environment, "environment")
+
+
+def restore_environment(environment: object, state: Node) -> None:
+    """Gives a captured state to an environment that was made in the same way and has been reset.
+
+    Raises UncapturableError where it turns out to be another; it is to be reset again then.
+    """
+    _Restoring().value(environment, state, "environment")
+
+
+class _Capturing:
+    def __init__(self) -> None:
+        self._seen: dict[int, tuple[int, object]] = {}  # by id: its number, and the object, which keeps the id its own
+
+    def node(self, value: Any, path: str) -> Node:
+        if value is None or type(value) in _PLAIN or isinstance(value, np.generic):
+            return value
+        if isinstance(value, _STATIC):
+            return {"static": None}
+        if id(value) in self._seen:
+            return {"same": self._seen[id(value)][0]}
+        number = len(self._seen)
+        self._seen[id(value)] = number, value
+        return self._encode(value, path) | {"number": number}
+
+    def _encode(self, value: Any, path: str) -> dict[str, Node]:  # noqa: PLR0911  (a case each)
+        if isinstance(value, np.ndarray):
+            return self._array(value, path)
+        if isinstance(value, np.random.Generator | np.random.RandomState | random.Random):
+            return _generator(value)
+        if isinstance(value, bytes):
+            return {"bytes": np.frombuffer(value, np.uint8)}
+        if type(value) in (list, tuple):
+            return {type(value).__name__: self._items(value, path)}
+        if isinstance(value, deque):
+            return {"deque": self._items(value, path), "maxlen": value.maxlen}
+        if isinstance(value, dict):
+            items = [[self.node(key, path), self.node(item, f"{path}[{key!r}]")] for key, item in value.items()]
+            return {"dict": items}
+        return self._object(value, path)
+
+    def _object(self, value: Any, path: str) -> dict[str, Node]:
+        if isinstance(value, AsyncVectorEnv):
+            raise UncapturableError("they run in processes of their own")
+        names = list(vars(value)) if hasattr(value, "__dict__") else []
+        if isinstance(value, spaces.Space):
+            names = ["_np_random"]
+        elif type(value).__basicsize__ != _Plain.__basicsize__:  # it has more than a __dict__: in C, or in slots
+            raise UncapturableError(f"{path} is of type {_name(value)}")
+        attributes = {name: self.node(vars(value)[name], f"{path}.{name}") for name in names}
+        return {"object": _name(value), "attributes": attributes}
+
+    def _items(self, values: Any, path: str) -> list[Node]:
+        return [self.node(item, f"{path}[{index}]") for index, item in enumerate(values)]
+
+    def _array(self, value: np.ndarray[Any, Any], path: str) -> dict[str, Node]:
+        base = value.base
+        if value.dtype.hasobject:
+            raise UncapturableError(f"{path} is an array of Python objects")
+        if not isinstance(base, np.ndarray):
+            return {"array": value}
+        if not base.flags.c_contiguous:
+            raise UncapturableError(f"{path} is a view of an array that is not contiguous")
+        offset = value.__array_interface__["data"][0] - base.__array_interface__["data"][0]
+        layout = [value.shape, value.dtype.str, offset, value.strides]
+        return {"view": self.node(base, f"{path}.base"), "layout": layout}
+
+
+class _Plain:
+    """Has what an object of any class written in Python has."""
+
+
+def _generator(value: np.random.Generator | np.random.RandomState | random.Random) -> dict[str, Node]:
+    if isinstance(value, np.random.Generator):
+        return {"generator": type(value.bit_generator).__name__, "state": value.bit_generator.state}
+    if isinstance(value, np.random.RandomState):
+        return {"generator": "RandomState", "state": value.get_state(legacy=False)}
+    version, words, gauss = value.getstate()
+    return {"generator": "Random", "state": [version, list(words), gauss]}
+
+
+def _made_generator(kind: str, state: Any) -> np.random.Generator | np.random.RandomState | random.Random:
+    if kind == "RandomState":
+        made = np.random.RandomState()
+        made.set_state(state)
+        return made
+    if kind == "Random":
+        version, words, gauss = state
+        python = random.Random()  # noqa: S311  (the environment's own choice)
+        python.setstate((version, tuple(words), gauss))
+        return python
+    bits = _BIT_GENERATORS[kind]()
+    bits.state = state
+    return np.random.Generator(bits)
+
+
+class _Restoring:
+    def __init__(self) -> None:
+        self._made: dict[int, Any] = {}
+
+    def value(self, live: Any, node: Node, path: str) -> Any:
+        """What a node stands for; `live` is what the new environment has in its place."""
+        if not isinstance(node, Mapping):
+            return node
+        if "same" in node:
+            return self._made[node["same"]]
+        if "static" in node or "object" in node:
+            if live is _MISSING or ("object" in node and _name(live) != node["object"]):
+                raise UncapturableError(f"a new environment has nothing for {path}")
+            if "object" in node:
+                self._made[node["number"]] = live
+                for name, item in node["attributes"].items():
+                    vars(live)[name] = self.value(vars(live).get(name, _MISSING), item, f"{path}.{name}")
+            return live
+        made = self._made[node["number"]] = self._decode(live, node, path)
+        return made
+
+    def _decode(self, live: Any, node: Node, path: str) -> Any:  # noqa: PLR0911  (a case each)
+        match node:
+            case {"array": array}:
+                return array.copy(order="K")
+            case {"view": base, "layout": [shape, dtype, offset, strides]}:
+                return np.ndarray(tuple(shape), dtype, self.value(_MISSING, base, path), offset, tuple(strides))
+            case {"generator": kind, "state": state}:
+                return _made_generator(kind, state)
+            case {"bytes": array}:
+                return array.tobytes()
+            case {"list": items}:
+                return self._items(live, items, path)
+            case {"tuple": items}:
+                return tuple(self._items(live, items, path))
+            case {"deque": items, "maxlen": maxlen}:
+                return deque(self._items(live, items, path), maxlen)
+            case {"dict": items}:
+                return self._dict(live, items, path)
+        raise UncapturableError(f"this release does not know what {path} is")
+
+    def _items(self, live: Any, items: list[Node], path: str) -> list[Any]:
+        old = list(live) if isinstance(live, list | tuple | deque) else []
+        old += [_MISSING] * (len(items) - len(old))
+        return [self.value(old[index], item, f"{path}[{index}]") for index, item in enumerate(items)]
+
+    def _dict(self, live: Any, items: list[list[Node]], path: str) -> dict[Any, Any]:
+        old = live if isinstance(live, dict) else {}
+        made = {}
+        for key_node, item in items:
+            key = self.value(_MISSING, key_node, path)
+            made[key] = self.value(old.get(key, _MISSING), item, f"{path}[{key!r}]")
+        return made
+
+
+_BIT_GENERATORS: dict[str, type[np.random.BitGenerator]] = {
+    kind.__name__: kind
+    for kind in (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64)
+}
+
+
+def _name(value: object) -> str:
+    return f"{getattr(type(value), '__module__', '')}.{type(value).__qualname__}"
