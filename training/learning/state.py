@@ -83,7 +83,7 @@ class TrainingState:
         return {
             "agent": self.agent.capture(),
             "replay": self.replay.capture(),
-            "environments": None if self.uncapturable() else capture_environment(self.environments),
+            "environments": self._capture_environments(),
             "vectorization": vectorization_of(self.environments),
             "generator": capture_generator(self.generator),
             "torch": capture_torch_generators(),
@@ -125,6 +125,12 @@ class TrainingState:
         except UncapturableError as error:
             return str(error)
         return None
+
+    def _capture_environments(self) -> Any:
+        try:
+            return capture_environment(self.environments)
+        except UncapturableError:
+            return None
 
     def _begin_episodes(self) -> None:
         """Leaves the running episodes unfinished."""
