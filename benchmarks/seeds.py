@@ -7,7 +7,6 @@ import dataclasses
 import tempfile
 from collections.abc import Sequence
 from statistics import median
-from typing import Literal
 
 import tyro
 from rich.console import Console
@@ -17,13 +16,13 @@ from models.repository import ModelRepository
 from training.challenger import train_challenger
 from training.experience.environments import environment_for
 from training.pipeline import publish
-from training.presets import PRESETS
+from training.presets import preset_config
 
 
-def main(preset: Literal["cartpole", "tutorial"] = "cartpole", seeds: int = 10, first: int = 0) -> None:
-    """Args: the preset, how many seeds, and the first of them."""
+def main(preset: str = "cartpole", seeds: int = 10, first: int = 0) -> None:
+    """Args: the preset (a name or a file), how many seeds, and the first of them."""
     rows = [_run(preset, seed) for seed in range(first, first + seeds)]
-    columns = ("seed", "seconds", "env steps", "last 100 durations", "chosen", "report mean", "report min")
+    columns = ("seed", "seconds", "env steps", "last 100 returns", "chosen", "report mean", "report min")
     table = Table(*columns, title=f"preset {preset}, seeds {first} to {first + seeds - 1}")
     for row in rows:
         table.add_row(*(f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" for value in row))
@@ -37,19 +36,17 @@ def main(preset: Literal["cartpole", "tutorial"] = "cartpole", seeds: int = 10, 
 
 
 def _run(preset: str, seed: int) -> tuple[float, ...]:
-    config = dataclasses.replace(PRESETS[preset], seed=seed)
+    config = dataclasses.replace(preset_config(preset), seed=seed)
     environment = environment_for(config)
     challenger = train_challenger(config, preset, environment, lambda *_: None)
     with tempfile.TemporaryDirectory() as folder:
         manifest = publish(challenger, ModelRepository(folder), "seed", "non-inferior", "benchmark").manifest
-    lengths = [episode.length for episode in challenger.state.episodes[-100:]]
-    last = sum(lengths) / len(lengths)
     report = manifest.evaluation
     return (
         seed,
         challenger.state.wall_seconds,
         challenger.state.env_steps,
-        last,
+        challenger.state.recent_return(),
         challenger.state.selection.chosen.mean,
         report.mean,
         report.min,

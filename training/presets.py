@@ -21,6 +21,60 @@ PRESETS: dict[str, DQNConfig] = {
         eval_episodes=200,
         report_episodes=1_000,
     ),
+    "acrobot": DQNConfig(
+        env_id="Acrobot-v1",
+    ),
+    "mountaincar": DQNConfig(
+        env_id="MountainCar-v0",
+        total_env_steps=150_000,
+        hidden_sizes=(64, 64),
+        replay_capacity=20_000,
+        learning_rate=3e-3,
+        tau=0.02,
+        eval_every=2_000,
+        eval_episodes=100,
+        stop_return=-99.0,
+        report_episodes=500,
+    ),
+    "lunarlander": DQNConfig(
+        env_id="LunarLander-v3",
+        total_env_steps=200_000,
+        replay_capacity=200_000,
+        n_step=3,
+        learning_rate_end=2e-4,
+        tau=0.01,
+        epsilon_decay_steps=20_000,
+        eval_every=10_000,
+        eval_episodes=50,
+        stop_return=235.0,
+        stop_evaluations=2,
+        report_episodes=300,
+    ),
+    "minatar-breakout": DQNConfig(
+        env_id="MinAtar/Breakout-v1",
+        hidden_sizes=(128,),
+    ),
+    # The network, the wrappers and the learning rate of Mnih et al. (2015), at a size that shows that it works.
+    "breakout": DQNConfig(
+        env_id="ALE/Breakout-v5",
+        frame_stack=4,
+        clip_rewards=True,
+        num_envs=8,
+        total_env_steps=10_000,
+        hidden_sizes=(512,),
+        layer_norm=False,
+        replay_capacity=10_000,
+        batch_size=32,
+        learning_rate=1e-4,
+        n_step=3,
+        epsilon_decay_steps=8_000,
+        eval_every=5_000,
+        eval_episodes=5,
+        gate_episodes=10,
+        report_episodes=10,
+        # five minutes of play at 60 frames a second
+        episode_step_limit=4_500,
+    ),
     # The PyTorch tutorial "DQN on CartPole", whose optimiser keeps PyTorch's default weight decay.
     "tutorial": DQNConfig(
         env_id="CartPole-v1",
@@ -56,6 +110,9 @@ PRESETS: dict[str, DQNConfig] = {
 }
 
 
+_OF_ONE_ENVIRONMENT = ("cartpole", "acrobot", "mountaincar", "lunarlander", "minatar-breakout", "breakout")
+
+
 def preset_config(preset: str) -> DQNConfig:
     """The settings of a preset: a name of PRESETS, or the path of a file such as `dqn-tune` writes.
 
@@ -76,8 +133,12 @@ def preset_label(preset: str) -> str:
 
 
 def default_preset(env_id: str | None) -> str:
-    """The preset that suits an environment: its own, or `general`."""
-    return "cartpole" if env_id in (None, "CartPole-v1") else "general"
+    """The preset that suits an environment: its own, that of an Atari game, or `general`."""
+    if env_id is None:
+        return "cartpole"
+    name = env_id.rpartition(":")[2]
+    own = {PRESETS[preset].env_id: preset for preset in _OF_ONE_ENVIRONMENT}
+    return own.get(name, "breakout" if name.startswith("ALE/") else "general")
 
 
 def default_model_name(env_id: str) -> str:

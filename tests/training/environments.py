@@ -7,6 +7,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.classic_control.cartpole import CartPoleEnv, CartPoleVectorEnv
 
 
 class Countdown(gymnasium.Env[Any, Any]):
@@ -115,3 +116,36 @@ class NoSeed(Countdown):
 gymnasium.register("Faulty-v0", f"{__name__}:Faulty")
 gymnasium.register("NoSeed-v0", f"{__name__}:NoSeed")
 gymnasium.register("Countdown-v0", f"{__name__}:Countdown")
+
+
+class FaultyVector(CartPoleVectorEnv):
+    """CartPole's vector version with a fault in the third step."""
+
+    def __init__(self, num_envs: int = 1, fault: str = "none", **kwargs: Any) -> None:
+        super().__init__(num_envs, **kwargs)
+        self._fault, self._taken = fault, 0
+
+    def step(self, action: Any) -> Any:
+        """The fault, when its time has come."""
+        observations, rewards, *rest = super().step(action)
+        self._taken += 1
+        if self._taken < 3:
+            return observations, rewards, *rest
+        if self._fault == "exception":
+            raise LookupError("the arm is stuck")
+        if self._fault == "reward":
+            rewards = rewards * np.inf
+        if self._fault == "nan":
+            observations = observations * np.nan
+        return observations[:, :3] if self._fault == "shape" else observations, rewards, *rest
+
+
+class FaultyCartPole(CartPoleEnv):
+    """The same plant alone."""
+
+    def __init__(self, fault: str = "none", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fault = fault
+
+
+gymnasium.register("FaultyVector-v0", FaultyCartPole, vector_entry_point=FaultyVector)

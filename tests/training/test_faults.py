@@ -39,6 +39,25 @@ def test_a_fault_is_named_with_its_step(fault: str, space: str, words: str) -> N
     assert IN_STEP in sentence
 
 
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("exception", "failed in step 3 of 2 environments: LookupError at environments.py:"),
+        ("reward", "gave the reward inf in step 3 of 2 environments."),
+        ("nan", "gave an observation that is not finite in step 3 of 2 environments."),
+        ("shape", "gave observations of shape [2, 3], not [2, 4], in step 3 of 2 environments."),
+    ],
+)
+def test_a_fault_of_a_vector_version_is_named(fault: str, words: str) -> None:
+    """An environment's own vector version is watched as well."""
+    env_id = "tests.training.environments:FaultyVector-v0"
+    environments = make_vector_environment(describe(env_id, {"fault": fault}), 2, "native")
+    environments.reset(seed=1)
+    with pytest.raises(FaultyEnvironmentError) as caught:
+        _ = [environments.step(np.array([0, 1])) for _ in range(5)]
+    assert words in str(caught.value)
+
+
 @pytest.mark.parametrize("fault", ["nan", "exception"])
 def test_a_fault_in_a_process_is_the_same_sentence(fault: str) -> None:
     """What an environment does wrong in its own process is told as if it were in ours, without its traceback."""

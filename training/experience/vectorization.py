@@ -4,6 +4,7 @@ One after another and in processes give the same trajectories for the same seed,
 choice between them, which depends on how fast the machine is, changes no result.
 """
 
+import contextlib
 import functools
 import multiprocessing
 import os
@@ -28,7 +29,6 @@ AnyVectorEnv = VectorEnv[Any, Any, Any]
 PROCESS_SECONDS = 150e-6
 """What a step costs more in a process of its own: two messages and two switches of process."""
 _PROBE_SECONDS = 0.1
-_STEP_VALUES = 5
 
 
 def make_vector_environment(
@@ -117,15 +117,28 @@ class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
     def __init__(self, environments: AnyVectorEnv, environment: EnvironmentInfo) -> None:
         super().__init__(environments)
         self._id = environment.id
+        self._shape = environments.observation_space.shape
         self._steps = 0
         self._broken = False
+        # Gymnasium warns with the traceback of a process; the error that follows has all that is in it.
+        hush = functools.partial(warnings.catch_warnings, action="ignore")
+        self._hush = hush if isinstance(environments, AsyncVectorEnv) else contextlib.nullcontext
 
     def reset(self, **arguments: Any) -> Any:
-        return self._checked(lambda: self.env.reset(**arguments), "in reset")
+        self._steps = 0
+        answer = self._checked(lambda: self.env.reset(**arguments))
+        self._check(answer[0])
+        return answer
 
     def step(self, actions: Any) -> Any:
         self._steps += 1
-        return self._checked(lambda: self.env.step(actions), f"in step {self._steps} of {self.num_envs} environments")
+        answer = self._checked(lambda: self.env.step(actions))
+        self._check(answer[0])
+        rewards = answer[1]
+        if not np.isfinite(rewards).all():
+            wrong = rewards[~np.isfinite(rewards)][0]
+            raise FaultyEnvironmentError(f"{self._id} gave the reward {wrong} {self._where()}.")
+        return answer
 
     def close(self, **arguments: Any) -> None:
         """Where a process died, the others cannot be asked to close: they are ended."""
@@ -137,29 +150,26 @@ class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
             process.join()
         self.env.closed = True
 
-    def _checked(self, call: Callable[[], Any], where: str) -> Any:
+    def _checked(self, call: Callable[[], Any]) -> Any:
         try:
-            with warnings.catch_warnings(action="ignore"):  # Gymnasium warns with the traceback of a process
-                answer = call()
+            with self._hush():
+                return call()
         except FaultyEnvironmentError:
             raise
         except (EOFError, ConnectionError) as error:
             self._broken = True
-            raise FaultyEnvironmentError(f"A process of {self._id} ended {where}.") from error
+            raise FaultyEnvironmentError(f"A process of {self._id} ended {self._where()}.") from error
         except Exception as error:
-            raise FaultyEnvironmentError(failure(self._id, where, error)) from error
-        self._check(answer, where)
-        return answer
+            raise FaultyEnvironmentError(failure(self._id, self._where(), error)) from error
 
-    def _check(self, answer: Any, where: str) -> None:
-        observations, rewards = answer[0], answer[1] if len(answer) == _STEP_VALUES else np.zeros(1)
-        expected = self.observation_space.shape
-        if np.shape(observations) != expected:
+    def _check(self, observations: Any) -> None:
+        if np.shape(observations) != self._shape:
+            found, expected = list(np.shape(observations)), list(self._shape or ())
             raise FaultyEnvironmentError(
-                f"{self._id} gave observations of shape {list(np.shape(observations))}, not {list(expected or ())}, "
-                f"{where}."
+                f"{self._id} gave observations of shape {found}, not {expected}, {self._where()}."
             )
         if observations.dtype.kind == "f" and not np.isfinite(observations).all():
-            raise FaultyEnvironmentError(f"{self._id} gave an observation that is not finite {where}.")
-        if not np.isfinite(rewards).all():
-            raise FaultyEnvironmentError(f"{self._id} gave the reward {rewards[~np.isfinite(rewards)][0]} {where}.")
+            raise FaultyEnvironmentError(f"{self._id} gave an observation that is not finite {self._where()}.")
+
+    def _where(self) -> str:
+        return f"in step {self._steps} of {self.num_envs} environments" if self._steps else "in reset"
