@@ -52,7 +52,17 @@ PRESETS: dict[str, DQNConfig] = {
     ),
     "minatar-breakout": DQNConfig(
         env_id="MinAtar/Breakout-v1",
+        total_env_steps=100_000,
         hidden_sizes=(128,),
+        batch_size=64,
+        n_step=3,
+        learning_rate_end=1e-4,
+        epsilon_end=0.02,
+        epsilon_decay_steps=40_000,
+        eval_every=20_000,
+        eval_episodes=30,
+        report_episodes=300,
+        episode_step_limit=5_000,
     ),
     # The network, the wrappers and the learning rate of Mnih et al. (2015), at a size that shows that it works.
     "breakout": DQNConfig(

@@ -49,7 +49,7 @@ def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
     ("env_id", "kwargs"),
     [
         ("FrozenLake-v1", "{}"),
-        ("Acrobot-v1", "{}"),
+        ("examples.tunable_cartpole:TunableCartPole-v0", "{}"),
         (COUNTDOWN, '{"space": "box"}'),
         (COUNTDOWN, '{"space": "image"}'),
         (COUNTDOWN, '{"space": "discrete"}'),

@@ -70,10 +70,18 @@ def test_the_tutorial_preset_is_the_tutorial() -> None:
     assert (tutorial.gradient_clip, tutorial.gradient_clip_at, tutorial.max_episodes) == ("value", 100.0, 200)
 
 
-def test_an_environment_has_a_default_preset() -> None:
-    """CartPole-v1 has its own preset, any other environment the general one."""
-    assert [default_preset(env_id) for env_id in (None, "CartPole-v1", "Acrobot-v1")] == [
-        "cartpole",
-        "cartpole",
-        "general",
-    ]
+@pytest.mark.parametrize(
+    ("env_id", "preset"),
+    [
+        (None, "cartpole"),
+        ("CartPole-v1", "cartpole"),
+        ("LunarLander-v3", "lunarlander"),
+        ("MinAtar/Breakout-v1", "minatar-breakout"),
+        ("ale_py:ALE/Pong-v5", "breakout"),
+        ("MinAtar/Asterix-v1", "general"),
+        ("Taxi-v3", "general"),
+    ],
+)
+def test_an_environment_has_a_default_preset(env_id: str | None, preset: str) -> None:
+    """Environments with a preset have it, Atari's games share one, any other environment has the general one."""
+    assert default_preset(env_id) == preset
