@@ -4,6 +4,7 @@ import signal
 import socket
 import time
 from functools import partial
+from ssl import SSLContext
 from types import FrameType
 
 import structlog
@@ -15,6 +16,7 @@ from serving.ledger import Ledger
 from serving.listeners import BACKLOG
 from serving.services import Services, assemble
 from serving.settings import ServerSettings
+from serving.tls import Certificate
 
 _HEADERS_OF_EVERY_ANSWER = {
     "x-content-type-options": "nosniff",
@@ -67,7 +69,27 @@ def serve(settings: ServerSettings, listener: socket.socket, ledger: Ledger, wor
     """Serves until SIGTERM (returns) or Ctrl-C (raises KeyboardInterrupt); counts on the worker's page."""
     host, port = listener.getsockname()[:2]
     services = assemble(settings, ledger, worker)
-    config = uvicorn.Config(
+    context = _tls_context(services)
+    scheme = "http" if context is None else "https"
+    address = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    server = GracefulServer(_configuration(services, context), services, address)
+    server.run(sockets=[listener])
+    log.info("stopped")
+    if server.was_interrupted:
+        raise KeyboardInterrupt
+
+
+def _tls_context(services: Services) -> SSLContext | None:
+    settings = services.settings
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    certificate = Certificate(settings.tls_certificate, settings.tls_key, services.registry.page)
+    services.reloaded.append(certificate.files)
+    return certificate.context
+
+
+def _configuration(services: Services, context: SSLContext | None) -> uvicorn.Config:
+    return uvicorn.Config(
         PolicyServer(services),
         http=partial(ActingProtocol, ShortWay(services)),  # type: ignore[arg-type]  # all that uvicorn does is call it
         loop="uvloop",
@@ -79,12 +101,7 @@ def serve(settings: ServerSettings, listener: socket.socket, ledger: Ledger, wor
         headers=list(_HEADERS_OF_EVERY_ANSWER.items()),
         proxy_headers=False,  # nothing here depends on who the client is
         backlog=BACKLOG,
-        timeout_keep_alive=settings.keep_alive_seconds,
-        timeout_graceful_shutdown=settings.shutdown_seconds,
+        timeout_keep_alive=services.settings.keep_alive_seconds,
+        timeout_graceful_shutdown=services.settings.shutdown_seconds,
+        ssl_context_factory=None if context is None else lambda *_: context,
     )
-    address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-    server = GracefulServer(config, services, address)
-    server.run(sockets=[listener])
-    log.info("stopped")
-    if server.was_interrupted:
-        raise KeyboardInterrupt

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from models.command import UsageError
 from models.layout import DEFAULT_REPOSITORY, MODEL_NAME
-from serving import tokens
+from serving import tls, tokens
 
 ENV_PREFIX = "DQN_"
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
@@ -63,6 +63,12 @@ class ServerSettings(BaseSettings):
         "name stands in the log and the history. Read again when it changes",
     )
     require_token: bool = Field(default=False, description="ask for a token on every call but the health calls")
+    tls_certificate: Path | None = Field(
+        None,
+        description="file with the certificate (and those of its issuers) in PEM: the server then speaks HTTPS only. "
+        "Read again when it changes",
+    )
+    tls_key: Path | None = Field(None, description="file with the certificate's key in PEM, without a password")
     cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="origins whose pages may call from a browser, such as https://lab.example, or * for all; separate "
@@ -132,6 +138,15 @@ class ServerSettings(BaseSettings):
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(f"{origin!r} is no origin; one is like https://lab.example or http://localhost:3000")
         return origins
+
+    @model_validator(mode="after")
+    def _certificate_and_key_fit(self) -> "ServerSettings":
+        if (self.tls_certificate is None) is not (self.tls_key is None):
+            given, missing = ("key", "certificate") if self.tls_certificate is None else ("certificate", "key")
+            raise ValueError(f"tls_{given} is set but tls_{missing} is not: set DQN_TLS_{missing.upper()} as well")
+        if self.tls_certificate is not None and self.tls_key is not None:
+            tls.check(self.tls_certificate, self.tls_key)
+        return self
 
     @model_validator(mode="after")
     def _required_token_is_set(self) -> "ServerSettings":
