@@ -120,3 +120,14 @@ def test_epsilon_is_one_coin_for_each_environment() -> None:
     actions = agent().act(observations, 0.5, np.random.default_rng(0))
     assert (agent().act(observations, 0.0, np.random.default_rng(0)) == 1).all()
     assert 0.23 < (actions == 0).mean() < 0.27
+
+
+def test_regression_is_an_update_towards_given_targets() -> None:
+    """A target of 3 for Q(s, a) = 1 has the loss, and leads to the weights, of a transition that ends with return 3."""
+    made, other = agent(), agent()
+    one = batch(reward=3.0, discount=0.0)
+    loss = made.regress(one.observations, one.actions, np.array([3.0], np.float32)).loss
+    assert float(loss) == float(other.update(one).loss) == pytest.approx(1.5)
+    assert torch.equal(made.parameters.data, other.parameters.data)
+    q_values = made.q_network(torch.from_numpy(one.observations))
+    assert made.values(one.observations).tolist() == q_values.amax(dim=1).tolist()

@@ -6,7 +6,9 @@ import numpy as np
 
 from models.manifest import EnvironmentInfo
 from training.config import DQNConfig
-from training.experience.schedules import epsilon_schedule, importance_schedule, learning_rate_schedule
+from training.experience.schedules import epsilon_schedule
+from training.learning.from_replay import learn_from_replay
+from training.learning.from_rollouts import learn_from_rollouts
 from training.learning.state import Episode, TrainingState
 
 
@@ -15,8 +17,8 @@ def train(config: DQNConfig, environment: EnvironmentInfo, state: TrainingState)
 
     Between two steps everything that changes is in the state, so that the loop goes on from whatever state it is given.
     """
-    epsilon_at, learning_rate_at = epsilon_schedule(config, warm=state.warm), learning_rate_schedule(config)
-    importance_at = importance_schedule(config)
+    epsilon_at = epsilon_schedule(config, warm=state.warm)
+    learn = (learn_from_rollouts if config.algorithm == "pqn" else learn_from_replay)(config, state)
     replay, agent, start = state.replay, state.agent, environment.action_space.start
     while not state.finished(config):
         state.epsilon = epsilon_at(state.env_steps)
@@ -35,13 +37,5 @@ def train(config: DQNConfig, environment: EnvironmentInfo, state: TrainingState)
             state.episodes.append(Episode(state.env_steps, float(state.returns[index]), int(state.lengths[index])))
         state.returns[ended], state.lengths[ended] = 0.0, 0
         state.alive = ~ended
-        if len(replay) >= max(config.learning_starts, config.batch_size):
-            state.updates_owed += taken / config.train_every
-            agent.set_learning_rate(learning_rate_at(state.env_steps))
-            while state.updates_owed >= 1:
-                batch = replay.sample(config.batch_size, state.generator, importance_at(state.env_steps))
-                state.loss, errors = agent.update(batch)
-                if replay.priorities and errors is not None:
-                    replay.priorities.update(batch.rows, errors.cpu().numpy())
-                state.updates_owed -= 1
+        learn(taken)
         yield state

@@ -20,6 +20,7 @@ from training.config import DQNConfig
 from training.experience.environment_state import UncapturableError, capture_environment, restore_environment
 from training.experience.environments import observation_dtype, observation_shape
 from training.experience.replay import ReplayBuffer
+from training.experience.rollouts import Rollouts
 from training.experience.vectorization import AnyVectorEnv, make_vector_environment, vectorization_of
 from training.learning.agent import DQNAgent
 from training.learning.monitor import CollapseMonitor
@@ -44,7 +45,7 @@ class TrainingState:
     """
 
     agent: DQNAgent
-    replay: ReplayBuffer
+    replay: ReplayBuffer | Rollouts
     environments: AnyVectorEnv
     generator: np.random.Generator  # of actions and batches
     observations: NDArray[Any]  # the present ones, [num_envs, *observation_shape]
@@ -170,16 +171,7 @@ def make_state(config: DQNConfig, environment: EnvironmentInfo, weights: dict[st
             q_network.load_state_dict(weights)
         except RuntimeError as error:
             raise ValueError(f"The weights to start from do not fit the network: {error}") from error
-    replay = ReplayBuffer(
-        config.replay_capacity,
-        config.num_envs,
-        observation_shape(environment.observation_space),
-        observation_dtype(environment.observation_space),
-        environment.action_space.n,
-        config.n_step,
-        config.gamma,
-        config.priority_exponent if config.prioritized else None,
-    )
+    replay = _make_replay(config, environment)
     environments = make_vector_environment(environment, config.num_envs, config.vectorization)
     observations, _ = environments.reset(seed=first_seed("train", config.seed))
     return TrainingState(
@@ -193,4 +185,21 @@ def make_state(config: DQNConfig, environment: EnvironmentInfo, weights: dict[st
         alive=np.ones(config.num_envs, np.bool_),
         warm=weights is not None,
         selection=Selection(due=config.eval_every),
+    )
+
+
+def _make_replay(config: DQNConfig, environment: EnvironmentInfo) -> ReplayBuffer | Rollouts:
+    shape = observation_shape(environment.observation_space)
+    dtype = observation_dtype(environment.observation_space)
+    if config.algorithm == "pqn":
+        return Rollouts(config.rollout_steps, config.num_envs, shape, dtype, config.gamma, config.q_lambda)
+    return ReplayBuffer(
+        config.replay_capacity,
+        config.num_envs,
+        shape,
+        dtype,
+        environment.action_space.n,
+        config.n_step,
+        config.gamma,
+        config.priority_exponent if config.prioritized else None,
     )
