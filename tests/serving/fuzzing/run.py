@@ -1,0 +1,99 @@
+"""Anything into the decoders of dqn-serve, in this process: never an exception, never a 500, both ways alike.
+
+    .venv/bin/python -m tests.serving.fuzzing.run --inputs 1000000
+
+Guided by coverage instead, where Google's atheris is installed (`pip install atheris`; it is no dependency of ours):
+
+    .venv/bin/python -m tests.serving.fuzzing.run --inputs 1000000 --coverage
+
+Prints what was found in the end; a fault is printed with its input and ends the run with status 1.
+"""
+
+import asyncio
+import atexit
+import importlib
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import tyro
+
+from tests.serving.fuzzing.mutations import SEEDS, TOKENS, mutated
+
+NAMES = ("native", "infer", "head")
+
+
+def main(inputs: int = 1_000_000, seed: int = 0, *, coverage: bool = False) -> None:
+    """Args: how many inputs, the seed of what is random, and whether coverage guides it."""
+    with tempfile.TemporaryDirectory() as folder:
+        if coverage:
+            _guided(inputs, seed, Path(folder))
+        else:
+            asyncio.run(_mutate(inputs, seed, Path(folder)))
+
+
+async def _mutate(inputs: int, seed: int, folder: Path) -> None:
+    from tests.serving.fuzzing.doors import Doors
+
+    doors, random, counts, began = Doors(folder / "store"), Random(seed), Counter[str](), time.monotonic()
+    await doors.open()
+    for number in range(inputs):
+        name = NAMES[number % len(NAMES)]
+        data = mutated(name, random)
+        counts[await _try(doors, name, data)] += 1
+    _report(counts, began)
+
+
+async def _try(doors: Any, name: str, data: bytes) -> str:
+    try:
+        found: str = await getattr(doors, name)(data)
+    except Exception:  # noqa: BLE001  (whatever it is, it is what was looked for)
+        traceback.print_exc()
+        sys.exit(f"{name}: {data!r}")
+    return found
+
+
+def _guided(inputs: int, seed: int, folder: Path) -> None:
+    atheris: Any = importlib.import_module("atheris")
+    with atheris.instrument_imports(include=["serving"]):
+        doors_module = importlib.import_module("tests.serving.fuzzing.doors")
+    corpus, counts, loop = folder / "corpus", Counter[str](), asyncio.new_event_loop()
+    corpus.mkdir()
+    for index, name in enumerate(NAMES):
+        for number, data in enumerate(SEEDS[name]):
+            (corpus / f"{name}{number}").write_bytes(bytes([index]) + data)
+    words = {token for name in NAMES for token in TOKENS[name] if len(token) < 60}
+    dictionary = folder / "dictionary"
+    dictionary.write_text("".join('"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n' for word in words))
+    doors, began = doors_module.Doors(folder / "store"), time.monotonic()
+    loop.run_until_complete(doors.open())
+
+    def test_one_input(data: bytes) -> None:
+        if len(data) > 1:
+            counts[loop.run_until_complete(_try(doors, NAMES[data[0] % len(NAMES)], data[1:]))] += 1
+
+    flags = [
+        f"-runs={inputs}",
+        f"-seed={seed + 1}",
+        f"-dict={dictionary}",
+        "-max_len=4096",
+        f"-artifact_prefix={folder}/",
+    ]
+    atheris.Setup([sys.argv[0], *flags, str(corpus)], test_one_input)
+    atexit.register(lambda: _report(counts, began))  # libFuzzer ends the process
+    atheris.Fuzz()
+
+
+def _report(counts: Counter[str], began: float) -> None:
+    for name, count in sorted(counts.items()):
+        print(f"{name:14} {count:9,}")
+    print(f"{counts.total():,} inputs without a fault, {time.monotonic() - began:.0f} s")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
