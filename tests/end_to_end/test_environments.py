@@ -18,7 +18,8 @@ PIXEL_FLAGS = ["--env-kwargs", '{"space": "pixels"}', "--frame-stack", 2, "--nam
                "--batch-size", 32, "--hidden-sizes", 32]  # fmt: skip
 SHORT = ["--eval-every", 300, "--eval-episodes", 2, "--report-episodes", 2, "--gate-episodes", 2,
          "--total-env-steps", 600, "--learning-starts", 200, "--hidden-sizes", 32, "--batch-size", 16,
-         "--train-every", 16, "--replay-capacity", 1000, "--episode-step-limit", 100, "--num-envs", 4]  # fmt: skip
+         "--train-every", 16, "--replay-capacity", 1000, "--episode-step-limit", 50, "--num-envs", 4,
+         "--vectorization", "sync"]  # fmt: skip
 
 
 def train(env_id: str, store: Path, *flags: object) -> Any:
@@ -95,9 +96,9 @@ def test_pixels_are_served(pixels: tuple[ModelRepository, Any]) -> None:
 @pytest.mark.parametrize(
     ("env_id", "flags", "dtype", "shape"),
     [
-        ("MinAtar/Breakout-v1", [], "uint8", [10, 10, 4]),
+        ("MinAtar/Breakout-v1", ["--conv-layers", "4x3x2"], "uint8", [10, 10, 4]),
         ("LunarLander-v3", [], "float32", [8]),
-        ("ALE/Breakout-v5", ["--frame-stack", 4, "--clip-rewards", "--conv-layers", "8x8x8"], "uint8", [4, 84, 84]),
+        ("ALE/Breakout-v5", ["--frame-stack", 4, "--clip-rewards", "--conv-layers", "4x12x12"], "uint8", [4, 84, 84]),
     ],
 )
 def test_environments_of_other_packages_work_end_to_end(
