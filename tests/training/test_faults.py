@@ -95,14 +95,15 @@ def test_a_wrong_reset_is_named(env_id: str, fault: str | None, words: str) -> N
 )
 def test_the_command_ends_with_one_sentence(fault: str, mode: str, words: str, tmp_path: Path) -> None:
     """Exit status 1, the sentence with the steps taken so far, and no traceback."""
-    kwargs = f'{{"fault": "{fault}"}}'
+    kwargs, run_dir = f'{{"fault": "{fault}"}}', tmp_path / "run"
     done = run("dqn-train", "--env-id", FAULTY, "--env-kwargs", kwargs, "--vectorization", mode, "--num-envs", 2,
-               "--repository", tmp_path)  # fmt: skip
+               "--repository", tmp_path, "--run-dir", run_dir, "--checkpoint-seconds", 1e-4)  # fmt: skip
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(words)
     assert "Traceback" not in done.stderr
     if fault != "constructor":
-        assert "Training ended after 12 environment steps" in done.stderr
+        assert "Training ended after 12 environment steps; nothing was published." in done.stderr
+        assert done.stderr.endswith(f"The checkpoint is kept: dqn-train --resume {run_dir} goes on with it.\n")
 
 
 def play_until_fault(fault: str, space: str, mode: Vectorization) -> str:
