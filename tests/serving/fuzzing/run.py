@@ -10,7 +10,6 @@ Prints what was found in the end; a fault is printed with its input and ends the
 """
 
 import asyncio
-import atexit
 import importlib
 import sys
 import tempfile
@@ -74,8 +73,10 @@ def _guided(inputs: int, seed: int, folder: Path) -> None:
     loop.run_until_complete(doors.open())
 
     def test_one_input(data: bytes) -> None:
-        if len(data) > 1:
-            counts[loop.run_until_complete(_try(doors, NAMES[data[0] % len(NAMES)], data[1:]))] += 1
+        name, body = NAMES[data[0] % len(NAMES)] if data else "head", data[1:] or b"\0"
+        counts[loop.run_until_complete(_try(doors, name, body))] += 1
+        if counts.total() == inputs:  # libFuzzer ends the process
+            _report(counts, began)
 
     flags = [
         f"-runs={inputs}",
@@ -85,7 +86,6 @@ def _guided(inputs: int, seed: int, folder: Path) -> None:
         f"-artifact_prefix={folder}/",
     ]
     atheris.Setup([sys.argv[0], *flags, str(corpus)], test_one_input)
-    atexit.register(lambda: _report(counts, began))  # libFuzzer ends the process
     atheris.Fuzz()
 
 
