@@ -22,7 +22,7 @@ from serving.problems import Answer, Problem, internal_error
 from serving.reply import Reply
 from serving.services import Services
 
-_DOCUMENT_PATHS = frozenset({"/docs", "/openapi.json"})
+_DOCUMENT_PATH = "/openapi.json"  # of a route that tells no path
 _MEASURES = "dqn.measures"
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -120,8 +120,8 @@ class PolicyServer:
 
 def _template(scope: Scope) -> str:
     """The route's template, so that the number of labels is bounded whatever paths are asked for."""
-    if scope["path"] in _DOCUMENT_PATHS:
-        return str(scope["path"])
+    if scope["path"] == _DOCUMENT_PATH:
+        return _DOCUMENT_PATH
     route: Any = scope.get("route")
     return str(getattr(route, "path", OTHER_ENDPOINT))
 

@@ -59,6 +59,8 @@ class Heads:
         found = self._known[stem] if stem in self._known else self._remember(stem)
         if found is None:
             return None
+        if found.correlation is not correlation.NONE:  # more of them, which are out of the ordinary
+            return self._parse(head)
         names, values = varying[::3], varying[1::3]
         sent = correlation.read([(name.lower(), value) for name, value in zip(names, values, strict=True)])
         return Head(found.route, found.scope, found.length, sent)

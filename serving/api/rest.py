@@ -14,6 +14,7 @@ from serving.api.admin import admin_router
 from serving.api.catalog import catalog_router
 from serving.api.health import health_router
 from serving.api.openapi import describe
+from serving.api.pages import pages_router
 from serving.problems import Problem, from_model_error, internal_error
 from serving.services import Services
 
@@ -36,9 +37,9 @@ def create_rest_app(services: Services, lifespan: Lifespan[FastAPI]) -> FastAPI:
         strict_content_type=False,  # there is one kind of body here; `curl -d` need not name it
         generate_unique_id_function=lambda route: route.name,
         redoc_url=None,
-        swagger_ui_oauth2_redirect_url=None,
+        docs_url=None,  # FastAPI's page loads from other people's servers
     )
-    for router in (health_router(services), catalog_router(services), admin_router(services)):
+    for router in (health_router(services), catalog_router(services), admin_router(services), pages_router()):
         app.include_router(router)
     for kind, problem_of in _PROBLEM_OF.items():
         app.add_exception_handler(kind, _handler(problem_of))

@@ -93,7 +93,9 @@ def test_ids_and_traces_are_not_remembered(reader: Heads) -> None:
     assert len(reader._known) == 1
 
 
-@pytest.mark.parametrize("more", [b"\r\n continued", b"\r\n\tcontinued", b"\r\nX-Request-ID: 2", b" \x01", b"\t1"])
+@pytest.mark.parametrize(
+    "more", [b"\r\n continued", b"\r\n\tcontinued", b"\r\nX-Request-ID: 2", b" \x01", b"\t1", b"\r\nX-Request-ID: \xff"]
+)
 def test_ids_that_are_out_of_the_ordinary(reader: Heads, more: bytes) -> None:
     """A line that goes on, or that comes twice, names no request; the others are read as ever."""
     head = PLAIN.replace(b"\r\n\r\n", b"\r\nX-Request-ID: 1%b\r\nAccept: */*\r\n\r\n" % more)

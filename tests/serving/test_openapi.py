@@ -141,10 +141,3 @@ def test_request_schema_is_the_decoder(document: Any) -> None:
     assert schema["additionalProperties"] is False
     assert schema["oneOf"] == [{"required": ["observation"]}, {"required": ["observations"]}]
     assert schema["properties"]["epsilon"]["maximum"] == 1
-
-
-def test_docs_page(server: Server) -> None:
-    """/docs is a page that reads the document."""
-    response = server.get("/docs")
-    assert response.headers["content-type"].startswith("text/html")
-    assert "/openapi.json" in response.text
