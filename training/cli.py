@@ -11,6 +11,7 @@ from training.commands.retrain import retrain_options, run_retrain
 from training.commands.running import leave
 from training.commands.train import run_train
 from training.commands.train_options import train_options
+from training.commands.tune import run_tune, tune_options
 from training.interrupts import exit_on_sigterm
 
 
@@ -22,6 +23,11 @@ def train() -> None:
 def evaluate() -> None:
     """Entry point of `dqn-evaluate`."""
     leave(command.run(lambda: run_evaluate(evaluate_options(sys.argv[1:]))))
+
+
+def tune() -> None:
+    """Entry point of `dqn-tune`."""
+    leave(command.run(lambda: run_tune(tune_options(sys.argv[1:]))))
 
 
 def retrain() -> None:

@@ -147,6 +147,8 @@ class DQNConfig:
     warm_epsilon: float = 0.2
     """Where epsilon starts when training goes on from a champion's weights, if `epsilon_start` is higher."""
 
+    log_every: int = 1_000
+    """Environment steps between rows of metrics.csv and of other trackers; evaluations have rows of their own."""
     eval_every: int = 2_000
     """Environment steps between greedy evaluations, which choose the checkpoint to publish."""
     eval_episodes: int = 50

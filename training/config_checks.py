@@ -120,6 +120,7 @@ _AT_LEAST = {
     "rollout_epochs": 1,
     "weight_decay": 0,
     "target_update_every": 1,
+    "log_every": 1,
     "eval_every": 1,
     "eval_episodes": 1,
     "stop_evaluations": 1,

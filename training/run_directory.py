@@ -4,6 +4,7 @@ run.json          the request: settings, names, versions; written first and neve
 checkpoint        where the run is; checkpoint-blocks/ has the large parts; both go when the run is finished
 metrics.csv       one line for each look at the run
 tensorboard/      the same for TensorBoard
+mlflow.json       which run of a tracking server has the same
 result.json       the manifest of the published version; written last: the run is finished
 """
 
@@ -46,6 +47,7 @@ class RunDirectory:
         self.checkpoint = path / "checkpoint"
         self.metrics = path / "metrics.csv"
         self.tensorboard = path / "tensorboard"
+        self.mlflow = path / "mlflow.json"
         self.result = path / "result.json"
 
     @contextlib.contextmanager

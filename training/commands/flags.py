@@ -53,8 +53,8 @@ def parse(kind: type[Options], program: str, args: Sequence[str], default: Optio
     return tyro.cli(kind, prog=program, args=args, default=default_or_missing, config=(tyro.conf.OmitArgPrefixes,))
 
 
-def seconds(interval: str) -> float:
-    """An interval such as 90s, 15m or 2h in seconds. Raises UsageError for anything else."""
+def seconds(interval: str, flag: str = "--every") -> float:
+    """An interval such as 90s, 15m or 2h in seconds. Raises UsageError, which names the flag, for anything else."""
     units = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
     number, unit = interval[:-1], interval[-1:]
     try:
@@ -62,5 +62,5 @@ def seconds(interval: str) -> float:
     except (KeyError, ValueError):
         value = 0.0
     if not 0 < value < float("inf"):
-        raise command.UsageError(f"--every is {interval!r}; expected is a number with s, m, h or d, such as 15m.")
+        raise command.UsageError(f"{flag} is {interval!r}; expected is a number with s, m, h or d, such as 15m.")
     return value

@@ -24,6 +24,17 @@ def see_working_directory() -> None:
 
 
 @contextlib.contextmanager
+def needs_extra(what: str, extra: str) -> Iterator[None]:
+    """Makes an import that fails in the block a wrong usage: `what` was asked for needs the extra."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise command.UsageError(
+            f"{what} needs the package {error.name}, which is not installed: pip install 'dqn-policy-server[{extra}]'."
+        ) from error
+
+
+@contextlib.contextmanager
 def wrong_usage() -> Iterator[None]:
     """Makes a ValueError, which names a setting and its value, a wrong usage; a fault of the environment is none."""
     from training.experience.faults import FaultyEnvironmentError  # noqa: PLC0415

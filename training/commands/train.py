@@ -11,6 +11,7 @@ from models import command
 from models.manifest import EnvironmentInfo, Manifest
 from models.repository import ModelRepository
 from training.commands.running import see_working_directory, wrong_usage
+from training.commands.trackers import check_trackers, make_tracking
 from training.commands.train_options import TrainOptions
 from training.presets import default_model_name
 from training.provenance import library_versions
@@ -18,6 +19,7 @@ from training.run_directory import RunDescription, RunDirectory, new_run_directo
 
 if TYPE_CHECKING:
     from training.challenger import Challenger, Watcher
+    from training.checkpoint_file import CheckpointFile
     from training.learning.selection import CheckpointScore
     from training.learning.state import TrainingState
     from training.pipeline import Published
@@ -33,6 +35,7 @@ def run_train(options: TrainOptions) -> None:
     from training.experience.environments import environment_for  # noqa: PLC0415
     from training.live_plot import LivePlot  # noqa: PLC0415
 
+    check_trackers(options)
     config = options.config
     with wrong_usage():
         environment = environment_for(config)
@@ -54,39 +57,54 @@ def run_train(options: TrainOptions) -> None:
 def _train(
     options: TrainOptions, environment: EnvironmentInfo, title: str, run: RunDirectory, plot: "Watcher | None"
 ) -> "tuple[Challenger, Published]":
-    from training.challenger import train_challenger  # noqa: PLC0415
     from training.checkpoint_file import CheckpointFile  # noqa: PLC0415
+    from training.pipeline import publish  # noqa: PLC0415
+
+    file, repository = CheckpointFile(run.checkpoint), ModelRepository(options.repository)
+    with make_tracking(options, run) as tracking:
+        watchers: tuple[Watcher, ...] = (tracking, plot) if plot else (tracking,)
+        challenger = _challenger(options, environment, title, run, file, watchers)
+        published = publish(
+            challenger,
+            repository,
+            options.name or "",
+            options.gate,
+            by="dqn-train",
+            record=lambda published: run.finish(_result(published)),
+        )
+        file.remove()
+        tracking.end(published.manifest, repository, promoted=published.promoted)
+    return challenger, published
+
+
+def _challenger(
+    options: TrainOptions,
+    environment: EnvironmentInfo,
+    title: str,
+    run: RunDirectory,
+    file: "CheckpointFile",
+    watchers: "tuple[Watcher, ...]",
+) -> "Challenger":
+    from training.challenger import train_challenger  # noqa: PLC0415
     from training.checkpoints import Checkpoints  # noqa: PLC0415
     from training.experience.faults import FaultyEnvironmentError  # noqa: PLC0415
-    from training.pipeline import publish  # noqa: PLC0415
     from training.progress import TrainingProgress  # noqa: PLC0415
 
-    file = CheckpointFile(run.checkpoint)
     with TrainingProgress(options.config, title) as progress:
         progress.tell(f"Its checkpoint and logs are in {run.path}.")
         checkpoints = Checkpoints(file, options.checkpoint_seconds or math.inf, progress.tell)
 
         def watch(state: "TrainingState", scores: "list[CheckpointScore]") -> None:
             progress(state, scores)
-            if plot:
-                plot(state, scores)
+            for watcher in watchers:
+                watcher(state, scores)
 
         try:
-            challenger = train_challenger(options.config, options.preset, environment, watch, checkpoints=checkpoints)
+            return train_challenger(options.config, options.preset, environment, watch, checkpoints=checkpoints)
         except FaultyEnvironmentError as fault:
             if not run.checkpoint.exists():
                 raise
             raise FaultyEnvironmentError(f"{fault} The checkpoint is kept: {_go_on(run)}") from fault
-    published = publish(
-        challenger,
-        ModelRepository(options.repository),
-        options.name or "",
-        options.gate,
-        by="dqn-train",
-        record=lambda published: run.finish(_result(published)),
-    )
-    file.remove()
-    return challenger, published
 
 
 def _description(options: TrainOptions) -> RunDescription:

@@ -4,6 +4,9 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from models import command
 from training.champion import config_from
@@ -36,6 +39,11 @@ class TrainOptions:
     """Go on with the run that has this directory, with its settings; or say what came of it."""
     checkpoint_seconds: float = 10.0
     """Seconds from one checkpoint to the next; more where they would take over 2 % of the time. 0: no checkpoints."""
+    tensorboard: Flag = False
+    """Write TensorBoard's event files into the run's directory, beside metrics.csv; needs the extra tensorboard."""
+    mlflow: Annotated[str | None, tyro.conf.arg(metavar="URI")] = None
+    """Tell an MLflow tracking server too, such as http://127.0.0.1:5000; by default that of $MLFLOW_TRACKING_URI, if
+    set. Needs the extra mlflow."""
     live_plot: Flag = False
     """Draw the episode durations while training, in a window or a notebook."""
     json: Flag = False

@@ -4,17 +4,16 @@ Its package needs older releases of some of our dependencies, so it runs in an e
 pytest's cache.
 """
 
-import fcntl
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from models.repository import ModelRepository
+from tests.peers import peer_environment
 from tests.server import Server
 
 KSERVE = "kserve==0.21.0"
@@ -24,23 +23,7 @@ CALLS = Path(__file__).with_name("kserve_calls.py")
 @pytest.fixture(scope="module")
 def kserve_python(pytestconfig: pytest.Config) -> Path:
     """A Python that has KServe."""
-    cache = pytestconfig.cache.mkdir("kserve")
-    home = cache / KSERVE.replace("==", "-")
-    with (cache / "lock").open("w") as lock:  # other runs of the tests wait
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (home / "installed").exists():
-            _install(home)
-    return home / "bin" / "python"
-
-
-def _install(home: Path) -> None:
-    subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
-    command = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", KSERVE]
-    installed = subprocess.run(command, capture_output=True, text=True, check=False)
-    if installed.returncode and not os.environ.get("CI"):
-        pytest.skip("KServe cannot be installed here")
-    assert installed.returncode == 0, installed.stderr
-    (home / "installed").touch()
+    return peer_environment(pytestconfig.cache, "kserve", [KSERVE]) / "python"
 
 
 @pytest.mark.slow

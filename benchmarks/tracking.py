@@ -1,0 +1,54 @@
+"""What metrics.csv and TensorBoard cost: the share of a CartPole run's CPU time that is spent on them.
+
+python benchmarks/tracking.py
+"""
+
+import tempfile
+import time
+from pathlib import Path
+
+from training.challenger import train_challenger
+from training.experience.environments import environment_for
+from training.learning.selection import CheckpointScore
+from training.learning.state import TrainingState
+from training.presets import PRESETS
+from training.tracking.csv_file import MetricsFile
+from training.tracking.tensorboard import TensorBoardTracker
+from training.tracking.tracking import Tracker, Tracking
+
+
+def measure(folder: Path, trackers: list[Tracker]) -> str:
+    """Trains preset cartpole, seed 100, and says what its tracking cost."""
+    config = PRESETS["cartpole"]
+    spent = 0.0
+    calls = 0
+    process, thread = time.process_time(), time.thread_time()
+    with Tracking(config, MetricsFile(folder / "metrics.csv"), trackers) as tracking:
+
+        def watch(state: TrainingState, scores: list[CheckpointScore]) -> None:
+            nonlocal spent, calls
+            started = time.thread_time()
+            tracking(state, scores)
+            spent += time.thread_time() - started
+            calls += 1
+
+        train_challenger(config, "cartpole", environment_for(config), watch)
+    whole, others = time.process_time() - process, time.process_time() - process - (time.thread_time() - thread)
+    rows = len((folder / "metrics.csv").read_text().splitlines()) - 1
+    return (
+        f"{rows} rows, {calls} calls: {1e3 * spent:.1f} ms of {whole:.2f} s of CPU, {spent / whole:.2%}; "
+        f"threads beside {1e3 * others:.1f} ms"
+    )
+
+
+def main() -> None:
+    """Prints a line for metrics.csv alone and one for both."""
+    with tempfile.TemporaryDirectory() as name:
+        for label in ("csv", "csv and tensorboard"):
+            folder = Path(name, label)
+            trackers: list[Tracker] = [TensorBoardTracker(folder)] if "tensorboard" in label else []
+            print(f"{label:<20} {measure(folder, trackers)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

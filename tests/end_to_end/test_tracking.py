@@ -1,0 +1,124 @@
+"""What is kept of a run: metrics.csv always, TensorBoard and MLflow where they are asked for."""
+
+import json
+import math
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.commands import free_port, result, run, start
+from tests.peers import peer_environment
+from training.tracking.csv_file import read_metrics
+from training.tracking.scalars import SCALARS
+
+MLFLOW = ["mlflow-skinny==3.17.2", "aiohttp", "alembic", "flask", "flask-cors", "numpy", "pandas", "sqlalchemy"]
+TIMES = {"wall_seconds", "steps_per_second"}
+SHORT = ["--total-env-steps=6000", "--eval-every=1500", "--eval-episodes=5", "--report-episodes=5", "--log-every=500"]
+SHORT += ["--stop-return=1e9"]
+
+pytestmark = pytest.mark.slow
+
+
+def rows(path: Path) -> list[dict[str, float | None]]:
+    """The rows of a metrics file without what depends on the machine's speed."""
+    columns = {name: column.tolist() for name, column in read_metrics(path).items() if name not in TIMES}
+    assert columns.keys() == SCALARS.keys() - TIMES
+    count = len(columns["env_steps"])
+    return [
+        {name: None if math.isnan(column[index]) else column[index] for name, column in columns.items()}
+        for index in range(count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The metrics of a run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    result("dqn-train", "--repository", folder / "store", "--run-dir", folder / "run", *SHORT)
+    return folder / "run" / "metrics.csv"
+
+
+def test_metrics_have_a_row_for_each_interval_and_evaluation(uninterrupted: Path) -> None:
+    """Rows come by environment steps; a row has an evaluation's return only where there was one."""
+    written = rows(uninterrupted)
+    steps = [int(row["env_steps"] or 0) for row in written]
+    assert steps == sorted(steps)
+    assert {count // 500 for count in steps} >= set(range(2, 12))
+    assert sum(row["evaluation_return"] is not None for row in written) == written[-1]["evaluations"]
+    assert None not in written[-1].values()
+
+
+def test_a_killed_and_resumed_run_leaves_the_same_metrics(tmp_path: Path, uninterrupted: Path) -> None:
+    """metrics.csv and what TensorBoard reads are as if the run had never been killed, with MLflow down all the time."""
+    directory = tmp_path / "run"
+    flags = ["--repository", tmp_path / "store", "--run-dir", directory, "--checkpoint-seconds", 0.001]
+    trackers = ["--tensorboard", "--mlflow", f"http://127.0.0.1:{free_port()}"]
+    process = start("dqn-train", *flags, *trackers, *SHORT)
+    assert process.stderr is not None
+    evaluations = (line for line in process.stderr if "greedy" in line)
+    next(evaluations), next(evaluations)
+    process.kill()
+    process.communicate()
+    assert (directory / "checkpoint").exists()
+    resumed = run("dqn-train", "--resume", directory, *trackers)
+    assert resumed.returncode == 0, resumed.stderr
+    assert rows(directory / "metrics.csv") == rows(uninterrupted)
+    assert "does not take this run's numbers" in resumed.stderr
+    assert "did not get the last" in resumed.stderr
+    events = EventAccumulator(str(directory / "tensorboard"), {"scalars": 0}).Reload()
+    for name in SCALARS.keys() - TIMES:
+        kept = [(row["env_steps"], row[name]) for row in rows(uninterrupted) if row[name] is not None]
+        assert [(event.step, event.value) for event in events.Scalars(name)] == [
+            (steps, pytest.approx(value, rel=1e-6)) for steps, value in kept
+        ]
+
+
+@pytest.fixture
+def mlflow_server(tmp_path: Path, pytestconfig: pytest.Config) -> Iterator[str]:
+    """The address of a real tracking server."""
+    bin_folder = peer_environment(pytestconfig.cache, "mlflow", MLFLOW)
+    port = free_port()
+    words: list[str | Path] = [bin_folder / "mlflow", "server", "--port", str(port), "--workers", "1"]
+    words += [
+        "--backend-store-uri",
+        f"sqlite:///{tmp_path}/mlflow.db",
+        "--artifacts-destination",
+        tmp_path / "artifacts",
+    ]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (tmp_path / "server.log").open("w") as log:
+        server = subprocess.Popen(words, stdout=log, stderr=log, env=environment)
+    transport = httpx.HTTPTransport(retries=10)  # waits in between, twice as long each time
+    with httpx.Client(transport=transport, timeout=60) as client:
+        client.get(f"http://127.0.0.1:{port}/health").raise_for_status()
+    yield f"http://127.0.0.1:{port}"
+    server.terminate()
+    server.wait(30)
+
+
+def test_mlflow_gets_settings_numbers_and_files(tmp_path: Path, mlflow_server: str) -> None:
+    """A real tracking server has every setting, every row and the published version's files afterwards."""
+    flags = ["--repository", tmp_path / "store", "--run-dir", tmp_path / "run", "--mlflow", mlflow_server]
+    manifest = result("dqn-train", *flags, *SHORT)
+    run_id = json.loads((tmp_path / "run" / "mlflow.json").read_text())["run_id"]
+    with httpx.Client(base_url=f"{mlflow_server}/api/2.0/mlflow/", timeout=60) as client:
+        told = client.get("runs/get", params={"run_id": run_id}).json()["run"]
+        files = client.get("artifacts/list", params={"run_id": run_id}).json()["files"]
+        history = client.get("metrics/get-history", params={"run_id": run_id, "metric_key": "loss"}).json()["metrics"]
+    assert told["info"]["status"] == "FINISHED"
+    params = {param["key"]: param["value"] for param in told["data"]["params"]}
+    assert params["total_env_steps"] == "6000"
+    assert params.keys() >= manifest["training"]["config"].keys()
+    tags = {tag["key"]: tag["value"] for tag in told["data"]["tags"]}
+    assert (tags["model"], tags["version"], tags["promoted"]) == ("cartpole", "1", "True")
+    expected = [(row["env_steps"], row["loss"]) for row in rows(tmp_path / "run" / "metrics.csv") if row["loss"]]
+    assert [(metric["step"], metric["value"]) for metric in history] == expected
+    assert {file["path"] for file in files} == {*manifest["files"], "manifest.json"}
+    (onnx,) = (file for file in files if file["path"] == "model.onnx")
+    assert int(onnx["file_size"]) == manifest["files"]["model.onnx"]["size"]

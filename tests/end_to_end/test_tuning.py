@@ -1,0 +1,67 @@
+"""`dqn-tune` as a person types it."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.commands import result, run, start
+from training.preset_file import read_preset
+
+SMALL = ["--env-id", "tests.training.environments:Countdown-v0", "--total-env-steps", 400, "--learning-starts", 100]
+SMALL += ["--hidden-sizes", 8, "--seeds", 1, "--evaluations", 2, "--episodes", 2]
+
+pytestmark = pytest.mark.slow
+
+
+def tune(folder: Path, trials: int, *flags: object) -> Any:
+    """The result of a small search."""
+    return result("dqn-tune", *SMALL, "--storage", folder / "study.db", "--trials", trials, *flags)
+
+
+def test_a_search_goes_on_and_writes_a_preset(tmp_path: Path) -> None:
+    """Interrupted, it keeps what it has; the same command reaches the number of trials and finds a better preset."""
+    process = start("dqn-tune", *SMALL, "--storage", tmp_path / "study.db", "--trials", 1_000)
+    assert process.stderr is not None
+    for line in process.stderr:
+        if "trial 1:" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "the same command goes on" in errors
+    found = tune(tmp_path, 8, "--jobs", 2)
+    assert 8 <= found["trials"] <= 9  # each process ends its trial
+    assert found["score"] >= found["default_score"]
+    assert (tmp_path / "tuning.png").read_bytes().startswith(b"\x89PNG")
+    preset = read_preset(tmp_path / "preset.toml")
+    assert preset.env_id == SMALL[1]
+    assert preset.n_step == found["settings"]["n_step"]
+    text = (tmp_path / "preset.toml").read_text()
+    assert text.startswith("# Found by: dqn-tune --env-id tests.training")
+    assert "eval_every" not in text
+    manifest = result(
+        "dqn-train", "--preset", tmp_path / "preset.toml", "--repository", tmp_path / "store", "--name", "countdown"
+    )
+    assert manifest["training"]["preset"] == "preset.toml"
+    assert manifest["training"]["config"]["learning_rate"] == preset.learning_rate
+    other = run("dqn-tune", *SMALL, "--storage", tmp_path / "study.db", "--gamma", 0.5)
+    assert other.returncode == 2
+    assert "holds a search with gamma 0.99, not 0.5" in other.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--trials", 0], "--trials is 0; it must be at least 1."),
+        (["--first-seed", 7], "--first-seed is 7; it must be at least 100."),
+        (["--timeout", "soon"], "--timeout is 'soon'; expected is a number with s, m, h or d"),
+        (["--env-id", "Nope-v1"], "env_id is 'Nope-v1'"),
+    ],
+)
+def test_wrong_usage_of_tune(tmp_path: Path, flags: list[object], sentence: str) -> None:
+    """The command ends with status 2 before there is a study."""
+    done = run("dqn-tune", "--storage", tmp_path / "study.db", *flags)
+    assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,45 @@
+"""Who keeps the numbers of a run beside metrics.csv; TensorBoard and MLflow are imported only when asked for."""
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING
+
+from training.commands.running import needs_extra
+from training.commands.train_options import TrainOptions
+from training.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from training.tracking.tracking import Tracking
+
+
+def check_trackers(options: TrainOptions) -> None:
+    """Raises UsageError when the extra of a tracker that is asked for is not installed."""
+    if options.tensorboard:
+        with needs_extra("--tensorboard", "tensorboard"):
+            import training.tracking.tensorboard  # noqa: PLC0415
+    if _mlflow_uri(options):
+        with needs_extra("--mlflow (or MLFLOW_TRACKING_URI)", "mlflow"):
+            import training.tracking.mlflow  # noqa: F401, PLC0415
+
+
+def make_tracking(options: TrainOptions, run: RunDirectory) -> "Tracking":
+    """The metrics file and the trackers; a resumed run goes on with those that it began with."""
+    from training.tracking.csv_file import MetricsFile  # noqa: PLC0415
+    from training.tracking.tracking import Tracker, Tracking  # noqa: PLC0415
+
+    trackers: list[Tracker] = []
+    if options.tensorboard or run.tensorboard.exists():
+        with needs_extra("--tensorboard", "tensorboard"):
+            from training.tracking.tensorboard import TensorBoardTracker  # noqa: PLC0415
+        trackers.append(TensorBoardTracker(run.tensorboard))
+    if _mlflow_uri(options) or run.mlflow.exists():
+        with needs_extra("--mlflow (or MLFLOW_TRACKING_URI)", "mlflow"):
+            from training.tracking.mlflow import MlflowTracker, remembered  # noqa: PLC0415
+        uri = str(remembered(run.mlflow).get("uri") or _mlflow_uri(options))
+        params = {"preset": options.preset, **dataclasses.asdict(options.config)}
+        trackers.append(MlflowTracker(uri, run.mlflow, options.name or "", run.path.name, params))
+    return Tracking(options.config, MetricsFile(run.metrics), trackers)
+
+
+def _mlflow_uri(options: TrainOptions) -> str | None:
+    return options.mlflow or os.environ.get("MLFLOW_TRACKING_URI")
