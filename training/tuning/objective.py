@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import optuna
-from optuna.trial import Trial, TrialState
+from optuna.trial import Trial
 
 from models.manifest import EnvironmentInfo
 from training.challenger import train_challenger
@@ -64,8 +64,7 @@ class Objective:
             return self._score(trial)
         except KeyboardInterrupt:  # its settings come first when the search goes on
             trial.study.enqueue_trial(trial.params)
-            trial.study.tell(trial.number, state=TrialState.FAIL)
-            raise KeyboardInterrupt from None
+            raise
 
     def _score(self, trial: Trial) -> float:
         try:

@@ -25,7 +25,7 @@ def open_study(path: Path, search: Search, seed: int = 0) -> Study:
 
     Raises UsageError when it is a study of something else.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it would warn of is told here
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
