@@ -11,6 +11,7 @@ from training.artifact.gate import Rule
 from training.challenger import Challenger, Watcher, train_challenger
 from training.config import DQNConfig
 from training.experience.environments import environment_for
+from training.machine import check_machine
 from training.pipeline import WEIGHTS_FILE, publish
 
 Start = Literal["warm", "scratch", "both"]
@@ -37,6 +38,7 @@ def run_round(
     publishing raise; only one round for a model runs at a time (RepositoryError for the second).
     """
     environment = environment_for(config)
+    check_machine(config, environment)
     with repository.job(model, LOCK):
         champion = repository.alias(model)
         candidates = []

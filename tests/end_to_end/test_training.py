@@ -98,6 +98,8 @@ def test_a_second_version_passes_the_gate(tmp_path: Path) -> None:
         (["--env-id", "Nope-v1"], "env_id is 'Nope-v1'"),
         (["--env-id", "Pendulum-v1"], "action space"),
         (["--env-kwargs", "3"], "not a JSON object"),
+        (["--device", "cuda"], "finds no CUDA device"),
+        (["--replay-capacity", "100000000000"], "GB of free memory; at most"),
         (["--name", "../x"], "'../x' cannot name a model"),
         (["--preset", "nope"], "nope"),
         (["--nonsense"], "--nonsense"),

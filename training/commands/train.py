@@ -34,11 +34,13 @@ def run_train(options: TrainOptions) -> None:
         return
     from training.experience.environments import environment_for  # noqa: PLC0415
     from training.live_plot import LivePlot  # noqa: PLC0415
+    from training.machine import check_machine  # noqa: PLC0415
 
     check_trackers(options)
     config = options.config
     with wrong_usage():
         environment = environment_for(config)
+        check_machine(config, environment)
         name = options.name or default_model_name(config.env_id)
         options = dataclasses.replace(options, name=name)
         ModelRepository(options.repository).check_writable(name)

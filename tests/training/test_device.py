@@ -1,0 +1,71 @@
+"""Devices: which is chosen, and that nothing but explicit moves connects arrays and tensors."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from training.config import DQNConfig
+from training.experience.environments import describe
+from training.learning.agent import DQNAgent
+from training.learning.device import check_device, choose_device
+from training.learning.networks import make_q_network
+from training.machine import available_bytes, check_machine
+
+without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+with_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@without_gpu
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    """`cuda` without a device is an error with the remedy; auto and cpu are not."""
+    with pytest.raises(ValueError, match=r"device is 'cuda', but torch .* finds no CUDA device.*; use auto or cpu"):
+        check_device(DQNConfig(device="cuda"))
+    check_device(DQNConfig(device="auto"))
+    check_device(DQNConfig(device="cpu"))
+
+
+def test_auto_is_a_gpu_only_for_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a GPU at hand `auto` puts images there and leaves a multilayer perceptron on the CPU."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    dense, convolutional = torch.nn.Sequential(torch.nn.Linear(2, 2)), torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1))
+    assert choose_device(DQNConfig(), dense).type == "cpu"
+    assert choose_device(DQNConfig(), convolutional).type == "cuda"
+    assert choose_device(DQNConfig(device="cpu"), convolutional).type == "cpu"
+    assert choose_device(DQNConfig(device="cuda"), dense).type == "cuda"
+
+
+@with_gpu
+@pytest.mark.parametrize("distribution", ["none", "c51", "quantile"])
+def test_an_update_on_the_gpu_is_that_on_the_cpu(distribution: str) -> None:
+    """The same agent and batch give the same loss and weights but for rounding."""
+    from tests.training.test_objectives import weighted
+
+    made, batch = weighted("huber", distribution)
+    again, _ = weighted("huber", distribution)
+    moved = DQNAgent(dataclasses.replace(again.config, device="cuda"), again.q_network, 2)
+    first, second = made.update(batch), moved.update(batch)
+    assert second.loss.is_cuda
+    torch.testing.assert_close(second.loss.cpu(), first.loss)
+    torch.testing.assert_close(moved.parameters.data.cpu(), made.parameters.data)
+    assert moved.act(batch.observations, 0.0, np.random.default_rng(0)).shape == (len(batch.observations),)
+
+
+def test_a_replay_buffer_beyond_the_free_memory_is_refused() -> None:
+    """The sentence says what is needed, what there is, and how many transitions fit; PQN needs no buffer."""
+    environment = describe("CartPole-v1", {})
+    free = available_bytes()
+    assert 0 < free < 1 << 50
+    check_machine(DQNConfig(), environment)
+    with pytest.raises(ValueError, match=r"replay_capacity is \d+; at up to 32 bytes each .* at most \d+ fit"):
+        check_machine(DQNConfig(replay_capacity=free // 16), environment)
+    check_machine(DQNConfig(replay_capacity=free // 16, algorithm="pqn"), environment)
+
+
+def test_noise_is_drawn_on_the_networks_device() -> None:
+    """Agents of noisy networks keep their noise where their weights are."""
+    environment = describe("CartPole-v1", {})
+    config = DQNConfig(noisy=True, hidden_sizes=(8,))
+    agent = DQNAgent(config, make_q_network(config, environment.observation_space, 2), 2)
+    assert agent.capture()["noise"]["values"].device == agent.parameters.device
