@@ -1,0 +1,36 @@
+"""Statistics over runs, against plain sorting and drawing."""
+
+import random
+
+import numpy as np
+import pytest
+
+from training.artifact.statistics import interquartile_interval, interquartile_mean
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 10, 33])
+def test_the_interquartile_mean_leaves_out_a_quarter_at_each_end(count: int) -> None:
+    """Outliers in the outer quarters change nothing."""
+    values = np.random.default_rng(count).normal(size=count)
+    middle = sorted(values.tolist())[count // 4 : count - count // 4]
+    assert float(interquartile_mean(values)) == pytest.approx(sum(middle) / len(middle))
+    if count >= 4:
+        values[values.argmax()] = 1e9
+        assert float(interquartile_mean(values)) == pytest.approx(sum(middle) / len(middle))
+
+
+def test_the_stratified_interval_draws_runs_within_each_task() -> None:
+    """A plain loop over 20,000 draws gives the same ends; tasks that never vary give an interval without width."""
+    generator = np.random.default_rng(1)
+    tasks = [generator.normal(0.2, 0.3, 10), generator.normal(0.9, 0.05, 7)]
+    mean, low, high = interquartile_interval(tasks)
+    everything = sorted([*tasks[0], *tasks[1]])
+    assert mean == pytest.approx(sum(everything[4:13]) / 9)
+    plain = random.Random(0)
+    drawn = []
+    for _ in range(20_000):
+        again = sorted(value for task in tasks for value in plain.choices(task.tolist(), k=len(task)))
+        drawn.append(sum(again[4:13]) / 9)
+    drawn.sort()
+    assert (low, high) == pytest.approx((drawn[500], drawn[19_500]), abs=0.02)
+    assert interquartile_interval([np.zeros(4), np.ones(4)]) == pytest.approx((0.5, 0.5, 0.5))
