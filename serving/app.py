@@ -19,7 +19,7 @@ from serving.api.oip.routes import OipApi
 from serving.api.rest import create_rest_app
 from serving.metrics import OTHER_ENDPOINT
 from serving.problems import Answer, Problem, internal_error
-from serving.reply import Reply
+from serving.reply import SERVED, Reply
 from serving.services import Services
 
 _DOCUMENT_PATH = "/openapi.json"  # of a route that tells no path
@@ -52,6 +52,8 @@ class PolicyServer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if self._services.journal.traces is not None:
+            self._services.journal.traces.close(self._services.settings.shutdown_seconds)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request (or runs the lifespan)."""
@@ -67,7 +69,8 @@ class PolicyServer:
             await self._answer(scope, receive, reply)
         measures = scope.get(_MEASURES) or self._requests.endpoint(OTHER_ENDPOINT)
         status = reply.status or CLIENT_GONE
-        self._services.journal.record(measures, scope["method"], scope["path"], status, started, named)
+        served = scope.get(SERVED)
+        self._services.journal.record(measures, scope["method"], scope["path"], status, started, named, served)
 
     async def _find_and_answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request, and leaves where to count it in the scope."""
@@ -90,6 +93,7 @@ class PolicyServer:
         except Exception:
             log.exception("request failed", path=scope["path"])
             answer = internal_error().answer()
+        scope[SERVED] = answer.served
         await _send(answer, send)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> str:

@@ -36,7 +36,8 @@ def answer_batch(
     taken = take(q_values, actions - loaded.start, mask, request, generator)
     count_actions(loaded, taken.indices)
     actions = taken.indices + loaded.start
-    return make_answer(encode(_many(loaded, actions, taken, q_values if with_q_values else None)))
+    answer = _many(loaded, actions, taken, q_values if with_q_values else None)
+    return make_answer(encode(answer), served=loaded.served)
 
 
 def run_policy(

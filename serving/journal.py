@@ -1,19 +1,25 @@
-"""What is kept of an answered request: a count, and a line in the log if that is wanted."""
+"""What is kept of an answered request: a count, and a line in the log and a span if they are wanted."""
 
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import structlog
 
 from serving.correlation import Correlation
 from serving.metrics import EndpointMeasures
+from serving.problems import Served
+
+if TYPE_CHECKING:  # its packages are an extra
+    from serving.traces import Traces
 
 log = structlog.get_logger()
 
 
 class Journal:
-    """Counts requests, and logs them with DQN_ACCESS_LOG."""
+    """Counts requests, logs them with DQN_ACCESS_LOG, and traces them with DQN_OTLP_ENDPOINT."""
 
-    def __init__(self, *, access_log: bool) -> None:
+    def __init__(self, *, access_log: bool, traces: "Traces | None" = None) -> None:
+        self.traces = traces
         self.names_every_request = access_log
         """Whether each request needs an id: a line in the log that nobody can point to is worth little."""
 
@@ -25,10 +31,13 @@ class Journal:
         status: int,
         started: float,
         correlation: Correlation,
+        served: Served | None = None,
     ) -> None:
         """Counts a request that was answered now and had `started` at that `perf_counter`."""
         seconds = perf_counter() - started
         measures.observe(status, seconds)
+        if self.traces is not None:
+            self.traces.record(method, measures.template, path, status, seconds, correlation, served)
         if self.names_every_request:
             fields = correlation.fields()
             log.info("request", method=method, path=path, status=status, seconds=round(seconds, 6), **fields)

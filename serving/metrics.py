@@ -99,6 +99,7 @@ class EndpointMeasures:
     """Requests of one route template."""
 
     def __init__(self, page: Page, template: str) -> None:
+        self.template = template
         self.statuses: Counts[int] = Counts(page, "requests", template)
         self.duration = _histogram(page, "request_duration", template)
 

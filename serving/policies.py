@@ -11,7 +11,7 @@ from models.policy import Policy
 from models.reader import RepositoryReader
 from serving.ledger import Numbers, Page
 from serving.observations import ObservationReader
-from serving.problems import Answer, make_answer
+from serving.problems import Answer, Served, make_answer
 from serving.schemas import ActAnswer, encode
 
 
@@ -24,6 +24,8 @@ class LoadedPolicy:
     observations: ObservationReader
     greedy_answers: tuple[Answer, ...]
     """The whole response of a greedy /act, by action index."""
+    served: Served
+    """What its answers say of themselves."""
     action_counts: Numbers
     """How often each action (by index) was answered; float64, on the worker's page."""
 
@@ -65,12 +67,14 @@ def load(repository: RepositoryReader, model: str, version: int, max_batch_size:
         raise PolicyError(f"The manifest of {model} version {version} is another version's.")
     _check_actions(manifest, policy)
     start = manifest.environment.action_space.start
+    served = Served(model, version)
     answers = [ActAnswer(start + index, model, version) for index in range(policy.n_actions)]
     return LoadedPolicy(
         manifest=manifest,
         policy=policy,
         observations=ObservationReader(manifest, policy, max_batch_size),
-        greedy_answers=tuple(make_answer(encode(answer)) for answer in answers),
+        greedy_answers=tuple(make_answer(encode(answer), served=served) for answer in answers),
+        served=served,
         action_counts=page.numbers(("actions", model, str(version), str(start)), policy.n_actions),
     )
 

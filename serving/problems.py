@@ -34,6 +34,13 @@ CLOSE: tuple[Header, ...] = ((b"connection", b"close"),)
 """For an answer that is sent before all of its request has arrived."""
 
 
+class Served(NamedTuple):
+    """What answered."""
+
+    model: str
+    version: int
+
+
 class Answer(NamedTuple):
     """A complete response as the two ASGI messages that send it; it may be sent any number of times."""
 
@@ -42,6 +49,7 @@ class Answer(NamedTuple):
     body: Message
     wire: bytes
     """The same as HTTP/1.1 writes it, from the first header on."""
+    served: Served | None = None
 
 
 class Problem(Exception):  # noqa: N818  (RFC 9457's word)
@@ -70,13 +78,17 @@ class Problem(Exception):  # noqa: N818  (RFC 9457's word)
 
 
 def make_answer(
-    body: bytes, status: int = 200, content_type: bytes = b"application/json", headers: tuple[Header, ...] = ()
+    body: bytes,
+    status: int = 200,
+    content_type: bytes = b"application/json",
+    headers: tuple[Header, ...] = (),
+    served: Served | None = None,
 ) -> Answer:
     """A complete response."""
     fields = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers]
     start: Message = {"type": "http.response.start", "status": status, "headers": fields}
     wire = b"".join([b"%b: %b\r\n" % field for field in fields]) + b"\r\n" + body
-    return Answer(status, start, {"type": "http.response.body", "body": body}, wire)
+    return Answer(status, start, {"type": "http.response.body", "body": body}, wire, served)
 
 
 def from_model_error(error: ModelError) -> Problem:

@@ -5,6 +5,9 @@ from starlette.types import Message, Send
 from serving.correlation import REQUEST_ID, Correlation
 from serving.problems import CLOSE
 
+SERVED = "dqn.served"
+"""Where the scope of an answered request says what answered it."""
+
 
 class Reply:
     """An ASGI `send` that adds what concerns the request and its connection, and remembers the status."""

@@ -18,6 +18,7 @@ from serving.reloading import ReloadedFiles
 from serving.selection import VersionSelector
 from serving.settings import ServerSettings
 from serving.tokens import Tokens
+from serving.tracing import create_traces
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ def assemble(settings: ServerSettings, ledger: Ledger | None = None, worker: int
     registry = Registry(settings.model, str(settings.repository), settings.max_loaded_versions, page)
     requests = RequestMeasures(page)
     selector = VersionSelector(repository, registry, settings.max_batch_size)
+    traces = create_traces(settings.otlp_endpoint, "http" if settings.tls_certificate is None else "https")
     tokens = Tokens(settings.api_token, settings.api_token_file, page)
     bodies = BodyReader(settings.max_body_bytes, settings.request_seconds)
     return Services(
@@ -64,5 +66,5 @@ def assemble(settings: ServerSettings, ledger: Ledger | None = None, worker: int
         bodies=bodies,
         native=NativeApi(registry, selector, requests, bodies),
         infer=InferCall(registry, selector, requests, bodies),
-        journal=Journal(access_log=settings.access_log),
+        journal=Journal(access_log=settings.access_log, traces=traces),
     )

@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from models.command import UsageError
 from models.layout import DEFAULT_REPOSITORY, MODEL_NAME
-from serving import tls, tokens
+from serving import tls, tokens, tracing
 
 ENV_PREFIX = "DQN_"
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
@@ -105,6 +105,12 @@ class ServerSettings(BaseSettings):
         10_000, ge=1, le=1_000_000, description="most connections of a worker; beyond them the answer is 503"
     )
     access_log: bool = Field(default=False, description="log every request")
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern="^https?://[^ ]+$",
+        description="base URL of an OpenTelemetry collector (OTLP over HTTP), such as http://localhost:4318, that gets "
+        "a span of each request; needs the extra `otel`. OTEL_EXPORTER_OTLP_ENDPOINT does the same",
+    )
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="form of the log lines on standard error; auto: console on a terminal, else json"
     )
@@ -122,6 +128,13 @@ class ServerSettings(BaseSettings):
         if file is not None:
             tokens.check_file(file)
         return file
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _traces_can_be_sent(cls, endpoint: str | None) -> str | None:
+        if endpoint is not None and not tracing.is_installed():
+            raise ValueError(f"the packages for it are not installed: {tracing.REMEDY}")
+        return endpoint
 
     @field_validator("cors_origins", mode="before")
     @classmethod

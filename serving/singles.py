@@ -54,7 +54,7 @@ def act_form(loaded: LoadedPolicy, found: Chosen | Problem) -> Answer:
     if found.propensity is UNSET:
         return loaded.greedy_answers[found.action_index]
     answer = ActAnswer(found.action_index + loaded.start, loaded.model, loaded.version, found.propensity)
-    return make_answer(encode(answer))
+    return make_answer(encode(answer), served=loaded.served)
 
 
 def q_values_form(loaded: LoadedPolicy, found: Chosen | Problem) -> Answer:
@@ -63,7 +63,7 @@ def q_values_form(loaded: LoadedPolicy, found: Chosen | Problem) -> Answer:
         return found.answer()
     action = found.action_index + loaded.start
     answer = QValuesAnswer(found.q_values, action, loaded.model, loaded.version, found.propensity)
-    return make_answer(encode(answer))
+    return make_answer(encode(answer), served=loaded.served)
 
 
 def find_singles(

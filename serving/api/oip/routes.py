@@ -20,6 +20,7 @@ from serving.api.oip.paths import Call, find_call
 from serving.metrics import OTHER_ENDPOINT
 from serving.problems import Answer, Problem, from_model_error, internal_error, make_answer
 from serving.registry import ServedModel
+from serving.reply import SERVED
 from serving.services import Services
 
 log = structlog.get_logger()
@@ -56,6 +57,7 @@ class OipApi:
         except Exception:
             log.exception("request failed", path=scope["path"])
             answer = error_answer(internal_error())
+        scope[SERVED] = answer.served
         await send(answer.start)
         await send(answer.body)
         return template
