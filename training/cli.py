@@ -6,6 +6,7 @@ torch takes seconds to import, so that the commands import the heavy modules onc
 import sys
 
 from models import command
+from training.commands.compare import compare_options, run_compare
 from training.commands.evaluate import evaluate_options, run_evaluate
 from training.commands.retrain import retrain_options, run_retrain
 from training.commands.running import leave
@@ -28,6 +29,11 @@ def evaluate() -> None:
 def tune() -> None:
     """Entry point of `dqn-tune`."""
     leave(command.run(lambda: run_tune(tune_options(sys.argv[1:]))))
+
+
+def compare() -> None:
+    """Entry point of `dqn-compare`."""
+    leave(command.run(lambda: run_compare(compare_options(sys.argv[1:]))))
 
 
 def retrain() -> None:

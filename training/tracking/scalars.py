@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from training.learning.state import TrainingState
+if TYPE_CHECKING:  # who reads rows needs no torch
+    from training.learning.state import TrainingState
 
 Row = dict[str, float | None]
 """A number for each name of SCALARS; None where there is none yet."""
@@ -15,7 +16,7 @@ _RECENT = 100  # episodes that averages are taken over
 class Moment(NamedTuple):
     """When a row is written."""
 
-    state: TrainingState
+    state: "TrainingState"
     previous: Row | None  # the row before
 
 

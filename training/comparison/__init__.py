@@ -1,0 +1,1 @@
+"""Compares runs by their metrics files."""
