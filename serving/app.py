@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import correlation
+from serving.access import OPEN_PATHS
 from serving.api.body import CLIENT_GONE, DisconnectedError
 from serving.api.cross_origin import allow_origins
 from serving.api.native import Route
@@ -23,6 +24,7 @@ from serving.reply import SERVED, Reply
 from serving.services import Services
 
 _DOCUMENT_PATH = "/openapi.json"  # of a route that tells no path
+_ALWAYS_ANSWERED = OPEN_PATHS | {"/metrics"}
 _MEASURES = "dqn.measures"
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -108,6 +110,8 @@ class PolicyServer:
 
         try:
             self._services.gate.check(scope)
+            if scope["method"] not in _METHODS_WITH_BODY and scope["path"] not in _ALWAYS_ANSWERED:
+                self._services.admission.check()
             if scope["method"] in _METHODS_WITH_BODY:
                 receive = _replay(await self._bodies.read(scope, receive))
             await self._rest(inner, receive, watch)

@@ -12,7 +12,7 @@ class PinnedVersions:
     """At most `capacity` loaded versions beside the champions."""
 
     def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
+        self.capacity = capacity
         self._policies: OrderedDict[Key, LoadedPolicy] = OrderedDict()
 
     def get(self, model: str, version: int) -> LoadedPolicy | None:
@@ -25,7 +25,7 @@ class PinnedVersions:
     def put(self, loaded: LoadedPolicy) -> None:
         """Keeps a version; requests that still run on what it pushes out keep that alive until they end."""
         self._policies[loaded.model, loaded.version] = loaded
-        while len(self._policies) > self._capacity:
+        while len(self._policies) > self.capacity:
             self._policies.popitem(last=False)
 
     def pop(self, model: str, version: int) -> LoadedPolicy | None:

@@ -1,12 +1,14 @@
 """Which version answers: the champion, or the one that a request names, loaded when it is first asked for."""
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 from models.errors import ModelError
 from models.layout import CHAMPION
 from models.reader import RepositoryReader
 from serving.diagnosis.wording import shown
+from serving.pinned import Key
 from serving.policies import LoadedPolicy, load
 from serving.problems import Problem, from_model_error
 from serving.registry import Registry, ServedModel
@@ -21,6 +23,7 @@ class VersionSelector:
         self._page = registry.page
         self._max_batch_size = max_batch_size
         self._loading = asyncio.Lock()
+        self._wanted: Counter[Key] = Counter()  # requests that wait for a version to be loaded
 
     async def select(self, served: ServedModel, version: int | str) -> LoadedPolicy:
         """The version of a model with this number or alias. Raises Problem (404, or 503 where it is damaged)."""
@@ -28,10 +31,20 @@ class VersionSelector:
         if number is None:
             return served.require_champion()
         loaded = self._in_memory(served, number)
-        if loaded is None:
+        return loaded or await self._load_in_turn(served, number)
+
+    async def _load_in_turn(self, served: ServedModel, number: int) -> LoadedPolicy:
+        key = (served.name, number)
+        if key not in self._wanted and len(self._wanted) >= self._pinned.capacity:
+            raise Problem(503, f"{len(self._wanted)} other versions are to be loaded first; try again later.")
+        self._wanted[key] += 1
+        try:
             async with self._loading:
-                loaded = self._in_memory(served, number) or await self._load(served, number)
-        return loaded
+                return self._in_memory(served, number) or await self._load(served, number)
+        finally:
+            self._wanted[key] -= 1
+            if not self._wanted[key]:
+                del self._wanted[key]
 
     def at_hand(self, served: ServedModel, version: int | str) -> LoadedPolicy | None:
         """The version if it is in memory, and so needs no waiting. Raises Problem (404)."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from models.repository import ModelRepository
 from serving.access import Gate
+from serving.admission import Admission
 from serving.api.body import BodyReader
 from serving.api.native import NativeApi
 from serving.api.oip.infer import InferCall
@@ -35,6 +36,7 @@ class Services:
     gate: Gate
     reloaded: list[ReloadedFiles]
     lifecycle: Lifecycle
+    admission: Admission
     bodies: BodyReader
     native: NativeApi
     infer: InferCall
@@ -51,6 +53,7 @@ def assemble(settings: ServerSettings, ledger: Ledger | None = None, worker: int
     selector = VersionSelector(repository, registry, settings.max_batch_size)
     traces = create_traces(settings.otlp_endpoint, "http" if settings.tls_certificate is None else "https")
     tokens = Tokens(settings.api_token, settings.api_token_file, page)
+    admission = Admission(settings.max_waiting_seconds)
     bodies = BodyReader(settings.max_body_bytes, settings.request_seconds)
     return Services(
         settings=settings,
@@ -63,8 +66,9 @@ def assemble(settings: ServerSettings, ledger: Ledger | None = None, worker: int
         reloaded=[tokens.files] if tokens.files else [],
         gate=Gate(tokens, is_always_needed=settings.require_token),
         lifecycle=Lifecycle(),
+        admission=admission,
         bodies=bodies,
-        native=NativeApi(registry, selector, requests, bodies),
-        infer=InferCall(registry, selector, requests, bodies),
+        native=NativeApi(registry, selector, requests, bodies, admission),
+        infer=InferCall(registry, selector, requests, bodies, admission),
         journal=Journal(access_log=settings.access_log, traces=traces),
     )

@@ -104,6 +104,13 @@ class ServerSettings(BaseSettings):
     max_connections: int = Field(
         10_000, ge=1, le=1_000_000, description="most connections of a worker; beyond them the answer is 503"
     )
+    max_waiting_seconds: float = Field(
+        0.5,
+        ge=0.01,
+        le=3600,
+        description="seconds of work that may be waiting; what arrives beyond it is answered 503 at once, so that the "
+        "answer to what is accepted comes within about twice this time",
+    )
     access_log: bool = Field(default=False, description="log every request")
     otlp_endpoint: str | None = Field(
         None,

@@ -16,6 +16,9 @@ from serving.policies import LoadedPolicy
 from serving.problems import Problem, internal_error
 from serving.singles import Chosen, Rendered, Single, find_singles
 
+MOST_IN_A_RUN = 128
+"""More gain nothing by sharing, and would have to wait for one another."""
+
 Deliver = Callable[[Rendered], None]
 
 log = structlog.get_logger()
@@ -48,6 +51,8 @@ class Turn:
             waiting = self._waiting[loaded] = _Waiting(measures, [], [])
         waiting.singles.append(single)
         waiting.deliveries.append(deliver)
+        if len(waiting.singles) == MOST_IN_A_RUN:
+            self.end()
 
     def end(self) -> None:
         """Answers everything that waits; what comes later is another turn's."""

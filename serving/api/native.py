@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope
 
 from models.layout import CHAMPION
 from serving import diagnosis
+from serving.admission import Admission
 from serving.api.body import BodyReader
 from serving.inference import answer_batch
 from serving.metrics import EndpointMeasures, RequestMeasures
@@ -39,11 +40,17 @@ class NativeApi:
     """`POST /act`, `/q-values` and the same below `/models/{model}`."""
 
     def __init__(
-        self, registry: Registry, selector: VersionSelector, requests: RequestMeasures, bodies: BodyReader
+        self,
+        registry: Registry,
+        selector: VersionSelector,
+        requests: RequestMeasures,
+        bodies: BodyReader,
+        admission: Admission,
     ) -> None:
         self._registry = registry
         self._selector = selector
         self._bodies = bodies
+        self._admission = admission
         self._generator = np.random.default_rng()
         self._turn = Turn(self._generator)
         calls = {"act": False, "q-values": True}
@@ -66,6 +73,7 @@ class NativeApi:
         served = self._registry.get(route.model)
         try:
             body = await self._bodies.read(scope, receive)
+            self._admission.check()
             return await self._answer(route, served, body)
         except Problem as problem:
             if problem.reason is not None:

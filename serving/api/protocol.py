@@ -9,11 +9,13 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+from serving.admission import refusal
 from serving.api.ending import Limits
 from serving.api.guard import GuardedProtocol
 from serving.api.heads import Head, Heads
 from serving.api.native import Route
 from serving.api.oip.infer import InferRoute
+from serving.api.oip.routes import error_answer
 from serving.metrics import OTHER_ENDPOINT
 from serving.problems import Answer, Problem
 from serving.services import Services
@@ -32,6 +34,8 @@ class ShortWay:
         self.gate = services.gate
         self.lifecycle = services.lifecycle
         self.journal = services.journal
+        self.admission = services.admission
+        self.refusal, self.infer_refusal = refusal().answer(), error_answer(refusal())
         settings = services.settings
         self.limits = Limits(
             max_connections=settings.max_connections,
@@ -92,7 +96,10 @@ class ActingProtocol(GuardedProtocol):
         except Problem:
             return False
         self._begun, self._begun_at = head, started
-        if not self._is_taken(head, data[length:]):
+        if self._short_way.admission.is_spent():
+            is_infer = isinstance(head.route, InferRoute)
+            self._deliver(self._short_way.infer_refusal if is_infer else self._short_way.refusal)
+        elif not self._is_taken(head, data[length:]):
             self._begun = None
             return False
         if self.timeout_keep_alive_task is None:

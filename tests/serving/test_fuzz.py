@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from models.repository import ModelRepository
+from serving.admission import Admission
 from serving.api.body import BodyReader
 from serving.api.native import NativeApi
 from serving.ledger import Ledger
@@ -54,7 +55,11 @@ def native(repository: ModelRepository) -> NativeApi:
     for name in ("cartpole", "lake"):
         registry.add(name).champion = load(repository, name, 1, 64, page)
     return NativeApi(
-        registry, VersionSelector(repository, registry, 64), RequestMeasures(page), BodyReader(1_000_000, 10)
+        registry,
+        VersionSelector(repository, registry, 64),
+        RequestMeasures(page),
+        BodyReader(1_000_000, 10),
+        Admission(10),
     )
 
 

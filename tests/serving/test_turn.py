@@ -12,6 +12,7 @@ from models.repository import ModelRepository
 from serving.problems import Answer
 from serving.services import Services, assemble
 from serving.settings import read_settings
+from serving.turn import MOST_IN_A_RUN
 
 RIGHT, LEFT = [0.1, 0.2, 0.3, 0.4], [-0.5, 0.1, -0.3, 0.2]
 OVERFLOWING = [0.0, 0.0, 3e38, 3e38]
@@ -46,7 +47,7 @@ def in_one_turn(services: Services, *bodies: dict[str, Any], path: str = "/act")
         for index, body in enumerate(bodies):
             content = json.dumps(body).encode()
             assert services.native.begin(route, content, partial(answers.__setitem__, index))
-        assert not answers
+        assert len(answers) == len(bodies) // MOST_IN_A_RUN * MOST_IN_A_RUN
         await asyncio.sleep(0)
 
     asyncio.run(turn())
@@ -62,6 +63,13 @@ def test_requests_of_a_turn_share_a_run(services: Services) -> None:
     assert measures.inference.buckets()[-1] == ("+Inf", 1)
     assert measures.batch_size.total == 3
     assert services.registry.get("cartpole").require_champion().action_counts.tolist() == [1, 2]
+
+
+def test_no_run_is_too_large(services: Services) -> None:
+    """Hundreds of requests of a turn do not all wait for one another."""
+    found = in_one_turn(services, *[{"observation": RIGHT}, {"observation": LEFT}] * 150)
+    assert [answer["action"] for answer in found] == [1, 0] * 150
+    assert policy_runs == [MOST_IN_A_RUN, MOST_IN_A_RUN, 300 - 2 * MOST_IN_A_RUN]
 
 
 def test_versions_do_not_mix(services: Services) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from starlette.types import Receive, Scope
 
 from models.layout import CHAMPION
+from serving.admission import Admission
 from serving.api.body import BodyReader
 from serving.api.oip.compression import deflate, inflate
 from serving.api.oip.diagnosis import undecodable
@@ -43,13 +44,19 @@ class InferCall:
     """Answers infer requests."""
 
     def __init__(
-        self, registry: Registry, selector: VersionSelector, requests: RequestMeasures, bodies: BodyReader
+        self,
+        registry: Registry,
+        selector: VersionSelector,
+        requests: RequestMeasures,
+        bodies: BodyReader,
+        admission: Admission,
     ) -> None:
         self.statistics = Statistics(registry)
         self._models = registry.models
         self._selector = selector
         self._measures = requests.endpoint(TEMPLATE)
         self._bodies = bodies
+        self._admission = admission
         self._generator = np.random.default_rng()
 
     def route(self, path: str) -> InferRoute | None:
@@ -75,6 +82,7 @@ class InferCall:
         loaded = None
         try:
             body = await self._bodies.read(scope, receive)
+            self._admission.check()
             loaded = served.champion if version is None else None
             if loaded is None:
                 loaded = await self._selector.select(served, CHAMPION if version is None else version)

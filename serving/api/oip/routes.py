@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 
 from models.errors import ModelError
 from models.layout import CHAMPION, version_number
+from serving.access import OPEN_PATHS
 from serving.api.body import DisconnectedError
 from serving.api.oip.compression import inflate
 from serving.api.oip.diagnosis import undecodable
@@ -47,6 +48,8 @@ class OipApi:
         template = call.template if call else OTHER_ENDPOINT
         try:
             self._services.gate.check(scope)
+            if scope["path"] not in OPEN_PATHS:
+                self._services.admission.check()
             answer = await self._respond(call, scope, receive)
         except Problem as problem:
             answer = error_answer(problem)

@@ -1,0 +1,241 @@
+"""What happens to requests when more is asked than a server can do, and when thousands of connections are idle.
+
+    .venv/bin/python benchmarks/overload.py
+
+The policy is so large that the server's core is the limit. Requests come at random times at a given rate whether or not
+those before them were answered (an open loop: a slow server does not slow its clients down), each on whichever
+connection is free. Latencies count from when a request was to be sent. The server has core 0, the load core 1.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import numpy as np
+import tyro
+import uvloop
+from rich.console import Console
+from rich.table import Table
+
+from models.repository import ModelRepository
+from training.challenger import train_challenger
+from training.config import DQNConfig
+from training.experience.environments import describe
+from training.pipeline import publish
+
+BODY = json.dumps({"observation": [0.02, -0.01, 0.03, 0.04]}).encode()
+REQUEST = b"POST /act HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
+SERVER_CORE, LOAD_CORE = 0, 1
+
+
+class Outcome(NamedTuple):
+    """What became of the requests of one load."""
+
+    offered: float  # requests a second
+    statuses: dict[int, int]
+    accepted: list[float]  # seconds until a 200
+    refused: list[float]  # seconds until a 503
+    health: list[float]  # seconds until /healthz answered
+    errors: int
+    connections: int
+
+
+class Load:
+    """Sends requests at random times with a mean rate, on at most `most` connections."""
+
+    def __init__(self, port: int, rate: float, most: int) -> None:
+        self._port = port
+        self._rate = rate
+        self._most = most
+        self._free: list[Connection] = []
+        self._late: deque[float] = deque()  # when requests were to be sent for which no connection is free
+        self.connections = 0
+        self.latencies: dict[int, list[float]] = {200: [], 503: []}
+        self.statuses: Counter[int] = Counter()
+        self.errors = 0
+
+    async def run(self, seconds: float) -> None:
+        """Offers the load for a while and then waits for the answers."""
+        loop = asyncio.get_running_loop()
+        clock = random.Random(0)  # noqa: S311  (arrivals, not secrets)
+        due = begun = time.perf_counter()
+        while due < begun + seconds:
+            await asyncio.sleep(max(0.0, due - time.perf_counter()))
+            while due <= time.perf_counter():
+                self._late.append(due)
+                due += clock.expovariate(self._rate)
+            while self._late and self._free:
+                self._free.pop().ask(self._late.popleft())
+            for _ in range(min(len(self._late), self._most - self.connections, 50)):
+                self.connections += 1
+                await loop.create_connection(lambda: Connection(self), "127.0.0.1", self._port)
+        await asyncio.sleep(3)
+
+    def put_back(self, connection: "Connection") -> None:
+        """A connection has its answer."""
+        if self._late:
+            connection.ask(self._late.popleft())
+        else:
+            self._free.append(connection)
+
+
+class Connection(asyncio.Protocol):
+    """One connection of the load."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._asked_at = 0.0
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # it is one
+        """Takes a request."""
+        self._transport = transport
+        self._load.put_back(self)
+
+    def ask(self, due: float) -> None:
+        """Sends one request."""
+        self._asked_at = due
+        if self._transport is not None:
+            self._transport.write(REQUEST)
+
+    def data_received(self, data: bytes) -> None:
+        """An answer: they are small and come in one piece."""
+        status = int(data[9:12])
+        self._load.statuses[status] += 1
+        self._load.latencies.setdefault(status, []).append(time.perf_counter() - self._asked_at)
+        self._load.put_back(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """The server never ends a connection here."""
+        self._load.errors += 1
+
+
+async def offer(port: int, rate: float, seconds: float, most: int) -> Outcome:
+    """Offers a rate of requests, and asks for the health ten times a second meanwhile."""
+    load, health = Load(port, rate, most), list[float]()
+
+    async def check() -> None:
+        async with httpx.AsyncClient(timeout=30) as client:
+            while True:
+                begun = time.perf_counter()
+                (await client.get(f"http://127.0.0.1:{port}/healthz")).raise_for_status()
+                health.append(time.perf_counter() - begun)
+                await asyncio.sleep(0.1)
+
+    checking = asyncio.create_task(check())
+    await load.run(seconds)
+    checking.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await checking
+    accepted, refused = load.latencies[200], load.latencies[503]
+    return Outcome(rate, dict(load.statuses), accepted, refused, health, load.errors, load.connections)
+
+
+def capacity(port: int, seconds: float) -> float:
+    """Requests a second that 128 connections get answered which each wait for their answers."""
+    words = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", "-c128", f"-d{seconds:.0f}s", "-s"]
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write(f"wrk.method = 'POST'\nwrk.body = '{BODY.decode()}'\n")
+        script.flush()
+        url = f"http://127.0.0.1:{port}/act"
+        output = subprocess.run([*words, script.name, url], capture_output=True, text=True, check=True).stdout
+    return float(next(line.split()[1] for line in output.splitlines() if line.startswith("Requests/sec")))
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *flags: str) -> Iterator[tuple[int, int]]:
+    """A server of its own; its port and process."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    command = str(Path(sys.executable).with_name("dqn-serve"))
+    words = ["taskset", "-c", str(SERVER_CORE), command, f"--repository={folder}", f"--port={port}", *flags]
+    process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            with contextlib.suppress(httpx.TransportError):
+                httpx.post(f"http://127.0.0.1:{port}/act", content=BODY).raise_for_status()
+                break
+            time.sleep(0.1)
+        yield port, process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _publish(folder: Path, width: int) -> None:
+    config = DQNConfig(
+        hidden_sizes=(width, width), layer_norm=False, total_env_steps=2_000, report_episodes=2, eval_episodes=2
+    )
+    challenger = train_challenger(config, "general", describe(config.env_id, {}), lambda *_: None)
+    publish(challenger, ModelRepository(folder), "cartpole", "non-inferior", "benchmark")
+
+
+def _milliseconds(values: list[float], percent: float) -> str:
+    return f"{np.percentile(values, percent) * 1e3:,.1f}" if values else ""
+
+
+def _overload(folder: Path, seconds: float, most: int, waiting: float) -> None:
+    columns = ("offered/s", "answered/s", "p50 (ms)", "p99", "max", "refused/s", "p50", "p99", "/healthz p99", "lost")
+    table = Table("load", *columns)
+    with serving(folder, f"--max-waiting-seconds={waiting}") as (port, _):
+        most_a_second = capacity(port, min(seconds, 5))
+        for factor in (0.5, 1, 2, 10):
+            found = uvloop.run(offer(port, factor * most_a_second, seconds, most))
+            figures = [f"{found.offered:,.0f}", f"{len(found.accepted) / seconds:,.0f}"]
+            figures += [_milliseconds(found.accepted, percent) for percent in (50, 99, 100)]
+            figures += [f"{len(found.refused) / seconds:,.0f}"]
+            figures += [_milliseconds(found.refused, percent) for percent in (50, 99)]
+            table.add_row(f"{factor} x capacity", *figures, _milliseconds(found.health, 99), str(found.errors))
+    Console(width=160).print(table)
+
+
+def _resident(process: int) -> int:
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def _idle(folder: Path, seconds: float, connections: int) -> None:
+    table = Table("idle connections", "requests/s", "p50 (ms)", "p99", "max", "resident memory (MiB)")
+    with serving(folder) as (port, process), contextlib.ExitStack() as opened:
+        for count in (0, connections, 0):
+            if count:
+                for _ in range(count):
+                    opened.enter_context(socket.create_connection(("127.0.0.1", port)))
+            else:
+                opened.close()
+            found = uvloop.run(offer(port, 1000, seconds, 32))
+            figures = [_milliseconds(found.accepted, percent) for percent in (50, 99, 100)]
+            memory = _resident(process) / 2**20
+            table.add_row(f"{count:,}", f"{len(found.accepted) / seconds:,.0f}", *figures, f"{memory:,.1f}")
+    Console(width=120).print(table)
+
+
+def main(
+    seconds: float = 10, connections: int = 2000, width: int = 2048, idle: int = 5000, waiting: float = 0.5
+) -> None:
+    """Args: seconds of each load; most connections of a load; width of the large policy; idle connections;
+    DQN_MAX_WAITING_SECONDS of the overloaded server.
+    """
+    os.sched_setaffinity(0, {LOAD_CORE})
+    with tempfile.TemporaryDirectory() as folder:
+        _publish(Path(folder) / "wide", width)
+        _publish(Path(folder) / "small", 128)
+        _overload(Path(folder) / "wide", seconds, connections, waiting)
+        _idle(Path(folder) / "small", seconds, idle)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
