@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Iterable
+from random import getrandbits
 from typing import NamedTuple
-from uuid import uuid4
 
 from serving.problems import Header
 
@@ -32,8 +32,8 @@ class Correlation(NamedTuple):
     """The header line that tells the client its request id; empty where there is none."""
 
     def named(self) -> "Correlation":
-        """The same with a request id, made here if none was sent."""
-        return self if self.request_id else _correlation(uuid4().hex, self.trace)
+        """The same with a request id, made here if none was sent; it need not be hard to guess."""
+        return self if self.request_id else _correlation(f"{getrandbits(128):032x}", self.trace)
 
     def fields(self) -> dict[str, str]:
         """What log lines say of it."""

@@ -117,7 +117,7 @@ class ActingProtocol(GuardedProtocol):
         if head is None:  # never: what was begun is delivered once
             return
         journal, correlation = self._short_way.journal, head.correlation
-        if journal.names_every_request:
+        if journal.names_every_request or answer.status >= 400:
             correlation = correlation.named()
         if not self.transport.is_closing():
             opening = self._short_way.opening(answer.status, self.server_state.default_headers)

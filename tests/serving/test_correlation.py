@@ -48,8 +48,10 @@ def test_id_that_is_not_valid_is_ignored(server: Server, sent: str) -> None:
 
 def test_errors_have_an_id(server: Server) -> None:
     """An error can be pointed to by whoever met it; a right answer costs nothing for it."""
-    ids = {server.post("/act", b"{", headers={}).headers["x-request-id"] for _ in range(3)}
-    assert len(ids) == 3
+    huge = {"observation": [0, 3e38, 3e38, 3e38]}  # whose Q-values overflow: an error of the short way
+    ids = {server.post("/act", body).headers["x-request-id"] for body in (b"{", huge, b"{", huge)}
+    assert len(ids) == 4
+    assert server.post("/act", huge).status_code == 422
     assert "x-request-id" not in server.post("/act", ACT).headers
     assert "x-request-id" not in server.get("/healthz").headers
 
