@@ -40,6 +40,7 @@ class Policy:
         observation_shape: shape of one observation, without the batch.
         observation_dtype: float32, uint8 (pixels) or int64 (Discrete).
         n_actions: number of Q-values.
+        session: what runs the graph.
     """
 
     def __init__(self, data: bytes, *, where: str = "the ONNX file", threads: int = 1) -> None:
@@ -49,12 +50,12 @@ class Policy:
         (float32 [batch, n_actions]) and `action` (int64 [batch]).
         """
         try:
-            self._session = _session(data, threads)
+            self.session = _session(data, threads)
         except Exception as error:  # ONNX Runtime's exceptions have no common public base
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise PolicyError(f"{where} does not load in ONNX Runtime {ort.__version__}: {reason}") from error
-        self.inputs = [_spec(value) for value in self._session.get_inputs()]
-        self.outputs = [_spec(value) for value in self._session.get_outputs()]
+        self.inputs = [_spec(value) for value in self.session.get_inputs()]
+        self.outputs = [_spec(value) for value in self.session.get_outputs()]
         self._check_signature(where)
         self.observation_shape = tuple(int(size) for size in self.inputs[0].shape[1:])
         self.observation_dtype = np.dtype(self.inputs[0].dtype)
@@ -80,7 +81,7 @@ class Policy:
 
         The observations must have the policy's dtype; actions are the environment's, `start` included.
         """
-        q_values, actions = self._session.run(["q_values", "action"], {"observation": observations})
+        q_values, actions = self.session.run(["q_values", "action"], {"observation": observations})
         return q_values, actions
 
     def q_values(self, observations: Observations) -> FloatArray:
@@ -89,7 +90,7 @@ class Policy:
 
     def act(self, observations: Observations) -> IntArray:
         """Greedy actions [batch] for observations [batch, *observation_shape]."""
-        actions: IntArray = self._session.run(["action"], {"observation": observations})[0]
+        actions: IntArray = self.session.run(["action"], {"observation": observations})[0]
         return actions
 
     def warm_up(self) -> None:

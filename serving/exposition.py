@@ -50,6 +50,7 @@ class Exposition(Collector):
                 summed = Histogram(BOUNDS[kind], numbers)
                 histogram.add_metric(labels, buckets=summed.buckets(), sum_value=summed.total)
             yield histogram
+        yield _streams(totals)
         yield from _of_versions(totals)
         yield self._published()
 
@@ -97,6 +98,13 @@ def _histograms() -> dict[str, HistogramMetricFamily]:
             "dqn_model_refresh_duration_seconds", "Time to verify, load and warm up a champion.", labels=["model"]
         ),
     }
+
+
+def _streams(totals: Totals) -> Metric:
+    streams = GaugeMetricFamily("dqn_streams", "Streams that are open.", labels=["model"])
+    for labels, (count,) in totals["streams"].items():
+        streams.add_metric(labels, count)
+    return streams
 
 
 def _of_versions(totals: Totals) -> Iterator[Metric]:

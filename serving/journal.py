@@ -34,7 +34,19 @@ class Journal:
         served: Served | None = None,
     ) -> None:
         """Counts a request that was answered now and had `started` at that `perf_counter`."""
-        seconds = perf_counter() - started
+        self.keep(measures, method, path, status, perf_counter() - started, correlation, served)
+
+    def keep(
+        self,
+        measures: EndpointMeasures,
+        method: str,
+        path: str,
+        status: int,
+        seconds: float,
+        correlation: Correlation,
+        served: Served | None = None,
+    ) -> None:
+        """Counts a request that took these seconds."""
         measures.observe(status, seconds)
         if self.traces is not None:
             self.traces.record(method, measures.template, path, status, seconds, correlation, served)

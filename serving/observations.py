@@ -1,10 +1,11 @@
 """Observations of one policy: decoders made for its shape and dtype, so that one typed pass validates everything."""
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 import numpy as np
-from msgspec import UNSET, Meta
+from msgspec import UNSET, Meta, Raw
 from numpy.typing import NDArray
 
 from models.manifest import DiscreteSpace, Manifest
@@ -16,6 +17,7 @@ FLOAT32_BOUND = float(2**128 - 2**103)
 _INT64 = np.iinfo(np.int64)
 
 BoolArray = NDArray[np.bool_]
+AnyDecoder: TypeAlias = type[msgspec.json.Decoder[Any]] | type[msgspec.msgpack.Decoder[Any]]
 
 
 def element_bounds(manifest: Manifest, policy: Policy) -> tuple[float, float]:
@@ -37,13 +39,15 @@ def _element_type(policy: Policy, low: float, high: float) -> Any:
 
 
 class ObservationReader:
-    """Turns the raw JSON of a request into arrays; anything that does not fit raises ValueError.
+    """Turns what a request has, still encoded, into arrays; anything that does not fit raises ValueError.
 
     The message of that error is msgspec's; `serving.diagnosis` finds the better one.
     """
 
-    def __init__(self, manifest: Manifest, policy: Policy, max_batch_size: int) -> None:
-        """Builds the decoders for one policy."""
+    def __init__(
+        self, manifest: Manifest, policy: Policy, max_batch_size: int, decoder: AnyDecoder = msgspec.json.Decoder
+    ) -> None:
+        """Builds the decoders for one policy, of the encoding that `decoder` reads."""
         self.shape = policy.observation_shape
         self.dtype = policy.observation_dtype
         self.n_actions = policy.n_actions
@@ -53,16 +57,17 @@ class ObservationReader:
         for size in reversed(self.shape):
             one = Annotated[list[one], Meta(min_length=size, max_length=size)]
         mask: Any = Annotated[list[bool], Meta(min_length=self.n_actions, max_length=self.n_actions)]
-        self._one = msgspec.json.Decoder(one).decode
-        self._many = msgspec.json.Decoder(Annotated[list[one], Meta(min_length=1, max_length=max_batch_size)]).decode
-        self._mask = msgspec.json.Decoder(mask).decode
-        self._masks = msgspec.json.Decoder(list[mask]).decode
+        self.decode_one: Callable[[Raw], Any] = decoder(one).decode
+        """The observation as nested lists; an array is made of all that run together."""
+        self._many = decoder(Annotated[list[one], Meta(min_length=1, max_length=max_batch_size)]).decode
+        self._mask = decoder(mask).decode
+        self._masks = decoder(list[mask]).decode
 
     def read_one(self, request: ActRequest) -> Any:
-        """The one observation of the request as nested lists; an array is made of all that run together."""
+        """The one observation of the request, as `decode_one` returns it."""
         if request.observation is UNSET or request.observations is not UNSET:
             raise ValueError("exactly one of observation and observations is expected")
-        return self._one(request.observation)
+        return self.decode_one(request.observation)
 
     def read_many(self, request: ActRequest) -> Observations:
         """The request's observations, [batch, *shape] in the policy's dtype."""
@@ -78,7 +83,14 @@ class ObservationReader:
         if request.observations is not UNSET and bytes(raw)[1:].lstrip()[:1] == b"[":
             mask = np.array(self._masks(raw), np.bool_)
         else:
-            mask = np.array([self._mask(raw)] * batch, np.bool_)
+            return self.decode_mask(raw).repeat(batch, axis=0)
         if len(mask) != batch or not mask.any(axis=1).all():
             raise ValueError("action_mask must leave an action for every observation")
+        return mask
+
+    def decode_mask(self, raw: Raw) -> BoolArray:
+        """The action mask of one observation, [1, n_actions]."""
+        mask = np.array([self._mask(raw)], np.bool_)
+        if not mask.any():
+            raise ValueError("action_mask must leave an action")
         return mask

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from models.errors import PolicyError
 from models.layout import ONNX_FILE
 from models.manifest import Manifest
 from models.policy import Policy
+from models.prepared import PreparedRun
 from models.reader import RepositoryReader
 from serving.ledger import Numbers, Page
 from serving.observations import ObservationReader
@@ -21,13 +23,19 @@ class LoadedPolicy:
 
     manifest: Manifest
     policy: Policy
+    prepared: PreparedRun
+    """For the event loop, where one observation comes alone."""
     observations: ObservationReader
+    packed_observations: ObservationReader
+    """The same for MessagePack."""
     greedy_answers: tuple[Answer, ...]
     """The whole response of a greedy /act, by action index."""
     served: Served
     """What its answers say of themselves."""
     action_counts: Numbers
     """How often each action (by index) was answered; float64, on the worker's page."""
+    start: int
+    """The environment's action with index 0."""
 
     @property
     def model(self) -> str:
@@ -38,11 +46,6 @@ class LoadedPolicy:
     def version(self) -> int:
         """The version's number."""
         return self.manifest.version
-
-    @property
-    def start(self) -> int:
-        """The environment's action with index 0."""
-        return self.manifest.environment.action_space.start
 
     @property
     def sha256(self) -> str:
@@ -72,10 +75,13 @@ def load(repository: RepositoryReader, model: str, version: int, max_batch_size:
     return LoadedPolicy(
         manifest=manifest,
         policy=policy,
+        prepared=PreparedRun(policy),
         observations=ObservationReader(manifest, policy, max_batch_size),
         greedy_answers=tuple(make_answer(encode(answer), served=served) for answer in answers),
         served=served,
+        packed_observations=ObservationReader(manifest, policy, max_batch_size, msgspec.msgpack.Decoder),
         action_counts=page.numbers(("actions", model, str(version), str(start)), policy.n_actions),
+        start=start,
     )
 
 

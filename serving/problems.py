@@ -11,6 +11,7 @@ from models.errors import ModelError, NotFoundError, PromotionError
 Header = tuple[bytes, bytes]
 Reason = Literal[
     "not_json",
+    "not_msgpack",
     "encoding",
     "too_large",
     "fields",

@@ -46,7 +46,7 @@ class Registry:
             name for name, _ in page.records() if name[0] == _LOADED
         }  # by the worker before this one
         self.models: dict[str, ServedModel] = {}
-        self.pinned = PinnedVersions(max_loaded_versions)
+        self.pinned = PinnedVersions(max_loaded_versions, self._is_champion)
         self.default = default
         self._where = where
 
@@ -97,7 +97,11 @@ class Registry:
         for served in self.models.values():
             if served.champion is not None:
                 yield served.champion
-        yield from self.pinned
+        yield from (loaded for loaded in self.pinned if not self._is_champion(loaded))
+
+    def _is_champion(self, loaded: LoadedPolicy) -> bool:
+        served = self.models.get(loaded.model)
+        return served is not None and served.champion is loaded
 
     def note_loaded(self) -> None:
         """Notes on the page which versions are in memory now, for whichever worker is asked for metrics."""

@@ -8,11 +8,11 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 MAX_VERSION = 10**18 - 1
 MAX_SEED = 2**63 - 1
 
-_OBSERVATION = "Numbers in the shape of the model's observation space (a single integer for a Discrete space)."
+OBSERVATION = "Numbers in the shape of the model's observation space (a single integer for a Discrete space)."
 NUMBERS = "Numbers"
-_NUMBERS = {"$ref": f"#/components/schemas/{NUMBERS}"}
-_FLAGS = {"anyOf": [{"type": "boolean"}, {"type": "array", "items": {"type": "boolean"}, "minItems": 1}]}
-_MASK = "Which actions may be chosen: one list of booleans or, for `observations`, one for all or one for each."
+NUMBERS_REF = {"$ref": f"#/components/schemas/{NUMBERS}"}
+FLAGS = {"anyOf": [{"type": "boolean"}, {"type": "array", "items": {"type": "boolean"}, "minItems": 1}]}
+MASK = "Which actions may be chosen: one list of booleans or, for `observations`, one for all or one for each."
 
 Version = Annotated[int, Meta(ge=1, le=MAX_VERSION)] | str
 Epsilon = Annotated[
@@ -25,7 +25,8 @@ Seed = Annotated[
 ]
 
 
-def _documented(description: str, schema: dict[str, Any]) -> Meta:
+def documented(description: str, schema: dict[str, Any]) -> Meta:
+    """How a field that is decoded later is documented."""
     return Meta(description=description, extra_json_schema=schema)
 
 
@@ -35,8 +36,9 @@ class ActRequest(Struct, frozen=True, forbid_unknown_fields=True):
     observation: (
         Annotated[
             Raw,
-            _documented(
-                _OBSERVATION, {"type": ["array", "integer"], "items": _NUMBERS, "examples": [[0.01, -0.02, 0.03, 0.04]]}
+            documented(
+                OBSERVATION,
+                {"type": ["array", "integer"], "items": NUMBERS_REF, "examples": [[0.01, -0.02, 0.03, 0.04]]},
             ),
         ]
         | UnsetType
@@ -44,7 +46,7 @@ class ActRequest(Struct, frozen=True, forbid_unknown_fields=True):
     observations: (
         Annotated[
             Raw,
-            _documented("A list of observations.", {"type": "array", "minItems": 1, "items": _NUMBERS}),
+            documented("A list of observations.", {"type": "array", "minItems": 1, "items": NUMBERS_REF}),
         ]
         | UnsetType
     ) = UNSET
@@ -54,9 +56,7 @@ class ActRequest(Struct, frozen=True, forbid_unknown_fields=True):
     ) = UNSET
     epsilon: Epsilon | UnsetType = UNSET
     seed: Seed | UnsetType = UNSET
-    action_mask: Annotated[Raw, _documented(_MASK, {"type": "array", "minItems": 1, "items": _FLAGS})] | UnsetType = (
-        UNSET
-    )
+    action_mask: Annotated[Raw, documented(MASK, {"type": "array", "minItems": 1, "items": FLAGS})] | UnsetType = UNSET
 
 
 class ActAnswer(Struct, frozen=True):

@@ -48,6 +48,8 @@ class GracefulServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Asked ten times a second: is it time to end?"""
+        if self._services.lifecycle.is_draining:
+            self._services.streams.say_draining()
         is_drained = self._stop_at is not None and time.monotonic() >= self._stop_at
         return await super().on_tick(counter) or is_drained
 

@@ -8,6 +8,7 @@ from serving.admission import Admission
 from serving.api.body import BodyReader
 from serving.api.native import NativeApi
 from serving.api.oip.infer import InferCall
+from serving.api.stream.streams import Streams
 from serving.exposition import Exposition
 from serving.journal import Journal
 from serving.ledger import Ledger
@@ -41,6 +42,7 @@ class Services:
     native: NativeApi
     infer: InferCall
     journal: Journal
+    streams: Streams
 
 
 def assemble(settings: ServerSettings, ledger: Ledger | None = None, worker: int = 0) -> Services:
@@ -55,6 +57,8 @@ def assemble(settings: ServerSettings, ledger: Ledger | None = None, worker: int
     tokens = Tokens(settings.api_token, settings.api_token_file, page)
     admission = Admission(settings.max_waiting_seconds)
     bodies = BodyReader(settings.max_body_bytes, settings.request_seconds)
+    native = NativeApi(registry, selector, requests, bodies, admission)
+    journal, lifecycle = Journal(access_log=settings.access_log, traces=traces), Lifecycle()
     return Services(
         settings=settings,
         repository=repository,
@@ -65,10 +69,11 @@ def assemble(settings: ServerSettings, ledger: Ledger | None = None, worker: int
         exposition=Exposition(ledger, registry),
         reloaded=[tokens.files] if tokens.files else [],
         gate=Gate(tokens, is_always_needed=settings.require_token),
-        lifecycle=Lifecycle(),
         admission=admission,
         bodies=bodies,
-        native=NativeApi(registry, selector, requests, bodies, admission),
+        lifecycle=lifecycle,
+        native=native,
         infer=InferCall(registry, selector, requests, bodies, admission),
-        journal=Journal(access_log=settings.access_log, traces=traces),
+        journal=journal,
+        streams=Streams(settings, registry, selector, requests, native.turn, journal, lifecycle, page),
     )

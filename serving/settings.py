@@ -111,6 +111,12 @@ class ServerSettings(BaseSettings):
         description="seconds of work that may be waiting; what arrives beyond it is answered 503 at once, so that the "
         "answer to what is accepted comes within about twice this time",
     )
+    stream_ping_seconds: float = Field(
+        20.0,
+        gt=0,
+        le=86400,
+        description="seconds of silence after which a stream is pinged; one that stays silent as long again is dropped",
+    )
     access_log: bool = Field(default=False, description="log every request")
     otlp_endpoint: str | None = Field(
         None,

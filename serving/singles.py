@@ -7,7 +7,6 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import numpy as np
 from msgspec import UNSET, UnsetType
 
-from models.policy import FloatArray, IntArray
 from serving.choosing import take
 from serving.inference import overflow, timed_run
 from serving.metrics import ModelMeasures
@@ -75,17 +74,6 @@ def find_singles(
     """
     observations = np.array([single.observation for single in singles], loaded.observations.dtype)
     q_values, actions = timed_run(loaded, measures, observations)
-    return choose_singles(singles, loaded, q_values, actions, generator)
-
-
-def choose_singles(
-    singles: Sequence[Single[Any]],
-    loaded: LoadedPolicy,
-    q_values: FloatArray,
-    actions: IntArray,
-    generator: np.random.Generator,
-) -> list[Chosen | Problem]:
-    """The choice for each request, which is thereby counted, given the Q-values and greedy actions of all."""
     found: list[Chosen | Problem] = []
     # Python's sums of a few float32 cannot overflow, and cost a fifth of NumPy's check of a small array.
     for row, (single, action, values) in enumerate(zip(singles, actions.tolist(), q_values.tolist(), strict=True)):

@@ -129,15 +129,16 @@ _EXAMPLES = {
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The responses of an operation that can answer with these problems."""
-    return {status: _problem(status) for status in statuses}
+    return {status: problem_response(status, _MEANINGS[status], _EXAMPLES[status]) for status in statuses}
 
 
-def _problem(status: int) -> dict[str, Any]:
+def problem_response(status: int, meaning: str, detail: str) -> dict[str, Any]:
+    """The response with a problem; `detail` is an example."""
     content = {
         "schema": {"$ref": "#/components/schemas/ProblemDocument"},
-        "example": Problem(status, _EXAMPLES[status]).document(),
+        "example": Problem(status, detail).document(),
     }
-    return {"description": _MEANINGS[status], "headers": error_headers(status), "content": {MEDIA_TYPE: content}}
+    return {"description": meaning, "headers": error_headers(status), "content": {MEDIA_TYPE: content}}
 
 
 def error_headers(status: int) -> dict[str, Any]:
@@ -145,7 +146,7 @@ def error_headers(status: int) -> dict[str, Any]:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID", *_HEADERS_OF.get(status, ()))}
 
 
-_HEADERS_OF = {401: ("WWW-Authenticate",), 503: ("Retry-After",)}
+_HEADERS_OF = {401: ("WWW-Authenticate",), 426: ("Upgrade",), 503: ("Retry-After",)}
 HEADERS: dict[str, dict[str, Any]] = {
     "X-Request-ID": {
         "description": "The one that the request had, or a new one; the log has it, too.",
@@ -156,6 +157,11 @@ HEADERS: dict[str, dict[str, Any]] = {
         "description": "Seconds to wait before the next try.",
         "required": True,
         "schema": {"type": "integer", "minimum": 0},
+    },
+    "Upgrade": {
+        "description": "What the connection must become: a WebSocket.",
+        "required": True,
+        "schema": {"const": "websocket"},
     },
     "WWW-Authenticate": {
         "description": "The scheme that is asked for: Bearer.",

@@ -52,7 +52,7 @@ class NativeApi:
         self._bodies = bodies
         self._admission = admission
         self._generator = np.random.default_rng()
-        self._turn = Turn(self._generator)
+        self.turn = Turn(self._generator)
         calls = {"act": False, "q-values": True}
         self._default = {f"/{call}": _route(f"/{call}", requests, wants) for call, wants in calls.items()}
         self._named = {call: _route(f"/models/{{model}}/{call}", requests, wants) for call, wants in calls.items()}
@@ -98,12 +98,8 @@ class NativeApi:
             single = read_single(request, loaded, route.form)
         except (*_MISFITS, Problem):
             return False
-        self._turn.join(loaded, served.measures, single, deliver)
+        self.turn.join(loaded, served.measures, single, deliver)
         return True
-
-    def end_turn(self) -> None:
-        """Has the calls that were begun answered now."""
-        self._turn.end()
 
     async def _answer(self, route: Route, served: ServedModel, body: bytes) -> Answer:
         try:
@@ -119,7 +115,7 @@ class NativeApi:
         except _MISFITS as error:
             raise await self._diagnosed(served, body, error) from None
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._turn.join(loaded, served.measures, single, partial(_settle, answer))
+        self.turn.join(loaded, served.measures, single, partial(_settle, answer))
         return await answer
 
     async def _diagnosed(self, served: ServedModel, body: bytes, error: Exception) -> Problem:

@@ -11,6 +11,7 @@ from serving.access import OPEN_PATHS
 from serving.api.documents import HEADERS, AliasChanged, ModelSummary, ProblemDocument, RefreshAnswer, problems
 from serving.api.oip.openapi import add_protocol, error_response
 from serving.api.oip.paths import is_below
+from serving.api.stream.openapi import add_streams
 from serving.schemas import NUMBERS, ActAnswer, ActBatchAnswer, ActRequest, QValuesAnswer, QValuesBatchAnswer
 
 Document = dict[str, Any]
@@ -68,6 +69,7 @@ def describe(app: FastAPI, *, token_needed: bool, max_batch_size: int) -> Docume
         document["paths"][f"/{call}"] = {"post": _operation(call, named=False)}
         document["paths"][f"/models/{{model}}/{call}"] = {"post": _operation(call, named=True)}
     add_protocol(document)
+    add_streams(document)
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     components["headers"] = HEADERS
@@ -113,7 +115,7 @@ def _finish(path: str, operation: Document, *, token_needed: bool) -> None:
             parameter["schema"] = {"type": "string", "pattern": _PATTERNS[parameter["name"]]}
     if named:
         operation["parameters"] = named
-    if "requestBody" not in operation:
+    if "requestBody" not in operation and operation.get("tags") != ["stream"]:
         responses.pop("422", None)
     if operation.get("tags") == ["admin"] or (token_needed and path not in OPEN_PATHS):
         operation["security"] = [{"token": []}]

@@ -11,11 +11,11 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from serving.admission import refusal
 from serving.api.ending import Limits
-from serving.api.guard import GuardedProtocol
 from serving.api.heads import Head, Heads
 from serving.api.native import Route
 from serving.api.oip.infer import InferRoute
 from serving.api.oip.routes import error_answer
+from serving.api.upgrade import UpgradingProtocol
 from serving.metrics import OTHER_ENDPOINT
 from serving.problems import Answer, Problem
 from serving.services import Services
@@ -44,6 +44,7 @@ class ShortWay:
             journal=services.journal,
             measures=services.requests.endpoint(OTHER_ENDPOINT),
         )
+        self.streams = services.streams
         self._common_headers: list[tuple[bytes, bytes]] = []
         self._openings: dict[int, bytes] = {}
 
@@ -60,12 +61,12 @@ class ShortWay:
         return self._openings[status]
 
 
-class ActingProtocol(GuardedProtocol):
+class ActingProtocol(UpgradingProtocol):
     """One connection."""
 
     def __init__(self, short_way: ShortWay, **options: Any) -> None:
         """`options` are uvicorn's."""
-        super().__init__(short_way.limits, **options)
+        super().__init__(short_way.limits, short_way.streams, short_way.gate, **options)
         self._short_way = short_way
         self._begun: Head | None = None  # of the call that waits for the end of the turn
         self._begun_at = perf_counter()
@@ -79,7 +80,7 @@ class ActingProtocol(GuardedProtocol):
     def _finish(self) -> None:
         """Has a call that was begun answered at once, so that nothing overtakes it."""
         if self._begun is not None:
-            self._short_way.native.end_turn()
+            self._short_way.native.turn.end()
 
     def _is_idle(self) -> bool:
         is_busy = self._is_inside_message or self._unanswered or self.flow.write_paused

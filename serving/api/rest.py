@@ -15,6 +15,7 @@ from serving.api.catalog import catalog_router
 from serving.api.health import health_router
 from serving.api.openapi import describe
 from serving.api.pages import pages_router
+from serving.api.stream.routes import stream_router
 from serving.problems import Problem, from_model_error, internal_error
 from serving.services import Services
 
@@ -39,7 +40,14 @@ def create_rest_app(services: Services, lifespan: Lifespan[FastAPI]) -> FastAPI:
         redoc_url=None,
         docs_url=None,  # FastAPI's page loads from other people's servers
     )
-    for router in (health_router(services), catalog_router(services), admin_router(services), pages_router()):
+    routers = (
+        health_router(services),
+        catalog_router(services),
+        admin_router(services),
+        pages_router(),
+        stream_router(),
+    )
+    for router in routers:
         app.include_router(router)
     for kind, problem_of in _PROBLEM_OF.items():
         app.add_exception_handler(kind, _handler(problem_of))

@@ -1,4 +1,4 @@
-"""JSON values in messages: short, whatever was sent."""
+"""Values in messages: short, whatever was sent."""
 
 import json
 import math
@@ -38,16 +38,18 @@ def shape_of(value: Any) -> list[int]:
 
 
 def shown(value: Any) -> str:
-    """A JSON value for a message: short, whatever was sent."""
-    if isinstance(value, dict):
-        return "an object"
-    if isinstance(value, list):
-        return f"a list of {len(value)}"
+    """A value for a message: short, whatever was sent."""
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else f"a list of {len(value)}"
     if isinstance(value, str):
         return repr(value[:_MAX_SHOWN]) + ("..." if len(value) > _MAX_SHOWN else "")
     if is_integer(value) and abs(value) >= MAX_SEED:
         return f"{value:.6g}"
-    return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value) or json.dumps(value)
+    if isinstance(value, float):
+        return {math.inf: "Infinity", -math.inf: "-Infinity"}.get(value) or json.dumps(value)
+    if value is None or isinstance(value, int):
+        return json.dumps(value)
+    return f"a value of type {type(value).__name__}"  # MessagePack has more than JSON
 
 
 def listed(sizes: list[Any]) -> str:

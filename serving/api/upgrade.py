@@ -1,0 +1,72 @@
+"""From HTTP to a stream: which requests ask for one, and how a connection is handed over."""
+
+from typing import Any
+from urllib.parse import unquote
+
+import httptools
+from starlette.types import Scope
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+from serving import correlation
+from serving.access import Gate
+from serving.api.ending import Limits
+from serving.api.guard import GuardedProtocol
+from serving.api.stream.connection import StreamConnection
+from serving.api.stream.streams import Streams
+from serving.correlation import Correlation
+from serving.problems import CLOSE, Problem
+
+_CONNECTION = b"connection"
+
+
+class UpgradingProtocol(GuardedProtocol):
+    """One connection, of HTTP until it becomes a stream. Any other upgrade is passed over, as HTTP allows."""
+
+    def __init__(self, limits: Limits, streams: Streams, gate: Gate, **options: Any) -> None:
+        """`options` are uvicorn's."""
+        super().__init__(limits, **options)
+        self._streams = streams
+        self._gate = gate
+        self._is_handed_over = False
+
+    def _should_upgrade(self) -> bool:
+        """Whether the request in the parser wants to become a stream, and nothing before it is unanswered."""
+        is_wanted = self._get_upgrade() == b"websocket" and self.scope.get("method") == "GET"
+        if not is_wanted or self._unanswered or self.flow.write_paused:
+            return False
+        url = httptools.parse_url(self.url)
+        self.scope["path"] = unquote((url.path or b"").decode("latin-1"))
+        self.scope["query_string"] = url.query or b""
+        return self._streams.route(self.scope["path"]) is not None
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hands the connection over to a stream."""
+        route = self._streams.route(self.scope["path"])
+        if route is None:  # never: it was asked for a moment ago
+            return
+        self._is_handed_over = True
+        self.connections.discard(self)
+        self._unset_keepalive_if_required()
+        for timer in (self._reading_timer, self._writing_timer):
+            if timer is not None:
+                timer.cancel()
+        scope: Scope = dict(self.scope)
+        stream = StreamConnection(self._streams, route, self.connections, correlation.read(scope["headers"]))
+        self.transport.set_protocol(stream)
+        stream.connection_made(self.transport)
+        task = self.loop.create_task(stream.open(scope, self._gate, self._refusal))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def _wait_for_more(self, seconds: float) -> None:
+        if not self._is_handed_over:
+            super()._wait_for_more(seconds)
+
+    def _refusal(self, problem: Problem, named: Correlation) -> bytes:
+        """The response to who asked for a stream in vain."""
+        options = [value for name, value in (*problem.headers, *CLOSE) if name == _CONNECTION]
+        others = tuple(header for header in problem.headers if header[0] != _CONNECTION)
+        problem.headers = (*others, (_CONNECTION, b", ".join(options)))
+        answer = problem.answer()
+        common = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
+        return b"".join([STATUS_LINE[answer.status], *common, named.echo, answer.wire])
