@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from models.repository import ModelRepository
 from serving.metrics import Histogram
 from tests.server import Server, running_server
+from tests.serving.stream.client import stream
 from tests.support import publish_linear
 
 CONTRACT = {
@@ -25,6 +26,7 @@ CONTRACT = {
     "dqn_model_published_timestamp_seconds": {"model"},
     "dqn_model_refreshes": {"model", "outcome"},
     "dqn_model_refresh_duration_seconds": {"model"},
+    "dqn_streams": {"model"},
     "dqn_file_reloads": {"file", "outcome"},
 }
 
@@ -35,6 +37,8 @@ def use_everything(server: Server) -> None:
     server.post("/q-values", {"observations": [[0, 0, 0, 0], [1, 1, 1, 1]]})
     server.post("/models/lake/act", {"observation": 99})
     server.get("/nothing")
+    with stream(server):
+        pass
 
 
 def test_names_and_labels_are_the_contract(server: Server) -> None:

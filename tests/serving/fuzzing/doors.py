@@ -47,7 +47,7 @@ class Doors:
         delivered: list[Answer] = []
         is_short = self._services.native.begin(route, body, delivered.append)
         if is_short:
-            self._services.native.end_turn()
+            self._services.native.turn.end()
             (answer,) = delivered
             assert answer.status in {200, 422}, answer
         status, document = await self._long(path, [], body)
