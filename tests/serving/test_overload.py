@@ -24,7 +24,7 @@ ENDPOINTS = ("/act", "/v2/models/{model}/infer")
 @pytest.fixture(scope="module")
 def server(repository: ModelRepository) -> Iterator[Server]:
     """A server that has no time."""
-    with running_server(repository, max_waiting_seconds=0.01, max_loaded_versions=1) as running:
+    with running_server(repository, max_waiting_seconds=0.01) as running:
         running.wait_ready()
         yield running
 
@@ -70,11 +70,13 @@ def test_health_is_answered_whatever_else_is_asked(server: Server) -> None:
     assert server.post("/act", RIGHT).status_code == 200
 
 
-def test_versions_that_wait_to_be_loaded_are_as_few_as_may_be_loaded(server: Server) -> None:
+def test_versions_that_wait_to_be_loaded_are_few(repository: ModelRepository) -> None:
     """Any number of requests wait for one load; where too many others are asked for as well, those come again later."""
     versions = [2] * 5 + [3] * 5
     bodies = [RIGHT.replace(b"}", b', "version": %d}' % version) for version in versions]
-    answers = at_once(server, [call(body) for body in bodies])
-    by_version = [{answer.status for answer in answers[:5]}, {answer.status for answer in answers[5:]}]
-    assert by_version in ([{200}, {503}], [{503}, {200}])
-    assert {server.post("/act", bodies[0]).status_code, server.post("/act", bodies[-1]).status_code} == {200}
+    with running_server(repository, max_loaded_versions=1) as server:
+        server.wait_ready()
+        answers = at_once(server, [call(body) for body in bodies])
+        by_version = [{answer.status for answer in answers[:5]}, {answer.status for answer in answers[5:]}]
+        assert by_version in ([{200}, {503}], [{503}, {200}])
+        assert {server.post("/act", bodies[0]).status_code, server.post("/act", bodies[-1]).status_code} == {200}
