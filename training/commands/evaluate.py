@@ -1,17 +1,24 @@
 """`dqn-evaluate`: plays a published policy."""
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
 from models import command
 from models.layout import split_reference
+from models.manifest import EnvironmentInfo
+from models.policy import Policy
 from models.repository import ModelRepository
 from training.commands.flags import Directory, Flag, parse
-from training.commands.running import see_working_directory
+from training.commands.running import needs_extra, see_working_directory, wrong_usage
 from training.config import JsonObject
+
+if TYPE_CHECKING:
+    from training.video.frames import Stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +35,10 @@ class EvaluateOptions:
     """Arguments of the environment's constructor; by default those of the manifest."""
     repository: Directory = dataclasses.field(default_factory=command.default_repository)
     """Model repository; its default is $DQN_REPOSITORY or models/store."""
+    video: Annotated[Path | None, tyro.conf.arg(metavar="FILE.mp4|FILE.gif")] = None
+    """Film episodes too, from the same first seed on; needs the extra video."""
+    video_episodes: int = 1
+    """How many episodes are filmed."""
     json: Flag = False
     """Print the result with every return as one JSON line on standard output."""
 
@@ -43,8 +54,10 @@ def run_evaluate(options: EvaluateOptions) -> None:
     from training.artifact.evaluation import play, summarize  # noqa: PLC0415
     from training.experience.environments import describe  # noqa: PLC0415
 
-    if options.episodes < 1:
-        raise command.UsageError(f"--episodes is {options.episodes}; it must be at least 1.")
+    for name in ("episodes", "video_episodes"):
+        if getattr(options, name) < 1:
+            flag = name.replace("_", "-")
+            raise command.UsageError(f"--{flag} is {getattr(options, name)}; it must be at least 1.")
     repository = ModelRepository(options.repository)
     model, wanted = split_reference(options.model)
     version = repository.resolve(model, wanted)
@@ -54,10 +67,13 @@ def run_evaluate(options: EvaluateOptions) -> None:
     environment = describe(recorded.id, kwargs, recorded.wrappers)
     seed = manifest.evaluation.seed if options.seed is None else options.seed
     limit = int(manifest.training.config.get("episode_step_limit", 27_000))
-    episodes = play(repository.load_policy(model, version), environment, seed, options.episodes, limit)
+    stage = None if options.video is None else _stage(options.video, environment)
+    policy = repository.load_policy(model, version)
+    episodes = play(policy, environment, seed, options.episodes, limit)
     evaluation = summarize(episodes, seed)
+    film = {} if stage is None else {"video": _film(options, stage, policy, seed, limit)}
     if options.json:
-        command.print_json(evaluation.model_dump(mode="json") | {"returns": episodes.returns.tolist()})
+        command.print_json(evaluation.model_dump(mode="json") | {"returns": episodes.returns.tolist()} | film)
         return
     low, high = evaluation.ci95
     where = f"{recorded.id} {kwargs}" if kwargs else recorded.id
@@ -66,3 +82,27 @@ def run_evaluate(options: EvaluateOptions) -> None:
         f"{high:.2f}) over {evaluation.episodes:,} episodes, std {evaluation.std:.2f}, min {evaluation.min:.2f}, "
         f"max {evaluation.max:.2f}, mean length {evaluation.mean_length:.1f}"
     )
+    if film:
+        print(f"filmed {film['video']['frames']:,} pictures in {options.video}, returns {film['video']['returns']}")
+
+
+def _stage(path: Path, environment: EnvironmentInfo) -> "Stage":
+    """The environment to film in; whatever would prevent the film is told before anything is played."""
+    with needs_extra("--video", "video"):
+        from training.video.files import check_film  # noqa: PLC0415
+        from training.video.frames import Stage  # noqa: PLC0415
+
+        with wrong_usage():
+            check_film(path)
+            return Stage(environment)
+
+
+def _film(options: EvaluateOptions, stage: "Stage", policy: Policy, seed: int, limit: int) -> dict[str, Any]:
+    from training.video.files import write_film  # noqa: PLC0415
+
+    assert options.video is not None  # noqa: S101  (there would be no stage)
+    with contextlib.closing(stage):
+        pictures = stage.frames(policy, seed, options.video_episodes, limit)
+        frames = write_film(options.video, pictures, stage.fps)
+    returns = [episode.total_reward for episode in stage.filmed]
+    return {"file": str(options.video), "frames": frames, "fps": stage.fps, "returns": returns}
