@@ -44,11 +44,13 @@ def frames(left: int) -> np.ndarray[Any, Any]:
 @pytest.mark.slow
 def test_a_policy_learns_from_pixels(pixels: tuple[ModelRepository, Any]) -> None:
     """It always earns the greatest return; graph and manifest have stacked bytes, and the wrapper that stacks them."""
-    _, manifest = pixels
+    repository, manifest = pixels
     assert manifest["evaluation"]["mean"] == manifest["evaluation"]["min"] == 4.0
     assert manifest["onnx"]["inputs"] == [{"name": "observation", "dtype": "uint8", "shape": ["batch", 2, 12, 14, 3]}]
     assert manifest["environment"]["wrappers"] == [{"name": "FrameStackObservation", "kwargs": {"stack_size": 2}}]
     assert len(manifest["observations"]["mean"]) == 2 * 12 * 14 * 3
+    card = repository.read_file("pixels", 1, "MODEL_CARD.md").decode()
+    assert "Observations pass `FrameStackObservation` with `{'stack_size': 2}`." in card
 
 
 @pytest.mark.slow

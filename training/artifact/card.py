@@ -8,6 +8,8 @@ def model_card(manifest: Manifest) -> bytes:
     training, evaluation, environment = manifest.training, manifest.evaluation, manifest.environment
     low, high = evaluation.ci95
     kwargs = f" with `{environment.kwargs}`" if environment.kwargs else ""
+    wrappers = "".join(f"\nObservations pass `{each.name}` with `{each.kwargs}`." for each in environment.wrappers)
+    within = " within its wrappers" if wrappers else ""
     solved = environment.reward_threshold
     threshold = "" if solved is None else f" The environment counts as solved at {solved:g}."
     actions = environment.action_space
@@ -21,12 +23,12 @@ def model_card(manifest: Manifest) -> bytes:
     return f"""# {manifest.model} version {manifest.version}
 
 A DQN policy for the Gymnasium environment `{environment.id}`{kwargs},
-published {manifest.created_at:%Y-%m-%d %H:%M} UTC.
+published {manifest.created_at:%Y-%m-%d %H:%M} UTC.{wrappers}
 
 ## What it does
 Maps an observation ({_space(environment.observation_space)}) to the Q-values of its {actions.n} actions and the greedy
 one of the actions {actions.start} to {actions.start + actions.n - 1}. The file `model.onnx` (opset
-{manifest.onnx.opset}) contains all preprocessing: give it observations as the environment does.
+{manifest.onnx.opset}) contains all preprocessing: give it observations as the environment does{within}.
 
 ## How it was trained
 Preset `{training.preset}`, seed {training.seed}, {origin}: {training.env_steps:,} environment steps,
