@@ -61,8 +61,6 @@ class DQNConfig:
     max_episodes: int | None = None
     """Episodes after which training ends, if that comes first."""
 
-    scale_to_bounds: bool = False
-    """Bring the bounded elements of an observation to -1..1 before the first layer."""
     network: Literal["auto", "mlp", "conv"] = "auto"
     """Convolutions before the hidden layers (conv) or not (mlp); auto: convolutions for images."""
     conv_layers: tuple[str, ...] = ()

@@ -56,16 +56,6 @@ def test_the_exported_policy_computes_what_the_network_computes(
     check_parity(network, policy, environment, seen, seed=0)
 
 
-def test_bounded_elements_are_scaled_in_the_graph() -> None:
-    """With scale_to_bounds, the bounds become -1 and 1 and unbounded elements stay, in network and graph alike."""
-    network, environment = make("CartPole-v1", {}, scale_to_bounds=True)
-    policy = Policy(export(network, environment))
-    seen = random_observations(environment, _something(environment), 500, np.random.default_rng(0))
-    check_parity(network, policy, environment, seen, seed=0)
-    scaled = network[0](torch.tensor([[4.8, 7.0, -0.41887903, -7.0]]))
-    np.testing.assert_allclose(scaled.numpy(), [[1, 7, -1, -7]], rtol=1e-5)
-
-
 FAMILY: list[dict[str, Any]] = [
     {"dueling": True},
     {"noisy": True},

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from training.learning.heads import CategoricalMean, DuelingHead, QuantileMean
-from training.learning.layers import BoxScale, OneHot, PixelScale, Planes
+from training.learning.layers import OneHot, PixelScale, Planes
 from training.learning.noise import NoisyLinear
 
 
@@ -48,11 +48,6 @@ def _one_hot(graph: Graph, name: str, layer: OneHot) -> None:
     graph.node("Sub", f"{name}.index", graph.constant(f"{name}.start", np.array(layer.start, np.int64)))
     depth = graph.constant(f"{name}.depth", np.array(layer.n, np.int64))
     graph.node("OneHot", name, depth, graph.constant(f"{name}.values", np.array([0, 1], np.float32)))
-
-
-def _box_scale(graph: Graph, name: str, layer: BoxScale) -> None:
-    graph.node("Sub", f"{name}.centred", graph.constant(f"{name}.middle", layer.middle))
-    graph.node("Mul", name, graph.constant(f"{name}.factor", layer.factor))
 
 
 def _planes(graph: Graph, name: str, layer: Planes) -> None:
@@ -138,7 +133,6 @@ def _quantile_mean(graph: Graph, name: str, _: QuantileMean) -> None:
 
 _WRITERS: dict[type[nn.Module], Callable[[Graph, str, Any], None]] = {
     OneHot: _one_hot,
-    BoxScale: _box_scale,
     Planes: _planes,
     PixelScale: _pixel_scale,
     nn.Conv2d: _convolution,

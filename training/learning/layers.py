@@ -17,23 +17,6 @@ class OneHot(nn.Module):
         return functional.one_hot(observations - self.start, self.n).float()
 
 
-class BoxScale(nn.Module):
-    """float32 from `low` to `high` to -1..1, element by element."""
-
-    middle: Tensor
-    factor: Tensor
-
-    def __init__(self, low: Tensor, high: Tensor) -> None:
-        """Both have the observation's shape."""
-        super().__init__()
-        self.register_buffer("middle", (low + high) / 2, persistent=False)
-        self.register_buffer("factor", 2 / (high - low), persistent=False)
-
-    def forward(self, observations: Tensor) -> Tensor:
-        """Scaled observations, the shape kept."""
-        return (observations - self.middle) * self.factor
-
-
 class Planes(nn.Module):
     """Images [batch, *observation_shape] to planes [batch, channels, height, width], the dtype kept."""
 

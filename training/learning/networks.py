@@ -13,7 +13,7 @@ from training.config import DQNConfig
 from training.experience.environments import observation_dtype, observation_shape
 from training.learning.convolution import convolutions, largest_value, looks_like_image
 from training.learning.heads import CategoricalMean, DuelingHead, QuantileMean
-from training.learning.layers import BoxScale, OneHot, PixelScale
+from training.learning.layers import OneHot, PixelScale
 from training.learning.noise import NoisyLinear
 
 Layers = OrderedDict[str, nn.Module]
@@ -27,33 +27,22 @@ def make_q_network(config: DQNConfig, space: BoxSpace | DiscreteSpace, n_actions
     the distribution's logits or quantiles [batch, n_actions, atoms].
     """
     convolves = config.network == "conv" or (config.network == "auto" and looks_like_image(space))
-    layers, width = convolutions(config, space) if convolves else _inputs(config, space)
+    layers, width = convolutions(config, space) if convolves else _inputs(space)
     sizes = config.hidden_sizes[:-1] if config.dueling else config.hidden_sizes
     body = _hidden(config, width, sizes)
     return nn.Sequential(layers | body | _head(config, sizes[-1] if sizes else width, n_actions))
 
 
-def _inputs(config: DQNConfig, space: BoxSpace | DiscreteSpace) -> tuple[Layers, int]:
+def _inputs(space: BoxSpace | DiscreteSpace) -> tuple[Layers, int]:
     """Observations to float32 [batch, width], and that width."""
     if isinstance(space, DiscreteSpace):
         return Layers(one_hot=OneHot(space.n, space.start)), space.n
     layers, shape = Layers(), observation_shape(space)
     if observation_dtype(space) == "uint8":
         layers["scale"] = PixelScale(largest_value(space))
-    elif config.scale_to_bounds:
-        layers["scale"] = _box_scale(space)
     if len(shape) > 1:
         layers["flatten"] = nn.Flatten()
     return layers, torch.Size(shape).numel()
-
-
-def _box_scale(space: BoxSpace) -> BoxScale:
-    """The layer that brings each element with finite bounds to -1..1 and leaves the others."""
-    shape = observation_shape(space)
-    bounds = (torch.tensor(bound, dtype=torch.float32) for bound in (space.low, space.high))
-    low, high = (bound.reshape(shape) if bound.ndim else bound.expand(shape) for bound in bounds)
-    bounded = (high - low).isfinite() & (high > low)
-    return BoxScale(torch.where(bounded, low, -1.0), torch.where(bounded, high, 1.0))
 
 
 def _hidden(config: DQNConfig, width: int, sizes: tuple[int, ...]) -> Layers:
