@@ -37,6 +37,8 @@ _ANSWERS: dict[str, tuple[type, type, Document, Document]] = {
         {"q_values": [[9.1, 9.4], [8.7, 8.2]], "actions": [1, 0], "model": "cartpole", "version": 3},
     ),
 }
+_ANYWHERE = (400, 408, 414, 431, 500, 503)
+_ANYWHERE_REF = "#/components/responses/{form}{status}"
 _NUMBERS: Document = {
     "description": "A number within float32, or lists of them, nested as the shape says.",
     "anyOf": [
@@ -73,11 +75,22 @@ def describe(app: FastAPI, *, token_needed: bool, max_batch_size: int) -> Docume
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     components["headers"] = HEADERS
+    components["responses"] = _anywhere()
     components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     for path, operations in document["paths"].items():
         for operation in operations.values():
             _finish(path, operation, token_needed=token_needed)
     return document
+
+
+def _anywhere() -> Document:
+    """The errors of every call, in the forms of both APIs."""
+    native = {f"Problem{status}": response for status, response in problems(*_ANYWHERE).items()}
+    return native | {f"Error{status}": error_response(status) for status in _ANYWHERE}
+
+
+def _form(path: str) -> str:
+    return "Error" if is_below(path) else "Problem"
 
 
 def _operation(call: str, *, named: bool) -> Document:
@@ -120,4 +133,5 @@ def _finish(path: str, operation: Document, *, token_needed: bool) -> None:
     if operation.get("tags") == ["admin"] or (token_needed and path not in OPEN_PATHS):
         operation["security"] = [{"token": []}]
         responses.setdefault("401", error_response(401) if is_below(path) else problems(401)[401])
-    responses["500"] = error_response(500) if is_below(path) else problems(500)[500]
+    for status in _ANYWHERE:
+        responses.setdefault(str(status), {"$ref": _ANYWHERE_REF.format(form=_form(path), status=status)})

@@ -31,14 +31,26 @@ _ANSWER: Document = {
     ],
 }
 _ERRORS = {
-    400: ("The body is not JSON, or not encoded as its headers say.", "The body is not JSON: unexpected end of data."),
+    400: (
+        "The body is not JSON, or not as its headers say, or the request is not HTTP.",
+        "The body is not JSON: unexpected end of data.",
+    ),
     401: ("The bearer token is missing or wrong.", "This call needs a bearer token of the server; none was sent."),
     404: ("Unknown model or version.", "There is no model 'lake' here; models are: cartpole."),
+    408: (
+        "The request came too slowly.",
+        "The head took longer than the 10 s allowed (DQN_REQUEST_SECONDS).",
+    ),
     413: ("The body or the batch is larger than allowed.", "The body is larger than the 4194304 bytes allowed."),
+    414: ("The URL is too long.", "The URL is longer than the 8192 bytes allowed."),
     415: ("Unknown Content-Encoding.", "Content-Encoding is 'br'; allowed are gzip and deflate."),
     422: ("The request does not fit.", "observation has shape [1, 3]; cartpole version 3 expects [batch, 4]."),
+    431: (
+        "The head has too many or too long fields.",
+        "The head has more than the 128 fields or 65536 bytes allowed.",
+    ),
     500: ("A fault of the server; its log says more.", "The server failed to answer; its log says why."),
-    503: ("Not ready; `Retry-After` says when to try again.", "cartpole has no champion yet."),
+    503: ("Not ready, or overloaded; `Retry-After` says when to try again.", "cartpole has no champion yet."),
 }
 _BODY_ERRORS = (400, 413, 415, 422)
 _METADATA = {
