@@ -27,8 +27,6 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     (COUNTDOWN, {"space": "image"}),
     (COUNTDOWN, {"space": "discrete"}),
     (COUNTDOWN, {"space": "pixels"}),
-    (COUNTDOWN, {"space": "planes"}),
-    (COUNTDOWN, {"space": "grey"}),
     (COUNTDOWN, {"space": "bits"}),
 ]
 
