@@ -4,7 +4,9 @@
 """
 
 import dataclasses
+import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from statistics import median
 
@@ -18,18 +20,19 @@ from training.experience.environments import environment_for
 from training.pipeline import publish
 from training.presets import preset_config
 
+_COLUMNS = ("seed", "seconds", "CPU seconds", "env steps", "last 100 returns", "chosen", "report mean", "report min")
+
 
 def main(preset: str = "cartpole", seeds: int = 10, first: int = 0) -> None:
     """Args: the preset (a name or a file), how many seeds, and the first of them."""
     rows = [_run(preset, seed) for seed in range(first, first + seeds)]
-    columns = ("seed", "seconds", "env steps", "last 100 returns", "chosen", "report mean", "report min")
-    table = Table(*columns, title=f"preset {preset}, seeds {first} to {first + seeds - 1}")
+    table = Table(*_COLUMNS, title=f"preset {preset}, seeds {first} to {first + seeds - 1}")
     for row in rows:
         table.add_row(*(f"{value:,.2f}" if isinstance(value, float) else f"{value:,}" for value in row))
     values: Sequence[Sequence[float]] = list(zip(*rows, strict=True))
     table.add_section()
     table.add_row("median", *(f"{median(column):,.2f}" for column in values[1:]))
-    worst = [max(values[1]), max(values[2]), *(min(column) for column in values[3:])]
+    worst = [*(max(column) for column in values[1:4]), *(min(column) for column in values[4:])]
     table.add_row("worst", *(f"{value:,.2f}" for value in worst))
     table.add_row("mean", *(f"{sum(column) / len(column):,.2f}" for column in values[1:]))
     Console(width=120).print(table)
@@ -38,19 +41,25 @@ def main(preset: str = "cartpole", seeds: int = 10, first: int = 0) -> None:
 def _run(preset: str, seed: int) -> tuple[float, ...]:
     config = dataclasses.replace(preset_config(preset), seed=seed)
     environment = environment_for(config)
+    cpu = time.process_time()
     challenger = train_challenger(config, preset, environment, lambda *_: None)
+    cpu = time.process_time() - cpu
     with tempfile.TemporaryDirectory() as folder:
         manifest = publish(challenger, ModelRepository(folder), "seed", "non-inferior", "benchmark").manifest
     report = manifest.evaluation
-    return (
+    row = (
         seed,
         challenger.state.wall_seconds,
+        cpu,
         challenger.state.env_steps,
         challenger.state.recent_return(),
         challenger.state.selection.chosen.mean,
         report.mean,
         report.min,
     )
+    told = ", ".join(f"{name} {value:,.2f}" for name, value in zip(_COLUMNS[1:], row[1:], strict=True))
+    print(f"seed {seed}: {told}", file=sys.stderr, flush=True)
+    return row
 
 
 if __name__ == "__main__":
