@@ -14,12 +14,15 @@ from dqn_client.errors import (
     UnexpectedAnswerError,
 )
 from dqn_client.retries import Retries
+from dqn_client.stream.aio import AsyncStream
+from dqn_client.stream.blocking import Stream
 
 __all__ = [
     "AccessDeniedError",
     "Action",
     "Actions",
     "AsyncPolicyClient",
+    "AsyncStream",
     "ConnectionLostError",
     "Manifest",
     "Model",
@@ -34,6 +37,7 @@ __all__ = [
     "Refresh",
     "RequestRefusedError",
     "Retries",
+    "Stream",
     "TimedOutError",
     "UnexpectedAnswerError",
 ]

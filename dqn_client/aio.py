@@ -15,6 +15,9 @@ from dqn_client.encoding import Observation, Values
 from dqn_client.endpoint import Endpoint
 from dqn_client.errors import NotReadyError, PolicyClientError
 from dqn_client.retries import Attempts, Retries
+from dqn_client.stream.aio import AsyncStream
+from dqn_client.stream.frames import Encoding
+from dqn_client.stream.session import OnVersion, Session
 
 Answer = TypeVar("Answer")
 
@@ -58,6 +61,30 @@ class AsyncPolicyClient:
     async def q_values_batch(self, observations: Values, **options: Unpack[Options]) -> QValuesBatch:
         """The Q-values [batch, actions] for many observations, and the actions chosen."""
         return await self._call(calls.q_values_batch(self._prefix, observations, **options))
+
+    def stream(
+        self,
+        *,
+        pin: bool = False,
+        version: int | str | None = None,
+        q_values: bool = False,
+        encoding: Encoding = "msgpack",
+        on_version: OnVersion | None = None,
+    ) -> AsyncStream:
+        """Acts over one WebSocket: `async with client.stream() as stream: await stream.act(observation)`.
+
+        The arguments are those of `PolicyClient.stream`.
+        """
+        session = Session(
+            self._endpoint,
+            self._prefix,
+            pin=pin,
+            version=version,
+            q_values=q_values,
+            encoding=encoding,
+            on_version=on_version,
+        )
+        return AsyncStream(session, self._endpoint, self._retries)
 
     async def ready(self) -> Readiness:
         """Whether the server can act, and if not, why; asked once. Raises ConnectionLostError where nobody answers."""

@@ -14,17 +14,22 @@ from dqn_client.errors import NotFoundError
 Answer = TypeVar("Answer")
 
 
-class Options(TypedDict, total=False):
-    """What a call to act may say beside its observation."""
+class Choosing(TypedDict, total=False):
+    """How the action is chosen, where not greedily among all."""
 
-    version: int | str | None
-    """A version's number, or an alias (default: champion)."""
     epsilon: float | None
     """Probability of an action chosen uniformly at random; the answer then has the `propensity` of its action."""
     seed: int | None
     """Makes the random choice repeatable."""
     action_mask: Values | None
     """Booleans, one for each action (for a batch: or one list for each observation); False: never chosen."""
+
+
+class Options(Choosing, total=False):
+    """What a call to act may say beside its observation."""
+
+    version: int | str | None
+    """A version's number, or an alias (default: champion)."""
 
 
 @dataclass(frozen=True)

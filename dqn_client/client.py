@@ -15,6 +15,9 @@ from dqn_client.encoding import Observation, Values
 from dqn_client.endpoint import Endpoint
 from dqn_client.errors import NotReadyError, PolicyClientError
 from dqn_client.retries import Attempts, Retries
+from dqn_client.stream.blocking import Stream
+from dqn_client.stream.frames import Encoding
+from dqn_client.stream.session import OnVersion, Session
 
 Answer = TypeVar("Answer")
 
@@ -73,6 +76,35 @@ class PolicyClient:
     def q_values_batch(self, observations: Values, **options: Unpack[Options]) -> QValuesBatch:
         """The Q-values [batch, actions] for many observations, and the actions chosen."""
         return self._call(calls.q_values_batch(self._prefix, observations, **options))
+
+    def stream(
+        self,
+        *,
+        pin: bool = False,
+        version: int | str | None = None,
+        q_values: bool = False,
+        encoding: Encoding = "msgpack",
+        on_version: OnVersion | None = None,
+    ) -> Stream:
+        """Acts over one WebSocket, for a control loop: `with client.stream() as stream: stream.act(observation)`.
+
+        Args:
+            pin: keep the version that acts first for the whole stream, also when the connection is lost in between.
+            version: a number or an alias, instead of the champion.
+            q_values: put the Q-values into each action.
+            encoding: of the frames.
+            on_version: called with the new number after another version came to act, before `act` returns.
+        """
+        session = Session(
+            self._endpoint,
+            self._prefix,
+            pin=pin,
+            version=version,
+            q_values=q_values,
+            encoding=encoding,
+            on_version=on_version,
+        )
+        return Stream(session, self._endpoint, self._retries)
 
     def ready(self) -> Readiness:
         """Whether the server can act, and if not, why; asked once. Raises ConnectionLostError where nobody answers."""

@@ -102,7 +102,7 @@ class Endpoint:
 
 def _checked_url(base_url: str) -> str:
     url = httpx.URL(base_url)
-    if url.scheme not in {"http", "https"} or not url.host or url.query or url.fragment:
+    if url.scheme not in {"http", "https"} or not url.host or url.userinfo or url.query or url.fragment:
         raise ValueError(f"base_url is {base_url!r}; it must be like http://127.0.0.1:8000 or https://host/prefix.")
     return str(url).rstrip("/")
 

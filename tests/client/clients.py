@@ -27,7 +27,7 @@ class Blocking:
     def __getattr__(self, name: str) -> Any:
         """A method that blocks, or a value."""
         member = getattr(self._asynchronous, name)
-        if not callable(member):
+        if not callable(member):  # a value
             return member
 
         def call(*arguments: Any, **options: Any) -> Any:

@@ -1,0 +1,1 @@
+"""Streams: observations out and actions in over one WebSocket, for control loops."""

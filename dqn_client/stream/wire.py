@@ -1,0 +1,101 @@
+"""A WebSocket connection without input or output: bytes in, messages out, and the other way round.
+
+Whoever drives it sends `outgoing()` after each `send` and `feed`. So no second thread has to read, which would double
+the time of an exchange.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+
+from websockets.client import ClientProtocol
+from websockets.datastructures import Headers
+from websockets.exceptions import WebSocketException
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Response
+from websockets.protocol import State
+from websockets.typing import Subprotocol
+from websockets.uri import parse_uri
+
+from dqn_client.errors import (
+    ConnectionLostError,
+    PolicyClientError,
+    RequestRefusedError,
+    UnexpectedAnswerError,
+    error_from,
+)
+
+_LONGEST_MESSAGE = 2**24  # bytes; a hello with the bounds of every pixel is long
+
+
+class Wire:
+    """One connection from the handshake to its end."""
+
+    def __init__(self, url: str, headers: Mapping[str, str], subprotocol: str) -> None:
+        """Begins the handshake; `url` is ws:// or wss://."""
+        uri = parse_uri(url)
+        self.url = url
+        self.address = (uri.host, uri.port)
+        self._protocol = ClientProtocol(uri, subprotocols=[Subprotocol(subprotocol)], max_size=_LONGEST_MESSAGE)
+        self._messages: deque[bytes] = deque()
+        self._fragments: list[bytes] = []
+        request = self._protocol.connect()
+        request.headers.update(Headers(headers))
+        self._protocol.send_request(request)
+
+    def outgoing(self) -> bytes:
+        """What is to be sent now."""
+        return b"".join(self._protocol.data_to_send())
+
+    def send(self, message: bytes, *, is_text: bool) -> None:
+        """Queues a message. Raises ConnectionLostError where the server has closed the connection."""
+        if self._protocol.state is not State.OPEN:
+            raise self._end()
+        (self._protocol.send_text if is_text else self._protocol.send_binary)(message)
+
+    def feed(self, data: bytes) -> None:
+        """Takes what was received; empty: the end. Raises the error that a refused handshake stands for."""
+        if data:
+            self._protocol.receive_data(data)
+        else:
+            self._protocol.receive_eof()
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame):
+                self._take_frame(event)
+            elif isinstance(event, Response) and event.status_code != 101:
+                raise error_from(event.status_code, event.headers, bytes(event.body), self.url)
+        if self._protocol.handshake_exc is not None:
+            raise self._failed_handshake(self._protocol.handshake_exc)
+
+    def next_message(self) -> bytes | None:
+        """The next message; None where more bytes are needed. Raises what the end of the connection stands for."""
+        if self._messages:
+            return self._messages.popleft()
+        if self._protocol.state in {State.CLOSING, State.CLOSED}:
+            raise self._end()
+        return None
+
+    def close(self) -> None:
+        """Queues a farewell where the connection is open."""
+        if self._protocol.state is State.OPEN:
+            self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
+
+    def _take_frame(self, frame: Frame) -> None:
+        if frame.opcode in {Opcode.TEXT, Opcode.BINARY, Opcode.CONT}:
+            self._fragments.append(bytes(frame.data))
+            if frame.fin:
+                self._messages.append(b"".join(self._fragments))
+                self._fragments.clear()
+
+    def _failed_handshake(self, error: Exception) -> PolicyClientError:
+        if isinstance(error, WebSocketException) and not isinstance(error.__cause__, EOFError):
+            return UnexpectedAnswerError(f"{self.url} does not speak WebSocket: {error}.")
+        return ConnectionLostError(f"Lost the connection to {self.url} in the handshake.", was_open=True)
+
+    def _end(self) -> PolicyClientError:
+        said = self._protocol.close_rcvd
+        if said is None:
+            return ConnectionLostError(f"Lost the stream {self.url}.", was_open=True)
+        why = f"{self.url} closed the stream ({int(said.code)}: {said.reason or 'no reason given'})."
+        if said.code == CloseCode.MESSAGE_TOO_BIG:
+            return RequestRefusedError(413, "Content Too Large", why, "too_large")
+        return ConnectionLostError(why, was_open=True)

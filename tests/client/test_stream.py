@@ -1,0 +1,143 @@
+"""Streams of both clients against a real server."""
+
+import contextlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+import dqn_client
+from dqn_client import Action
+from models.repository import ModelRepository
+from tests.client.clients import PATIENT, InBackground, open_client
+from tests.commands import free_port
+from tests.server import Server, running_server, wait_until
+from tests.serving.conftest import TOKEN
+from tests.support import publish_linear
+
+RIGHT = [0.1, 0.2, 0.3, 0.4]
+ENCODINGS = ["msgpack", "json"]
+
+
+@pytest.fixture
+def store(empty: ModelRepository) -> ModelRepository:
+    """`cartpole` with versions 1 (champion) and 2."""
+    publish_linear(empty, promote=True)
+    publish_linear(empty, bias=1.0)
+    return empty
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_stream_acts_as_the_call_does(client: Any, encoding: str) -> None:
+    """A stream says what answers, and gives the same actions as `act`, from lists and from arrays."""
+    space = client.manifest()["environment"]
+    with client.stream(encoding=encoding) as stream:
+        assert (stream.model, stream.version, stream.pinned) == ("cartpole", 1, False)
+        assert stream.observation_space == space["observation_space"]
+        assert stream.action_space == space["action_space"]
+        for observation in np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32):
+            assert stream.act(observation) == client.act(observation) == stream.act(observation.tolist())
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_stream_chooses_as_told(client: Any, encoding: str) -> None:
+    """epsilon, seed and mask mean what they mean in `act`; Q-values come where they were asked for."""
+    with client.stream(encoding=encoding, q_values=True, version="challenger") as stream:
+        assert stream.version == 2
+        plain = stream.act(RIGHT)
+        assert (plain.action, plain.version, plain.propensity) == (1, 2, None)
+        assert plain.q_values == pytest.approx(client.q_values(RIGHT, version=2).q_values)
+        assert stream.act(RIGHT, action_mask=np.array([True, False])).action == 0
+    with client.stream(encoding=encoding) as stream:
+        for seed in range(10):
+            assert stream.act(RIGHT, epsilon=0.5, seed=seed) == client.act(RIGHT, epsilon=0.5, seed=seed)
+        with pytest.raises(TypeError, match="eps"):
+            stream.act(RIGHT, eps=0.1)
+
+
+def test_stream_of_a_discrete_model(kind: str, server: Server) -> None:
+    """An integer is an observation where the space is Discrete."""
+    with open_client(kind, server.url, model="lake") as client, client.stream() as stream:
+        assert stream.act(2) == Action(action=2, model="lake", version=1)
+        assert stream.act(np.int64(3)).action == 3
+        assert stream.observation_space == {"type": "Discrete", "n": 16, "start": 0}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_refusals_leave_the_stream_open(client: Any, encoding: str) -> None:
+    """A bad observation is a typed error with the server's sentence, and the next one is answered."""
+    with client.stream(encoding=encoding) as stream:
+        for observation, reason in (([0.0] * 3, "shape"), ([float("nan")] * 4, "non_finite"), ("left", "type")):
+            with pytest.raises(dqn_client.RequestRefusedError) as caught:
+                stream.act(observation)
+            assert (caught.value.status, caught.value.reason) == (422, reason)
+            assert stream.act(RIGHT).action == 1
+
+
+def test_refused_handshakes(kind: str, server: Server, client: Any) -> None:
+    """What the server refuses at the handshake is the error that the same call by HTTP has."""
+    for options in ({"version": 99}, {"version": "canary"}, {"version": 99, "pin": True}):
+        with pytest.raises(dqn_client.NotFoundError, match="cartpole"), client.stream(**options):
+            pass
+    with open_client(kind, server.url, model="pong") as other, pytest.raises(dqn_client.NotFoundError, match="pong"):
+        other.stream().act(RIGHT)
+
+
+def test_stream_brings_the_token(kind: str, store: ModelRepository) -> None:
+    """Where the server asks for a token a stream brings the client's; without one it is AccessDeniedError."""
+    with running_server(store, env={"DQN_API_TOKEN": TOKEN}, require_token=True) as server:
+        server.wait_ready()
+        with open_client(kind, server.url, token=TOKEN) as client, client.stream() as stream:
+            assert stream.act(RIGHT).action == 1
+        with open_client(kind, server.url) as client, pytest.raises(dqn_client.AccessDeniedError), client.stream():
+            pass
+
+
+def test_stream_follows_the_champion_unless_pinned(kind: str, store: ModelRepository) -> None:
+    """After a promotion a stream acts with the new version and tells of it once; a pinned one stays."""
+    told: list[int] = []
+    with running_server(store) as server, open_client(kind, server.url) as client:
+        server.wait_ready()
+        with client.stream(on_version=told.append) as stream, client.stream(pin=True) as pinned:
+            assert (stream.act(RIGHT).version, pinned.act(RIGHT).version, pinned.pinned) == (1, 1, True)
+            store.promote("cartpole", 2)
+            wait_until(lambda: stream.act(RIGHT).version == 2, 20, "the new champion")
+            assert (stream.version, told) == (2, [2])
+            assert (pinned.act(RIGHT).version, pinned.version) == (1, 1)
+
+
+@pytest.mark.slow
+def test_streams_outlive_a_killed_server(kind: str, store: ModelRepository) -> None:
+    """While the server is killed and started again every `act` returns; a pinned stream keeps its version."""
+    port, told = free_port(), list[int]()
+    with open_client(kind, f"http://127.0.0.1:{port}", retries=PATIENT) as client, contextlib.ExitStack() as stack:
+        first = stack.enter_context(running_server(store, port=port))
+        stream = stack.enter_context(client.stream(on_version=told.append))
+        pinned = stack.enter_context(client.stream(pin=True))
+        with InBackground(lambda: (stream.act(RIGHT).version, pinned.act(RIGHT).version)) as acting:
+            acting.wait_for(20)
+            first.process.kill()
+            first.process.wait()
+            store.promote("cartpole", 2)
+            second = stack.enter_context(running_server(store, port=port))
+            acting.wait_for(20)
+        assert acting.results[0] == (1, 1)
+        assert acting.results[-1] == (2, 1)
+        assert (told, stream.version, pinned.version) == ([2], 2, 1)
+        second.wait_ready()
+
+
+@pytest.mark.slow
+def test_stream_waits_for_a_champion(kind: str, empty: ModelRepository) -> None:
+    """Opening a stream to a server without a model waits until one is promoted."""
+    with running_server(empty) as server, open_client(kind, server.url, retries=PATIENT) as client:
+        with InBackground(lambda: _version(client)) as opening:
+            wait_until(lambda: server.metric("dqn_requests_total", status="503") > 0, 20, "refused")
+            publish_linear(empty, promote=True)
+            opening.wait_for(1)
+        assert opening.results[0] == 1
+
+
+def _version(client: Any) -> int:
+    with client.stream() as stream:
+        return int(stream.version)
