@@ -10,7 +10,7 @@ import os
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from statistics import median
 from typing import NamedTuple
 
@@ -75,16 +75,23 @@ def _act_batch(url: str, calls: int) -> Times:
         return _timed(lambda: client.act_batch(BATCH), calls // 10)
 
 
+def _stream(url: str, calls: int) -> Times:
+    with PolicyClient(url) as client, client.stream() as stream:
+        return _timed(lambda: stream.act(OBSERVATION), calls)
+
+
 def _asyncio_act(url: str, calls: int) -> Times:
     async def measure() -> Times:
         async with AsyncPolicyClient(url) as client:
-            await client.act(OBSERVATION)
-            used, seconds = time.process_time(), []
-            for _ in range(calls):
-                begin = time.perf_counter()
-                await client.act(OBSERVATION)
-                seconds.append(time.perf_counter() - begin)
-            return _times(seconds, time.process_time() - used)
+            return await _awaited(lambda: client.act(OBSERVATION), calls)
+
+    return asyncio.run(measure())
+
+
+def _asyncio_stream(url: str, calls: int) -> Times:
+    async def measure() -> Times:
+        async with AsyncPolicyClient(url) as client, client.stream() as stream:
+            return await _awaited(lambda: stream.act(OBSERVATION), calls)
 
     return asyncio.run(measure())
 
@@ -99,6 +106,16 @@ def _timed(call: Callable[[], object], calls: int) -> Times:
     return _times(seconds, time.process_time() - used)
 
 
+async def _awaited(call: Callable[[], Awaitable[object]], calls: int) -> Times:
+    await call()
+    used, seconds = time.process_time(), []
+    for _ in range(calls):
+        begin = time.perf_counter()
+        await call()
+        seconds.append(time.perf_counter() - begin)
+    return _times(seconds, time.process_time() - used)
+
+
 def _times(seconds: list[float], used: float) -> Times:
     p50, p99 = np.percentile(seconds, [50, 99]) * 1e6
     return Times(float(p50), float(p99), used / len(seconds) * 1e6)
@@ -107,7 +124,9 @@ def _times(seconds: list[float], used: float) -> Times:
 CASES: dict[str, Callable[[str, int], Times]] = {
     "httpx.Client.post, a prepared body": _bare_httpx,
     "PolicyClient.act": _act,
+    "PolicyClient.stream, act": _stream,
     "AsyncPolicyClient.act": _asyncio_act,
+    "AsyncPolicyClient.stream, act": _asyncio_stream,
     "PolicyClient.act_batch, 1,024 observations": _act_batch,
 }
 

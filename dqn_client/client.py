@@ -89,8 +89,8 @@ class PolicyClient:
         """Acts over one WebSocket, for a control loop: `with client.stream() as stream: stream.act(observation)`.
 
         Args:
-            pin: keep the version that acts first for the whole stream, also when the connection is lost in between.
-            version: a number or an alias, instead of the champion.
+            pin: keep the version that acts first for the whole stream, also across lost connections.
+            version: a number or an alias instead of the champion; the stream is then pinned as well.
             q_values: put the Q-values into each action.
             encoding: of the frames.
             on_version: called with the new number after another version came to act, before `act` returns.

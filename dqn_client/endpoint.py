@@ -15,7 +15,15 @@ import httpx
 import msgspec
 
 from dqn_client.calls import Call
-from dqn_client.errors import ConnectionLostError, TimedOutError, UnexpectedAnswerError, error_from, shown
+from dqn_client.errors import (
+    ConnectionLostError,
+    TimedOutError,
+    UnexpectedAnswerError,
+    error_from,
+    reason_of,
+    shown,
+    unreachable,
+)
 
 Answer = TypeVar("Answer")
 
@@ -93,11 +101,13 @@ class Endpoint:
         try:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise ConnectionLostError(f"Cannot reach {self.url}: {_why(error)}.", was_open=False) from error
+            raise unreachable(self.url, error) from error
         except httpx.TimeoutException as error:
             raise TimedOutError(f"{self.url} did not answer within {self.timeout:g} s.") from error
         except httpx.TransportError as error:
-            raise ConnectionLostError(f"Lost the connection to {self.url}: {_why(error)}.", was_open=True) from error
+            raise ConnectionLostError(
+                f"Lost the connection to {self.url}: {reason_of(error)}.", was_open=True
+            ) from error
 
 
 def _checked_url(base_url: str) -> str:
@@ -127,7 +137,3 @@ def _release() -> str:
 @lru_cache(maxsize=256)
 def _parsed(url: str) -> httpx.URL:
     return httpx.URL(url)
-
-
-def _why(error: Exception) -> str:
-    return (str(error) or type(error).__name__).rstrip(".")

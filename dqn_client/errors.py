@@ -1,5 +1,6 @@
 """What a call can fail with. The message of a refusal is the server's own sentence."""
 
+import ssl
 from collections.abc import Mapping
 from http import HTTPStatus
 
@@ -11,6 +12,9 @@ _SHOWN_CHARACTERS = 200
 
 class PolicyClientError(Exception):
     """Base of everything that a call raises on purpose."""
+
+    request_id: str | None = None
+    """The `X-Request-ID` of the answer, which the server's log has as well."""
 
 
 class RequestRefusedError(PolicyClientError):
@@ -48,10 +52,11 @@ class NotReadyError(PolicyClientError):
 class ConnectionLostError(PolicyClientError, ConnectionError):
     """The server could not be reached, or the connection ended before the answer, and retries did not help."""
 
-    def __init__(self, message: str, *, was_open: bool) -> None:
-        """`was_open`: there was a connection, so the server may have carried out the call."""
+    def __init__(self, message: str, *, was_open: bool, may_pass: bool = True) -> None:
+        """`was_open`: the server may have carried out the call; `may_pass`: the next attempt may succeed."""
         super().__init__(message)
         self.was_open = was_open
+        self.may_pass = may_pass
 
 
 class TimedOutError(PolicyClientError, TimeoutError):
@@ -80,7 +85,9 @@ def error_from(status: int, headers: Mapping[str, str], body: bytes, url: str) -
     except msgspec.DecodeError:  # a proxy's answer, or another server's
         phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else "unknown status"
         problem = _Problem(phrase, f"{url} answered {status} {phrase}: {shown(body)}")
-    return refusal(status, problem.title, problem.detail, problem.reason, headers.get("retry-after"))
+    error = refusal(status, problem.title, problem.detail, problem.reason, headers.get("retry-after"))
+    error.request_id = headers.get("x-request-id")
+    return error
 
 
 def refusal(
@@ -96,6 +103,20 @@ def refusal(
     if 400 <= status < 500:
         return RequestRefusedError(status, title, detail, reason)
     return UnexpectedAnswerError(detail)
+
+
+def unreachable(url: str, error: BaseException) -> ConnectionLostError:
+    """The error where no connection could be made; one whose certificate is not trusted will not be next time."""
+    causes = [error]
+    while cause := causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(cause)
+    is_distrusted = any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes)
+    return ConnectionLostError(f"Cannot reach {url}: {reason_of(error)}.", was_open=False, may_pass=not is_distrusted)
+
+
+def reason_of(error: BaseException) -> str:
+    """What a library's exception says, for the middle of a sentence."""
+    return (str(error) or type(error).__name__).rstrip(".")
 
 
 def shown(body: bytes) -> str:

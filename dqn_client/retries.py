@@ -58,7 +58,7 @@ class Attempts:
 
     def _is_passing(self, error: PolicyClientError) -> bool:
         if isinstance(error, ConnectionLostError):
-            return self._may_repeat or not error.was_open
+            return error.may_pass and (self._may_repeat or not error.was_open)
         return isinstance(error, NotReadyError)
 
     def _pause(self, error: PolicyClientError) -> float:

@@ -1,22 +1,24 @@
 """Plays CartPole with a served policy, and prints each episode's return and their mean.
 
 python examples/play_cartpole.py --url http://127.0.0.1:8000 --episodes 5
+python examples/play_cartpole.py --stream
 """
 
 import argparse
+import contextlib
 
 import gymnasium
 
-from dqn_client import PolicyClient, PolicyClientError
+from dqn_client import PolicyClient, PolicyClientError, Stream
 
 
-def play(client: PolicyClient, seed: int) -> float:
+def play(policy: PolicyClient | Stream, seed: int) -> float:
     """The return of one episode."""
     environment = gymnasium.make("CartPole-v1")
     observation, _ = environment.reset(seed=seed)
     total, is_over = 0.0, False
     while not is_over:
-        observation, reward, terminated, truncated, _ = environment.step(client.act(observation).action)
+        observation, reward, terminated, truncated, _ = environment.step(policy.act(observation).action)
         total, is_over = total + float(reward), terminated or truncated
     environment.close()
     return total
@@ -29,10 +31,16 @@ def main() -> None:
     parser.add_argument("--model", help="whose policy plays (default: the server's)")
     parser.add_argument("--episodes", type=int, default=5, help="how many to play (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the first episode (default: %(default)s)")
+    parser.add_argument(
+        "--stream", action="store_true", help="act over a WebSocket instead of a request for each action"
+    )
     flags = parser.parse_args()
     try:
-        with PolicyClient(flags.url, model=flags.model) as client:
-            returns = [play(client, seed) for seed in range(flags.seed, flags.seed + flags.episodes)]
+        with (
+            PolicyClient(flags.url, model=flags.model) as client,
+            client.stream(pin=True) if flags.stream else contextlib.nullcontext(client) as policy,
+        ):
+            returns = [play(policy, seed) for seed in range(flags.seed, flags.seed + flags.episodes)]
     except PolicyClientError as error:
         parser.exit(1, f"{error}\n")
     print("returns:", *returns)

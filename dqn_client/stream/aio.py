@@ -11,7 +11,7 @@ from dqn_client.answers import Action
 from dqn_client.calls import Choosing
 from dqn_client.encoding import Observation
 from dqn_client.endpoint import Endpoint
-from dqn_client.errors import ConnectionLostError, PolicyClientError, TimedOutError
+from dqn_client.errors import ConnectionLostError, PolicyClientError, TimedOutError, reason_of, unreachable
 from dqn_client.retries import Attempts, Retries
 from dqn_client.stream.session import Session, StreamState
 from dqn_client.stream.wire import Wire
@@ -38,7 +38,7 @@ class Connection:
             async with asyncio.timeout(self._timeout):
                 self._reader, self._writer = await asyncio.open_connection(host, port, ssl=self._tls)
         except OSError as error:
-            raise ConnectionLostError(f"Cannot reach {self._wire.url}: {error}.", was_open=False) from error
+            raise unreachable(self._wire.url, error) from error
         await self._flush()
 
     async def send(self, message: bytes, *, is_text: bool) -> None:
@@ -55,7 +55,9 @@ class Connection:
             except TimeoutError:
                 raise TimedOutError(f"{self._wire.url} did not answer within {self._timeout:g} s.") from None
             except OSError as error:
-                raise ConnectionLostError(f"Lost the stream {self._wire.url}: {error}.", was_open=True) from error
+                raise ConnectionLostError(
+                    f"Lost the stream {self._wire.url}: {reason_of(error)}.", was_open=True
+                ) from error
             self._wire.feed(data)
             await self._flush()
         return message
@@ -77,7 +79,9 @@ class Connection:
             async with asyncio.timeout(self._timeout):
                 await self._writer.drain()
         except OSError as error:  # a timeout as well
-            raise ConnectionLostError(f"Lost the stream {self._wire.url}: {error}.", was_open=True) from error
+            raise ConnectionLostError(
+                f"Lost the stream {self._wire.url}: {reason_of(error)}.", was_open=True
+            ) from error
 
 
 class AsyncStream(StreamState):

@@ -12,7 +12,7 @@ from dqn_client.answers import Action
 from dqn_client.calls import Choosing
 from dqn_client.encoding import Observation
 from dqn_client.endpoint import Endpoint
-from dqn_client.errors import ConnectionLostError, PolicyClientError, TimedOutError
+from dqn_client.errors import ConnectionLostError, PolicyClientError, TimedOutError, reason_of, unreachable
 from dqn_client.retries import Attempts, Retries
 from dqn_client.stream.session import Session, StreamState
 from dqn_client.stream.wire import Wire
@@ -30,11 +30,9 @@ class Connection:
         self._wire = wire
         self._timeout = timeout
         try:
-            plain = socket.create_connection(wire.address, timeout)
-            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._socket = tls.wrap_socket(plain, server_hostname=wire.address[0]) if tls else plain
+            self._socket = _connect(wire.address, tls, timeout)
         except OSError as error:
-            raise ConnectionLostError(f"Cannot reach {wire.url}: {error}.", was_open=False) from error
+            raise unreachable(wire.url, error) from error
         self._flush()
 
     def send(self, message: bytes, *, is_text: bool) -> None:
@@ -50,7 +48,9 @@ class Connection:
             except TimeoutError:
                 raise TimedOutError(f"{self._wire.url} did not answer within {self._timeout:g} s.") from None
             except OSError as error:
-                raise ConnectionLostError(f"Lost the stream {self._wire.url}: {error}.", was_open=True) from error
+                raise ConnectionLostError(
+                    f"Lost the stream {self._wire.url}: {reason_of(error)}.", was_open=True
+                ) from error
             self._wire.feed(data)
             self._flush()
         return message
@@ -70,7 +70,19 @@ class Connection:
             if data := self._wire.outgoing():
                 self._socket.sendall(data)
         except OSError as error:  # a timeout as well: what was sent in part cannot be taken back
-            raise ConnectionLostError(f"Lost the stream {self._wire.url}: {error}.", was_open=True) from error
+            raise ConnectionLostError(
+                f"Lost the stream {self._wire.url}: {reason_of(error)}.", was_open=True
+            ) from error
+
+
+def _connect(address: tuple[str, int], tls: ssl.SSLContext | None, timeout: float) -> socket.socket:
+    connected = socket.create_connection(address, timeout)
+    try:
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return tls.wrap_socket(connected, server_hostname=address[0]) if tls else connected
+    except OSError:
+        connected.close()
+        raise
 
 
 class Stream(StreamState):

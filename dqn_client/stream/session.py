@@ -125,7 +125,12 @@ class Session:
         if isinstance(frame, Draining):
             self.is_draining = True
         elif isinstance(frame, Version):
-            self._hello = Hello(frame.model, frame.version, self._pin, frame.observation_space, frame.action_space)
+            self._hello = msgspec.structs.replace(
+                self.serving,
+                version=frame.version,
+                observation_space=frame.observation_space,
+                action_space=frame.action_space,
+            )
 
 
 class StreamState:

@@ -20,13 +20,14 @@ def play(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_cartpole_is_played(tmp_path: Path) -> None:
-    """With a policy that balances, two episodes over HTTP reach the most that CartPole gives."""
+@pytest.mark.parametrize("way", [[], ["--stream"]], ids=["http", "stream"])
+def test_cartpole_is_played(tmp_path: Path, way: list[str]) -> None:
+    """With a policy that balances, two episodes reach the most that CartPole gives."""
     store = ModelRepository(tmp_path)
     publish_linear(store, promote=True)
     with running_server(store) as server:
         server.wait_ready()
-        done = play("--url", server.url, "--episodes", "2")
+        done = play("--url", server.url, "--episodes", "2", *way)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "returns: 500.0 500.0\nmean: 500.0\n"
 
