@@ -11,7 +11,13 @@ from dqn_client.answers import Action
 from dqn_client.calls import Choosing
 from dqn_client.encoding import Observation
 from dqn_client.endpoint import Endpoint
-from dqn_client.errors import ConnectionLostError, PolicyClientError, TimedOutError, reason_of, unreachable
+from dqn_client.errors import (
+    ConnectionLostError,
+    PolicyClientError,
+    TimedOutError,
+    reason_of,
+    unreachable,
+)
 from dqn_client.retries import Attempts, Retries
 from dqn_client.stream.session import Session, StreamState
 from dqn_client.stream.wire import Wire
@@ -145,9 +151,17 @@ class AsyncStream(StreamState):
         return action
 
     async def _connected(self) -> Connection:
-        if self._connection is not None and not self._session.is_draining:
-            return self._connection
-        await self.close()
+        if self._connection is None:
+            self._connection = await self._connect()
+        elif self._session.is_draining:
+            self._session.is_draining = False
+            with contextlib.suppress(PolicyClientError):  # then the old one serves to its end
+                new = await self._connect()
+                await self.close()
+                self._connection = new
+        return self._connection
+
+    async def _connect(self) -> Connection:
         connection = Connection(self._session.wire(), self._endpoint.tls, self._endpoint.timeout)
         await connection.open()
         try:
@@ -155,5 +169,4 @@ class AsyncStream(StreamState):
         except BaseException:
             await connection.close()
             raise
-        self._connection = connection
         return connection

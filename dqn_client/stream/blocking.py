@@ -1,5 +1,6 @@
 """A stream for programs without an event loop: one socket, read by whoever asks."""
 
+import contextlib
 import socket
 import ssl
 import threading
@@ -12,7 +13,13 @@ from dqn_client.answers import Action
 from dqn_client.calls import Choosing
 from dqn_client.encoding import Observation
 from dqn_client.endpoint import Endpoint
-from dqn_client.errors import ConnectionLostError, PolicyClientError, TimedOutError, reason_of, unreachable
+from dqn_client.errors import (
+    ConnectionLostError,
+    PolicyClientError,
+    TimedOutError,
+    reason_of,
+    unreachable,
+)
 from dqn_client.retries import Attempts, Retries
 from dqn_client.stream.session import Session, StreamState
 from dqn_client.stream.wire import Wire
@@ -149,14 +156,21 @@ class Stream(StreamState):
         return action
 
     def _connected(self) -> Connection:
-        if self._connection is not None and not self._session.is_draining:
-            return self._connection
-        self.close()
+        if self._connection is None:
+            self._connection = self._connect()
+        elif self._session.is_draining:
+            self._session.is_draining = False
+            with contextlib.suppress(PolicyClientError):  # then the old one serves to its end
+                new = self._connect()
+                self.close()
+                self._connection = new
+        return self._connection
+
+    def _connect(self) -> Connection:
         connection = Connection(self._session.wire(), self._endpoint.tls, self._endpoint.timeout)
         try:
             self._session.greet(connection.receive())
         except BaseException:
             connection.close()
             raise
-        self._connection = connection
         return connection

@@ -57,7 +57,6 @@ class Session:
         }
         words = urlencode({name: value for name, value in query.items() if value is not None})
         url = f"ws{self._endpoint.url.removeprefix('http')}{self._path}{'?' if words else ''}{words}"
-        self.is_draining = False
         return Wire(url, self._endpoint.headers, self.codec.subprotocol)
 
     def greet(self, message: bytes) -> None:
@@ -68,6 +67,7 @@ class Session:
                 f"{self._endpoint.url}{self._path} began with {shown(message)}, not with a hello."
             )
         self._hello = frame
+        self.is_draining = False
         if not self._announced:
             self._announced = frame.version
 

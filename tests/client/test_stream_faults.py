@@ -6,11 +6,13 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from typing import Any, Self
 
 import msgspec
 import pytest
 from websockets.exceptions import ConnectionClosed
+from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
 from websockets.typing import Subprotocol
 
@@ -33,11 +35,22 @@ class Peer:
     def __init__(self, script: Callable[["Peer", ServerConnection], None]) -> None:
         """The script finds the number of connections so far in `len(peer.paths)`."""
         self.paths: list[str] = []
+        self.refused = 0
+        self.is_refusing = False
         self._script = script
         self._server: Server = serve(
-            self._serve, "127.0.0.1", 0, subprotocols=[Subprotocol("dqn.msgpack")], compression=None
+            self._serve,
+            "127.0.0.1",
+            0,
+            subprotocols=[Subprotocol("dqn.msgpack")],
+            compression=None,
+            process_request=self._admit,
         )
         self.url = f"http://127.0.0.1:{self._server.socket.getsockname()[1]}"
+
+    def _admit(self, connection: ServerConnection, _request: Request) -> Response | None:
+        self.refused += self.is_refusing
+        return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, "draining") if self.is_refusing else None
 
     def _serve(self, connection: ServerConnection) -> None:
         assert connection.request is not None
@@ -89,6 +102,24 @@ def test_draining_makes_it_connect_anew(kind: str) -> None:
     with Peer(script) as peer, open_client(kind, peer.url, retries=QUICK) as client, client.stream() as stream:
         assert [stream.act(number).action for number in range(3)] == [0, 1, 2]
         assert len(peer.paths) == 2
+
+
+def test_draining_connection_serves_to_its_end(kind: str) -> None:
+    """Where there is no other server to go to, the old connection is used until it ends, without a pause."""
+
+    def script(peer: Peer, connection: ServerConnection) -> None:
+        peer.is_refusing = len(peer.paths) == 1
+        if peer.is_refusing:
+            send(connection, type="draining")
+            for _ in range(3):
+                answer(connection, heard(connection))
+            peer.is_refusing = False
+        else:
+            answer_all(peer, connection)
+
+    with Peer(script) as peer, open_client(kind, peer.url, retries=QUICK) as client, client.stream() as stream:
+        assert [stream.act(number).action for number in range(5)] == [0, 1, 2, 3, 4]
+        assert (len(peer.paths), peer.refused) == (2, 1)
 
 
 @pytest.mark.parametrize("pin", [False, True])
