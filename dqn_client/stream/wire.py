@@ -62,7 +62,7 @@ class Wire:
             if isinstance(event, Frame):
                 self._take_frame(event)
             elif isinstance(event, Response) and event.status_code != 101:
-                raise error_from(event.status_code, event.headers, bytes(event.body), self.url)
+                raise error_from(event.status_code, event.headers, bytes(event.body or b""), self.url)
         if self._protocol.handshake_exc is not None:
             raise self._failed_handshake(self._protocol.handshake_exc)
 

@@ -8,8 +8,9 @@ import pytest
 from tests.client.clients import KINDS, QUICK, open_client
 from tests.server import Server
 from tests.serving.conftest import TOKEN, empty, repository, server
+from tests.serving.test_tls import files, secure
 
-__all__ = ["empty", "repository", "server"]
+__all__ = ["empty", "files", "repository", "secure", "server"]
 
 
 @pytest.fixture(params=KINDS)

@@ -1,0 +1,26 @@
+"""Calls over HTTPS."""
+
+import ssl
+
+import pytest
+
+import dqn_client
+from tests.client.clients import open_client
+from tests.server import Server
+from tests.serving.test_tls import Files
+
+RIGHT = [0.1, 0.2, 0.3, 0.4]
+
+
+@pytest.mark.slow
+def test_certificates_are_checked(kind: str, secure: Server, files: Files) -> None:
+    """With a trusted authority calls and streams work; without it they are refused at once, as no retry would help."""
+    trusting = ssl.create_default_context()
+    files.authority.configure_trust(trusting)
+    with open_client(kind, secure.url, tls=trusting) as client, client.stream() as stream:
+        assert stream.act(RIGHT) == client.act(RIGHT)
+    with open_client(kind, secure.url) as client:
+        for call in (client.act, client.stream().act):
+            with pytest.raises(dqn_client.ConnectionLostError, match="certificate") as caught:
+                call(RIGHT)
+            assert not caught.value.may_pass
