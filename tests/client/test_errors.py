@@ -2,6 +2,7 @@
 
 import math
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,10 @@ import pytest
 
 import dqn_client
 from dqn_client import PolicyClient, PolicyClientError, Retries
-from models.repository import ModelRepository
 from tests.client.clients import QUICK, Answering, open_client, response
 from tests.commands import free_port
 from tests.server import Server, running_server
 from tests.serving.conftest import TOKEN
-from tests.support import publish_linear
 
 OBSERVATION = [0.0, 0.0, 0.0, 0.0]
 
@@ -54,20 +53,21 @@ def test_unknown_things_are_not_found(kind: str, client: Any, server: Server) ->
         assert caught.value.status == 404
 
 
-def test_tokens(kind: str, server: Server, empty: ModelRepository) -> None:
+@pytest.fixture(scope="module")
+def vacant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server without a model and without a token."""
+    with running_server(tmp_path_factory.mktemp("vacant")) as running:
+        assert running.url
+        yield running
+
+
+def test_tokens(kind: str, server: Server, vacant: Server) -> None:
     """A missing or wrong token is 401; where admin calls are off they are 403; neither is repeated."""
-    for token in (None, "wrong"):
-        with (
-            open_client(kind, server.url, token=token) as client,
-            pytest.raises(dqn_client.AccessDeniedError) as caught,
-        ):
-            client.promote(1)
-        assert caught.value.status == 401
-    publish_linear(empty, promote=True)
-    with running_server(empty) as other, open_client(kind, other.url, model="cartpole", token=TOKEN) as client:
-        with pytest.raises(dqn_client.AccessDeniedError) as caught:
-            client.refresh()
-        assert caught.value.status == 403
+    for url, token, status in ((server.url, None, 401), (server.url, "wrong", 401), (vacant.url, TOKEN, 403)):
+        with open_client(kind, url, model="cartpole", token=token) as client:
+            with pytest.raises(dqn_client.AccessDeniedError) as caught:
+                client.refresh()
+            assert caught.value.status == status
 
 
 def test_too_large(client: Any) -> None:
@@ -77,9 +77,9 @@ def test_too_large(client: Any) -> None:
     assert caught.value.status == 413
 
 
-def test_not_ready(kind: str, empty: ModelRepository) -> None:
+def test_not_ready(kind: str, vacant: Server) -> None:
     """Without a champion `act` fails with the reason once there are no retries left, and `ready` tells it."""
-    with running_server(empty) as server, open_client(kind, server.url, retries=Retries(0)) as client:
+    with open_client(kind, vacant.url, retries=Retries(0)) as client:
         with pytest.raises(dqn_client.NotReadyError) as caught:
             client.act(OBSERVATION)
         assert (caught.value.status, caught.value.retry_after) == (503, 1.0)

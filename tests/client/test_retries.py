@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dqn_client import Action, ConnectionLostError, NotReadyError, Retries
+from dqn_client import ConnectionLostError, NotReadyError, Retries
 from dqn_client.retries import Attempts
 from models.repository import ModelRepository
 from tests.client.clients import PATIENT, QUICK, Answering, InBackground, open_client, response
@@ -20,32 +20,50 @@ ACTION = response("200 OK", b'{"action": 1, "model": "cartpole", "version": 1}')
 
 
 @pytest.mark.slow
-def test_calls_outlive_a_killed_server(kind: str, empty: ModelRepository) -> None:
-    """While the server is killed with SIGKILL and started again, every call returns an action."""
+def test_clients_outlive_a_killed_server(kind: str, empty: ModelRepository) -> None:
+    """While the server is killed with SIGKILL and started again, every call and every `act` of a stream returns.
+
+    A stream that is pinned keeps its version; the others find the champion of the new server.
+    """
     publish_linear(empty, promote=True)
-    port = free_port()
-    with open_client(kind, f"http://127.0.0.1:{port}", retries=PATIENT) as client, contextlib.ExitStack() as servers:
-        server = servers.enter_context(running_server(empty, port=port))
-        with InBackground(lambda: client.act(OBSERVATION)) as acting:
+    publish_linear(empty, bias=1.0)
+    port, told = free_port(), list[int]()
+    with open_client(kind, f"http://127.0.0.1:{port}", retries=PATIENT) as client, contextlib.ExitStack() as stack:
+        first = stack.enter_context(running_server(empty, port=port))
+        stream = stack.enter_context(client.stream(on_version=told.append))
+        pinned = stack.enter_context(client.stream(pin=True))
+        with InBackground(
+            lambda: tuple(actor.act(OBSERVATION).version for actor in (client, stream, pinned))
+        ) as acting:
             acting.wait_for(20)
-            server.process.kill()
-            server.process.wait()
-            servers.enter_context(running_server(empty, port=port))
+            first.process.kill()
+            first.process.wait()
+            empty.promote("cartpole", 2)
+            stack.enter_context(running_server(empty, port=port))
             acting.wait_for(20)
-        assert set(acting.results) == {Action(action=1, model="cartpole", version=1)}
+        assert (acting.results[0], acting.results[-1]) == ((1, 1, 1), (2, 2, 1))
+        assert (told, stream.version, pinned.version) == ([2], 2, 1)
 
 
 @pytest.mark.slow
-def test_calls_wait_for_a_champion(kind: str, empty: ModelRepository) -> None:
-    """A call to a server without a model waits as Retry-After says, and returns once one is promoted."""
-    with running_server(empty) as server, open_client(kind, server.url, retries=PATIENT) as client:
-        url = server.url
-        assert url
-        with InBackground(lambda: client.act(OBSERVATION)) as acting:
-            wait_until(lambda: server.metric("dqn_requests_total", status="503") > 0, 20, "refused")
+def test_clients_wait_for_a_champion(kind: str, empty: ModelRepository) -> None:
+    """A call, and the opening of a stream, wait as Retry-After says and succeed once a version is promoted."""
+    with running_server(empty) as server, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(open_client(kind, server.url, retries=PATIENT)) for _ in range(2)]
+        with (
+            InBackground(lambda: clients[0].act(OBSERVATION).version) as acting,
+            InBackground(lambda: _act_over_a_new_stream(clients[1]).version) as opening,
+        ):
+            wait_until(lambda: server.metric("dqn_requests_total", status="503") > 1, 20, "refused")
             publish_linear(empty, promote=True)
             acting.wait_for(1)
-        assert acting.results[0].version == 1
+            opening.wait_for(1)
+        assert (acting.results[0], opening.results[0]) == (1, 1)
+
+
+def _act_over_a_new_stream(client: Any) -> Any:
+    with client.stream() as stream:
+        return stream.act(OBSERVATION)
 
 
 @pytest.mark.parametrize("status", ["502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"])

@@ -1,6 +1,6 @@
 """Streams of both clients against a real server."""
 
-import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,7 @@ import pytest
 import dqn_client
 from dqn_client import Action
 from models.repository import ModelRepository
-from tests.client.clients import PATIENT, InBackground, open_client
-from tests.commands import free_port
+from tests.client.clients import open_client
 from tests.server import Server, running_server, wait_until
 from tests.serving.conftest import TOKEN
 from tests.support import publish_linear
@@ -83,14 +82,20 @@ def test_refused_handshakes(kind: str, server: Server, client: Any) -> None:
         other.stream().act(RIGHT)
 
 
-def test_stream_brings_the_token(kind: str, store: ModelRepository) -> None:
+@pytest.fixture(scope="module")
+def closed(repository: ModelRepository) -> Iterator[Server]:
+    """A server that asks for the token on every call."""
+    with running_server(repository, env={"DQN_API_TOKEN": TOKEN}, require_token=True) as running:
+        running.wait_ready()
+        yield running
+
+
+def test_stream_brings_the_token(kind: str, closed: Server) -> None:
     """Where the server asks for a token a stream brings the client's; without one it is AccessDeniedError."""
-    with running_server(store, env={"DQN_API_TOKEN": TOKEN}, require_token=True) as server:
-        server.wait_ready()
-        with open_client(kind, server.url, token=TOKEN) as client, client.stream() as stream:
-            assert stream.act(RIGHT).action == 1
-        with open_client(kind, server.url) as client, pytest.raises(dqn_client.AccessDeniedError), client.stream():
-            pass
+    with open_client(kind, closed.url, token=TOKEN) as client, client.stream() as stream:
+        assert stream.act(RIGHT).action == 1
+    with open_client(kind, closed.url) as client, pytest.raises(dqn_client.AccessDeniedError):
+        client.stream().act(RIGHT)
 
 
 def test_stream_follows_the_champion_unless_pinned(kind: str, store: ModelRepository) -> None:
@@ -104,40 +109,3 @@ def test_stream_follows_the_champion_unless_pinned(kind: str, store: ModelReposi
             wait_until(lambda: stream.act(RIGHT).version == 2, 20, "the new champion")
             assert (stream.version, told) == (2, [2])
             assert (pinned.act(RIGHT).version, pinned.version) == (1, 1)
-
-
-@pytest.mark.slow
-def test_streams_outlive_a_killed_server(kind: str, store: ModelRepository) -> None:
-    """While the server is killed and started again every `act` returns; a pinned stream keeps its version."""
-    port, told = free_port(), list[int]()
-    with open_client(kind, f"http://127.0.0.1:{port}", retries=PATIENT) as client, contextlib.ExitStack() as stack:
-        first = stack.enter_context(running_server(store, port=port))
-        stream = stack.enter_context(client.stream(on_version=told.append))
-        pinned = stack.enter_context(client.stream(pin=True))
-        with InBackground(lambda: (stream.act(RIGHT).version, pinned.act(RIGHT).version)) as acting:
-            acting.wait_for(20)
-            first.process.kill()
-            first.process.wait()
-            store.promote("cartpole", 2)
-            second = stack.enter_context(running_server(store, port=port))
-            acting.wait_for(20)
-        assert acting.results[0] == (1, 1)
-        assert acting.results[-1] == (2, 1)
-        assert (told, stream.version, pinned.version) == ([2], 2, 1)
-        second.wait_ready()
-
-
-@pytest.mark.slow
-def test_stream_waits_for_a_champion(kind: str, empty: ModelRepository) -> None:
-    """Opening a stream to a server without a model waits until one is promoted."""
-    with running_server(empty) as server, open_client(kind, server.url, retries=PATIENT) as client:
-        with InBackground(lambda: _version(client)) as opening:
-            wait_until(lambda: server.metric("dqn_requests_total", status="503") > 0, 20, "refused")
-            publish_linear(empty, promote=True)
-            opening.wait_for(1)
-        assert opening.results[0] == 1
-
-
-def _version(client: Any) -> int:
-    with client.stream() as stream:
-        return int(stream.version)
