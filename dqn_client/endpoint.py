@@ -51,7 +51,7 @@ class Endpoint:
         self.headers = _headers(token, headers)
         self._tls = tls
         self._extensions = {"timeout": httpx.Timeout(timeout).as_dict()}
-        self._request_headers = httpx.Headers(self.headers | {"Accept": "*/*"})
+        self._request_headers = httpx.Headers(self.headers)
 
     @property
     def tls(self) -> ssl.SSLContext | None:
@@ -111,18 +111,20 @@ class Endpoint:
 
 
 def _checked_url(base_url: str) -> str:
-    url = httpx.URL(base_url)
+    try:
+        url = httpx.URL(base_url)
+    except httpx.InvalidURL:
+        url = httpx.URL()
     if url.scheme not in {"http", "https"} or not url.host or url.userinfo or url.query or url.fragment:
         raise ValueError(f"base_url is {base_url!r}; it must be like http://127.0.0.1:8000 or https://host/prefix.")
     return str(url).rstrip("/")
 
 
 def _headers(token: str | None, headers: Mapping[str, str] | None) -> dict[str, str]:
-    own = {"User-Agent": f"dqn-client/{_release()}"}
-    if token is not None:
-        if not token.isascii() or not token.isprintable() or token != token.strip() or not token:
-            raise ValueError("The token must be of printable ASCII characters without spaces around it.")
-        own["Authorization"] = f"Bearer {token}"
+    for what, value in {"token": token, **(headers or {})}.items():
+        if value is not None and not (value.isascii() and value.isprintable() and value == value.strip() != ""):
+            raise ValueError(f"{what} must be of printable ASCII characters, without spaces at its ends.")
+    own = {"User-Agent": f"dqn-client/{_release()}"} | ({"Authorization": f"Bearer {token}"} if token else {})
     return own | dict(headers or {})
 
 

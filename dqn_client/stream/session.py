@@ -48,13 +48,11 @@ class Session:
         self._asked = 0
 
     def wire(self) -> Wire:
-        """A new connection, to the same version where the stream is pinned."""
-        version = self._hello.version if self._hello and self._pin else self._version
-        query = {
-            "version": version,
-            "pin": "true" if self._pin else None,
-            "q_values": "true" if self._q_values else None,
-        }
+        """A new connection; to the same version if the stream was pinned to one."""
+        version, pin = self._version, self._pin
+        if self._hello and self._hello.pinned:
+            version, pin = self._hello.version, True
+        query = {"version": version, "pin": "true" if pin else None, "q_values": "true" if self._q_values else None}
         words = urlencode({name: value for name, value in query.items() if value is not None})
         url = f"ws{self._endpoint.url.removeprefix('http')}{self._path}{'?' if words else ''}{words}"
         return Wire(url, self._endpoint.headers, self.codec.subprotocol)

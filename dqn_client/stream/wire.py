@@ -49,7 +49,7 @@ class Wire:
     def send(self, message: bytes, *, is_text: bool) -> None:
         """Queues a message. Raises ConnectionLostError where the server has closed the connection."""
         if self._protocol.state is not State.OPEN:
-            raise self._end()
+            raise ConnectionLostError(f"Lost the stream {self.url}.", was_open=True)
         (self._protocol.send_text if is_text else self._protocol.send_binary)(message)
 
     def feed(self, data: bytes) -> None:

@@ -42,7 +42,7 @@ def test_stream_acts_as_the_call_does(client: Any, encoding: str) -> None:
 def test_stream_chooses_as_told(client: Any, encoding: str) -> None:
     """epsilon, seed and mask mean what they mean in `act`; Q-values come where they were asked for."""
     with client.stream(encoding=encoding, q_values=True, version="challenger") as stream:
-        assert stream.version == 2
+        assert (stream.version, stream.pinned) == (2, True)
         plain = stream.act(RIGHT)
         assert (plain.action, plain.version, plain.propensity) == (1, 2, None)
         assert plain.q_values == pytest.approx(client.q_values(RIGHT, version=2).q_values)

@@ -198,9 +198,11 @@ def test_threads_and_tasks_may_share_a_stream() -> None:
 
 
 def test_what_is_too_large_is_not_sent_again(kind: str) -> None:
-    """A stream that is closed because of a frame's size is a refusal."""
+    """A stream that is closed because of a frame's size is a refusal; the next observation opens it again."""
 
-    def script(_peer: Peer, connection: ServerConnection) -> None:
+    def script(peer: Peer, connection: ServerConnection) -> None:
+        if len(peer.paths) > 1:
+            answer_all(peer, connection)
         heard(connection)
         connection.close(1009, "frame too long")
 
@@ -208,6 +210,7 @@ def test_what_is_too_large_is_not_sent_again(kind: str) -> None:
         with pytest.raises(dqn_client.RequestRefusedError, match="frame too long") as caught:
             stream.act(1)
         assert (caught.value.status, len(peer.paths)) == (413, 1)
+        assert stream.act(2).action == 2
 
 
 def test_unknown_frames_are_told(kind: str) -> None:
