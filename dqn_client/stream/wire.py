@@ -49,7 +49,7 @@ class Wire:
     def send(self, message: bytes, *, is_text: bool) -> None:
         """Queues a message. Raises ConnectionLostError where the server has closed the connection."""
         if self._protocol.state is not State.OPEN:
-            raise ConnectionLostError(f"Lost the stream {self.url}.", was_open=True)
+            raise ConnectionLostError(self._farewell(), was_open=True)
         (self._protocol.send_text if is_text else self._protocol.send_binary)(message)
 
     def feed(self, data: bytes) -> None:
@@ -93,9 +93,12 @@ class Wire:
 
     def _end(self) -> PolicyClientError:
         said = self._protocol.close_rcvd
+        if said is not None and said.code == CloseCode.MESSAGE_TOO_BIG:
+            return RequestRefusedError(413, "Content Too Large", self._farewell(), "too_large")
+        return ConnectionLostError(self._farewell(), was_open=True)
+
+    def _farewell(self) -> str:
+        said = self._protocol.close_rcvd
         if said is None:
-            return ConnectionLostError(f"Lost the stream {self.url}.", was_open=True)
-        why = f"{self.url} closed the stream ({int(said.code)}: {said.reason or 'no reason given'})."
-        if said.code == CloseCode.MESSAGE_TOO_BIG:
-            return RequestRefusedError(413, "Content Too Large", why, "too_large")
-        return ConnectionLostError(why, was_open=True)
+            return f"Lost the stream {self.url}."
+        return f"{self.url} closed the stream ({int(said.code)}: {said.reason or 'no reason given'})."

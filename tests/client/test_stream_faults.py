@@ -23,7 +23,6 @@ HELLO = {
     "type": "hello",
     "model": "cartpole",
     "version": 3,
-    "pinned": False,
     "observation_space": {"type": "Discrete", "n": 2, "start": 0},
     "action_space": {"type": "Discrete", "n": 2, "start": 0},
 }
@@ -56,7 +55,7 @@ class Peer:
         assert connection.request is not None
         self.paths.append(connection.request.path)
         with contextlib.suppress(ConnectionClosed):
-            send(connection, **HELLO)
+            send(connection, **HELLO, pinned="pin=true" in connection.request.path)
             self._script(self, connection)
 
     def __enter__(self) -> Self:
