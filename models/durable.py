@@ -23,6 +23,15 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
+def sync_file(path: Path) -> None:
+    """Makes the bytes of a file durable, whoever wrote them."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def make_directory(path: Path) -> None:
     """Makes a directory and its parents, where they are missing, so that they last."""
     if not path.is_dir():
@@ -31,7 +40,7 @@ def make_directory(path: Path) -> None:
         sync_directory(path.parent)
 
 
-def write_file(path: Path, data: bytes | memoryview) -> None:
+def write_file(path: Path, data: bytes) -> None:
     """Writes a file and waits until its bytes are on the disk. The name itself is not yet durable."""
     with path.open("wb") as file:
         file.write(data)

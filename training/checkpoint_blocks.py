@@ -61,7 +61,7 @@ class Blocks:
         self._next, self._new = {}, []
 
     def write(self, name: str, ring: Ring) -> bool:
-        """Writes what is new in a ring; False for a small one, which the caller is to write whole."""
+        """Writes what is new in a ring, not yet durably; False for a small one, which the caller is to write whole."""
         array = ring.array
         if array.nbytes < _SMALL_BYTES:
             return False
@@ -73,13 +73,15 @@ class Blocks:
             path = self.folder / f"{name}.{number}.{self._generation + 1}"
             self._new.append(path)
             block = _block(array, number)
-            durable.write_file(path, block)
+            path.write_bytes(block)
             blocks[str(number)] = [path.name, zlib.crc32(block)]
         self._next[name] = _Stored(list(array.shape), array.dtype.str, ring.written, ring.behind, blocks)
         return True
 
-    def finish(self) -> None:
-        """Makes the names of the new files durable."""
+    def sync(self) -> None:
+        """Makes what was written durable."""
+        for path in self._new:
+            durable.sync_file(path)
         if self._new:
             durable.sync_directory(self.folder)
 

@@ -6,10 +6,12 @@ changes: where rows are new the block is written again under another name, and t
 is there. So a kill at any instant leaves the last checkpoint whole, and one costs what changed since the last.
 """
 
+import contextlib
 import hashlib
 import io
 import json
 import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +34,16 @@ class CheckpointFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._blocks = Blocks(path.with_name(f"{path.name}-blocks"))
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._settling: Future[None] | None = None
 
     def write(self, capture: Capture) -> None:
-        """Replaces the checkpoint. Raises OSError, such as for a full disk; the last one is as it was then."""
+        """Replaces the checkpoint; when it returns the state may change. Raises OSError, such as for a full disk.
+
+        To wait for the disk is left to a thread: `settle` tells of its end. Until then, and after an error, the last
+        checkpoint is as it was.
+        """
+        self.settle()
         self._blocks.begin()
         try:
             encoder = Encoder(self._blocks.write)
@@ -42,8 +51,21 @@ class CheckpointFile:
             encoder.arrays["document"] = np.frombuffer(json.dumps(document).encode(), np.uint8)
             buffer = io.BytesIO()
             np.savez(buffer, **encoder.arrays)  # type: ignore[arg-type]  # its stub takes the names for its options
-            body = buffer.getvalue()
-            self._blocks.finish()
+        except OSError:
+            self._blocks.abort()
+            raise
+        self._settling = self._thread.submit(self._commit, buffer.getvalue())
+
+    def settle(self, *, wait: bool = True) -> bool:
+        """Whether nothing is being written, after waiting for it if asked. Raises the OSError that ended a write."""
+        if self._settling is not None and (wait or self._settling.done()):
+            done, self._settling = self._settling, None
+            done.result()
+        return self._settling is None
+
+    def _commit(self, body: bytes) -> None:
+        try:
+            self._blocks.sync()
             temporary = durable.write_temporary(self.path, _head(body) + body)
         except OSError:
             self._blocks.abort()
@@ -71,6 +93,8 @@ class CheckpointFile:
 
     def remove(self) -> None:
         """Removes the checkpoint, which a finished run needs no longer."""
+        with contextlib.suppress(OSError):
+            self.settle()
         self.path.unlink(missing_ok=True)
         shutil.rmtree(self._blocks.folder, ignore_errors=True)
 

@@ -55,13 +55,14 @@ class Checkpoints:
         if started < self._due:
             return
         try:
+            if not self._file.settle(wait=False):
+                return
             self._file.write(state.capture())
+            self._failed = False
         except OSError as error:
             if not self._failed:
                 self._tell(f"Cannot write a checkpoint to {self._file.path}: {error.strerror}. Training goes on.")
             self._failed = True
-        else:
-            self._failed = False
         spent = time.perf_counter() - started
         self.cost_seconds += spent
         self._due = started + spent + max(self._seconds, spent / _SHARE)
