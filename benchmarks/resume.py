@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,17 +43,14 @@ def main(
     words += [f"--preset={preset}"] * (preset is not None) + [f"--env-id={env_id}"] * (env_id is not None)
     generator = random.Random(seed)  # noqa: S311  (instants, no secrets)
     with tempfile.TemporaryDirectory() as folder:
-        began = time.monotonic()
         first = _train(Path(folder) / "whole", words)
-        seconds = time.monotonic() - began
         whole = _model(first)
-        start_up = seconds - first["training"]["wall_seconds"]
+        training = first["training"]["wall_seconds"]
         outcomes: list[Outcome] = []
         while (done := sum(outcome.kills for outcome in outcomes)) < kills:
             place = Path(folder) / f"killed-{len(outcomes)}"
             frequent = [*words, f"--checkpoint-seconds={checkpoint_seconds}"]
-            lives = (_life(start_up, first["training"]["wall_seconds"], generator) for _ in range(kills - done))
-            outcomes.append(_killed(place, frequent, lives))
+            outcomes.append(_killed(place, frequent, kills - done, training / kills, generator))
             print(outcomes[-1]._replace(onnx=b""), file=sys.stderr)
     same = sum(outcome.onnx == whole for outcome in outcomes)
     resumed = sum(outcome.resumed for outcome in outcomes)
@@ -62,33 +58,38 @@ def main(
     print(f"{preset or env_id or 'cartpole'}, {env_steps:,} environment steps, seed {seed}")
     print(f"  {sum(outcome.kills for outcome in outcomes)} kills, {resumed} of them after a first checkpoint")
     print(f"  {len(outcomes)} runs to the end, {same} with a model.onnx byte-identical to the uninterrupted run's")
-    print(f"  training {first['training']['wall_seconds']:.1f} s uninterrupted, {seconds_of_parts} in parts")
+    print(f"  training {training:.1f} s uninterrupted, {seconds_of_parts} in parts")
     sys.exit(same != len(outcomes))
 
 
-def _life(start_up: float, training: float, generator: random.Random) -> float:
-    """Seconds until the next kill: most of a start, and a tenth of the training on average, to fit many into a run."""
-    return start_up * generator.uniform(0.3, 1.2) + training * generator.uniform(0, 0.2)
+def _killed(place: Path, words: list[str], kills: int, pause: float, generator: random.Random) -> Outcome:
+    """A run that is killed at most so often, and then left to end.
 
-
-def _killed(place: Path, words: list[str], lives: Iterable[float]) -> Outcome:
-    """A run that is killed after each life, and then left to end."""
-    kills = resumed = 0
-    for life in lives:
-        process = subprocess.Popen(_command(place, words), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        try:
-            _, errors = process.communicate(timeout=life)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
-            kills += 1
-            resumed += (place / "run" / "checkpoint").exists()
-        else:
-            if process.returncode:
-                raise SystemExit(errors.decode())
+    One kill in five comes while the process starts. Before the others it writes a checkpoint, so that the run advances,
+    and then goes on for a random part of twice the pause.
+    """
+    done = resumed = 0
+    checkpoint = place / "run" / "checkpoint"
+    while done < kills:
+        process = subprocess.Popen(_command(place, words), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        before = _changed(checkpoint)
+        deadline = time.monotonic() + generator.uniform(0, 3) if generator.random() < 0.2 else float("inf")
+        while process.poll() is None and _changed(checkpoint) == before and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(generator.uniform(0, 2 * pause) if time.monotonic() < deadline else 0)
+        if process.poll() is not None:
             break
+        process.kill()
+        process.wait()
+        done += 1
+        resumed += checkpoint.exists()
     manifest = _train(place, words)
-    return Outcome(_model(manifest), kills, resumed, manifest["training"]["wall_seconds"])
+    return Outcome(_model(manifest), done, resumed, manifest["training"]["wall_seconds"])
+
+
+def _changed(path: Path) -> int | None:
+    """When a file was last replaced; None where there is none."""
+    return path.stat().st_mtime_ns if path.exists() else None
 
 
 def _train(place: Path, words: list[str]) -> Any:

@@ -1,8 +1,9 @@
 """Keeps the checkpoint of a run up to date while it trains, without taking much of its time."""
 
+import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from training.captures import Capture
 from training.checkpoint_file import CheckpointError, CheckpointFile
@@ -20,7 +21,7 @@ class Checkpoints:
         self._seconds = seconds
         self._tell = tell
         self._due = time.perf_counter() + seconds
-        self._failed = False
+        self._told = ""
         self.cost_seconds = 0.0  # spent on all checkpoints of this process
 
     def last(self) -> Capture | None:
@@ -54,15 +55,25 @@ class Checkpoints:
         started = time.perf_counter()
         if started < self._due:
             return
-        try:
+        with self._telling():
             if not self._file.settle(wait=False):
                 return
             self._file.write(state.capture())
-            self._failed = False
-        except OSError as error:
-            if not self._failed:
-                self._tell(f"Cannot write a checkpoint to {self._file.path}: {error.strerror}. Training goes on.")
-            self._failed = True
         spent = time.perf_counter() - started
         self.cost_seconds += spent
         self._due = started + spent + max(self._seconds, spent / _SHARE)
+
+    def settle(self) -> None:
+        """Waits until the checkpoint that is being written is on the disk."""
+        with self._telling():
+            self._file.settle()
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            sentence = f"Cannot write a checkpoint to {self._file.path}: {error.strerror}. Training goes on."
+            if sentence != self._told:
+                self._tell(sentence)
+            self._told = sentence

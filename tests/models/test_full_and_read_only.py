@@ -1,8 +1,6 @@
 """Disks that are full and disks that may not be written."""
 
-import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,11 +8,11 @@ import pytest
 
 from models.errors import RepositoryError
 from models.repository import ModelRepository
+from tests.disks import PAGE, fill, mount, small_file_system
 from tests.models.crashes import assert_sound
 from tests.models.publisher import MODEL
 from tests.support import draft, linear_onnx, publish_linear
 
-PAGE = os.sysconf("SC_PAGESIZE")
 PAGES = 64
 
 CHANGES: dict[str, Callable[[ModelRepository], object]] = {
@@ -27,24 +25,11 @@ CHANGES: dict[str, Callable[[ModelRepository], object]] = {
 }
 
 
-def mount(*arguments: str) -> None:
-    """Runs `mount`; skips the test where this user may not, which in CI is a failure."""
-    done = subprocess.run(["/bin/mount", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode and "CI" not in os.environ:
-        pytest.skip(f"needs the right to mount a small file system: {done.stderr.strip()}")
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of a few pages."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount("-t", "tmpfs", "-o", f"size={PAGES * PAGE}", "tmpfs", str(disk))
-    try:
+    with small_file_system(tmp_path / "disk", PAGES) as disk:
         yield disk
-    finally:
-        subprocess.run(["/bin/umount", str(disk)], check=True)
 
 
 @pytest.fixture
@@ -54,12 +39,6 @@ def repository(small_disk: Path) -> ModelRepository:
     for promote in (True, True, False, False):
         publish_linear(repository, promote=promote)
     return repository
-
-
-def fill(disk: Path, free_pages: int) -> None:
-    """Writes a file that leaves this many pages of the disk."""
-    with (disk / "filler").open("wb") as filler:
-        filler.write(bytes((os.statvfs(disk).f_bavail - free_pages) * PAGE))
 
 
 def state(repository: ModelRepository) -> tuple[list[int], dict[str, int]]:

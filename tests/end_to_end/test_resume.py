@@ -1,0 +1,121 @@
+"""`dqn-train --run-dir` and `--resume` as a person types them."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models.repository import ModelRepository
+from tests.commands import QUICK, result, run, start
+
+OFTEN = "--checkpoint-seconds=0.01"
+
+pytestmark = pytest.mark.slow
+
+
+def until_checkpoint(process: subprocess.Popen[str], folder: Path) -> None:
+    """Waits until a training process has replaced the checkpoint in its run's directory."""
+    checkpoint = folder / "checkpoint"
+    before = checkpoint.stat().st_mtime_ns if checkpoint.exists() else None
+    deadline = time.monotonic() + 60
+    while not checkpoint.exists() or checkpoint.stat().st_mtime_ns == before:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def killed(folder: Path, *arguments: object, after: float = 0.0) -> None:
+    """Starts `dqn-train` and kills it some seconds after its next checkpoint."""
+    process = start("dqn-train", *arguments, OFTEN, env=with_threads(4))
+    until_checkpoint(process, folder)
+    time.sleep(after)
+    process.kill()
+    process.communicate()
+
+
+def with_threads(count: int) -> dict[str, str]:
+    """The environment of a process that asks for so many threads."""
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return os.environ | dict.fromkeys(names, str(count))
+
+
+def onnx(repository: Path, manifest: Any) -> bytes:
+    """The model that a run ended with."""
+    return ModelRepository(repository).read_file(manifest["model"], manifest["version"], "model.onnx")
+
+
+def test_a_run_killed_again_and_again_ends_with_the_same_model(tmp_path: Path) -> None:
+    """A run publishes the bytes of an uninterrupted one, though it was killed at three random instants, had a damaged
+    checkpoint, then none, and was given other numbers of threads.
+    """
+    folder, generator = tmp_path / "run", random.Random(0)
+    words = ["--repository", tmp_path / "whole", *QUICK, "--json"]
+    output, errors = start("dqn-train", *words, env=with_threads(1)).communicate(timeout=120)
+    assert output, errors
+    whole = json.loads(output)
+
+    killed(folder, *QUICK, "--repository", tmp_path / "parts", "--run-dir", folder, after=generator.uniform(0, 0.3))
+    checkpoint = folder / "checkpoint"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
+    refused = run("dqn-train", "--resume", folder)
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1].startswith(f"error: {checkpoint} is damaged:")
+    checkpoint.unlink()
+    for _ in range(2):
+        killed(folder, "--resume", folder, after=generator.uniform(0, 0.3))
+    parts = result("dqn-train", "--resume", folder)
+
+    assert onnx(tmp_path / "parts", parts) == onnx(tmp_path / "whole", whole)
+    for name in ("env_steps", "gradient_steps", "episodes", "config", "preset", "seed"):
+        assert parts["training"][name] == whole["training"][name]
+    assert parts["evaluation"] == whole["evaluation"]
+    kept = {path.name for path in folder.iterdir()}
+    assert {"run.json", "result.json"} <= kept
+    assert not any("checkpoint" in name for name in kept), "a finished run needs none"
+    again = result("dqn-train", "--resume", folder)
+    assert again == parts, "a finished run says what came of it and trains nothing"
+    assert ModelRepository(tmp_path / "parts").versions("cartpole") == [1]
+
+
+def test_a_run_is_resumed_as_it_was_begun(tmp_path: Path) -> None:
+    """Ctrl-C says how to go on; settings come from the run, and a flag that says otherwise is refused."""
+    folder = tmp_path / "run"
+    process = start("dqn-train", "--repository", tmp_path / "store", "--run-dir", folder, "--stop-return", 1e9, OFTEN)
+    until_checkpoint(process, folder)
+    twice = run("dqn-train", "--resume", folder)
+    assert (twice.returncode, twice.stderr) == (1, f"error: {folder} is locked: another dqn-train is at work there.\n")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert process.returncode == 130
+    assert errors.endswith(f"dqn-train --resume {folder} goes on with it.\n")
+    for flag, value, was in (
+        ("--seed", "3", "0"),
+        ("--name", "other", "cartpole"),
+        ("--preset", "tutorial", "cartpole"),
+    ):
+        refused = run("dqn-train", "--resume", folder, flag, value)
+        assert refused.returncode == 2
+        assert f"{flag} is {value}, but the run in {folder} began with {was}." in refused.stderr
+    other = run("dqn-train", "--run-dir", folder, "--repository", tmp_path / "store")
+    assert other.returncode == 2
+    assert f"{folder} holds a run already: go on with it by --resume {folder}" in other.stderr
+    description = json.loads((folder / "run.json").read_text())
+    assert description["config"]["stop_return"] == 1e9
+    assert description["repository"] == str(tmp_path / "store")
+
+
+def test_what_is_no_run_cannot_be_resumed(tmp_path: Path) -> None:
+    """A directory without run.json, or with a broken one, is wrong usage."""
+    missing = run("dqn-train", "--resume", tmp_path)
+    assert missing.returncode == 2
+    assert f"{tmp_path} is no directory of a run: it has no run.json." in missing.stderr
+    (tmp_path / "run.json").write_text("{")
+    broken = run("dqn-train", "--resume", tmp_path)
+    assert broken.returncode == 2
+    assert "run.json cannot be read" in broken.stderr

@@ -1,0 +1,160 @@
+"""The state of environments: what comes back plays on as if nothing had happened, and what cannot come back is told."""
+
+import random
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from training.checkpoint_file import CheckpointFile
+from training.config import DQNConfig
+from training.experience.environment_state import UncapturableError, capture_environment, restore_environment
+from training.experience.environments import environment_for
+from training.experience.vectorization import AnyVectorEnv, Vectorization, make_vector_environment
+
+COUNT = 3
+
+
+def through_a_file(state: Any, folder: Path) -> Any:
+    """What a state is after a checkpoint kept it."""
+    file = CheckpointFile(folder / "checkpoint")
+    file.write({"state": state})
+    file.settle()
+    read = CheckpointFile(file.path).read()
+    assert read is not None
+    return read["state"]
+
+
+def made(config: DQNConfig, mode: Vectorization, seed: int) -> AnyVectorEnv:
+    """Environments that have been reset."""
+    environments = make_vector_environment(environment_for(config), COUNT, mode)
+    environments.reset(seed=seed)
+    return environments
+
+
+@pytest.mark.parametrize(
+    ("config", "mode"),
+    [
+        (DQNConfig("CartPole-v1"), "native"),
+        (DQNConfig("CartPole-v1"), "sync"),
+        (DQNConfig("Acrobot-v1"), "sync"),
+        (DQNConfig("MountainCar-v0"), "sync"),
+        (DQNConfig("FrozenLake-v1"), "sync"),
+        (DQNConfig("MinAtar/Breakout-v1"), "sync"),
+        (DQNConfig("MinAtar/Seaquest-v1", frame_stack=2), "sync"),
+        (DQNConfig("tests.training.environments:Countdown-v0", {"space": "image"}), "sync"),
+        (DQNConfig("tests.training.test_environment_state:Pockets-v0"), "sync"),
+    ],
+    ids=lambda value: value.env_id if isinstance(value, DQNConfig) else value,
+)
+def test_environments_play_on_from_a_captured_state(config: DQNConfig, mode: Vectorization, tmp_path: Path) -> None:
+    """New environments with the state of old ones answer the same actions alike, through many episodes."""
+    old, new = made(config, mode, 5), made(config, mode, 99)
+    generator = np.random.default_rng(0)
+    space = old.single_action_space
+    assert isinstance(space, spaces.Discrete)
+
+    def actions() -> Any:
+        return generator.integers(space.n, size=COUNT) + space.start
+
+    for _ in range(137):
+        old.step(actions())
+    restore_environment(new, through_a_file(capture_environment(old), tmp_path))
+    ended = 0
+    for _ in range(600):
+        chosen = actions()
+        expected, found = old.step(chosen), new.step(chosen)
+        for index in range(4):
+            np.testing.assert_array_equal(expected[index], found[index])
+        ended += int((expected[2] | expected[3]).sum())
+    assert ended >= COUNT
+
+
+@pytest.mark.parametrize(
+    ("env_id", "mode", "words"),
+    [
+        ("CartPole-v1", "async", "processes of their own"),
+        ("ALE/Breakout-v5", "sync", "ALEInterface"),
+        ("tests.training.test_environment_state:Clockwork-v0", "sync", "engine is of type builtins.generator"),
+    ],
+)
+def test_what_cannot_be_captured_is_named(env_id: str, mode: Vectorization, words: str) -> None:
+    """Other processes, emulators and engines are refused with the part that is in the way."""
+    environments = made(DQNConfig(env_id), mode, 1)
+    try:
+        with pytest.raises(UncapturableError, match=words):
+            capture_environment(environments)
+    finally:
+        environments.close()
+
+
+def test_a_state_fits_no_other_environment(tmp_path: Path) -> None:
+    """The state of one environment is refused by another kind, with the part that has no place there."""
+    state = through_a_file(capture_environment(made(DQNConfig("Acrobot-v1"), "sync", 1)), tmp_path)
+    with pytest.raises(UncapturableError, match="has nothing for environment"):
+        restore_environment(made(DQNConfig("CartPole-v1"), "native", 1), state)
+
+
+class Pocket:
+    """A part of an environment with a state of its own."""
+
+    def __init__(self) -> None:
+        self.coins = 0
+
+
+class Pockets(gymnasium.Env[Any, Any]):
+    """Keeps what it knows in every kind of container, some of it in two places at once."""
+
+    def __init__(self) -> None:
+        self.action_space = spaces.Discrete(2)
+        self.observation_space = spaces.Box(-100, 100, (8,), np.float64)
+        self.pocket = self.same_pocket = Pocket()
+        self.python = random.Random(0)
+        self.legacy = np.random.RandomState(0)
+        self.grid = np.zeros((4, 4))
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Empties the containers."""
+        super().reset(seed=seed, options=options)
+        if seed is not None:
+            self.python.seed(seed)
+            self.legacy.seed(seed)
+            self.action_space.seed(seed)
+        self.steps = 0
+        self.recent: deque[float] = deque([0.0], maxlen=3)
+        self.named: dict[Any, Any] = {("a", 1): [0.0], None: b"\x01"}
+        self.alias = self.named["a", 1]
+        self.column = self.grid[:, 1]
+        return self._observation(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Changes everything at one place and looks at it at the other."""
+        self.steps += 1
+        self.pocket.coins = (self.pocket.coins + int(action)) % 7
+        self.recent.append(self.python.random())
+        self.alias[0] = float(self.legacy.rand())
+        self.column[self.steps % 4] += 1 + self.np_random.random()
+        self.column %= 50
+        self.named[None] = bytes([self.steps % 256])
+        return self._observation(), float(self.action_space.sample()), self.steps >= 11, False, {}
+
+    def _observation(self) -> Any:
+        found = [self.same_pocket.coins, sum(self.recent), self.named["a", 1][0], self.named[None][0]]
+        return np.array([*found, *self.grid[:, 1]])
+
+
+class Clockwork(Pockets):
+    """Has an engine that nobody can look into."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Starts the engine."""
+        self.engine = (tick for tick in range(10))
+        return super().reset(seed=seed, options=options)
+
+
+gymnasium.register("Pockets-v0", f"{__name__}:Pockets")
+gymnasium.register("Clockwork-v0", f"{__name__}:Clockwork")

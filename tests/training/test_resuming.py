@@ -1,0 +1,154 @@
+"""A run that goes on from its checkpoint is the run that was never interrupted."""
+
+import contextlib
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from tests.disks import fill, small_file_system
+from training.checkpoint_file import CheckpointFile
+from training.checkpoints import Checkpoints
+from training.config import DQNConfig
+from training.experience.environments import environment_for
+from training.experience.replay import ReplayBuffer
+from training.learning.loop import train
+from training.learning.state import TrainingState, make_state
+
+SHORT: dict[str, Any] = {
+    "hidden_sizes": (16,),
+    "batch_size": 16,
+    "learning_starts": 100,
+    "replay_capacity": 400,
+    "num_envs": 4,
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """As `train_challenger` has it."""
+    torch.set_num_threads(1)
+
+
+def steps(config: DQNConfig, state: TrainingState, count: int) -> None:
+    """Takes so many steps."""
+    for _ in itertools.islice(train(config, environment_for(config), state), count):
+        pass
+
+
+def fresh(config: DQNConfig) -> TrainingState:
+    """A run before its first step."""
+    return make_state(config, environment_for(config), None)
+
+
+def parts(state: TrainingState) -> list[Any]:
+    """The capture as one list, without the environments, whose spaces are seeded by the operating system."""
+    return flat({**state.capture(), "environments": None})
+
+
+def flat(value: Any) -> list[Any]:
+    """Everything in a value, in order, arrays as bytes."""
+    if isinstance(value, dict):
+        return [item for key in value for item in (key, *flat(value[key]))]
+    if isinstance(value, list | tuple):
+        return [found for item in value for found in flat(item)]
+    if isinstance(value, np.ndarray | torch.Tensor):
+        return [np.asarray(value).tobytes()]
+    return [repr(value)]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        DQNConfig("CartPole-v1", **SHORT),
+        DQNConfig("CartPole-v1", **SHORT, vectorization="sync", optimizer="adamw-amsgrad", weight_decay=0.01),
+        DQNConfig("CartPole-v1", **SHORT, noisy=True, dueling=True, distribution="c51", prioritized=True),
+        DQNConfig("FrozenLake-v1", **SHORT, target_update="periodic", policy_weights="learned", target_update_every=7),
+    ],
+    ids=["cartpole", "sync", "rainbow", "frozenlake"],
+)
+def test_a_resumed_run_equals_an_uninterrupted_one(config: DQNConfig, tmp_path: Path) -> None:
+    """After 150 steps, a checkpoint, and 150 more in new objects, every part of the state has the same bits."""
+    whole, first, second = fresh(config), fresh(config), fresh(config)
+    steps(config, whole, 300)
+    steps(config, first, 150)
+    file = CheckpointFile(tmp_path / "checkpoint")
+    file.write(first.capture())
+    steps(config, first, 3)  # what comes after the checkpoint must not matter
+    file.settle()
+    torch.manual_seed(999)
+    last = CheckpointFile(file.path).read()
+    assert last is not None
+    assert second.restore(last)
+    steps(config, second, 150)
+    assert whole.agent.gradient_steps > 100
+    assert parts(second) == parts(whole)
+
+
+def test_where_environments_cannot_be_captured_new_episodes_begin(tmp_path: Path) -> None:
+    """The user is told, at the start and after resuming; no transition leads from an old episode into a new one."""
+    config = DQNConfig("tests.training.environments:Countdown-v0", **SHORT, vectorization="async", n_step=3)
+    told: list[str] = []
+    checkpoints = Checkpoints(CheckpointFile(tmp_path / "checkpoint"), 1e-9, told.append)
+    with contextlib.closing(fresh(config)) as first:
+        checkpoints.begin(first, None)
+        assert "Checkpoints lack the state of these environments: they run in processes of their own" in told[0]
+        steps(config, first, 50)
+        assert isinstance(first.replay, ReplayBuffer)
+        first.replay.observations[first.replay._slot(first.replay.time)] = 77.0  # the newest, of running episodes
+        file = CheckpointFile(tmp_path / "checkpoint")
+        file.write(first.capture())
+        file.settle()
+        count = len(first.replay)
+    with contextlib.closing(fresh(config)) as second:
+        checkpoints.begin(second, checkpoints.last())
+        assert told[-1] == f"Going on after {second.env_steps} environment steps with new episodes."
+        assert isinstance(second.replay, ReplayBuffer)
+        assert len(second.replay) == count
+        steps(config, second, 30)
+        batch = second.replay.sample(len(second.replay), np.random.default_rng(0))
+        assert not (batch.observations == 77).any(), "the running episodes' last observations begin no transition"
+        assert second.episodes[-1].length == 4
+
+
+def test_a_full_disk_stops_no_training(tmp_path: Path) -> None:
+    """The user is told once, the last good checkpoint stays, and with space again there are new ones."""
+    config = DQNConfig("CartPole-v1", **SHORT)
+    told: list[str] = []
+    with small_file_system(tmp_path / "disk", 1_000) as disk:
+        file = CheckpointFile(disk / "checkpoint")
+        checkpoints = Checkpoints(file, 1e-9, told.append)
+        state = fresh(config)
+
+        def keep_until(env_steps: int) -> int:
+            while state.env_steps < env_steps:
+                steps(config, state, 1)
+                checkpoints._due = 0.0
+                checkpoints.keep(state)
+                checkpoints.settle()
+            last = CheckpointFile(file.path).read()
+            assert last is not None
+            return int(last["env_steps"])
+
+        good = keep_until(200)
+        fill(disk, 0)
+        assert keep_until(400) == good
+        assert told == [f"Cannot write a checkpoint to {file.path}: No space left on device. Training goes on."]
+        (disk / "filler").unlink()
+        assert keep_until(600) == state.env_steps
+
+
+def test_checkpoints_that_cost_much_are_written_less_often(tmp_path: Path) -> None:
+    """The next checkpoint is due when the last one has become 2 % of the time, if that is later than asked for."""
+    config = DQNConfig("CartPole-v1", **SHORT)
+    checkpoints = Checkpoints(CheckpointFile(tmp_path / "checkpoint"), 1e-9, print)
+    state = fresh(config)
+    checkpoints.keep(state)
+    first = checkpoints.cost_seconds
+    assert first > 0
+    assert checkpoints._due - first >= 50 * first
+    assert Checkpoints(CheckpointFile(tmp_path / "x"), math.inf, print)._due == math.inf
