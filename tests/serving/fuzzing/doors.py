@@ -15,6 +15,7 @@ from serving.app import PolicyServer
 from serving.problems import Answer
 from serving.services import assemble
 from serving.settings import read_settings
+from tests.serving.fuzzing.streams import Streams
 from tests.support import publish_discrete, publish_linear
 
 NATIVE_PATHS = ("/act", "/q-values", "/models/lake/act", "/models/lake/q-values")
@@ -34,6 +35,8 @@ class Doors:
         self._services = assemble(read_settings(arguments))
         self._app = PolicyServer(self._services)
         self._short_way = ShortWay(self._services)
+        streams = Streams(self._services)
+        self.frame, self.piece = streams.frame, streams.piece
 
     async def open(self) -> None:
         """Loads the policies."""

@@ -4,6 +4,8 @@ import json
 import re
 from random import Random
 
+import msgspec
+
 _ONE = {"observation": [0.1, -0.2, 3e-2, 4]}
 _MANY = {"observations": [[0.1, -0.2, 0.3, 0.4], [1, 2, 3, 4]]}
 _TENSOR = {"name": "observation", "shape": [1, 4], "datatype": "FP32", "data": [0.1, 0.2, 0.3, 0.4]}
@@ -15,6 +17,12 @@ _HEAD = (
     b"POST %b HTTP/1.1\r\nHost: localhost:8000\r\nContent-Length: %d\r\nAccept: */*\r\nConnection: keep-alive\r\n"
     b"X-Request-ID: a1\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n%b"
 )
+_FRAME = _ONE | {"id": 3, "epsilon": 0.5, "seed": 1, "action_mask": [True, False]}
+
+
+def _masked(kind: int, payload: bytes) -> bytes:
+    """A frame as a client sends it, with a mask that changes nothing."""
+    return bytes([kind, 0x80 | len(payload)]) + bytes(4) + payload
 
 
 def _dump(document: object) -> bytes:
@@ -38,6 +46,17 @@ SEEDS: dict[str, list[bytes]] = {
         b"POST /act HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}",
         b"POST /act HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
     ],
+    "frame": [
+        *(b"\0" + _dump(frame) for frame in (_ONE, _FRAME)),
+        *(b"\1" + msgspec.msgpack.encode(frame) for frame in (_ONE, _FRAME)),
+        b"\2" + _dump({"observation": 3}),
+        b"\3" + msgspec.msgpack.encode({"observation": 3, "id": "x"}),
+    ],
+    "piece": [
+        b"\0" + _masked(0x81, _dump(_ONE)) * 2,
+        b"\x14" + _masked(0x01, _dump(_ONE)[:9]) + _masked(0x89, b"ping") + _masked(0x80, _dump(_ONE)[9:]),
+        b"\5" + _masked(0x82, b"{}") + _masked(0x8A, b"") + _masked(0x88, b"\x03\xe8bye"),
+    ],
 }
 TOKENS: dict[str, list[bytes]] = {
     "native": [
@@ -59,6 +78,28 @@ TOKENS: dict[str, list[bytes]] = {
         ),
         *(b'"observation":', b'"observations":', b'"version":', b'"epsilon":', b'"seed":', b'"action_mask":'),
         *(b'"champion"', b'"\\ud800"', b"[[", b"]]", b"[" * 2000, b'{"observation":' * 600),
+    ],
+    "frame": [
+        *(b"[", b"]", b"{", b"}", b",", b":", b'"', b"null", b"true", b"0", b"-1", b"1e400", b"9" * 40, b"[" * 2000),
+        *(b'"observation":', b'"id":', b'"epsilon":', b'"seed":', b'"action_mask":', b'"\\ud800"', b"\xabobservation"),
+        *(b"\xca\x7f\x80\0\0", b"\xcb\x7f\xf8" + bytes(6), b"\xcf" + b"\xff" * 8, b"\xdd\xff\xff\xff\xff"),
+        *(b"\xc4\x04", b"\xd9", b"\xc1", b"\x80", b"\xc0", b"\xde\xff\xff", b"\xc7\x08\xff", b"\x91" * 2000, b"\xff"),
+    ],
+    "piece": [
+        *(
+            b"\x81",
+            b"\x82",
+            b"\x01",
+            b"\x80",
+            b"\x88\x82",
+            b"\x89\x80",
+            b"\x8a\x80",
+            b"\xc1",
+            b"\x91",
+            b"\x83",
+            b"\x8f",
+        ),
+        *(b"\xfe\0\x10", b"\xfe\xff\xff", b"\xff" + b"\x7f" * 8, b"\xff" * 9, b"\x85", b"\x05", bytes(4), b"{}"),
     ],
     "infer": [
         *(

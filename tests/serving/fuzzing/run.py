@@ -24,7 +24,7 @@ import tyro
 
 from tests.serving.fuzzing.mutations import SEEDS, TOKENS, mutated
 
-NAMES = ("native", "infer", "head")
+NAMES = ("native", "infer", "head", "frame", "piece")
 
 
 def main(inputs: int = 1_000_000, seed: int = 0, *, coverage: bool = False) -> None:

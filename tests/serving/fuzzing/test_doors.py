@@ -14,8 +14,8 @@ def test_anything_is_answered_and_both_ways_agree(tmp_path: Path) -> None:
     async def send_all() -> set[str]:
         doors, random = Doors(tmp_path / "store"), Random(0)
         await doors.open()
-        names = ("native", "infer", "head")
-        return {await getattr(doors, name)(mutated(name, random)) for _ in range(1_500) for name in names}
+        names = ("native", "infer", "head", "frame", "piece")
+        return {await getattr(doors, name)(mutated(name, random)) for _ in range(1_000) for name in names}
 
     assert {
         "native 200",
