@@ -4,22 +4,26 @@ import dataclasses
 import os
 from typing import TYPE_CHECKING
 
-from training.commands.running import needs_extra
+from training.commands.running import needs_extra, wrong_usage
 from training.commands.train_options import TrainOptions
 from training.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from training.tracking.tracking import Tracking
 
+_MLFLOW = "--mlflow (or MLFLOW_TRACKING_URI)"
+
 
 def check_trackers(options: TrainOptions) -> None:
-    """Raises UsageError when the extra of a tracker that is asked for is not installed."""
+    """Raises UsageError when a tracker that is asked for cannot be: its extra is missing, or MLflow refuses the URI."""
     if options.tensorboard:
         with needs_extra("--tensorboard", "tensorboard"):
-            import training.tracking.tensorboard  # noqa: PLC0415
-    if _mlflow_uri(options):
-        with needs_extra("--mlflow (or MLFLOW_TRACKING_URI)", "mlflow"):
-            import training.tracking.mlflow  # noqa: F401, PLC0415
+            import training.tracking.tensorboard  # noqa: F401, PLC0415
+    if uri := _mlflow_uri(options):
+        with needs_extra(_MLFLOW, "mlflow"):
+            from training.tracking.mlflow import check_uri  # noqa: PLC0415
+        with wrong_usage():
+            check_uri(uri)
 
 
 def make_tracking(options: TrainOptions, run: RunDirectory) -> "Tracking":
@@ -33,7 +37,7 @@ def make_tracking(options: TrainOptions, run: RunDirectory) -> "Tracking":
             from training.tracking.tensorboard import TensorBoardTracker  # noqa: PLC0415
         trackers.append(TensorBoardTracker(run.tensorboard))
     if _mlflow_uri(options) or run.mlflow.exists():
-        with needs_extra("--mlflow (or MLFLOW_TRACKING_URI)", "mlflow"):
+        with needs_extra(_MLFLOW, "mlflow"):
             from training.tracking.mlflow import MlflowTracker, remembered  # noqa: PLC0415
         uri = str(remembered(run.mlflow).get("uri") or _mlflow_uri(options))
         params = {"preset": options.preset, **dataclasses.asdict(options.config)}

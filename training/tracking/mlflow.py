@@ -33,6 +33,15 @@ _METRICS = 1_000  # the most that MLflow takes at a time
 _PARAMS = 100
 
 
+def check_uri(uri: str) -> None:
+    """Raises ValueError for an address that MLflow's client does not take; whether somebody is there is seen later."""
+    try:
+        MlflowClient(uri)
+    except Exception as error:
+        cause = " ".join(str(error).split())[:200]
+        raise ValueError(f"--mlflow (or MLFLOW_TRACKING_URI) is {uri!r}; MLflow refuses it: {cause}") from error
+
+
 class MlflowTracker:
     """A run on a tracking server: its settings, every row, and the published version's files."""
 

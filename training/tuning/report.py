@@ -67,8 +67,8 @@ def write_preset(path: Path, study: Study, search: Search, command_line: str) ->
     last = search.first_seed + search.seeds - 1
     heading = (
         f"Found by: {command_line}\n"
-        f"Trial {best.number} of {len(finished(study))}: score {best.value:.2f}, the mean over the run of the best\n"
-        f"evaluation so far; best evaluations {returns} (seeds {search.first_seed} to {last})."
+        f"Trial {best.number} of {len(finished(study))}: score {best.value:.2f}, the mean over a run of its best "
+        f"evaluation so far.\nBest evaluations with seeds {search.first_seed} to {last}: {returns}."
     )
     path.write_text(preset_text(configuration(search.base, best.params), heading), encoding="utf-8")
 

@@ -85,6 +85,8 @@ def _rendered(environment: AnyEnv, env_id: str) -> Frame:
     except gymnasium.error.Error as error:
         raise ValueError(f"{env_id} cannot be filmed: {error}") from error
     found = np.asarray(picture)
+    if found.dtype.kind == "f":  # MinAtar's, from 0 to 1
+        found = (255 * found).clip(0, 255).astype(np.uint8)
     if found.ndim != 3 or found.shape[2] != 3 or found.dtype.kind not in "ui" or not found.size:
         what = f"an array of {found.dtype} {list(found.shape)}" if found.ndim else type(picture).__name__
         raise ValueError(f"{env_id} cannot be filmed: it rendered {what}; expected is [height, width, 3] of uint8.")
