@@ -86,6 +86,39 @@ PRESETS: dict[str, DQNConfig] = {
         # five minutes of play at 60 frames a second
         episode_step_limit=4_500,
     ),
+    # Every member of the family at once (Hessel et al., 2018), at a size that suits CartPole.
+    "rainbow": DQNConfig(
+        env_id="CartPole-v1",
+        total_env_steps=100_000,
+        hidden_sizes=(64, 64),
+        dueling=True,
+        noisy=True,
+        distribution="c51",
+        v_min=0.0,
+        v_max=100.0,
+        replay_capacity=20_000,
+        prioritized=True,
+        n_step=3,
+        tau=0.02,
+        eval_every=1_000,
+        stop_return=500.0,
+        eval_episodes=200,
+        report_episodes=1_000,
+    ),
+    # Gallici et al. (2024).
+    "pqn": DQNConfig(
+        env_id="CartPole-v1",
+        algorithm="pqn",
+        num_envs=32,
+        batch_size=256,
+        rollout_epochs=4,
+        policy_weights="learned",
+        epsilon_decay_steps=30_000,
+        eval_every=4_000,
+        stop_return=500.0,
+        eval_episodes=200,
+        report_episodes=1_000,
+    ),
     # The PyTorch tutorial "DQN on CartPole", whose optimiser keeps PyTorch's default weight decay.
     "tutorial": DQNConfig(
         env_id="CartPole-v1",

@@ -64,6 +64,15 @@ def test_any_discrete_action_environment_works(tmp_path: Path, env_id: str, kwar
     assert evaluation["mean"] == manifest["evaluation"]["mean"]  # the manifest's own seeds
 
 
+@pytest.mark.parametrize("preset", ["rainbow", "pqn"])
+def test_the_whole_family_trains_and_repeats(tmp_path: Path, preset: str) -> None:
+    """The presets that use everything lead to a version, whose file is the same for the same seed."""
+    flags = ["--preset", preset, *QUICK, "--num-envs", 16]
+    made = [result("dqn-train", "--repository", tmp_path / name, *flags) for name in ("a", "b")]
+    assert made[0]["training"]["preset"] == preset
+    assert made[0]["files"]["model.onnx"] == made[1]["files"]["model.onnx"]
+
+
 def test_a_policy_learns_where_the_action_space_has_a_start(tmp_path: Path) -> None:
     """Countdown's three actions start at 5; a policy that learned plays all four steps right."""
     flags = ["--env-id", COUNTDOWN, "--name", "countdown", "--repository", tmp_path]
