@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from training.captures import Capture
 from training.config import DQNConfig
 from training.experience.replay import Batch
+from training.learning.backward import Backpropagation
 from training.learning.device import choose_device
 from training.learning.noise import Noise
 from training.learning.objectives import make_objective
@@ -40,7 +41,7 @@ class DQNAgent:
         self.optimizer = Adam(self.parameters, config)
         self.gradient_steps = 0
         self._objective = make_objective(config, self.q_network)
-        self._outputs = _before_means(config, self.q_network)
+        self._learning = Backpropagation(_before_means(config, self.q_network))
         self._target_outputs = _before_means(config, self.target_network)
         self._noise_generator = torch.Generator(self.device).manual_seed(config.seed)
         self._noise = Noise(self.q_network, self._noise_generator)
@@ -126,14 +127,18 @@ class DQNAgent:
         target: Tensor,
         weights: NDArray[np.float32] | None,
     ) -> Learned:
-        outputs = _of_actions(self._outputs(self._tensor(observations)), self._tensor(actions))
-        losses = self._objective.loss(outputs, target)
+        with torch.no_grad():
+            outputs = self._learning.forward(self._tensor(observations))
+        outputs.requires_grad_()
+        chosen = _of_actions(outputs, self._tensor(actions))
+        losses = self._objective.loss(chosen, target)
         errors = None
         if weights is not None:
             losses = losses * self._tensor(weights)
-            errors = self._objective.error(outputs.detach(), target)
+            errors = self._objective.error(chosen.detach(), target)
         loss = losses.mean()
-        self._descend(loss)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self._descend(outputs.grad)
         self.gradient_steps += 1
         self._update_target()
         return Learned(loss.detach(), errors)
@@ -153,11 +158,12 @@ class DQNAgent:
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self.device)
 
-    def _descend(self, loss: Tensor) -> None:
+    @torch.no_grad()
+    def _descend(self, gradient_of_outputs: Tensor | None) -> None:
         gradient = self.parameters.grad
         assert gradient is not None  # noqa: S101  (flatten_parameters made it)
-        gradient.zero_()
-        loss.backward()  # type: ignore[no-untyped-call]
+        assert gradient_of_outputs is not None  # noqa: S101  (the loss depends on them)
+        self._learning.backward(gradient_of_outputs)
         limit = self.config.gradient_clip_at
         if self.config.gradient_clip == "value":
             gradient.clamp_(-limit, limit)
