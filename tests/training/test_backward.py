@@ -12,6 +12,7 @@ from training.learning.parameters import flatten_parameters
 
 NETWORKS = {
     "linear": nn.Sequential(nn.Linear(4, 3)),
+    "without bias": nn.Sequential(nn.Linear(4, 8, bias=False), nn.ReLU(), nn.Linear(8, 3, bias=False)),
     "mlp": nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3)),
     "normalised": nn.Sequential(nn.Linear(4, 16), nn.LayerNorm(16), nn.ReLU(), nn.Linear(16, 3)),
     "one-hot": nn.Sequential(OneHot(5, -2), nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 2)),
@@ -44,7 +45,7 @@ def test_outputs_and_gradients_are_those_of_autograd(name: str) -> None:
     outputs = reference(inputs.clone())
     gradient = torch.randn_like(outputs)
     outputs.backward(gradient)
-    backpropagation = Backpropagation(network)
+    backpropagation = Backpropagation(list(network))
     flat.grad.fill_(7.0)
     with torch.no_grad():
         assert torch.equal(backpropagation.forward(inputs.clone()), outputs)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from training.captures import Capture
 from training.config import DQNConfig
 from training.experience.replay import Batch
-from training.learning.backward import Backpropagation
+from training.learning.backward import Backpropagation, forward
 from training.learning.device import choose_device
 from training.learning.noise import Noise
 from training.learning.objectives import make_objective
@@ -41,8 +41,10 @@ class DQNAgent:
         self.optimizer = Adam(self.parameters, config)
         self.gradient_steps = 0
         self._objective = make_objective(config, self.q_network)
-        self._learning = Backpropagation(_before_means(config, self.q_network))
-        self._target_outputs = _before_means(config, self.target_network)
+        self._layers = list(self.q_network)
+        self._target_layers = list(self.target_network)
+        self._means = self._layers[-1:] if config.distribution != "none" else []  # of distributions; without parameters
+        self._learning = Backpropagation(self._layers[: len(self._layers) - len(self._means)])
         self._noise_generator = torch.Generator(self.device).manual_seed(config.seed)
         self._noise = Noise(self.q_network, self._noise_generator)
         self._target_noise = Noise(self.target_network, self._noise_generator)
@@ -58,20 +60,21 @@ class DQNAgent:
             if self.config.noisy:
                 self._noise.draw()
             with torch.inference_mode():
-                greedy = self.q_network(self._tensor(observations)).argmax(dim=1).cpu().numpy()
+                greedy = forward(self._layers, self._tensor(observations)).argmax(dim=1).cpu().numpy()
             actions = np.where(explores, actions, greedy)
         return actions
 
+    @torch.no_grad()
     def update(self, batch: Batch) -> Learned:
         """One gradient step on a batch of transitions."""
         if self.config.noisy:
             self._noise.draw()
             self._target_noise.draw()
         returns, discounts = self._tensor(batch.returns), self._tensor(batch.discounts)
-        with torch.no_grad():
-            target = self._objective.target(returns, discounts, self._next_outputs(batch.next_observations))
+        target = self._objective.target(returns, discounts, self._next_outputs(batch.next_observations))
         return self._learn(batch.observations, batch.actions, target, batch.weights)
 
+    @torch.no_grad()
     def regress(
         self, observations: NDArray[Any], actions: NDArray[np.int64], td_target: NDArray[np.float32]
     ) -> Learned:
@@ -127,42 +130,37 @@ class DQNAgent:
         target: Tensor,
         weights: NDArray[np.float32] | None,
     ) -> Learned:
-        with torch.no_grad():
-            outputs = self._learning.forward(self._tensor(observations))
-        outputs.requires_grad_()
-        chosen = _of_actions(outputs, self._tensor(actions))
-        losses = self._objective.loss(chosen, target)
+        outputs = self._learning.forward(self._tensor(observations))
+        index = _index(outputs, self._tensor(actions))
+        chosen = _of_actions(outputs, index)
+        losses, derivative = self._objective.loss(chosen, target)
         errors = None
         if weights is not None:
-            losses = losses * self._tensor(weights)
-            errors = self._objective.error(chosen.detach(), target)
-        loss = losses.mean()
-        loss.backward()  # type: ignore[no-untyped-call]
-        self._descend(outputs.grad)
+            weighting = self._tensor(weights)
+            losses = losses * weighting
+            derivative = derivative * weighting.view(-1, *[1] * (derivative.dim() - 1))
+            errors = self._objective.error(chosen, target)
+        derivative = (derivative / len(losses)).view_as(index)
+        self._descend(torch.zeros_like(outputs).scatter_(1, index, derivative))
         self.gradient_steps += 1
         self._update_target()
-        return Learned(loss.detach(), errors)
+        return Learned(losses.mean(), errors)
 
     def _next_outputs(self, next_observations: NDArray[Any]) -> Tensor:
         """The target network's outputs for the best next action: by its own Q-values, or with double DQN by those of
         the Q-network (van Hasselt et al., 2016).
         """
         observations = self._tensor(next_observations)
-        outputs = self._target_outputs(observations)
-        if self.config.double_dqn:
-            q_values = self.q_network(observations)
-        else:
-            q_values = outputs if self.config.distribution == "none" else self.target_network[-1](outputs)
-        return _of_actions(outputs, q_values.argmax(dim=1))
+        outputs = forward(self._target_layers[: len(self._target_layers) - len(self._means)], observations)
+        q_values = forward(self._layers, observations) if self.config.double_dqn else forward(self._means, outputs)
+        return _of_actions(outputs, _index(outputs, q_values.argmax(dim=1)))
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self.device)
 
-    @torch.no_grad()
-    def _descend(self, gradient_of_outputs: Tensor | None) -> None:
+    def _descend(self, gradient_of_outputs: Tensor) -> None:
         gradient = self.parameters.grad
         assert gradient is not None  # noqa: S101  (flatten_parameters made it)
-        assert gradient_of_outputs is not None  # noqa: S101  (the loss depends on them)
         self._learning.backward(gradient_of_outputs)
         limit = self.config.gradient_clip_at
         if self.config.gradient_clip == "value":
@@ -178,14 +176,12 @@ class DQNAgent:
             self.target_parameters.copy_(self.parameters.data)
 
 
-def _before_means(config: DQNConfig, network: nn.Sequential) -> nn.Sequential:
-    """The layers that are learned: all, or with a distribution those before its mean is taken."""
-    return network if config.distribution == "none" else nn.Sequential(*list(network)[:-1])
-
-
-def _of_actions(outputs: Tensor, actions: Tensor) -> Tensor:
-    """Of outputs [batch, n_actions, ...] those of the actions [batch]."""
+def _index(outputs: Tensor, actions: Tensor) -> Tensor:
+    """Where the outputs of the actions [batch] are among outputs [batch, n_actions, ...], for gather and scatter."""
     if outputs.dim() == 2:
-        return outputs.gather(1, actions.unsqueeze(1)).squeeze(1)
-    index = actions.view(-1, 1, 1).expand(-1, 1, outputs.shape[2])
+        return actions.unsqueeze(1)
+    return actions.view(-1, 1, 1).expand(-1, 1, outputs.shape[2])
+
+
+def _of_actions(outputs: Tensor, index: Tensor) -> Tensor:
     return outputs.gather(1, index).squeeze(1)

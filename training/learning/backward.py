@@ -5,12 +5,19 @@ size autograd spends as long on its bookkeeping as on the arithmetic (measured b
 here are those that autograd would call, so that the gradients are the same to the last bit.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+
+def forward(layers: Iterable[nn.Module], values: Tensor) -> Tensor:
+    """Layer after layer, without the hooks of nn.Module's call, which nobody here has."""
+    for layer in layers:
+        values = layer.forward(values)
+    return values
 
 
 class Step(Protocol):
@@ -26,16 +33,12 @@ class Step(Protocol):
 class Backpropagation:
     """A sequence of layers whose parameters have their gradients in `grad`, as flatten_parameters leaves them."""
 
-    def __init__(self, network: nn.Sequential) -> None:
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
         """Layers without a backward pass of their own below are differentiated by autograd, each for itself."""
-        layers = list(network)
         learned = [index for index, layer in enumerate(layers) if any(True for _ in layer.parameters())]
         first = learned[0] if learned else len(layers)  # nothing before it needs a gradient
-        self._steps: list[Step] = [_STEPS.get(type(layer), _Differentiated)(layer) for layer in layers]
+        self._steps = [_step(layer, is_first=index == first) for index, layer in enumerate(layers)]
         self._first = first
-        for layer in layers[first : first + 1]:
-            if isinstance(layer, nn.Linear):
-                self._steps[first] = _FirstLinear(layer)
 
     def forward(self, observations: Tensor) -> Tensor:
         """The network's outputs [batch, ...]. Call it, and `backward`, inside torch.no_grad."""
@@ -52,26 +55,26 @@ class Backpropagation:
             following = step.backward(following)
 
 
+def _step(layer: nn.Module, *, is_first: bool) -> Step:
+    if isinstance(layer, nn.Linear) and layer.bias is not None:
+        return _Linear(layer, is_first=is_first)
+    return _STEPS.get(type(layer), _Differentiated)(layer)
+
+
 class _Linear:
-    def __init__(self, layer: nn.Linear) -> None:
-        self._layer = layer
+    def __init__(self, layer: nn.Linear, *, is_first: bool) -> None:
+        """Where it is the first layer that learns, nobody asks for the gradient of its inputs."""
+        self._weight, self._bias = layer.weight, layer.bias
+        self._is_first = is_first
 
     def forward(self, inputs: Tensor) -> Tensor:
         self._inputs = inputs
-        return functional.linear(inputs, self._layer.weight, self._layer.bias)
+        return functional.linear(inputs, self._weight, self._bias)
 
     def backward(self, gradient: Tensor) -> Tensor | None:
-        torch.mm(gradient.t(), self._inputs, out=self._layer.weight.grad)
-        torch.sum(gradient, 0, out=self._layer.bias.grad)
-        return gradient @ self._layer.weight
-
-
-class _FirstLinear(_Linear):
-    """Nobody asks for the gradient of the observations."""
-
-    def backward(self, gradient: Tensor) -> None:
-        torch.mm(gradient.t(), self._inputs, out=self._layer.weight.grad)
-        torch.sum(gradient, 0, out=self._layer.bias.grad)
+        torch.mm(gradient.t(), self._inputs, out=self._weight.grad)
+        torch.sum(gradient, 0, out=self._bias.grad)
+        return None if self._is_first else gradient @ self._weight
 
 
 class _LayerNorm:
@@ -129,4 +132,4 @@ class _Differentiated:
         return self._inputs.grad
 
 
-_STEPS: dict[type[nn.Module], Callable[..., Step]] = {nn.Linear: _Linear, nn.LayerNorm: _LayerNorm, nn.ReLU: _ReLU}
+_STEPS: dict[type[nn.Module], Callable[..., Step]] = {nn.LayerNorm: _LayerNorm, nn.ReLU: _ReLU}

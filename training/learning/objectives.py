@@ -19,8 +19,8 @@ class Objective(NamedTuple):
 
     target: Callable[[Tensor, Tensor, Tensor], Tensor]
     """returns [batch], discounts [batch], outputs for the next observations -> target, shaped as the outputs."""
-    loss: Callable[[Tensor, Tensor], Tensor]
-    """outputs, target -> the loss of each transition [batch]."""
+    loss: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    """outputs, target -> the loss of each transition [batch], and its derivative by the outputs, shaped as they are."""
     error: Callable[[Tensor, Tensor], Tensor]
     """outputs, target -> how surprising each transition is [batch]: its priority in replay."""
 
@@ -30,10 +30,10 @@ def make_objective(config: DQNConfig, q_network: nn.Sequential) -> Objective:
     if config.distribution == "c51":
         head = q_network[-1]
         assert isinstance(head, CategoricalMean)  # noqa: S101  (make_q_network put it there)
-        return Objective(_projection(head.values), categorical_loss, categorical_loss)
+        return Objective(_projection(head.values), _with_derivative(categorical_loss), categorical_loss)
     if config.distribution == "quantile":
-        return Objective(quantile_target, quantile_loss, quantile_loss)
-    losses = {"huber": _huber, "squared": _squared}
+        return Objective(quantile_target, _with_derivative(quantile_loss), quantile_loss)
+    losses = {"huber": huber, "squared": squared}
     return Objective(mean_target, losses[config.loss], _absolute)
 
 
@@ -85,12 +85,29 @@ def _projection(values: Tensor) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     return lambda returns, discounts, next_logits: categorical_target(values, returns, discounts, next_logits)
 
 
-def _huber(q_values: Tensor, td_target: Tensor) -> Tensor:
-    return functional.smooth_l1_loss(q_values, td_target, reduction="none")
+def huber(q_values: Tensor, td_target: Tensor) -> tuple[Tensor, Tensor]:
+    """Half the squared TD error, linear beyond 1 (Huber, 1964), and its derivative: the error, clipped."""
+    derivative = (q_values - td_target).clamp_(-1.0, 1.0)
+    return functional.smooth_l1_loss(q_values, td_target, reduction="none"), derivative
 
 
-def _squared(q_values: Tensor, td_target: Tensor) -> Tensor:
-    return functional.mse_loss(q_values, td_target, reduction="none")
+def squared(q_values: Tensor, td_target: Tensor) -> tuple[Tensor, Tensor]:
+    """The squared TD error and its derivative."""
+    td_error = q_values - td_target
+    return td_error.square(), 2 * td_error
+
+
+def _with_derivative(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """The loss with its derivative by autograd."""
+
+    def both(outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            leaf = outputs.detach().requires_grad_()
+            losses = loss(leaf, target)
+            (derivative,) = torch.autograd.grad(losses.sum(), leaf)
+        return losses.detach(), derivative
+
+    return both
 
 
 def _absolute(q_values: Tensor, td_target: Tensor) -> Tensor:
