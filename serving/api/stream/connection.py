@@ -24,7 +24,7 @@ from serving.problems import Problem, internal_error
 
 MOST_ERRORS = 16
 _MOST_WAITING = 256  # frames of one client in one run; what else it has sent waits
-_CLOSE_SECONDS = 5.0  # for the client to close as well
+_CLOSE_SECONDS = 2.0  # for the client to close as well
 
 _MESSAGES = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
 

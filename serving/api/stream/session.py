@@ -14,7 +14,7 @@ from serving.api.stream.handshake import Terms
 from serving.api.stream.messages import Space, StreamAction, StreamDraining, StreamHello, StreamRequest, StreamVersion
 from serving.api.stream.streams import Streams
 from serving.policies import LoadedPolicy
-from serving.problems import Problem
+from serving.problems import Problem, Served
 from serving.singles import Chosen, Single
 
 _MISFITS = (ValueError, RecursionError)  # what the typed decoders raise; msgspec's errors are ValueErrors
@@ -26,6 +26,7 @@ class Reply(NamedTuple):
     status: int
     started: float
     wire: bytes
+    served: Served | None = None
 
 
 class Session:
@@ -99,7 +100,7 @@ class Session:
         measures.inference.observe(run_seconds)
         measures.batch_size.observe(1)
         loaded.action_counts[index] += 1
-        self._streams.count(self._terms.route, 200, seconds, self._terms.correlation)
+        self._streams.count(self._terms.route, 200, seconds, self._terms.correlation, loaded.served)
 
     def refuse_kind(self) -> None:
         """Answers a text frame where MessagePack was agreed, or a binary one where it was JSON."""
@@ -118,7 +119,7 @@ class Session:
         if isinstance(found, Problem):
             return self._refusal(Fault(found, identity), started)
         self.errors = 0
-        return Reply(200, started, self._action(identity, loaded, found))
+        return Reply(200, started, self._action(identity, loaded, found), loaded.served)
 
     def _action(self, identity: FrameId, loaded: LoadedPolicy, found: Chosen) -> bytes:
         is_plain = identity is UNSET and found.propensity is UNSET and not self._with_q_values
@@ -163,8 +164,8 @@ class Session:
     def _deliver(self, reply: Reply) -> None:
         self._write(reply.wire)
         seconds = perf_counter() - reply.started
-        count = partial(self._streams.count, self._terms.route, reply.status, seconds, self._terms.correlation)
-        self._streams.after_answers(count)
+        told = (self._terms.route, reply.status, seconds, self._terms.correlation, reply.served)
+        self._streams.after_answers(partial(self._streams.count, *told))
 
     def say_draining(self) -> None:
         """Tells the client that the server is about to end."""

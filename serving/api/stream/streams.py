@@ -9,6 +9,7 @@ from serving.journal import Journal
 from serving.ledger import Page
 from serving.lifecycle import Lifecycle
 from serving.metrics import Counts, EndpointMeasures, RequestMeasures
+from serving.problems import Served
 from serving.registry import Registry
 from serving.selection import VersionSelector
 from serving.settings import ServerSettings
@@ -106,9 +107,11 @@ class Streams:
         for count in counts:
             count()
 
-    def count(self, route: StreamRoute, status: int, seconds: float, correlation: Correlation) -> None:
-        """Counts a handshake or a frame."""
-        self._journal.keep(route.measures, "STREAM", route.path, status, seconds, correlation)
+    def count(
+        self, route: StreamRoute, status: int, seconds: float, correlation: Correlation, served: Served | None = None
+    ) -> None:
+        """Counts a handshake, or a frame that `served` answered."""
+        self._journal.keep(route.measures, "STREAM", route.path, status, seconds, correlation, served)
 
     def name(self, correlation: Correlation) -> Correlation:
         """What ties a stream to its log lines; with a request id where every request has one."""
