@@ -68,8 +68,10 @@ ENV DQN_HOST=0.0.0.0 DQN_PORT=8000
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["python", "-c", "\
-import http.client, os, sys; \
-server = http.client.HTTPConnection('127.0.0.1', int(os.environ['DQN_PORT']), timeout=3); \
+import http.client, os, ssl, sys; \
+where = ('127.0.0.1', int(os.environ['DQN_PORT'])); \
+server = http.client.HTTPConnection(*where, timeout=3) if not os.environ.get('DQN_TLS_CERTIFICATE') else \
+http.client.HTTPSConnection(*where, timeout=3, context=ssl._create_unverified_context()); \
 server.request('GET', '/readyz'); \
 sys.exit(server.getresponse().status != 200)"]
 ENTRYPOINT ["dqn-serve"]

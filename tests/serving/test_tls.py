@@ -1,5 +1,6 @@
 """HTTPS with a certificate of the settings."""
 
+import json
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ import httpx
 import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
+from websockets.sync.client import connect
 
 from models.command import UsageError
 from models.repository import ModelRepository
@@ -33,11 +35,15 @@ class Files:
         self.settings["tls_certificate"].write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
         self.settings["tls_key"].write_bytes(issued.private_key_pem.bytes())
 
-    def client(self) -> httpx.Client:
-        """A client that trusts the authority, and nobody else."""
+    def trust(self) -> ssl.SSLContext:
+        """For clients that trust the authority, and nobody else."""
         context = ssl.create_default_context()
         self.authority.configure_trust(context)
-        return httpx.Client(verify=context, timeout=20)
+        return context
+
+    def client(self) -> httpx.Client:
+        """Such a client."""
+        return httpx.Client(verify=self.trust(), timeout=20)
 
 
 @pytest.fixture
@@ -73,6 +79,10 @@ def test_calls_work_and_certificates_change(secure: Server, files: Files) -> Non
         headers = {"Authorization": f"Bearer {TOKEN}"}
         assert client.post(f"{secure.url}/models/cartpole/refresh", headers=headers).json()["outcome"] == "unchanged"
         assert client.post(f"{secure.url}/act", content=b" " * 300_000).status_code == 400
+        with connect(f"{secure.url.replace('https', 'wss')}/act/stream", ssl=files.trust()) as stream:
+            assert json.loads(stream.recv())["type"] == "hello"
+            stream.send(json.dumps(ACT))
+            assert json.loads(stream.recv())["action"] == 1
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{secure.url}/healthz")
         with pytest.raises(httpx.TransportError):

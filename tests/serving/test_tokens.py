@@ -13,6 +13,7 @@ from serving.tokens import parse
 from tests.server import Server, running_server, wait_until
 from tests.support import publish_linear
 
+ACT = {"observation": [0.1, 0.2, 0.3, 0.4]}
 FILE = "# who may promote\n\nalice: one\nbob:two:with:colons\n"
 
 
@@ -42,8 +43,8 @@ def guarded(store: ModelRepository, file: Path) -> Iterator[Server]:
 
 
 def status(server: Server, token: str) -> int:
-    """The status of a call with a token."""
-    return server.get("/models", headers={"Authorization": f"Bearer {token}"}).status_code
+    """The status of a call to act with a token."""
+    return server.post("/act", ACT, headers={"Authorization": f"Bearer {token}"}).status_code
 
 
 def promote(server: Server, token: str, version: int) -> int:
