@@ -9,7 +9,8 @@ from fastapi import APIRouter, Depends, Request
 
 from models.errors import IntegrityError, ManifestError, PolicyError
 from models.layout import check_alias_name
-from serving.api.documents import AliasChange, AliasChanged, RefreshAnswer, problems
+from serving.api.documents import AliasChange, AliasChanged, RefreshAnswer
+from serving.api.problem_documents import problems
 from serving.problems import Problem
 from serving.services import Services
 

@@ -7,7 +7,8 @@ from fastapi import APIRouter
 from models.errors import ModelError, NotFoundError
 from models.layout import version_number
 from models.manifest import Manifest
-from serving.api.documents import ModelList, ModelSummary, problems
+from serving.api.documents import ModelList, ModelSummary
+from serving.api.problem_documents import problems
 from serving.services import Services
 
 

@@ -2,7 +2,8 @@
 
 from fastapi import APIRouter, Request, Response
 
-from serving.api.documents import Alive, Ready, problems
+from serving.api.documents import Alive, Ready
+from serving.api.problem_documents import problems
 from serving.problems import Problem
 from serving.services import Services
 

@@ -8,9 +8,10 @@ from fastapi.openapi.utils import get_openapi
 
 from models.layout import ALIAS_NAME, MODEL_NAME
 from serving.access import OPEN_PATHS
-from serving.api.documents import HEADERS, AliasChanged, ModelSummary, ProblemDocument, RefreshAnswer, problems
+from serving.api.documents import AliasChanged, ModelSummary, RefreshAnswer
 from serving.api.oip.openapi import add_protocol, error_response
 from serving.api.oip.paths import is_below
+from serving.api.problem_documents import HEADERS, ProblemDocument, problems
 from serving.api.stream.openapi import add_streams
 from serving.schemas import NUMBERS, ActAnswer, ActBatchAnswer, ActRequest, QValuesAnswer, QValuesBatchAnswer
 

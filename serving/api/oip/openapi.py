@@ -4,9 +4,9 @@ from typing import Any
 
 import msgspec
 
-from serving.api.documents import error_headers
 from serving.api.oip import messages
 from serving.api.oip.metadata import EXTENSIONS, PLATFORM
+from serving.api.problem_documents import error_headers
 
 Document = dict[str, Any]
 

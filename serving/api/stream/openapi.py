@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from serving.api.documents import problem_response, problems
+from serving.api.problem_documents import problem_response, problems
 from serving.api.stream import messages
 from serving.api.stream.codecs import CODECS
 from serving.api.stream.streams import DEFAULT_TEMPLATE, NAMED_TEMPLATE
