@@ -32,6 +32,7 @@ class Doors:
         publish_linear(repository, promote=True)
         publish_discrete(repository)
         arguments = ["--repository", str(folder), "--max-body-bytes", str(_MAX_BODY_BYTES), "--max-batch-size", "64"]
+        arguments += ["--max-waiting-seconds", "3600"]  # a busy machine is no overload here
         self._services = assemble(read_settings(arguments))
         self._app = PolicyServer(self._services)
         self._short_way = ShortWay(self._services)
