@@ -28,7 +28,7 @@ def main(cases: int = 10_000, examples: int = 100, seed: int = 0) -> None:
         for bias in (0.0, 1.0):
             publish_linear(repository, bias=bias, promote=bias == 0)
         publish_discrete(repository)
-        with running_server(repository, env={"DQN_API_TOKEN": _TOKEN}) as server:
+        with running_server(repository, env={"DQN_API_TOKEN": _TOKEN}, max_waiting_seconds=3600) as server:
             server.wait_ready()
             while sent < cases:
                 found = check(server.url, _TOKEN, examples=examples, seed=seed, folder=Path(folder), timeout=3600)

@@ -16,7 +16,7 @@ def test_schemathesis_finds_nothing(empty: ModelRepository, tmp_path: Path) -> N
     """No request that schemathesis makes from the document gets an answer that the document does not allow."""
     publish_linear(empty, promote=True)
     publish_discrete(empty)
-    with running_server(empty, env={"DQN_API_TOKEN": TOKEN}) as server:
+    with running_server(empty, env={"DQN_API_TOKEN": TOKEN}, max_waiting_seconds=3600) as server:
         server.wait_ready()
         found = check(server.url, TOKEN, examples=5, seed=1, folder=tmp_path, timeout=300)
         assert found.is_conform, found.report
