@@ -56,10 +56,11 @@ class RunDirectory:
 
         Raises RepositoryError when the directory cannot be made or another process has it.
         """
-        with explained(f"use {self.path} as the directory of a run (--run-dir names another)"):
-            durable.make_directory(self.path)
-            with durable.exclusive_lock(self.path / ".lock", "another dqn-train", 0.0):
-                yield
+        with contextlib.ExitStack() as stack:
+            with explained(f"use {self.path} as the directory of a run (--run-dir names another)"):
+                durable.make_directory(self.path)
+                stack.enter_context(durable.exclusive_lock(self.path / ".lock", "another dqn-train", 0.0))
+            yield
 
     def begin(self, description: RunDescription) -> None:
         """Writes run.json. Raises UsageError when there is one already."""

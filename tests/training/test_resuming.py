@@ -68,8 +68,9 @@ def flat(value: Any) -> list[Any]:
         DQNConfig("CartPole-v1", **SHORT, vectorization="sync", optimizer="adamw-amsgrad", weight_decay=0.01),
         DQNConfig("CartPole-v1", **SHORT, noisy=True, dueling=True, distribution="c51", prioritized=True),
         DQNConfig("FrozenLake-v1", **SHORT, target_update="periodic", policy_weights="learned", target_update_every=7),
+        DQNConfig("Acrobot-v1", **SHORT, algorithm="pqn", rollout_steps=7, policy_weights="learned"),
     ],
-    ids=["cartpole", "sync", "rainbow", "frozenlake"],
+    ids=["cartpole", "sync", "rainbow", "frozenlake", "pqn"],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one(config: DQNConfig, tmp_path: Path) -> None:
     """After 150 steps, a checkpoint, and 150 more in new objects, every part of the state has the same bits."""

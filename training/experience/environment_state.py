@@ -9,10 +9,12 @@ repeats, so that it is no exception.)
 
 import enum
 import functools
+import logging
 import random
 import types
 from collections import deque
 from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,8 @@ _STATIC = (
     EnvSpec,
     np.dtype,
     np.ufunc,
+    logging.Logger,
+    PurePath,
 )
 _MISSING = object()
 
