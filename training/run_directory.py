@@ -95,9 +95,14 @@ class RunDirectory:
         return result
 
 
+def runs_directory() -> Path:
+    """Where runs have their directories: DQN_RUNS, else runs."""
+    return Path(os.environ.get("DQN_RUNS") or DEFAULT_RUNS)
+
+
 def new_run_directory(name: str) -> Path:
-    """Makes a directory for a run of this model: in DQN_RUNS, else runs, by name and time."""
-    runs = Path(os.environ.get("DQN_RUNS") or DEFAULT_RUNS)
+    """Makes a directory for a run of this model, by name and time."""
+    runs = runs_directory()
     stamp = f"{name}-{datetime.now(UTC).astimezone():%Y%m%d-%H%M%S}"
     with explained(f"make a directory for the run in {runs} (--run-dir names another place)"):
         durable.make_directory(runs)

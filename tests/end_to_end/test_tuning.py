@@ -31,8 +31,8 @@ def test_a_search_goes_on_and_writes_a_preset(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "the same command goes on" in errors
-    found = tune(tmp_path, 8, "--jobs", 2)
-    assert 8 <= found["trials"] <= 9  # each process ends its trial
+    found = tune(tmp_path, 6, "--jobs", 2)
+    assert 6 <= found["trials"] <= 7  # each process ends its trial
     assert found["score"] >= found["default_score"]
     assert (tmp_path / "tuning.png").read_bytes().startswith(b"\x89PNG")
     preset = read_preset(tmp_path / "preset.toml")

@@ -21,7 +21,7 @@ def check_trackers(options: TrainOptions) -> None:
             import training.tracking.tensorboard  # noqa: F401, PLC0415
     if uri := _mlflow_uri(options):
         with needs_extra(_MLFLOW, "mlflow"):
-            from training.tracking.mlflow import check_uri  # noqa: PLC0415
+            from training.tracking.mlflow_run import check_uri  # noqa: PLC0415
         with wrong_usage():
             check_uri(uri)
 
@@ -38,10 +38,12 @@ def make_tracking(options: TrainOptions, run: RunDirectory) -> "Tracking":
         trackers.append(TensorBoardTracker(run.tensorboard))
     if _mlflow_uri(options) or run.mlflow.exists():
         with needs_extra(_MLFLOW, "mlflow"):
-            from training.tracking.mlflow import MlflowTracker, remembered  # noqa: PLC0415
+            from training.tracking.mlflow import MlflowTracker  # noqa: PLC0415
+            from training.tracking.mlflow_run import MlflowRun, remembered  # noqa: PLC0415
         uri = str(remembered(run.mlflow).get("uri") or _mlflow_uri(options))
         params = {"preset": options.preset, **dataclasses.asdict(options.config)}
-        trackers.append(MlflowTracker(uri, run.mlflow, options.name or "", run.path.name, params))
+        served = MlflowRun(uri, run.mlflow, options.name or "", run.path.resolve().name, params)
+        trackers.append(MlflowTracker(served, uri))
     return Tracking(options.config, MetricsFile(run.metrics), trackers)
 
 

@@ -13,6 +13,7 @@ from training.commands.flags import Flag, PresetName, parse, preset_of, read_fir
 from training.commands.running import needs_extra, see_working_directory, wrong_usage
 from training.config import DQNConfig
 from training.presets import default_model_name
+from training.run_directory import runs_directory
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -73,7 +74,7 @@ def run_tune(options: TuneOptions) -> None:
 
     deadline = time.time() + seconds(options.timeout, "--timeout") if options.timeout else float("inf")
     search = _search(options)
-    path = options.storage or Path("runs") / f"tune-{default_model_name(options.config.env_id)}" / "study.db"
+    path = options.storage or runs_directory() / f"tune-{default_model_name(options.config.env_id)}" / "study.db"
     study = open_study(path, search)
     try:
         if options.jobs == 1:

@@ -91,7 +91,8 @@ class Objective:
                 return
             values.append(max(score.mean for score in scores))
             trial.report(sum(values) / len(values), len(values))
-            if time.time() > self._deadline:
+            if time.time() > self._deadline:  # its settings come first when the search goes on
+                trial.study.enqueue_trial(trial.params)
                 raise optuna.TrialPruned("The time is over.")
             if trial.should_prune():
                 raise optuna.TrialPruned

@@ -1,16 +1,22 @@
 """The study on disk, and who works on it: this process, or several."""
 
+import contextlib
 import multiprocessing
+import os
+import signal
 import sys
 import time
 import warnings
 from pathlib import Path
 
 import optuna
+import sqlalchemy.exc
 from optuna.study import MaxTrialsCallback, Study
 from optuna.trial import FrozenTrial, TrialState
 
 from models import command
+from models.durable import make_directory
+from models.errors import explained
 from training.artifact.parity import ParityError
 from training.tuning.objective import Objective, Search
 from training.tuning.space import parameters_of, search_space
@@ -18,34 +24,43 @@ from training.tuning.space import parameters_of, search_space
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 _NAME = "dqn-tune"
 _IDENTITY = "search"
+_GRACE_SECONDS = 10.0  # for a process that was interrupted
 
 
 def open_study(path: Path, search: Search, seed: int = 0) -> Study:
     """The study in an SQLite file, made where there is none; its first trial is the preset itself.
 
-    Raises UsageError when it is a study of something else.
+    Raises UsageError when it is a study of something else, RepositoryError when the file cannot be one.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it would warn of is told here
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.exists()
-    storage = optuna.storages.RDBStorage(
-        f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}}, heartbeat_interval=20, grace_period=60
-    )
-    pruner = optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=search.evaluations // 4)
-    study = optuna.create_study(
-        storage=storage,
-        study_name=_NAME,
-        direction="maximize",
-        load_if_exists=True,
-        sampler=optuna.samplers.TPESampler(n_startup_trials=8, seed=seed),
-        pruner=pruner,
-    )
+    with explained(f"keep the search in {path} (--storage names another place)"):
+        make_directory(path.parent)
+        new = not path.exists()
+        study = _create(path, search, seed)
     if new:
         study.set_user_attr(_IDENTITY, search.identity())
         study.enqueue_trial(parameters_of(search.base, search_space(search.base)))
     _check_identity(study, path, search)
     return study
+
+
+def _create(path: Path, search: Search, seed: int) -> Study:
+    """Raises OSError when the file cannot be made or is no database."""
+    try:
+        storage = optuna.storages.RDBStorage(
+            f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}}, heartbeat_interval=20, grace_period=60
+        )
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise OSError(str(error.__cause__ or error)) from error
+    return optuna.create_study(
+        storage=storage,
+        study_name=_NAME,
+        direction="maximize",
+        load_if_exists=True,
+        sampler=optuna.samplers.TPESampler(n_startup_trials=8, seed=seed),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=search.evaluations // 4),
+    )
 
 
 def finished(study: Study) -> list[FrozenTrial]:
@@ -69,7 +84,7 @@ def work(path: Path, search: Search, trials: int, deadline: float, worker: int =
 
 
 def work_in_processes(path: Path, search: Search, trials: int, deadline: float, jobs: int) -> None:
-    """The same with several processes. Raises RuntimeError when one fails."""
+    """The same with several processes. Raises ChildProcessError when one fails."""
     context = multiprocessing.get_context("spawn")
     workers = [
         context.Process(target=_work_quietly, args=(path, search, trials, deadline, number)) for number in range(jobs)
@@ -81,15 +96,21 @@ def work_in_processes(path: Path, search: Search, trials: int, deadline: float, 
             worker.join()
     finally:
         for worker in workers:
-            worker.terminate()
-            worker.join()
-    failed = [worker.exitcode for worker in workers if worker.exitcode not in (0, command.INTERRUPTED)]
+            if worker.is_alive() and worker.pid is not None:
+                os.kill(worker.pid, signal.SIGINT)  # again, where it came from the terminal
+            worker.join(_GRACE_SECONDS)
+            worker.kill()
+    failed = [worker.exitcode for worker in workers if worker.exitcode]
     if failed:
-        raise RuntimeError(f"A process of the search ended with status {failed[0]}; what it said stands above.")
+        raise ChildProcessError(f"A process of the search ended with status {failed[0]}; what it said stands above.")
 
 
 def _work_quietly(path: Path, search: Search, trials: int, deadline: float, worker: int) -> None:
-    sys.exit(command.run(lambda: work(path, search, trials, deadline, worker)))
+    def run() -> None:
+        with contextlib.suppress(KeyboardInterrupt):  # the first process tells of it
+            work(path, search, trials, deadline, worker)
+
+    sys.exit(command.run(run))
 
 
 def _check_identity(study: Study, path: Path, search: Search) -> None:
