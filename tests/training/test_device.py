@@ -1,6 +1,7 @@
 """Devices: which is chosen, and that nothing but explicit moves connects arrays and tensors."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 
 from training.config import DQNConfig
 from training.experience.environments import describe
+from training.experience.replay import Batch
 from training.learning.agent import DQNAgent
 from training.learning.device import check_device, choose_device
 from training.learning.networks import make_q_network
@@ -63,9 +65,21 @@ def test_a_replay_buffer_beyond_the_free_memory_is_refused() -> None:
     check_machine(DQNConfig(replay_capacity=free // 16, algorithm="pqn"), environment)
 
 
-def test_noise_is_drawn_on_the_networks_device() -> None:
-    """Agents of noisy networks keep their noise where their weights are."""
+@pytest.mark.parametrize("distribution", ["none", "c51", "quantile"])
+@pytest.mark.parametrize("settings", [{}, {"dueling": True, "noisy": True}])
+def test_an_update_leaves_no_tensor_behind_on_the_cpu(distribution: str, settings: dict[str, Any]) -> None:
+    """On PyTorch's `meta` device, which has shapes but no numbers, whatever was not moved there would be an error."""
     environment = describe("CartPole-v1", {})
-    config = DQNConfig(noisy=True, hidden_sizes=(8,))
-    agent = DQNAgent(config, make_q_network(config, environment.observation_space, 2), 2)
-    assert agent.capture()["noise"]["values"].device == agent.parameters.device
+    config = DQNConfig(hidden_sizes=(8,), distribution=distribution, prioritized=True, **settings)  # type: ignore[arg-type]
+    agent = DQNAgent(
+        dataclasses.replace(config, device="meta"),  # type: ignore[arg-type]
+        make_q_network(config, environment.observation_space, 2),
+        2,
+    )
+    rows, ones = np.arange(4), np.ones(4, np.float32)
+    observations = np.ones((4, 4), np.float32)
+    learned = agent.update(Batch(observations, rows % 2, ones, ones, observations, rows, ones))
+    assert learned.errors is not None
+    assert learned.loss.is_meta
+    assert learned.errors.is_meta
+    assert agent.capture()["noise"]["values"].is_meta

@@ -45,7 +45,7 @@ class DQNAgent:
         self._target_layers = list(self.target_network)
         self._means = self._layers[-1:] if config.distribution != "none" else []  # of distributions; without parameters
         self._learning = Backpropagation(self._layers[: len(self._layers) - len(self._means)])
-        self._noise_generator = torch.Generator(self.device).manual_seed(config.seed)
+        self._noise_generator = torch.Generator().manual_seed(config.seed)
         self._noise = Noise(self.q_network, self._noise_generator)
         self._target_noise = Noise(self.target_network, self._noise_generator)
 

@@ -41,10 +41,10 @@ class Noise:
     """Factorised Gaussian noise for all noisy layers of a network, in one flat tensor of which theirs are views."""
 
     def __init__(self, network: nn.Module, generator: torch.Generator) -> None:
-        """Draws the first noise. The generator is on the network's device."""
+        """Draws the first noise. The generator is the CPU's, so that noise is the same on every device."""
         layers = [layer for layer in network.modules() if isinstance(layer, NoisyLinear)]
         sizes = [size for layer in layers for size in (layer.weight.shape[1], layer.weight.shape[0])]
-        self.values: Tensor = torch.zeros(sum(sizes), device=generator.device)
+        self.values = torch.zeros(sum(sizes), device=next(network.parameters()).device)
         self._generator = generator
         views = iter(torch.split(self.values, sizes))
         for layer in layers:
@@ -53,8 +53,8 @@ class Noise:
 
     def draw(self) -> None:
         """New noise for every layer: sign(x) sqrt(|x|) of standard normal x."""
-        self.values.normal_(generator=self._generator)
-        torch.mul(self.values.sign(), self.values.abs().sqrt_(), out=self.values)
+        normal = torch.randn(len(self.values), generator=self._generator)
+        self.values.copy_(normal.sign() * normal.abs().sqrt_())
 
     def capture(self) -> Capture:
         """The present noise; the generator belongs to whoever made it."""
