@@ -11,24 +11,34 @@ from training.config import DQNConfig
 Space = dict[str, BaseDistribution]
 """What each setting may be; the names are DQNConfig's."""
 
+_DQN: Space = {
+    "n_step": IntDistribution(1, 10),
+    "train_every": CategoricalDistribution([1, 2, 4, 8]),
+}
+_PQN: Space = {
+    "q_lambda": FloatDistribution(0.0, 1.0),
+    "rollout_steps": CategoricalDistribution([16, 32, 64]),
+    "rollout_epochs": IntDistribution(1, 4),
+}
+
 
 def search_space(base: DQNConfig) -> Space:
     """The settings that are varied and their values, widened where the base is beyond them."""
-    steps = base.total_env_steps
     space: Space = {
         "learning_rate": FloatDistribution(1e-4, 1e-2, log=True),
         "gamma": CategoricalDistribution([0.9, 0.95, 0.98, 0.99, 0.995, 0.999]),
-        "n_step": IntDistribution(1, 10),
         "batch_size": CategoricalDistribution([32, 64, 128, 256]),
-        "train_every": CategoricalDistribution([1, 2, 4, 8]),
         "hidden_sizes": CategoricalDistribution(["64 64", "128 128", "256 256"]),
         "layer_norm": CategoricalDistribution([True, False]),
-        "epsilon_decay_steps": FloatDistribution(0.02 * steps, 0.5 * steps, log=True),
-        "epsilon_end": FloatDistribution(0.01, 0.1, log=True),
+        **(_PQN if base.algorithm == "pqn" else _DQN),
     }
-    if base.target_update == "soft":
+    if not base.noisy:  # noisy layers explore by themselves
+        steps = base.total_env_steps
+        space["epsilon_decay_steps"] = FloatDistribution(0.02 * steps, 0.5 * steps, log=True)
+        space["epsilon_end"] = FloatDistribution(0.01, 0.1, log=True)
+    if base.target_update == "soft" and (base.algorithm == "dqn" or base.policy_weights == "averaged"):
         space["tau"] = FloatDistribution(1e-3, 5e-2, log=True)
-    else:
+    elif base.algorithm == "dqn":
         space["target_update_every"] = IntDistribution(50, 5_000, log=True)
     return {name: _with(values, parameters_of(base, space)[name]) for name, values in space.items()}
 

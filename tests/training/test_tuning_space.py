@@ -1,0 +1,23 @@
+"""The search space: every preset lies in it, and every point of it is a configuration."""
+
+import optuna
+import pytest
+
+from training.presets import PRESETS
+from training.tuning.space import configuration, parameters_of, search_space
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_is_a_point_of_its_own_space(preset: str) -> None:
+    """The first trial is the preset itself, whatever it is; then come others that differ in these settings only."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    base = PRESETS[preset]
+    space = search_space(base)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.enqueue_trial(parameters_of(base, space))
+    assert configuration(base, study.ask(space).params) == base
+    for _ in range(20):
+        point = study.ask(space).params
+        found = configuration(base, point)
+        assert {name for name in vars(base) if getattr(found, name) != getattr(base, name)} <= space.keys()
+        assert found.gamma == point["gamma"]
