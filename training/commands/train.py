@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 def run_train(options: TrainOptions) -> None:
     """Trains, judges, publishes and says what came of it; of a run that is finished it only says that."""
     see_working_directory()
-    if options.resume and (result := RunDirectory(options.resume).read_result()):
-        print(f"The run in {options.resume} is finished; this is what came of it.", file=sys.stderr)
-        _show(options, result)
+    if _is_finished(options):
         return
     from training.experience.environments import environment_for  # noqa: PLC0415
     from training.live_plot import LivePlot  # noqa: PLC0415
@@ -48,12 +46,33 @@ def run_train(options: TrainOptions) -> None:
         plot = LivePlot(title) if options.live_plot else None
     run = RunDirectory(options.resume or options.run_dir or new_run_directory(name))
     with run.locked(), _saying_how_to_go_on(run):
+        if _is_finished(options):  # by now
+            return
         if options.resume is None:
             run.begin(_description(options))
+        else:
+            _warn_of_other_libraries(run)
         challenger, published = _train(options, environment, title, run, plot)
     _show(options, _result(published))
     if plot:
         plot.keep_open(challenger.state)
+
+
+def _is_finished(options: TrainOptions) -> bool:
+    """Whether there is nothing left to do for the run to be resumed; if so, what came of it is shown."""
+    result = RunDirectory(options.resume).read_result() if options.resume else None
+    if result is None:
+        return False
+    print(f"The run in {options.resume} is finished; this is what came of it.", file=sys.stderr)
+    _show(options, result)
+    return True
+
+
+def _warn_of_other_libraries(run: RunDirectory) -> None:
+    began, now = run.read_description().libraries, library_versions()
+    other = [f"{name} was {version}, is {now.get(name)}" for name, version in began.items() if version != now.get(name)]
+    if other:
+        print(f"warning: {'; '.join(other)}: the result may not be that of an uninterrupted run.", file=sys.stderr)
 
 
 def _train(

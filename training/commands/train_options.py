@@ -79,7 +79,8 @@ def _options_of_run(path: Path, preset: str | None, args: Sequence[str]) -> Trai
     asked = dataclasses.replace(
         asked, preset=preset_label(preset) if preset else run.preset, repository=asked.repository.absolute()
     )
-    for name in ("preset", "name", "repository", "gate", "run_dir"):
+    _check_same("run_dir", asked.run_dir or path, path, path)
+    for name in ("preset", "name", "repository", "gate"):
         _check_same(name, getattr(asked, name), getattr(began, name), path)
     for field in dataclasses.fields(DQNConfig):
         _check_same(field.name, getattr(asked.config, field.name), getattr(began.config, field.name), path)
