@@ -72,6 +72,7 @@ class CheckpointFile:
             raise
         durable.commit_replace(temporary, self.path)
         self._blocks.commit()
+        self._sweep()
 
     def read(self) -> Capture | None:
         """The last checkpoint; None if there is none. Raises CheckpointError when it is damaged."""
@@ -96,7 +97,13 @@ class CheckpointFile:
         with contextlib.suppress(OSError):
             self.settle()
         self.path.unlink(missing_ok=True)
+        self._sweep()
         shutil.rmtree(self._blocks.folder, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Removes what a kill in the middle of a write left."""
+        for left in self.path.parent.glob(f".{self.path.name}.*.tmp"):
+            left.unlink(missing_ok=True)
 
     def _damaged(self, reason: str) -> CheckpointError:
         return CheckpointError(

@@ -107,6 +107,17 @@ def test_a_kill_at_any_instant_leaves_a_whole_checkpoint(tmp_path: Path) -> None
         latest = moment
         np.testing.assert_array_equal(found["ring"], _ring(moment).array)
     assert latest > 15
+    file = CheckpointFile(path)
+    file.read()
+    file.write({"moment": latest + 1, "ring": _ring(latest + 1)})
+    file.settle()
+    assert _litter(path) == 0, "the next checkpoint removes what kills left"
+
+
+def _litter(path: Path) -> int:
+    """How many files are there besides the checkpoint and the one block that its ring has."""
+    files = [each for each in path.parent.rglob("*") if each.is_file()]
+    return len(files) - 2
 
 
 def _write_forever(path: Path) -> None:

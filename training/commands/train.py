@@ -5,11 +5,11 @@ import dataclasses
 import math
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from models import command
-from models.manifest import EnvironmentInfo, Manifest
+from models.manifest import EnvironmentInfo
 from models.repository import ModelRepository
+from training.commands.outcome import result_of, show
 from training.commands.running import see_working_directory, wrong_usage
 from training.commands.trackers import check_trackers, make_tracking
 from training.commands.train_options import TrainOptions
@@ -53,7 +53,7 @@ def run_train(options: TrainOptions) -> None:
         else:
             _warn_of_other_libraries(run)
         challenger, published = _train(options, environment, title, run, plot)
-    _show(options, _result(published))
+    show(options, result_of(published))
     if plot:
         plot.keep_open(challenger.state)
 
@@ -64,7 +64,7 @@ def _is_finished(options: TrainOptions) -> bool:
     if result is None:
         return False
     print(f"The run in {options.resume} is finished; this is what came of it.", file=sys.stderr)
-    _show(options, result)
+    show(options, result)
     return True
 
 
@@ -91,7 +91,7 @@ def _train(
             options.name or "",
             options.gate,
             by="dqn-train",
-            record=lambda published: run.finish(_result(published)),
+            record=lambda published: run.finish(result_of(published)),
         )
         file.remove()
         tracking.end(published.manifest, repository, promoted=published.promoted)
@@ -152,36 +152,3 @@ def _saying_how_to_go_on(run: RunDirectory) -> Iterator[None]:
 
 def _go_on(run: RunDirectory) -> str:
     return f"dqn-train --resume {run.path} goes on with it."
-
-
-def _result(published: "Published") -> dict[str, Any]:
-    return published.manifest.model_dump(mode="json") | {"promoted": published.promoted}
-
-
-def _show(options: TrainOptions, result: dict[str, Any]) -> None:
-    if options.json:
-        command.print_json(result)
-    else:
-        _tell(Manifest.model_validate(result), ModelRepository(options.repository), promoted=result["promoted"])
-
-
-def _tell(manifest: Manifest, repository: ModelRepository, *, promoted: bool) -> None:
-    from training.progress import summary  # noqa: PLC0415
-
-    evaluation, training = manifest.evaluation, manifest.training
-    place = repository.root / manifest.model / str(manifest.version)
-    low, high = evaluation.ci95
-    lines: dict[str, Any] = {
-        "published": f"{manifest.model} version {manifest.version} in {place}",
-        "training": f"{training.env_steps:,} environment steps, {training.episodes:,} episodes, "
-        f"{training.gradient_steps:,} gradient steps, {training.wall_seconds:.1f} s",
-        "evaluation": f"mean return {evaluation.mean:.2f} (95 % interval {low:.2f} to {high:.2f}) over "
-        f"{evaluation.episodes:,} episodes, min {evaluation.min:.2f}",
-        "champion": "yes, it is served from now on" if promoted else "no, the champion stays",
-    }
-    if manifest.gate:
-        lines["gate"] = manifest.gate.reason
-    lines["look at"] = f"{place}/training_curve.png, {place}/MODEL_CARD.md"
-    if promoted:
-        lines["serve it"] = f"dqn-serve --repository {repository.root} --model {manifest.model}"
-    summary(lines)
