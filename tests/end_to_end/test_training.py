@@ -7,9 +7,11 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
+import torch
 
 from models.repository import ModelRepository
 from tests.commands import QUICK, result, run, start
@@ -17,6 +19,7 @@ from tests.commands import QUICK, result, run, start
 COUNTDOWN = "tests.training.environments:Countdown-v0"
 
 pytestmark = pytest.mark.slow
+without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 
 
 def test_a_run_publishes_a_version_with_its_proof(tmp_path: Path) -> None:
@@ -107,7 +110,7 @@ def test_a_second_version_passes_the_gate(tmp_path: Path) -> None:
         (["--env-id", "Nope-v1"], "env_id is 'Nope-v1'"),
         (["--env-id", "Pendulum-v1"], "action space"),
         (["--env-kwargs", "3"], "not a JSON object"),
-        (["--device", "cuda"], "finds no CUDA device"),
+        pytest.param(["--device", "cuda"], "finds no CUDA device", marks=without_gpu),
         (["--replay-capacity", "100000000000"], "GB of free memory; at most"),
         (["--name", "../x"], "'../x' cannot name a model"),
         (["--preset", "nope"], "nope"),
@@ -121,6 +124,17 @@ def test_wrong_usage_ends_with_status_2_before_training(tmp_path: Path, flags: l
     text = " ".join(done.stderr.replace("│", " ").split())
     assert words in text
     assert "Traceback" not in done.stderr
+    assert not (tmp_path / "store").exists()
+
+
+@without_gpu
+@pytest.mark.parametrize("words", [["dqn-retrain", "--once"], ["dqn-tune"]])
+def test_a_gpu_that_is_not_there_is_wrong_usage_everywhere(tmp_path: Path, words: list[Any]) -> None:
+    """Whoever trains says so before it does anything."""
+    place = ["--repository", tmp_path / "store"] if words[0] == "dqn-retrain" else ["--storage", tmp_path / "store"]
+    done = run(*words, *place, "--device", "cuda")
+    assert done.returncode == 2
+    assert "finds no CUDA device" in " ".join(done.stderr.replace("│", " ").split())
     assert not (tmp_path / "store").exists()
 
 

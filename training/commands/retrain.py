@@ -8,7 +8,7 @@ from models import command
 from models.repository import ModelRepository
 from training.champion import champion_config
 from training.commands.flags import Directory, Flag, PresetName, Rule, parse, preset_of, read_first, seconds
-from training.commands.running import see_working_directory
+from training.commands.running import see_working_directory, wrong_usage
 from training.config import DQNConfig
 from training.presets import default_model_name
 
@@ -63,8 +63,11 @@ def retrain_options(args: Sequence[str]) -> RetrainOptions:
 def run_retrain(options: RetrainOptions) -> None:
     """One round, or rounds until stopped."""
     see_working_directory()
+    from training.learning.device import check_device  # noqa: PLC0415
     from training.retrain_loop import run_loop, run_once  # noqa: PLC0415
 
+    with wrong_usage():
+        check_device(options.config)
     if options.every is None:
         run_once(options)
     else:

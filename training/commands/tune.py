@@ -90,12 +90,15 @@ def run_tune(options: TuneOptions) -> None:
 
 def _search(options: TuneOptions) -> "Search":
     from training.experience.environments import environment_for  # noqa: PLC0415
+    from training.machine import check_machine  # noqa: PLC0415
     from training.tuning.objective import Search  # noqa: PLC0415
 
     with wrong_usage():
+        environment = environment_for(options.config)
+        check_machine(options.config, environment)
         return Search(
             base=options.config,
-            environment=environment_for(options.config),
+            environment=environment,
             first_seed=options.first_seed,
             seeds=options.seeds,
             evaluations=options.evaluations,
