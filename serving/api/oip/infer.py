@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 from time import perf_counter_ns
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from msgspec import UNSET
-from numpy.typing import NDArray
 from starlette.types import Receive, Scope
 
 from models.layout import CHAMPION
+from models.policy import FloatArray
 from serving.admission import Admission
 from serving.api.body import BodyReader
 from serving.api.oip.compression import deflate, inflate
@@ -18,8 +17,8 @@ from serving.api.oip.framing import Headers, collect, split
 from serving.api.oip.messages import InferRequest, RequestParameters, decode_infer_request
 from serving.api.oip.outputs import Outputs, requested, write
 from serving.api.oip.statistics import Durations, Statistics
-from serving.api.oip.tensors import read_observations
-from serving.choosing import choose
+from serving.api.oip.tensors import read_inputs
+from serving.choosing import Taken, take
 from serving.inference import count_actions, run_policy
 from serving.metrics import EndpointMeasures, ModelMeasures, RequestMeasures
 from serving.policies import LoadedPolicy
@@ -105,30 +104,26 @@ class InferCall:
     ) -> Answer:
         began = perf_counter_ns()
         parameters = request.parameters or _NO_PARAMETERS
-        observations = read_observations(request.inputs, binary, loaded)
+        observations, mask = read_inputs(request.inputs, binary, loaded)
         read = perf_counter_ns()
         q_values, actions = run_policy(loaded, measures, observations)
-        outputs = self._choose(parameters, q_values, actions, loaded)
+        taken = take(q_values, actions - loaded.start, mask, parameters, self._generator)
+        outputs = _outputs(q_values, taken, loaded)
         inferred = perf_counter_ns()
         body = write(request, requested(request, parameters, outputs), outputs, loaded)
         data, encoding = deflate(body.data, headers)
         headers_of_answer = (*body.headers, *encoding)
         answer = make_answer(data, 200, body.content_type, headers_of_answer, loaded.served)
-        count_actions(loaded, outputs["action"] - loaded.start)
+        count_actions(loaded, taken.indices)
         durations = Durations(read - began, inferred - read, perf_counter_ns() - inferred)
         self.statistics.count_success(loaded, len(observations), durations)
         return answer
 
-    def _choose(
-        self, parameters: RequestParameters, q_values: NDArray[Any], actions: NDArray[Any], loaded: LoadedPolicy
-    ) -> Outputs:
-        """The outputs by name; with an epsilon the actions are drawn, and `propensity` says how likely each was."""
-        if parameters.epsilon is UNSET:
-            return {"q_values": q_values, "action": actions}
-        draws_from = self._generator if parameters.seed is UNSET else np.random.default_rng(parameters.seed)
-        allowed = np.ones(q_values.shape, np.bool_)
-        choice = choose(actions - loaded.start, allowed, parameters.epsilon, draws_from)
-        return {"q_values": q_values, "action": choice.indices + loaded.start, "propensity": choice.propensities}
+
+def _outputs(q_values: FloatArray, taken: Taken, loaded: LoadedPolicy) -> Outputs:
+    """The outputs by name; `propensity` where actions were drawn."""
+    outputs: Outputs = {"q_values": q_values, "action": taken.indices + loaded.start}
+    return outputs if taken.propensities is None else {**outputs, "propensity": taken.propensities}
 
 
 def _decode(data: memoryview) -> InferRequest:

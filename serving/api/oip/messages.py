@@ -8,9 +8,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from serving.schemas import Epsilon, Seed
+from serving.schemas import FLAGS, Epsilon, Seed
 
 _REF = "#/components/schemas/Numbers"
+_ELEMENTS = {"anyOf": [{"$ref": _REF}, *FLAGS["anyOf"]]}
 _DATA = "The elements in row-major order, flat or nested; left out where `binary_data_size` is given."
 
 
@@ -38,8 +39,7 @@ class InputTensor(Struct, frozen=True):
     datatype: Annotated[str, Meta(extra_json_schema={"enum": ["FP32", "FP64", "UINT8", "INT64"]})]
     parameters: InputParameters | None = None
     data: (
-        Annotated[Raw, Meta(description=_DATA, extra_json_schema={"type": "array", "items": {"$ref": _REF}})]
-        | UnsetType
+        Annotated[Raw, Meta(description=_DATA, extra_json_schema={"type": "array", "items": _ELEMENTS})] | UnsetType
     ) = UNSET
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from models.errors import ModelError
 from models.layout import ONNX_FILE
 from models.manifest import Manifest, TensorSpec
+from serving.api.oip.masks import DATATYPE, MASK
 from serving.api.oip.messages import IndexEntry, ModelMetadata, ServerMetadata, TensorMetadata
 from serving.api.oip.tensors import DATATYPES
 from serving.registry import ServedModel
@@ -46,14 +47,24 @@ async def model_metadata(services: Services, served: ServedModel, version: int |
 
 async def model_config(services: Services, served: ServedModel, version: int | None) -> dict[str, Any]:
     """The model's configuration as Triton writes it; `dims` are without the batch."""
-    onnx = (await find_manifest(services, served, version)).onnx
+    manifest = await find_manifest(services, served, version)
+    onnx, actions = manifest.onnx, manifest.environment.action_space.n
     return {
         "name": served.name,
         "platform": PLATFORM,
         "backend": "onnxruntime",
         "version_policy": {"all": {}},
         "max_batch_size": services.settings.max_batch_size,
-        "input": [_configured(spec) | {"format": "FORMAT_NONE", "optional": False} for spec in onnx.inputs],
+        "input": [
+            *(_configured(spec) | {"format": "FORMAT_NONE", "optional": False} for spec in onnx.inputs),
+            {
+                "name": MASK,
+                "data_type": f"TYPE_{DATATYPE}",
+                "dims": [actions],
+                "format": "FORMAT_NONE",
+                "optional": True,
+            },
+        ],
         "output": [_configured(spec) | {"label_filename": ""} for spec in onnx.outputs],
         "instance_group": [{"name": served.name, "kind": "KIND_CPU", "count": 1}],
         "default_model_filename": ONNX_FILE,

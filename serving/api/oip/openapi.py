@@ -15,10 +15,12 @@ _OBJECT: Document = {"type": "object"}
 _MODEL = {"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}
 _VERSION = {"name": "version", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1}}
 _OBSERVATION = {"name": "observation", "shape": [1, 4], "datatype": "FP32", "data": [0.01, -0.02, 0.03, 0.04]}
+_MASK = {"name": "action_mask", "shape": [1, 2], "datatype": "BOOL", "data": [True, False]}
 _TENSOR = {"name": "observation", "datatype": "FP32", "shape": [-1, 4]}
 _REQUESTS: Document = {
     "one observation": {"id": "42", "inputs": [_OBSERVATION]},
     "exploring": {"inputs": [_OBSERVATION], "parameters": {"epsilon": 0.1, "seed": 7}},
+    "masked": {"inputs": [_OBSERVATION, _MASK]},
     "only the action": {"inputs": [_OBSERVATION], "outputs": [{"name": "action"}]},
 }
 _ANSWER: Document = {

@@ -3,18 +3,19 @@
 import functools
 import math
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import numpy as np
-from msgspec import UNSET, Meta, Raw
+from msgspec import UNSET, Meta, Raw, UnsetType
 from numpy.typing import NDArray
 
 from models.policy import Observations
 from serving.api.oip.diagnosis import check_elements, misfit
+from serving.api.oip.masks import MASK, read_mask
 from serving.api.oip.messages import BinarySize, InputTensor, OutputTensor
 from serving.diagnosis.wording import listed, rejected, shown
-from serving.observations import ObservationReader
+from serving.observations import BoolArray, ObservationReader
 from serving.policies import LoadedPolicy
 from serving.problems import Problem
 
@@ -26,28 +27,60 @@ _DATATYPE_OF = {np.dtype(name): datatype for name, datatype in DATATYPES.items()
 _NESTED = re.compile(rb"\s*\[\s*\[")
 
 
-def read_observations(inputs: list[InputTensor], binary: memoryview, loaded: LoadedPolicy) -> Observations:
-    """The observations of a request, [batch, *observation_shape] in the policy's dtype.
+class Inputs(NamedTuple):
+    """What a request asks about."""
 
-    Raises Problem (413 or 422) where the inputs are not one tensor that fits the policy.
+    observations: Observations
+    mask: BoolArray | None
+    """Which actions may be chosen, [batch, n_actions]."""
+
+
+def read_inputs(inputs: list[InputTensor], binary: memoryview, loaded: LoadedPolicy) -> Inputs:
+    """The observations of a request, [batch, *observation_shape] in the policy's dtype, and its action mask.
+
+    Raises Problem (413 or 422) where the inputs are not tensors that fit the policy.
     """
-    if len(inputs) != 1 or inputs[0].name != INPUT:
-        found = ", ".join(shown(tensor.name) for tensor in inputs[:8]) or "none"
-        raise rejected("fields", f"The inputs are {found}; {loaded} expects exactly one, {INPUT!r}.")
-    tensor, reader = inputs[0], loaded.observations
+    names = [tensor.name for tensor in inputs]
+    if names.count(INPUT) != 1 or names.count(MASK) != len(names) - 1 or len(names) > 2:
+        found = ", ".join(shown(name) for name in names[:8]) or "none"
+        raise rejected(
+            "fields", f"The inputs are {found}; {loaded} expects exactly one {INPUT!r}; {MASK!r} is optional."
+        )
+    raw = _raw_parts(inputs, binary)
+    observations = _read_observations(inputs[names.index(INPUT)], raw[INPUT], loaded)
+    if MASK not in names:
+        return Inputs(observations, None)
+    mask = read_mask(inputs[names.index(MASK)], raw[MASK], [len(observations), loaded.observations.n_actions], loaded)
+    return Inputs(observations, mask)
+
+
+def _raw_parts(inputs: list[InputTensor], binary: memoryview) -> dict[str, memoryview]:
+    """The bytes of each tensor that is sent in binary: they follow one another in the order of the inputs."""
+    parts: dict[str, memoryview] = {}
+    for tensor in inputs:
+        size = tensor.parameters.binary_data_size if tensor.parameters else UNSET
+        if (size is UNSET) is (tensor.data is UNSET):
+            found = "neither data nor" if size is UNSET else "both data and"
+            raise rejected("fields", f"{tensor.name} has {found} binary_data_size; expected is one of them.")
+        is_last = tensor is inputs[-1]  # has what is left, so that a wrong size is told with the bytes that there are
+        end = len(binary) if is_last else min(0 if size is UNSET else size, len(binary))
+        parts[tensor.name], binary = binary[:end], binary[end:]
+        if size is UNSET and parts[tensor.name]:
+            found = f"{len(parts[tensor.name])} bytes follow the JSON"
+            raise rejected("fields", f"{found}, but {tensor.name} has its data in the JSON.")
+    return parts
+
+
+def _read_observations(tensor: InputTensor, raw: memoryview, loaded: LoadedPolicy) -> Observations:
+    reader = loaded.observations
     datatype = _DATATYPE_OF[reader.dtype]
     if tensor.datatype != datatype:
         raise rejected("type", f"{INPUT} has datatype {shown(tensor.datatype)}; {loaded} expects {datatype}.")
     _check_shape(tensor.shape, reader, str(loaded))
+    if tensor.data is not UNSET:
+        return _from_json(tensor.data, tensor.shape, loaded).reshape(tensor.shape[0], *reader.shape)
     size = tensor.parameters.binary_data_size if tensor.parameters else UNSET
-    if (size is UNSET) is (tensor.data is UNSET):
-        found = "neither data nor" if size is UNSET else "both data and"
-        raise rejected("fields", f"{INPUT} has {found} binary_data_size; expected is one of them.")
-    if size is not UNSET:
-        return _from_binary(binary, size, tensor.shape, loaded).reshape(tensor.shape[0], *reader.shape)
-    if binary or tensor.data is UNSET:
-        raise rejected("fields", f"{len(binary)} bytes follow the JSON, but {INPUT} has its data in the JSON.")
-    return _from_json(tensor.data, tensor.shape, loaded).reshape(tensor.shape[0], *reader.shape)
+    return _from_binary(raw, size, tensor.shape, loaded).reshape(tensor.shape[0], *reader.shape)
 
 
 def _check_shape(shape: list[int], reader: ObservationReader, model: str) -> None:
@@ -61,7 +94,7 @@ def _check_shape(shape: list[int], reader: ObservationReader, model: str) -> Non
         raise Problem(413, f"{found}; at most {reader.max_batch_size} are allowed in one request.", reason="too_large")
 
 
-def _from_binary(binary: memoryview, size: int, shape: list[int], loaded: LoadedPolicy) -> Observations:
+def _from_binary(binary: memoryview, size: int | UnsetType, shape: list[int], loaded: LoadedPolicy) -> Observations:
     dtype = loaded.observations.dtype
     expected = math.prod(shape) * dtype.itemsize
     if size != expected or len(binary) != size:

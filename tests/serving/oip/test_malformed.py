@@ -57,7 +57,7 @@ MALFORMED = {
     "inputs null": Malformed({"inputs": None}, 422, "inputs: Expected `array`"),
     "no input": Malformed({"inputs": []}, 422, "The inputs are none; cartpole version 1 expects exactly one"),
     "two inputs": Malformed({"inputs": [tensor()] * 2}, 422, "The inputs are 'observation', 'observation'"),
-    "many inputs": Malformed({"inputs": [tensor(name="x" * 90)] * 300}, 422, "expects exactly one, 'observation'"),
+    "many inputs": Malformed({"inputs": [tensor(name="x" * 90)] * 300}, 422, "expects exactly one 'observation'"),
     "other input": wrong(422, "The inputs are 'state'", name="state"),
     "input is text": Malformed({"inputs": ["observation"]}, 422, "inputs[0]: Expected `object`"),
     "id is a number": Malformed({"inputs": [tensor()], "id": 42}, 422, "id: Expected `str | null`"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,11 @@ from tests.server import Server
 
 RIGHT, LEFT = [0.1, 0.2, 0.3, 0.4], [-0.5, 0.1, -0.3, 0.2]
 JSON, MSGPACK = "dqn.json", "dqn.msgpack"
+OPENING = (
+    b"GET /act/stream?q_values=true HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+NO_MASK = bytes(4)
 
 
 class Stream:
@@ -67,3 +73,20 @@ def refusal(server: Server, path: str, *subprotocols: str, **headers: str) -> An
         document = json.loads(response.body)
         assert document["status"] == response.status_code
         return document
+
+
+@contextlib.contextmanager
+def bare_stream(server: Server) -> Iterator[socket.socket]:
+    """An open stream as a bare socket; the hello is read."""
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(OPENING)
+        received = b""
+        while b'"action_space"' not in received:
+            received += connection.recv(65536)
+        yield connection
+
+
+def framed(payload: bytes) -> bytes:
+    """A text frame of at most 125 bytes."""
+    return bytes((0x81, 0x80 | len(payload))) + NO_MASK + payload

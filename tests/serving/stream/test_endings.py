@@ -7,7 +7,6 @@ import re
 import select
 import signal
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,17 +14,23 @@ from websockets.exceptions import ConnectionClosed
 
 from models.repository import ModelRepository
 from tests.server import Server, running_server, wait_until
-from tests.serving.stream.client import JSON, LEFT, MSGPACK, RIGHT, Stream, refusal, stream
+from tests.serving.stream.client import (
+    JSON,
+    LEFT,
+    MSGPACK,
+    NO_MASK,
+    RIGHT,
+    Stream,
+    bare_stream,
+    framed,
+    refusal,
+    stream,
+)
 from tests.support import publish_linear
 
 pytestmark = pytest.mark.slow
 
 ACTION = {"type": "action", "action": 1, "version": 1}
-OPENING = (
-    b"GET /act/stream?q_values=true HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
-)
-NO_MASK = bytes(4)
 MOST_SENT = 100_000_000  # bytes; the kernel keeps a few millions of them
 
 
@@ -42,23 +47,6 @@ def closing_code(client: Stream) -> int:
         list(iter(client.receive, None))
     assert closed.value.rcvd is not None
     return int(closed.value.rcvd.code)
-
-
-@contextlib.contextmanager
-def bare_stream(server: Server) -> Iterator[socket.socket]:
-    """An open stream as a bare socket; the hello is read."""
-    host, port = server.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as connection:
-        connection.sendall(OPENING)
-        received = b""
-        while b'"action_space"' not in received:
-            received += connection.recv(65536)
-        yield connection
-
-
-def framed(payload: bytes) -> bytes:
-    """A text frame of at most 125 bytes."""
-    return bytes((0x81, 0x80 | len(payload))) + NO_MASK + payload
 
 
 def read_all(connection: socket.socket) -> bytes:
