@@ -73,6 +73,7 @@ class PolicyServer:
         status = reply.status or CLIENT_GONE
         served = scope.get(SERVED)
         self._services.journal.record(measures, scope["method"], scope["path"], status, started, named, served)
+        await reply.send()
 
     async def _find_and_answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request, and leaves where to count it in the scope."""

@@ -1,5 +1,6 @@
 """The sockets that the server listens on."""
 
+import contextlib
 import os
 import socket
 
@@ -15,6 +16,18 @@ def listen(host: str, port: int) -> socket.socket:
         has_number = error.errno is not None and not isinstance(error, socket.gaierror)
         reason = os.strerror(error.errno or 0) if has_number else error.strerror or str(error)
         raise OSError(f"Cannot listen on {host} port {port}: {reason}. Choose another with --port or --host.") from None
+
+
+def last_connections(listener: socket.socket) -> list[socket.socket]:
+    """The connections that wait to be accepted; none comes after them, and none of them is reset."""
+    connections = []
+    listener.settimeout(0)
+    with contextlib.suppress(OSError):  # BlockingIOError, where there are no more
+        while True:
+            connections.append(listener.accept()[0])
+    with contextlib.suppress(OSError):
+        listener.shutdown(socket.SHUT_RDWR)  # closing it would leave it to those processes that have it too
+    return connections
 
 
 def listen_together(host: str, port: int, workers: int) -> list[socket.socket]:

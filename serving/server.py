@@ -1,11 +1,14 @@
 """The process: its socket, its signals, its start and its end."""
 
+import asyncio
 import signal
 import socket
 import time
+from collections.abc import Callable
 from functools import partial
 from ssl import SSLContext
 from types import FrameType
+from typing import Any
 
 import structlog
 import uvicorn
@@ -13,7 +16,7 @@ import uvicorn
 from serving.api.protocol import ActingProtocol, ShortWay
 from serving.app import PolicyServer
 from serving.ledger import Ledger
-from serving.listeners import BACKLOG
+from serving.listeners import BACKLOG, last_connections
 from serving.services import Services, assemble
 from serving.settings import ServerSettings
 from serving.tls import Certificate
@@ -23,6 +26,8 @@ _HEADERS_OF_EVERY_ANSWER = {
     "referrer-policy": "no-referrer",
     "cache-control": "no-store",
 }
+
+_LAST_CALL_SECONDS = 0.5  # for clients whose requests are on their way when no more connections are accepted
 
 log = structlog.get_logger()
 
@@ -55,12 +60,36 @@ class GracefulServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Says in one line where the server is and what it serves."""
-        await super().startup(sockets)
+        await super().startup([])
+        loop = asyncio.get_running_loop()
+        for listener in sockets or []:
+            server = await loop.create_server(self._protocol, sock=listener, backlog=BACKLOG, **self._tls())
+            self.servers.append(server)
         registry = self._services.registry
         reason = registry.not_ready()
         champion = None if reason else registry.get(None).require_champion()
         facts = {"model": champion.model, "version": champion.version} if champion else {"ready": False}
         log.info("serving", address=self._address, **facts, models=len(registry.models), **_optional(reason))
+
+    def _tls(self) -> dict[str, Any]:
+        if self.config.ssl is None:
+            return {}
+        return {"ssl": self.config.ssl, "ssl_handshake_timeout": self._services.settings.request_seconds}
+
+    def _protocol(self) -> asyncio.Protocol:
+        make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answers what has come so far, then lets go of connections on which nothing is asked."""
+        loop = asyncio.get_running_loop()
+        last = [connection for listener in sockets or [] for connection in last_connections(listener)]
+        accepting = (loop.connect_accepted_socket(self._protocol, connection, **self._tls()) for connection in last)
+        await asyncio.gather(*accepting, return_exceptions=True)  # one that has gone is no concern of the others
+        closes_at = time.monotonic() + (0 if self.was_interrupted else _LAST_CALL_SECONDS)
+        while self.server_state.connections and time.monotonic() < closes_at:  # noqa: ASYNC110  (uvicorn has no event)
+            await asyncio.sleep(0.01)
+        await super().shutdown(sockets)
 
 
 def _optional(reason: str | None) -> dict[str, str]:

@@ -155,6 +155,13 @@ class EndingProtocol(HttpToolsProtocol):
             self._writing_timer.cancel()
             self._writing_timer = None
 
+    def shutdown(self) -> None:
+        """Ends the connection after what is asked on it, where anything is: the answer then says that it ends."""
+        if self._unanswered == 0 and not self._is_inside_message:
+            self._close()
+        elif self.cycle is not None:
+            self.cycle.keep_alive = False
+
     def timeout_keep_alive_handler(self) -> None:
         """Ends an idle connection."""
         self._close()

@@ -120,11 +120,11 @@ class ActingProtocol(UpgradingProtocol):
         journal, correlation = self._short_way.journal, head.correlation
         if journal.names_every_request or answer.status >= 400:
             correlation = correlation.named()
+        path = head.scope["path"]
+        journal.record(head.route.measures, "POST", path, answer.status, self._begun_at, correlation, answer.served)
         if not self.transport.is_closing():
             opening = self._short_way.opening(answer.status, self.server_state.default_headers)
             self.transport.write(opening + correlation.echo + answer.wire)
-        path = head.scope["path"]
-        journal.record(head.route.measures, "POST", path, answer.status, self._begun_at, correlation, answer.served)
 
     def timeout_keep_alive_handler(self) -> None:
         """Closes the connection if it was idle all the time: the short way does not set the timer anew at each call."""
