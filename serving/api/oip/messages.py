@@ -34,9 +34,9 @@ class InputParameters(Struct, frozen=True):
 class InputTensor(Struct, frozen=True):
     """A tensor that is sent."""
 
-    name: Annotated[str, Meta(extra_json_schema={"const": "observation"})]
+    name: Annotated[str, Meta(extra_json_schema={"enum": ["observation", "action_mask"]})]
     shape: Annotated[list[int], Meta(extra_json_schema={"minItems": 1, "items": {"type": "integer", "minimum": 1}})]
-    datatype: Annotated[str, Meta(extra_json_schema={"enum": ["FP32", "FP64", "UINT8", "INT64"]})]
+    datatype: Annotated[str, Meta(extra_json_schema={"enum": ["FP32", "FP64", "UINT8", "INT64", "BOOL"]})]
     parameters: InputParameters | None = None
     data: (
         Annotated[Raw, Meta(description=_DATA, extra_json_schema={"type": "array", "items": _ELEMENTS})] | UnsetType
@@ -66,7 +66,7 @@ class RequestedOutput(Struct, frozen=True):
 class InferRequest(Struct, frozen=True):
     """Observations to act on. Without `outputs` all are sent."""
 
-    inputs: Annotated[list[InputTensor], Meta(extra_json_schema={"minItems": 1, "maxItems": 1})]
+    inputs: Annotated[list[InputTensor], Meta(extra_json_schema={"minItems": 1, "maxItems": 2})]
     id: str | None = None
     parameters: RequestParameters | None = None
     outputs: list[RequestedOutput] | None = None
