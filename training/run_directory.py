@@ -65,12 +65,16 @@ class RunDirectory:
     def begin(self, description: RunDescription) -> None:
         """Writes run.json. Raises UsageError when there is one already."""
         data = json.dumps(dataclasses.asdict(description), indent=2).encode() + b"\n"
-        try:
-            durable.commit_new(durable.write_temporary(self.description, data), self.description)
-        except FileExistsError as error:
-            raise command.UsageError(
-                f"{self.path} holds a run already: go on with it by --resume {self.path}, or name another --run-dir."
-            ) from error
+        with explained(f"write {self.description}"):
+            temporary = durable.write_temporary(self.description, data)
+            try:
+                durable.commit_new(temporary, self.description)
+            except FileExistsError as error:
+                temporary.unlink()
+                raise command.UsageError(
+                    f"{self.path} holds a run already: go on with it by --resume {self.path}, or name another "
+                    "--run-dir."
+                ) from error
 
     def read_description(self) -> RunDescription:
         """What run.json says. Raises UsageError when there is none or it is not one."""
@@ -84,7 +88,9 @@ class RunDirectory:
 
     def finish(self, result: dict[str, Any]) -> None:
         """Writes result.json."""
-        durable.commit_replace(durable.write_temporary(self.result, json.dumps(result).encode() + b"\n"), self.result)
+        with explained(f"write {self.result}"):
+            data = json.dumps(result).encode() + b"\n"
+            durable.commit_replace(durable.write_temporary(self.result, data), self.result)
 
     def read_result(self) -> dict[str, Any] | None:
         """What result.json says; None while the run is not finished."""

@@ -123,6 +123,7 @@ def _challenger(
         try:
             return train_challenger(options.config, options.preset, environment, watch, checkpoints=checkpoints)
         except FaultyEnvironmentError as fault:
+            checkpoints.settle()
             if not run.checkpoint.exists():
                 raise
             raise FaultyEnvironmentError(f"{fault} The checkpoint is kept: {_go_on(run)}") from fault
