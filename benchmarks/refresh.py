@@ -1,0 +1,236 @@
+"""A thousand promotions of two models under full load: failures, latency, memory; needs Debian's `wrk`.
+
+    .venv/bin/python benchmarks/refresh.py
+
+The server has core 0 to itself; on core 1 `wrk` keeps it busy with 32 connections that ask both models in turn, four
+probes ask without a pause and note every latency, and promotions follow each other as soon as each is served. The
+picture in docs/refresh.png shows the probes' latency over time with the promotions marked.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import numpy as np
+import readme
+import tyro
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from models.repository import ModelRepository
+from training.challenger import train_challenger
+from training.config import DQNConfig
+from training.experience.environments import environment_for
+from training.pipeline import publish
+
+MODELS = ("one", "two")
+PROBES, CONNECTIONS, SECONDS_BEFORE = 4, 32, 20
+BODY = b'{"observation": [0.02, -0.01, 0.03, 0.04]}'
+PICTURE = Path(__file__).parent.parent / "docs/refresh.png"
+
+
+class Latencies(NamedTuple):
+    """What the probes saw: when each answer came, seconds on the monotonic clock, and after how many microseconds."""
+
+    times: list[float]
+    microseconds: list[float]
+    faults: list[str]
+
+    def percentile(self, q: float, start: float, end: float) -> float:
+        """Of the answers between two moments."""
+        times = np.array(self.times)
+        return float(np.percentile(np.array(self.microseconds)[(times >= start) & (times < end)], q))
+
+
+def main(promotions: int = 1_000, *, save: bool = False) -> None:
+    """Measures.
+
+    Args:
+        promotions: how many, of all models together
+        save: write README's lines and the picture
+    """
+    os.sched_setaffinity(0, {1})
+    with tempfile.TemporaryDirectory() as folder:
+        repository = ModelRepository(Path(folder) / "store")
+        for model in MODELS:
+            _publish(repository, model)
+        with _server(repository) as (process, port), _full_load(port) as load:
+            text, latencies, moments = asyncio.run(_measure(repository, port, process, promotions))
+            requests, errors = load()
+    text += f"\n- `wrk`: {requests:,} answers meanwhile, {errors} errors."
+    print(text)
+    if save:
+        readme.write("benchmarks/refresh.py", text)
+        _draw(latencies, moments)
+
+
+async def _measure(
+    repository: ModelRepository, port: int, process: int, promotions: int
+) -> tuple[str, Latencies, list[float]]:
+    latencies = Latencies([], [], [])
+    probes = [asyncio.create_task(_probe(port, model, latencies)) for model in itertools.islice(_turns(), PROBES)]
+    await asyncio.sleep(2)
+    start = time.monotonic()
+    await asyncio.sleep(SECONDS_BEFORE)
+    moments: list[float] = []
+    memory: dict[int, float] = {}
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        for number, model in zip(range(promotions), _turns(), strict=False):
+            version = 2 - number // len(MODELS) % 2
+            moments.append(time.monotonic())
+            await asyncio.to_thread(repository.promote, model, version)
+            while (await client.post(f"/models/{model}/act", content=BODY)).json()["version"] != version:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)  # what is waited for is in another process
+            if number + 1 in (10, promotions):
+                memory[number + 1] = _resident_megabytes(process)
+    end = time.monotonic()
+    for probe in probes:
+        probe.cancel()
+    before, during = (latencies.percentile(99, *span) for span in ((start, moments[0]), (moments[0], end)))
+    medians = [latencies.percentile(50, *span) for span in ((start, moments[0]), (moments[0], end))]
+    lines = (
+        f"- {promotions:,} promotions of {len(MODELS)} models in {end - moments[0]:.0f} s under full load: "
+        f"{len(latencies.times):,} answers to the probes, {len(latencies.faults)} failed.\n"
+        f"- p99 {during:,.0f} us during the promotions, {before:,.0f} us before ({during / before:.2f}); "
+        f"p50 {medians[1]:,.0f} and {medians[0]:,.0f} us; slowest {max(latencies.microseconds) / 1000:,.1f} ms.\n"
+        f"- Resident memory {memory[10]:.1f} MB after the tenth promotion, {memory[promotions]:.1f} MB after the last."
+    )
+    return "\n".join([lines, *latencies.faults[:3]]), latencies, moments
+
+
+async def _probe(port: int, model: str, latencies: Latencies) -> None:
+    """Asks on one connection, over and over; every answer but a 200 is a fault."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"POST /models/{model}/act HTTP/1.1\r\nhost: probe\r\ncontent-length: {len(BODY)}\r\n\r\n"
+    request = head.encode() + BODY
+    with contextlib.closing(writer):
+        while True:
+            started = time.monotonic()
+            writer.write(request)
+            try:
+                answer = await reader.readuntil(b"\r\n\r\n")
+                length = re.search(rb"content-length: (\d+)", answer)
+                await reader.readexactly(int(length[1]) if length else 0)
+            except (OSError, asyncio.IncompleteReadError) as error:
+                latencies.faults.append(repr(error))
+                return
+            now = time.monotonic()
+            if not answer.startswith(b"HTTP/1.1 200"):
+                latencies.faults.append(answer.partition(b"\r\n")[0].decode())
+            latencies.times.append(now)
+            latencies.microseconds.append((now - started) * 1e6)
+
+
+def _turns() -> Iterator[str]:
+    return itertools.cycle(MODELS)
+
+
+def _publish(repository: ModelRepository, model: str) -> None:
+    """Two versions (how well they play does not matter here), the first of which is the champion."""
+    config = DQNConfig(total_env_steps=2_000, eval_episodes=2, report_episodes=2, gate_episodes=2)
+    challenger = train_challenger(config, "general", environment_for(config), lambda *_: None)
+    for _ in range(2):
+        publish(challenger, repository, model, "superior", "benchmark")
+
+
+@contextlib.contextmanager
+def _server(repository: ModelRepository) -> Iterator[tuple[int, int]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    program = Path(sys.executable).with_name("dqn-serve")
+    words = ["taskset", "-c", "0", program, f"--port={port}", "--repository", repository.root, "--model=one"]
+    process = subprocess.Popen([*words, "--refresh-seconds=0.05"], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with contextlib.suppress(httpx.TransportError):
+                if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
+                    break
+            time.sleep(0.1)
+        yield process.pid, port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+@contextlib.contextmanager
+def _full_load(port: int) -> Iterator["Load"]:
+    """`wrk` on both models; calling what it yields ends it and tells its requests and errors."""
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        paths = ", ".join(f"'/models/{model}/act'" for model in MODELS)
+        script.write(
+            f"local paths, turn = {{{paths}}}, 0\n"
+            "request = function()\n turn = turn % #paths + 1\n"
+            f" return wrk.format('POST', paths[turn], nil, '{BODY.decode()}')\nend\n"
+            "done = function(s) print('R', s.requests, "
+            "s.errors.status + s.errors.connect + s.errors.read + s.errors.write + s.errors.timeout) end\n"
+        )
+        script.flush()
+        words = ["taskset", "-c", "1", "wrk", "-t1", f"-c{CONNECTIONS}", "-d3600", "-s", script.name]
+        process = subprocess.Popen([*words, f"http://127.0.0.1:{port}"], stdout=subprocess.PIPE, text=True)
+        try:
+            yield Load(process)
+        finally:
+            process.kill()
+            process.wait()
+
+
+class Load(NamedTuple):
+    """A running `wrk`."""
+
+    process: "subprocess.Popen[str]"
+
+    def __call__(self) -> tuple[int, int]:
+        """Ends it; its requests and errors."""
+        self.process.send_signal(signal.SIGINT)
+        output, _ = self.process.communicate(timeout=30)
+        found = re.search(r"^R\s+(\d+)\s+(\d+)", output, re.MULTILINE)
+        if found is None:
+            raise RuntimeError(f"wrk printed no result: {output}")
+        return int(found[1]), int(found[2])
+
+
+def _resident_megabytes(process: int) -> float:
+    status = Path(f"/proc/{process}/status").read_text()
+    found = re.search(r"VmRSS:\s+(\d+) kB", status)
+    return int(found[1]) / 1024 if found else 0.0
+
+
+def _draw(latencies: Latencies, moments: list[float]) -> None:
+    """p50 and p99 of each second, and where promotions were."""
+    start = latencies.times[0]
+    seconds = np.array(latencies.times) - start
+    values = np.array(latencies.microseconds)
+    edges = np.arange(0, seconds[-1], 1.0)
+    groups = np.split(values, np.searchsorted(seconds, edges[1:]))
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for q in (50, 99):
+        axes.plot(edges, [np.percentile(group, q) if len(group) else np.nan for group in groups], label=f"p{q}")
+    axes.vlines(
+        [moment - start for moment in moments], 0, 0.03, transform=axes.get_xaxis_transform(), color="C3", lw=0.5
+    )
+    axes.axvspan(moments[0] - start, moments[-1] - start, color="C3", alpha=0.07, label="promotions, one a line below")
+    axes.set_xlabel("seconds")
+    axes.set_ylabel("latency (us)")
+    axes.set_ylim(bottom=0)
+    axes.legend(loc="upper right")
+    figure.savefig(PICTURE, dpi=100, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
