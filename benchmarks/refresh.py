@@ -13,7 +13,6 @@ import itertools
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,8 +25,10 @@ import httpx
 import numpy as np
 import readme
 import tyro
+from load import CLIENT_CORE, Server, running
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from peers.servers import ACT
 
 from models.repository import ModelRepository
 from training.challenger import train_challenger
@@ -37,7 +38,7 @@ from training.pipeline import publish
 
 MODELS = ("one", "two")
 PROBES, CONNECTIONS, SECONDS_BEFORE = 4, 32, 20
-BODY = b'{"observation": [0.02, -0.01, 0.03, 0.04]}'
+BODY = ACT.body
 PICTURE = Path(__file__).parent.parent / "docs/refresh.png"
 
 
@@ -61,13 +62,18 @@ def main(promotions: int = 1_000, *, save: bool = False) -> None:
         promotions: how many, of all models together
         save: write README's lines and the picture
     """
-    os.sched_setaffinity(0, {1})
+    os.sched_setaffinity(0, {int(CLIENT_CORE)})
     with tempfile.TemporaryDirectory() as folder:
         repository = ModelRepository(Path(folder) / "store")
         for model in MODELS:
             _publish(repository, model)
-        with _server(repository) as (process, port), _full_load(port) as load:
-            text, latencies, moments = asyncio.run(_measure(repository, port, process, promotions))
+        program = Path(sys.executable).with_name("dqn-serve")
+        words = [program, "--repository", repository.root, "--model=one", "--refresh-seconds=0.05"]
+        with (
+            running(lambda port: [*words, f"--port={port}"], ACT, Path(folder)) as server,
+            _full_load(server.port) as load,
+        ):
+            text, latencies, moments = asyncio.run(_measure(repository, server, promotions))
             requests, errors = load()
     text += f"\n- `wrk`: {requests:,} answers meanwhile, {errors} errors."
     print(text)
@@ -76,17 +82,17 @@ def main(promotions: int = 1_000, *, save: bool = False) -> None:
         _draw(latencies, moments)
 
 
-async def _measure(
-    repository: ModelRepository, port: int, process: int, promotions: int
-) -> tuple[str, Latencies, list[float]]:
+async def _measure(repository: ModelRepository, server: Server, promotions: int) -> tuple[str, Latencies, list[float]]:
     latencies = Latencies([], [], [])
-    probes = [asyncio.create_task(_probe(port, model, latencies)) for model in itertools.islice(_turns(), PROBES)]
+    probes = [
+        asyncio.create_task(_probe(server.port, model, latencies)) for model in itertools.islice(_turns(), PROBES)
+    ]
     await asyncio.sleep(2)
     start = time.monotonic()
     await asyncio.sleep(SECONDS_BEFORE)
     moments: list[float] = []
     memory: dict[int, float] = {}
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as client:
         for number, model in zip(range(promotions), _turns(), strict=False):
             version = 2 - number // len(MODELS) % 2
             moments.append(time.monotonic())
@@ -94,7 +100,7 @@ async def _measure(
             while (await client.post(f"/models/{model}/act", content=BODY)).json()["version"] != version:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)  # what is waited for is in another process
             if number + 1 in (10, promotions):
-                memory[number + 1] = _resident_megabytes(process)
+                memory[number + 1] = _resident_megabytes(server.process_id)
     end = time.monotonic()
     for probe in probes:
         probe.cancel()
@@ -146,27 +152,6 @@ def _publish(repository: ModelRepository, model: str) -> None:
 
 
 @contextlib.contextmanager
-def _server(repository: ModelRepository) -> Iterator[tuple[int, int]]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    program = Path(sys.executable).with_name("dqn-serve")
-    words = ["taskset", "-c", "0", program, f"--port={port}", "--repository", repository.root, "--model=one"]
-    process = subprocess.Popen([*words, "--refresh-seconds=0.05"], stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == 200:
-                    break
-            time.sleep(0.1)
-        yield process.pid, port
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
-
-
-@contextlib.contextmanager
 def _full_load(port: int) -> Iterator["Load"]:
     """`wrk` on both models; calling what it yields ends it and tells its requests and errors."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
@@ -179,7 +164,7 @@ def _full_load(port: int) -> Iterator["Load"]:
             "s.errors.status + s.errors.connect + s.errors.read + s.errors.write + s.errors.timeout) end\n"
         )
         script.flush()
-        words = ["taskset", "-c", "1", "wrk", "-t1", f"-c{CONNECTIONS}", "-d3600", "-s", script.name]
+        words = ["taskset", "-c", CLIENT_CORE, "wrk", "-t1", f"-c{CONNECTIONS}", "-d3600", "-s", script.name]
         process = subprocess.Popen([*words, f"http://127.0.0.1:{port}"], stdout=subprocess.PIPE, text=True)
         try:
             yield Load(process)

@@ -1,0 +1,122 @@
+"""Servers that are started on cores of their own, and `wrk`, which loads them from another core."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+
+SERVER_CORES, CLIENT_CORE = "0", "1"
+_SECONDS_TO_START = 60
+_DONE = (
+    "done = function(s, l, r) print('R', s.requests, s.duration, l:percentile(50), l:percentile(99), "
+    "s.errors.status + s.errors.connect + s.errors.read + s.errors.write + s.errors.timeout) end\n"
+)
+
+
+class Request(NamedTuple):
+    """What is sent, over and over."""
+
+    path: str
+    body: bytes
+    headers: tuple[tuple[str, str], ...]
+
+    def script(self) -> str:
+        """It in wrk's language."""
+        body = "".join(f"\\{byte:03d}" for byte in self.body)
+        headers = "".join(f"wrk.headers['{name}'] = '{value}'\n" for name, value in self.headers)
+        return f"wrk.method = 'POST'\nwrk.body = '{body}'\n{headers}{_DONE}"
+
+
+class Load(NamedTuple):
+    """What wrk saw, and what the server's processes used meanwhile."""
+
+    requests_per_second: float
+    p50: float  # microseconds
+    p99: float
+    cpu: float  # microseconds for each request
+    errors: int
+
+
+class Server(NamedTuple):
+    """A server's process, which leads a session of its own, and its port."""
+
+    process_id: int
+    port: int
+
+    def cpu_seconds(self) -> float:
+        """CPU time that its processes have used so far."""
+        ticks = 0
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):
+                fields = stat.read_text().rpartition(")")[2].split()
+                if int(fields[3]) == self.process_id:  # its session
+                    ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def load(self, request: Request, connections: int, seconds: float) -> Load:
+        """Has wrk send a request from so many connections for so long."""
+        with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+            script.write(request.script())
+            script.flush()
+            url = f"http://127.0.0.1:{self.port}{request.path}"
+            words = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}", "-s", script.name, url]
+            used = self.cpu_seconds()
+            pinned = ["taskset", "-c", CLIENT_CORE, *words]
+            output = subprocess.run(pinned, capture_output=True, text=True, check=True).stdout
+            used = self.cpu_seconds() - used
+        found = re.search(r"^R\s+(.*)$", output, re.MULTILINE)
+        if found is None:
+            raise RuntimeError(f"wrk printed no result: {output}")
+        requests, microseconds, p50, p99, errors = (float(value) for value in found[1].split())
+        return Load(requests / microseconds * 1e6, p50, p99, used / requests * 1e6, int(errors))
+
+
+@contextlib.contextmanager
+def running(
+    command: Callable[[int], Sequence[str | Path]], request: Request, folder: Path, cores: str = SERVER_CORES
+) -> Iterator[Server]:
+    """A server that `command` starts on a port, once it has answered the request; it works in `folder`.
+
+    Raises TimeoutError when it does not within a minute.
+    """
+    port = free_port()
+    with tempfile.TemporaryFile() as log:
+        words = ["taskset", "-c", cores, *command(port)]
+        process = subprocess.Popen(words, stdout=log, stderr=log, cwd=folder, start_new_session=True)
+        try:
+            _wait(request, port)
+            yield Server(process.pid, port)
+        finally:
+            os.killpg(process.pid, signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait(request: Request, port: int) -> None:
+    deadline = time.monotonic() + _SECONDS_TO_START
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.HTTPError):
+            url = f"http://127.0.0.1:{port}{request.path}"
+            httpx.post(url, content=request.body, headers=list(request.headers), timeout=10).raise_for_status()
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"Nobody answers {request.path} on port {port}.")
