@@ -85,9 +85,10 @@ def main(seconds: int = 5, rounds: int = 5, *, peers: bool = False, save: bool =
 
 
 def _cases(folder: Path, *, with_peers: bool) -> list[Case]:
-    small, wide, pixels = folder / "small", folder / "wide", folder / "pixels"
+    small, wide, pixels = folder / "small", folder / "wide", folder / "pixels"  # repositories
     _publish(small, _config(128))
     _publish(wide, _config(1024))
+    _publish(pixels, PRESETS["minatar-breakout"])
     _publish(pixels, PRESETS["breakout"])
     ours = dqn_serve(OURS, small)
     others = peers(folder, small / "cartpole/1/model.onnx") if with_peers else []
@@ -95,12 +96,13 @@ def _cases(folder: Path, *, with_peers: bool) -> list[Case]:
     batch_binary = dqn_serve(f"{OURS}, binary", small, _tensor("cartpole", _observations(BATCH), "FP32"))
     two = dqn_serve(f"{OURS}, 2 workers on both cores, JSON", small, _json_batch(), workers=2, cores="0,1")
     wide_one = dqn_serve(f"{OURS}, 4-1024-1024-2", wide)
-    pixels_one = dqn_serve(f"{OURS}, 84x84x4 pixels, binary", pixels, _tensor("breakout", _images(), "UINT8"))
+    minatar = dqn_serve(f"{OURS}, 10x10x4 pixels, JSON", pixels, _json_image("minatar-breakout"))
+    atari = dqn_serve(f"{OURS}, 84x84x4 pixels, binary", pixels, _tensor("breakout", _images(4, 84, 84), "UINT8"))
     return [
         *(Case(system, connections) for connections in (1, 32) for system in (bare_uvicorn(), ours, *others)),
         *(Case(system, 1, f"{BATCH:,} observations", BATCH) for system in (batch_json, batch_binary)),
         *(Case(system, 8, f"{BATCH:,} observations", BATCH) for system in (batch_json, two)),
-        *(Case(system, connections) for system in (wide_one, pixels_one) for connections in (1, 32)),
+        *(Case(system, connections) for system in (wide_one, minatar, atari) for connections in (1, 32)),
     ]
 
 
@@ -112,7 +114,7 @@ def _publish(folder: Path, config: DQNConfig) -> None:
     """A policy after a few steps: how well it plays does not matter here."""
     few = {"total_env_steps": 2_000, "eval_episodes": 1, "report_episodes": 2, "episode_step_limit": 50}
     changed = DQNConfig(**(vars(config) | few | {"learning_starts": 1_900, "replay_capacity": 5_000}))
-    name = "breakout" if config is PRESETS["breakout"] else "cartpole"
+    name = next((preset for preset in ("breakout", "minatar-breakout") if config is PRESETS[preset]), "cartpole")
     challenger = train_challenger(changed, "general", environment_for(changed), lambda *_: None)
     publish(challenger, ModelRepository(folder), name, "non-inferior", "benchmark")
 
@@ -122,13 +124,18 @@ def _observations(count: int) -> NDArray[np.float32]:
     return np.random.default_rng(0).normal(size=(count, 4)).round(6).astype(np.float32)
 
 
-def _images() -> NDArray[np.uint8]:
-    return np.random.default_rng(0).integers(0, 256, (1, 4, 84, 84), dtype=np.uint8)
+def _images(*shape: int, values: int = 256) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, values, (1, *shape), dtype=np.uint8)
 
 
 def _json_batch() -> Request:
     body = json.dumps({"observations": _observations(BATCH).astype(float).round(6).tolist()})
     return Request("/act", body.encode(), (("content-type", "application/json"),))
+
+
+def _json_image(model: str) -> Request:
+    body = json.dumps({"observation": _images(10, 10, 4, values=2)[0].tolist()})
+    return Request(f"/models/{model}/act", body.encode(), (("content-type", "application/json"),))
 
 
 def _tensor(model: str, observations: NDArray[np.generic], datatype: str) -> Request:
