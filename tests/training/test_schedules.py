@@ -5,7 +5,13 @@ import math
 import pytest
 
 from training.config import DQNConfig
-from training.experience.schedules import epsilon_schedule, exponential, learning_rate_schedule, linear
+from training.experience.schedules import (
+    epsilon_schedule,
+    exponential,
+    importance_schedule,
+    learning_rate_schedule,
+    linear,
+)
 from training.presets import PRESETS
 
 
@@ -34,3 +40,16 @@ def test_the_learning_rate_stays_unless_an_end_is_set() -> None:
     assert learning_rate_schedule(DQNConfig())(12_345) == 1e-3
     falling = learning_rate_schedule(DQNConfig(total_env_steps=100, learning_rate_end=0.0005))
     assert falling(50) == pytest.approx(7.5e-4)
+
+
+def test_importance_weights_undo_priorities_entirely_in_the_end() -> None:
+    """The exponent goes in a straight line from importance_exponent to 1 at the last step."""
+    schedule = importance_schedule(DQNConfig(importance_exponent=0.4, total_env_steps=1_000))
+    assert [schedule(step) for step in (0, 500, 1_000, 1_010)] == pytest.approx([0.4, 0.7, 1.0, 1.0])
+
+
+def test_noisy_networks_need_no_epsilon() -> None:
+    """With noisy it is 0 from the first step on, warm or not."""
+    for warm in (False, True):
+        schedule = epsilon_schedule(DQNConfig(noisy=True), warm=warm)
+        assert [schedule(step) for step in (0, 1, 100_000)] == [0.0, 0.0, 0.0]
