@@ -136,10 +136,10 @@ class DQNAgent:
         losses, derivative = self._objective.loss(chosen, target)
         errors = None
         if weights is not None:
+            errors = self._objective.error(chosen, target) if self._objective.error else losses
             weighting = self._tensor(weights)
             losses = losses * weighting
             derivative = derivative * weighting.view(-1, *[1] * (derivative.dim() - 1))
-            errors = self._objective.error(chosen, target)
         derivative = (derivative / len(losses)).view_as(index)
         self._descend(torch.zeros_like(outputs).scatter_(1, index, derivative))
         self.gradient_steps += 1

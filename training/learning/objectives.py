@@ -4,6 +4,7 @@ Outputs here are those of one action in each transition: [batch] for mean return
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,8 @@ from torch.nn import functional
 from training.config import DQNConfig
 from training.learning.heads import CategoricalMean
 
+_TINY = 1e-30
+
 
 class Objective(NamedTuple):
     """A kind of target with its loss."""
@@ -21,8 +24,8 @@ class Objective(NamedTuple):
     """returns [batch], discounts [batch], outputs for the next observations -> target, shaped as the outputs."""
     loss: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
     """outputs, target -> the loss of each transition [batch], and its derivative by the outputs, shaped as they are."""
-    error: Callable[[Tensor, Tensor], Tensor]
-    """outputs, target -> how surprising each transition is [batch]: its priority in replay."""
+    error: Callable[[Tensor, Tensor], Tensor] | None
+    """outputs, target -> how surprising each transition is [batch]: its priority in replay. None: its loss says it."""
 
 
 def make_objective(config: DQNConfig, q_network: nn.Sequential) -> Objective:
@@ -30,9 +33,9 @@ def make_objective(config: DQNConfig, q_network: nn.Sequential) -> Objective:
     if config.distribution == "c51":
         head = q_network[-1]
         assert isinstance(head, CategoricalMean)  # noqa: S101  (make_q_network put it there)
-        return Objective(_projection(head.values), _with_derivative(categorical_loss), categorical_loss)
+        return Objective(partial(categorical_target, head.values), categorical_loss, None)
     if config.distribution == "quantile":
-        return Objective(quantile_target, _with_derivative(quantile_loss), quantile_loss)
+        return Objective(quantile_target, quantile_loss, None)
     losses = {"huber": huber, "squared": squared}
     return Objective(mean_target, losses[config.loss], _absolute)
 
@@ -61,9 +64,14 @@ def categorical_target(values: Tensor, returns: Tensor, discounts: Tensor, next_
     return projected.scatter_add_(1, above_index, probabilities * share_above)
 
 
-def categorical_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Kullback-Leibler divergence of the learned from the target distribution, both [batch, atoms]."""
-    return (torch.xlogy(target, target) - target * logits.log_softmax(dim=1)).sum(dim=1)
+def categorical_loss(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Kullback-Leibler divergence of the learned from the target distribution, and its derivative by the logits.
+
+    Both are [batch, atoms], the target as probabilities.
+    """
+    learned = logits.log_softmax(dim=1)
+    log_target = target.clamp(min=_TINY).log()  # where the target is 0, so is the product
+    return (target * (log_target - learned)).sum(dim=1), learned.exp() - target
 
 
 def quantile_target(returns: Tensor, discounts: Tensor, next_quantiles: Tensor) -> Tensor:
@@ -71,18 +79,19 @@ def quantile_target(returns: Tensor, discounts: Tensor, next_quantiles: Tensor) 
     return returns.unsqueeze(1) + discounts.unsqueeze(1) * next_quantiles
 
 
-def quantile_loss(quantiles: Tensor, target: Tensor) -> Tensor:
-    """Quantile regression with Huber's loss at 1 (Dabney et al., 2018, equation 10); both [batch, atoms]."""
+def quantile_loss(quantiles: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Quantile regression with Huber's loss at 1 (Dabney et al., 2018, equation 10), both [batch, atoms], and its
+    derivative.
+
+    With u the difference and c the same clipped to -1..1, Huber's loss is c (u - c / 2) and its derivative c.
+    """
     atoms = quantiles.shape[1]
-    levels = (torch.arange(atoms, device=quantiles.device) + 0.5) / atoms
+    levels = ((torch.arange(atoms, device=quantiles.device, dtype=quantiles.dtype) + 0.5) / atoms).unsqueeze(1)
     differences = target.unsqueeze(1) - quantiles.unsqueeze(2)  # [batch, quantile, target]
-    huber = functional.huber_loss(differences, torch.zeros_like(differences), reduction="none")
-    weights = (levels.view(1, -1, 1) - (differences.detach() < 0).float()).abs()
-    return (weights * huber).mean(dim=2).sum(dim=1)
-
-
-def _projection(values: Tensor) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    return lambda returns, discounts, next_logits: categorical_target(values, returns, discounts, next_logits)
+    clipped = differences.clamp(-1, 1)
+    weighted = torch.where(differences < 0, 1 - levels, levels).mul_(clipped)
+    losses = differences.sub_(clipped, alpha=0.5).mul_(weighted).sum(dim=(1, 2)) / atoms
+    return losses, weighted.sum(dim=2).mul_(-1 / atoms)
 
 
 def huber(q_values: Tensor, td_target: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,19 +104,6 @@ def squared(q_values: Tensor, td_target: Tensor) -> tuple[Tensor, Tensor]:
     """The squared TD error and its derivative."""
     td_error = q_values - td_target
     return td_error.square(), 2 * td_error
-
-
-def _with_derivative(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """The loss with its derivative by autograd."""
-
-    def both(outputs: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            leaf = outputs.detach().requires_grad_()
-            losses = loss(leaf, target)
-            (derivative,) = torch.autograd.grad(losses.sum(), leaf)
-        return losses.detach(), derivative
-
-    return both
 
 
 def _absolute(q_values: Tensor, td_target: Tensor) -> Tensor:
