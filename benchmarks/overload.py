@@ -32,7 +32,7 @@ from rich.table import Table
 from models.repository import ModelRepository
 from training.challenger import train_challenger
 from training.config import DQNConfig
-from training.experience.environments import describe
+from training.experience.environments import environment_for
 from training.pipeline import publish
 
 BODY = json.dumps({"observation": [0.02, -0.01, 0.03, 0.04]}).encode()
@@ -180,7 +180,7 @@ def _publish(folder: Path, width: int) -> None:
     config = DQNConfig(
         hidden_sizes=(width, width), layer_norm=False, total_env_steps=2_000, report_episodes=2, eval_episodes=2
     )
-    challenger = train_challenger(config, "general", describe(config.env_id, {}), lambda *_: None)
+    challenger = train_challenger(config, "general", environment_for(config), lambda *_: None)
     publish(challenger, ModelRepository(folder), "cartpole", "non-inferior", "benchmark")
 
 

@@ -1,0 +1,302 @@
+"""Ten minutes at full load of all that a server is asked, right and wrong: answers, memory, descriptors, threads.
+
+    .venv/bin/python benchmarks/soak.py            # --minutes 0.5 for a look
+
+Connections that send one request after another, of all kinds in random order; clients that leave in the middle of their
+requests or before their answers; streams; and a promotion every two seconds. Anything but the status that belongs to a
+request is an error. A sample each second goes into docs/soak.png.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import random
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tyro
+import uvloop
+from matplotlib.figure import Figure
+from websockets.asyncio.client import connect
+
+from models.repository import ModelRepository
+from training.challenger import train_challenger
+from training.config import DQNConfig
+from training.experience.environments import environment_for
+from training.pipeline import publish
+
+PICTURE = Path(__file__).parent.parent / "docs" / "soak.png"
+OBSERVATION = [0.02, -0.01, 0.03, 0.04]
+_WARM_UP = 0.1  # of the time, before memory is compared
+
+
+class Kind(NamedTuple):
+    """A sort of request: its bytes, how often it comes among the others, and what it must be answered."""
+
+    name: str
+    weight: int
+    request: bytes
+    status: int
+
+
+def _post(path: str, body: object, *headers: str) -> bytes:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    lines = [f"POST {path} HTTP/1.1", "Host: soak", f"Content-Length: {len(content)}", *headers, "", ""]
+    return "\r\n".join(lines).encode() + content
+
+
+def _tensor(rows: int, **fields: object) -> dict[str, object]:
+    return {"inputs": [{"name": "observation", "shape": [rows, 4], "datatype": "FP32", **fields}]}
+
+
+def _binary(rows: int) -> bytes:
+    raw = np.zeros((rows, 4), "<f4").tobytes()
+    document = _tensor(rows, parameters={"binary_data_size": len(raw)})
+    text = json.dumps({**document, "parameters": {"binary_data_output": True}}).encode()
+    return _post("/v2/models/cartpole/infer", text + raw, f"Inference-Header-Content-Length: {len(text)}")
+
+
+def _get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: soak\r\n\r\n".encode()
+
+
+ONE, MANY = {"observation": OBSERVATION}, {"observations": [OBSERVATION] * 64}
+KINDS = [
+    Kind("act", 600, _post("/act", ONE), 200),
+    Kind("explore", 60, _post("/act", {**ONE, "epsilon": 0.1, "action_mask": [True, False]}), 200),
+    Kind("q-values", 100, _post("/q-values", ONE), 200),
+    Kind("batch", 60, _post("/act", MANY), 200),
+    Kind("large batch", 2, _post("/q-values", {"observations": [OBSERVATION] * 2048}), 200),
+    Kind("version", 30, _post("/act", {**ONE, "version": 1}), 200),
+    Kind("infer, JSON", 60, _post("/v2/models/cartpole/infer", _tensor(1, data=OBSERVATION)), 200),
+    Kind("infer, binary", 60, _binary(16), 200),
+    Kind("not JSON", 10, _post("/act", b'{"observation": [0,'), 400),
+    Kind("wrong shape", 10, _post("/act", {"observation": [0, 0, 0]}), 422),
+    Kind("deep", 1, _post("/act", b"[" * 50_000), 400),
+    Kind("too large", 1, _post("/act", b" " * 100).replace(b"Length: 100", b"Length: 9999999999"), 413),
+    Kind("no HTTP", 2, b"GET /act HTTP/1.1\r\nBad Name: 1\r\n\r\n", 400),
+    Kind("unknown", 5, _get("/nothing"), 404),
+    Kind("models", 5, _get("/models"), 200),
+    Kind("metrics", 2, _get("/metrics"), 200),
+    Kind("ready", 5, _get("/readyz"), 200),
+]
+
+
+class Sample(NamedTuple):
+    """What the server's process has at a moment."""
+
+    seconds: float
+    resident: float  # MiB
+    descriptors: int
+    threads: int
+    requests: int  # answered so far
+
+
+class Soak:
+    """The clients and what they saw."""
+
+    def __init__(self, port: int, seconds: float) -> None:
+        self._port = port
+        self._ends_at = time.monotonic() + seconds
+        self.statuses: Counter[tuple[str, int]] = Counter()
+        self.errors: Counter[str] = Counter()
+
+    def _is_over(self) -> bool:
+        return time.monotonic() > self._ends_at
+
+    async def ask(self, seed: int) -> None:
+        """One connection after another, each with requests of all kinds."""
+        chance = random.Random(seed)  # noqa: S311  (a mixture, not a secret)
+        weights = [kind.weight for kind in KINDS]
+        while not self._is_over():
+            try:
+                async with self._connected() as (reader, writer):
+                    for kind in chance.choices(KINDS, weights, k=1000):
+                        if self._is_over() or await self._ask_one(kind, reader, writer):
+                            break
+            except Exception as error:  # noqa: BLE001  (whatever a client sees is what this is about)
+                self.errors[f"ask: {error!r:.100}"] += 1
+
+    async def _ask_one(self, kind: Kind, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        """Whether the connection ends with this answer."""
+        writer.write(kind.request)
+        head = (await reader.readuntil(b"\r\n\r\n")).lower()
+        await reader.readexactly(int(head.split(b"content-length: ")[1].split()[0]))
+        status = int(head.split()[1])
+        self.statuses[kind.name, status] += 1
+        if status != kind.status:
+            self.errors[f"{kind.name}: {status}"] += 1
+        return b"connection: close" in head
+
+    @contextlib.asynccontextmanager
+    async def _connected(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+    async def leave(self, seed: int) -> None:
+        """Clients that go in the middle of a request, or before its answer, with a reset or without."""
+        chance = random.Random(seed)  # noqa: S311
+        while not self._is_over():
+            try:
+                async with self._connected() as (_, writer):
+                    request = chance.choice(KINDS).request
+                    writer.write(request[: chance.randrange(len(request) + 1)])
+                    await asyncio.sleep(chance.choice([0, 0, 0.01]))
+                    if chance.random() < 0.5:
+                        sock: socket.socket = writer.get_extra_info("socket")
+                        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self.statuses["left", 0] += 1
+            except Exception as error:  # noqa: BLE001
+                self.errors[f"leave: {error!r:.100}"] += 1
+            await asyncio.sleep(0.01)
+
+    async def stream(self) -> None:
+        """A stream that is opened anew after a hundred actions."""
+        while not self._is_over():
+            try:
+                async with connect(f"ws://127.0.0.1:{self._port}/act/stream") as stream:
+                    await stream.recv()
+                    acted = 0
+                    while acted < 100 and not self._is_over():
+                        await stream.send(json.dumps(ONE))
+                        answer = json.loads(await stream.recv())
+                        while "action" not in answer and answer.get("type") != "error":
+                            answer = json.loads(await stream.recv())
+                        if "action" not in answer:
+                            self.errors[f"stream: {answer!r:.100}"] += 1
+                        acted += 1
+                        self.statuses["stream", 200] += 1
+            except Exception as error:  # noqa: BLE001
+                self.errors[f"stream: {error!r:.100}"] += 1
+
+    async def promote(self, repository: ModelRepository) -> None:
+        """Makes one version and then the other champion."""
+        turn = 0
+        while not self._is_over():
+            await asyncio.sleep(2)
+            turn += 1
+            await asyncio.to_thread(repository.promote, "cartpole", 1 + turn % 2)
+
+    async def watch(self, process: int) -> list[Sample]:
+        """A sample each second."""
+        samples, begun = [], time.monotonic()
+        while not self._is_over():
+            samples.append(_sample(process, time.monotonic() - begun, sum(self.statuses.values())))
+            await asyncio.sleep(1)
+        return samples
+
+    async def run(self, process: int, repository: ModelRepository, connections: int) -> list[Sample]:
+        """Everything together."""
+        asking = [self.ask(seed) for seed in range(connections)]
+        leaving = [self.leave(seed) for seed in range(2)]
+        others = [*asking, *leaving, *(self.stream() for _ in range(2)), self.promote(repository)]
+        samples, *_ = await asyncio.gather(self.watch(process), *others)
+        return samples
+
+
+def _sample(process: int, seconds: float, requests: int) -> Sample:
+    of_process = Path(f"/proc/{process}")
+    pages = int((of_process / "statm").read_text().split()[1])
+    threads = int((of_process / "status").read_text().split("Threads:")[1].split()[0])
+    descriptors = len(list((of_process / "fd").iterdir()))
+    return Sample(seconds, pages * os.sysconf("SC_PAGE_SIZE") / 2**20, descriptors, threads, requests)
+
+
+def draw(samples: list[Sample], path: Path) -> None:
+    """The samples over time as a PNG."""
+    figure = Figure(figsize=(9, 8), layout="constrained")
+    axes = figure.subplots(4, sharex=True)
+    minutes = [sample.seconds / 60 for sample in samples]
+    rates = np.gradient([sample.requests for sample in samples], [sample.seconds for sample in samples])
+    series = {
+        "requests/s": rates,
+        "resident memory (MiB)": [sample.resident for sample in samples],
+        "open descriptors": [sample.descriptors for sample in samples],
+        "threads": [sample.threads for sample in samples],
+    }
+    for axis, (name, values) in zip(axes, series.items(), strict=True):
+        axis.plot(minutes, values, linewidth=1)
+        axis.set_ylabel(name)
+        axis.set_ylim(bottom=0)
+        axis.grid(alpha=0.3)
+    axes[-1].set_xlabel("minutes")
+    figure.savefig(path, dpi=100)
+
+
+def _publish(folder: Path) -> ModelRepository:
+    repository = ModelRepository(folder)
+    for seed in range(2):
+        config = DQNConfig(
+            hidden_sizes=(128, 128),
+            total_env_steps=2_000,
+            report_episodes=2,
+            eval_episodes=2,
+            gate_episodes=2,
+            seed=seed,
+        )
+        challenger = train_challenger(config, "general", environment_for(config), lambda *_: None)
+        publish(challenger, repository, "cartpole", "non-inferior", "benchmark")
+    return repository
+
+
+def _report(soak: Soak, samples: list[Sample]) -> None:
+    for (name, status), count in sorted(soak.statuses.items()):
+        print(f"{name:14} {status or '':4} {count:12,}")
+    settled = samples[int(len(samples) * _WARM_UP) :]
+    quarter = max(1, len(settled) // 4)
+    first, last = settled[:quarter], settled[-quarter:]
+    total, seconds = sum(soak.statuses.values()), samples[-1].seconds
+    print(f"{total:,} in {seconds:,.0f} s; errors: {dict(soak.errors) or 'none'}")
+    for field in ("resident", "descriptors", "threads"):
+        means = [np.mean([getattr(sample, field) for sample in part]) for part in (first, last)]
+        most = max(getattr(sample, field) for sample in samples)
+        print(f"{field}: {means[0]:,.1f} in the first quarter, {means[1]:,.1f} in the last, {most:,.1f} at most")
+
+
+def main(minutes: float = 10, connections: int = 24, picture: Path = PICTURE) -> None:
+    """Args: how long; connections that ask all the time; where to draw. Exit status 1 after any error."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
+        repository = _publish(Path(folder))
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+        probe.close()
+        command = str(Path(sys.executable).with_name("dqn-serve"))
+        words = [command, f"--repository={folder}", f"--port={port}", "--refresh-seconds=0.2"]
+        process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
+        try:
+            _wait(port)
+            soak = Soak(port, minutes * 60)
+            samples = uvloop.run(soak.run(process.pid, repository, connections))
+        finally:
+            process.terminate()
+            status = process.wait()
+    draw(samples, picture)
+    _report(soak, samples)
+    print(f"exit status of the server: {status}")
+    sys.exit(1 if soak.errors or status else 0)
+
+
+def _wait(port: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.1)
+    raise TimeoutError(f"nobody listens on port {port}")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
