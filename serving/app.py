@@ -17,6 +17,7 @@ from serving.api.cross_origin import allow_origins
 from serving.api.native import Route
 from serving.api.oip.paths import is_below
 from serving.api.oip.routes import OipApi
+from serving.api.options import MethodsTold
 from serving.api.rest import create_rest_app
 from serving.metrics import OTHER_ENDPOINT
 from serving.problems import Answer, Problem, internal_error
@@ -77,6 +78,8 @@ class PolicyServer:
 
     async def _find_and_answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request, and leaves where to count it in the scope."""
+        if scope["method"] == "OPTIONS":
+            send = MethodsTold(send)
         route = self._native.route(scope["path"])
         if route is not None:
             scope[_MEASURES] = route.measures

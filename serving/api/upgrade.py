@@ -1,5 +1,6 @@
 """From HTTP to a stream: which requests ask for one, and how a connection is handed over."""
 
+import sys
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,6 +18,7 @@ from serving.correlation import Correlation
 from serving.problems import CLOSE, Problem
 
 _CONNECTION = b"connection"
+_OF_UPGRADES = frozenset({b"upgrade", b"http2-settings"})
 
 
 class UpgradingProtocol(GuardedProtocol):
@@ -28,6 +30,45 @@ class UpgradingProtocol(GuardedProtocol):
         self._streams = streams
         self._gate = gate
         self._is_handed_over = False
+        self._is_passed_over = False
+        self._piece = b""  # of what the client sends
+
+    def data_received(self, data: bytes) -> None:
+        """Reads on."""
+        self._piece = data
+        super().data_received(data)
+
+    def on_headers_complete(self) -> None:
+        """Has a request answered, unless it must be read anew."""
+        self.scope["method"] = self.parser.get_method().decode("ascii")
+        self._is_passed_over = self._get_upgrade() is not None and not self._should_upgrade()
+        if not self._is_passed_over:
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Ends a message, unless it must be read anew."""
+        if not self._is_passed_over:
+            super().on_message_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Reads the request anew without the upgrade: the parser takes what follows such a head for no HTTP."""
+        upgrade = sys.exception()
+        if upgrade is None or not self._is_passed_over:
+            return
+        self._is_passed_over = False
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.data_received(self._plain_head() + self._piece[upgrade.args[0] :])
+
+    def _plain_head(self) -> bytes:
+        lines = [b"%b %b HTTP/1.1" % (self.scope["method"].encode(), self.url)]
+        for name, value in self.headers:
+            kept = value
+            if name == _CONNECTION:
+                kept = b", ".join(token for token in _tokens(value) if token.lower() not in _OF_UPGRADES)
+            if name not in _OF_UPGRADES and (kept or not value):
+                lines.append(b"%b: %b" % (name, kept))
+        return b"\r\n".join([*lines, b"", b""])
 
     def _should_upgrade(self) -> bool:
         """Whether the request in the parser wants to become a stream, and nothing before it is unanswered."""
@@ -70,3 +111,7 @@ class UpgradingProtocol(GuardedProtocol):
         answer = problem.answer()
         common = [b"%b: %b\r\n" % header for header in self.server_state.default_headers]
         return b"".join([STATUS_LINE[answer.status], *common, named.echo, answer.wire])
+
+
+def _tokens(value: bytes) -> list[bytes]:
+    return [token.strip() for token in value.split(b",")]

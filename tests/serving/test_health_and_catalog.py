@@ -69,7 +69,6 @@ def test_unknown_paths_are_404_problems(server: Server, path: str) -> None:
     [
         ("GET", "/act", "POST"),
         ("DELETE", "/models/lake/q-values", "POST"),
-        ("OPTIONS", "/act", "POST"),
         ("POST", "/healthz", "GET"),
         ("PUT", "/metrics", "GET"),
         ("PATCH", "/models/cartpole/aliases/champion", "PUT"),
