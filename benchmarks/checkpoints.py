@@ -1,6 +1,7 @@
 """Measures what checkpoints cost a training run: the share of its time that it waits for them, and their size.
 
 .venv/bin/python benchmarks/checkpoints.py --presets cartpole breakout --seconds 60
+.venv/bin/python benchmarks/checkpoints.py --presets breakout --filled 100000      # 2.8 GB of replay
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import tyro
 from rich.console import Console
@@ -20,7 +22,7 @@ from training.checkpoints import Checkpoints
 from training.config import DQNConfig
 from training.experience.environments import environment_for
 from training.learning.loop import train
-from training.learning.state import make_state
+from training.learning.state import TrainingState, make_state
 from training.presets import PRESETS
 
 
@@ -37,16 +39,21 @@ class Cost(NamedTuple):
 
 
 def main(
-    presets: tuple[str, ...] = ("cartpole", "breakout"), seconds: float = 60.0, checkpoint_seconds: float = 10.0
+    presets: tuple[str, ...] = ("cartpole", "breakout"),
+    seconds: float = 60.0,
+    checkpoint_seconds: float = 10.0,
+    filled: int | None = None,
 ) -> None:
-    """Args: what is trained, how long each, and how often a checkpoint is asked for."""
+    """Args: what is trained, how long each, how often a checkpoint is asked for, and how many transitions are in replay
+    and in a checkpoint before the measurement begins.
+    """
     torch.set_num_threads(1)
     title = f"{seconds:.0f} s of training each, a checkpoint every {checkpoint_seconds:g} s at least"
     table = Table(title=title)
     for column in ("preset", "steps/s", "checkpoints", "waited", "share", "CPU beside", "size", "written"):
         table.add_column(column, justify="left" if column == "preset" else "right")
     for preset in presets:
-        cost = _measure(PRESETS[preset], seconds, checkpoint_seconds)
+        cost = _measure(PRESETS[preset], seconds, checkpoint_seconds, filled)
         table.add_row(
             preset,
             f"{cost.env_steps / cost.seconds:,.0f}",
@@ -60,11 +67,18 @@ def main(
     Console(width=120).print(table)
 
 
-def _measure(config: DQNConfig, seconds: float, checkpoint_seconds: float) -> Cost:
-    config = dataclasses.replace(config, total_env_steps=10**9)
+def _measure(config: DQNConfig, seconds: float, checkpoint_seconds: float, filled: int | None) -> Cost:
+    config = dataclasses.replace(
+        config, total_env_steps=10**9, replay_capacity=filled or config.replay_capacity, epsilon_decay_steps=1
+    )
     environment = environment_for(config)
     with tempfile.TemporaryDirectory() as folder, contextlib.closing(make_state(config, environment, None)) as state:
-        checkpoints = Checkpoints(CheckpointFile(Path(folder) / "checkpoint"), checkpoint_seconds, print)
+        file = CheckpointFile(Path(folder) / "checkpoint")
+        if filled:
+            _fill(state, config)
+            file.write(state.capture())
+            file.settle()
+        checkpoints = Checkpoints(file, checkpoint_seconds, print)
         count, cost = 0, 0.0
         began, cpu, own, written = time.perf_counter(), time.process_time(), time.thread_time(), _written()
         for _ in train(config, environment, state):
@@ -78,6 +92,16 @@ def _measure(config: DQNConfig, seconds: float, checkpoint_seconds: float) -> Co
         checkpoints.settle()
         size = sum(each.stat().st_size for each in Path(folder).rglob("*") if each.is_file())
         return Cost(state.env_steps, elapsed, count, cost, beside, size / 1e6, (_written() - written) / 1e6)
+
+
+def _fill(state: TrainingState, config: DQNConfig) -> None:
+    """Fills replay with noise, in episodes that never end."""
+    shape, dtype = state.observations.shape, state.observations.dtype
+    noise = np.random.default_rng(0).integers(0, 255, (64, *shape)).astype(dtype)
+    nothing = np.zeros(config.num_envs, np.int64)
+    never = nothing.astype(np.bool_)
+    for step in range(config.replay_capacity // config.num_envs):
+        state.replay.add(noise[step % 64], nothing, nothing, never, never, noise[(step + 1) % 64])
 
 
 def _written() -> int:
