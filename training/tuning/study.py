@@ -2,7 +2,6 @@
 
 import contextlib
 import multiprocessing
-import os
 import signal
 import sys
 import time
@@ -24,6 +23,7 @@ from training.tuning.space import parameters_of, search_space
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 _NAME = "dqn-tune"
 _IDENTITY = "search"
+_KEPT_PERCENT = 66.7  # trials with one or two seeds are noisy: giving up every second would lose good settings
 _GRACE_SECONDS = 10.0  # for a process that was interrupted
 
 
@@ -59,7 +59,9 @@ def _create(path: Path, search: Search, seed: int) -> Study:
         direction="maximize",
         load_if_exists=True,
         sampler=optuna.samplers.TPESampler(n_startup_trials=8, seed=seed),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=search.evaluations // 4),
+        pruner=optuna.pruners.PercentilePruner(
+            _KEPT_PERCENT, n_startup_trials=4, n_warmup_steps=search.evaluations // 4
+        ),
     )
 
 
@@ -96,8 +98,8 @@ def work_in_processes(path: Path, search: Search, trials: int, deadline: float, 
             worker.join()
     finally:
         for worker in workers:
-            if worker.is_alive() and worker.pid is not None:
-                os.kill(worker.pid, signal.SIGINT)  # again, where it came from the terminal
+            worker.terminate()
+        for worker in workers:
             worker.join(_GRACE_SECONDS)
             worker.kill()
     failed = [worker.exitcode for worker in workers if worker.exitcode]
@@ -106,8 +108,11 @@ def work_in_processes(path: Path, search: Search, trials: int, deadline: float, 
 
 
 def _work_quietly(path: Path, search: Search, trials: int, deadline: float, worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process answers Ctrl-C, by SIGTERM
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
     def run() -> None:
-        with contextlib.suppress(KeyboardInterrupt):  # the first process tells of it
+        with contextlib.suppress(KeyboardInterrupt):
             work(path, search, trials, deadline, worker)
 
     sys.exit(command.run(run))
