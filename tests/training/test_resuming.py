@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from tests.disks import fill, small_file_system
+from training.challenger import train_challenger
 from training.checkpoint_file import CheckpointFile
 from training.checkpoints import Checkpoints
 from training.config import DQNConfig
@@ -153,3 +154,19 @@ def test_checkpoints_that_cost_much_are_written_less_often(tmp_path: Path) -> No
     assert first > 0
     assert checkpoints._due - first >= 50 * first
     assert Checkpoints(CheckpointFile(tmp_path / "x"), math.inf, print)._due == math.inf
+
+
+def test_training_time_adds_up(tmp_path: Path) -> None:
+    """The wall seconds of a resumed run are those of all its parts."""
+    config = DQNConfig("CartPole-v1", **SHORT, total_env_steps=300, eval_episodes=2)
+    first = fresh(config)
+    steps(config, first, 30)
+    first.wall_seconds = 1_000.0
+    file = CheckpointFile(tmp_path / "checkpoint")
+    file.write(first.capture())
+    file.settle()
+    told: list[str] = []
+    checkpoints = Checkpoints(CheckpointFile(file.path), 10.0, told.append)
+    ended = train_challenger(config, "general", environment_for(config), lambda *_: None, checkpoints=checkpoints)
+    assert told == [f"Going on after {first.env_steps} environment steps."]
+    assert 1_000 < ended.state.wall_seconds < 2_000
