@@ -73,6 +73,8 @@ class DQNConfig:
     """Give the state's value and the actions' advantages a last hidden layer each."""
     noisy: bool = False
     """Explore by noise in the weights, which is learned, instead of epsilon."""
+    noisy_sigma: float = 0.5
+    """Standard deviation of that noise at the start, still to be divided by the root of a layer's inputs."""
     distribution: Literal["none", "c51", "quantile"] = "none"
     """Learn the mean return, or its distribution over fixed values (C51) or by its quantiles (QR-DQN)."""
     atoms: int = 51

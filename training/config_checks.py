@@ -102,7 +102,7 @@ _SHARES = (
     "q_lambda",
 )
 
-_POSITIVE = ("learning_rate", "gradient_clip_at", "epsilon_decay_steps", "learning_rate_end")
+_POSITIVE = ("learning_rate", "gradient_clip_at", "epsilon_decay_steps", "learning_rate_end", "noisy_sigma")
 
 _AT_LEAST = {
     "frame_stack": 1,

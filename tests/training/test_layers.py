@@ -34,7 +34,7 @@ def test_dueling_adds_the_value_and_subtracts_the_mean_advantage(shape: tuple[in
 def test_a_noisy_layer_adds_factorised_noise_to_weights_and_biases() -> None:
     """y_j = sum_i (w_ji + sigma_ji f(e_i) f(e_j)) x_i + b_j + sigma_j f(e_j) (Fortunato et al., 2018, section 3b)."""
     torch.manual_seed(1)
-    layer = NoisyLinear(3, 2)
+    layer = NoisyLinear(3, 2, 0.5)
     Noise(layer, torch.Generator().manual_seed(5))
     with torch.no_grad():
         layer.weight_sigma.uniform_(0.1, 1.0)
@@ -53,7 +53,7 @@ def test_a_noisy_layer_adds_factorised_noise_to_weights_and_biases() -> None:
 
 def test_noise_is_signed_roots_of_normal_numbers_and_repeatable() -> None:
     """f(x) = sign(x) sqrt(|x|): its square has the sign and the deviation of a normal number; a seed gives it again."""
-    layer = NoisyLinear(20_000, 20_000 // 10_000)
+    layer = NoisyLinear(20_000, 2, 0.5)
     noise = Noise(layer, torch.Generator().manual_seed(2))
     normal = layer.input_noise * layer.input_noise.abs()
     assert float(normal.mean()) == pytest.approx(0, abs=0.03)
@@ -67,7 +67,7 @@ def test_noise_is_signed_roots_of_normal_numbers_and_repeatable() -> None:
 def test_a_noisy_layer_begins_as_the_paper_says() -> None:
     """Means uniform within 1 / sqrt(inputs), deviations 0.5 / sqrt(inputs); its mean weights make a linear layer."""
     torch.manual_seed(3)
-    layer = NoisyLinear(100, 50)
+    layer = NoisyLinear(100, 50, 0.5)
     assert float(layer.weight.detach().abs().max()) <= 0.1
     assert float(layer.weight.detach().std()) == pytest.approx(0.1 / 3**0.5, rel=0.05)
     assert torch.equal(layer.weight_sigma.data, torch.full((50, 100), 0.05))

@@ -83,4 +83,4 @@ def _stream(config: DQNConfig, width: int, outputs: int) -> nn.Sequential:
 
 
 def _linear(config: DQNConfig, inputs: int, outputs: int) -> nn.Module:
-    return NoisyLinear(inputs, outputs) if config.noisy else nn.Linear(inputs, outputs)
+    return NoisyLinear(inputs, outputs, config.noisy_sigma) if config.noisy else nn.Linear(inputs, outputs)

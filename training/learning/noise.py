@@ -17,7 +17,7 @@ class NoisyLinear(nn.Module):
     In evaluation mode it is the linear layer of its mean weights.
     """
 
-    def __init__(self, inputs: int, outputs: int, sigma: float = 0.5) -> None:
+    def __init__(self, inputs: int, outputs: int, sigma: float) -> None:
         super().__init__()
         bound = 1 / math.sqrt(inputs)
         self.weight = nn.Parameter(torch.empty(outputs, inputs).uniform_(-bound, bound))
