@@ -68,7 +68,7 @@ def test_options_tells_the_methods(server: Server, path: str) -> None:
     for method in ("DELETE", "PATCH", "TRACE", "PROPFIND", "POST" if path in GET else "GET"):
         refused = server.request(method, path)
         assert refused.status_code == 405
-        assert refused.headers["allow"] in told.headers["allow"]
+        assert set(refused.headers["allow"].split(", ")) <= set(told.headers["allow"].split(", "))
 
 
 @pytest.mark.parametrize("request_line", [b"FOO /act", b"post /act", b"CONNECT x:80", b"GET act", b"GET /k\xc3\xa4fer"])
