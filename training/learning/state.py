@@ -17,7 +17,8 @@ from training.captures import (
     restore_torch_generators,
 )
 from training.config import DQNConfig
-from training.experience.environment_state import UncapturableError, capture_environment, restore_environment
+from training.experience.environment_restoring import restore_environment
+from training.experience.environment_state import UncapturableError, capture_environment
 from training.experience.environments import observation_dtype, observation_shape
 from training.experience.replay import ReplayBuffer
 from training.experience.rollouts import Rollouts
