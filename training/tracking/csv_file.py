@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.durable import commit_replace, make_directory, write_temporary
+from models.errors import explained
 from training.tracking.scalars import SCALARS, Row
 
 METRICS_FILE = "metrics.csv"
@@ -25,13 +26,17 @@ class MetricsFile:
         self._warned = False
 
     def begin(self, env_steps: int, evaluations: int) -> Row | None:
-        """Keeps the rows before this moment and drops the others; returns the last one that is left."""
+        """Keeps the rows before this moment and drops the others; returns the last one that is left.
+
+        Raises RepositoryError when the file cannot be written.
+        """
         kept = [line for line in _lines(self._path) if _moment(line) < (env_steps, evaluations)]
         text = "".join(",".join(line.get(name, "") for name in SCALARS) + "\n" for line in kept)
         content = (",".join(SCALARS) + "\n" + text).encode()
-        make_directory(self._path.parent)
-        commit_replace(write_temporary(self._path, content), self._path)
-        self._descriptor = os.open(self._path, os.O_WRONLY)
+        with explained(f"write {self._path}"):
+            make_directory(self._path.parent)
+            commit_replace(write_temporary(self._path, content), self._path)
+            self._descriptor = os.open(self._path, os.O_WRONLY)
         self._size = len(content)
         return {name: _number(kept[-1].get(name, "")) for name in SCALARS} if kept else None
 
