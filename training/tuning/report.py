@@ -83,7 +83,11 @@ def draw(path: Path, study: Study, title: str) -> None:
     best = [max(values[: count + 1]) for count in range(len(values))]
     left.plot([trial.number for trial in trials], values, "o", label="trial")
     left.step([trial.number for trial in trials], best, where="post", label="best so far")
-    left.set(title=title, xlabel="trial", ylabel="score")
+    given_up = [trial for trial in finished(study) if trial.state == TrialState.PRUNED and trial.intermediate_values]
+    told = [trial.intermediate_values[max(trial.intermediate_values)] for trial in given_up]
+    left.plot([trial.number for trial in given_up], told, "x", color="0.6", label="given up, score until then")
+    left.set(xlabel="trial", ylabel="score")
+    figure.suptitle(title)
     left.legend(loc="lower right")
     shares = importances(study)
     right.barh(list(shares)[::-1], list(shares.values())[::-1])

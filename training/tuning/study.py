@@ -60,7 +60,7 @@ def _create(path: Path, search: Search, seed: int) -> Study:
         load_if_exists=True,
         sampler=optuna.samplers.TPESampler(n_startup_trials=8, seed=seed),
         pruner=optuna.pruners.PercentilePruner(
-            _KEPT_PERCENT, n_startup_trials=4, n_warmup_steps=search.evaluations // 4
+            _KEPT_PERCENT, n_startup_trials=4, n_warmup_steps=search.evaluations // 2
         ),
     )
 
