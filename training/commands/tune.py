@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 class TuneOptions:
     """Search settings for an environment, and write the best as a preset file for `dqn-train --preset`.
 
-    A trial trains with some settings, a run for each seed, and is given up when it is among the worst third
-    from the middle of the first run on. Its score is the mean over the run of the best evaluation so far: it must become good early and end good. The first
-    trial is the preset itself. The same command goes on with a search that was interrupted.
+    A trial trains with some settings, a run for each seed, and is given up when it is among the worst third from the
+    middle of the first run on. Its score is the mean over the run of the best evaluation so far: it must become good
+    early and end good. The first trial is the preset itself. The same command goes on with an interrupted search.
     """
 
     preset: PresetName
