@@ -1,5 +1,6 @@
 """The state of environments: what comes back plays on as if nothing had happened, and what cannot come back is told."""
 
+import enum
 import random
 from collections import deque
 from pathlib import Path
@@ -100,6 +101,23 @@ def test_a_state_fits_no_other_environment(tmp_path: Path) -> None:
         restore_environment(made(DQNConfig("CartPole-v1"), "native", 1), state)
 
 
+def test_a_function_that_was_changed_is_refused(tmp_path: Path) -> None:
+    """Functions are known by name only: another than a new environment has cannot be given back."""
+    config = DQNConfig("tests.training.test_environment_state:Moody-v0")
+    old = made(config, "sync", 1)
+    old.step(np.zeros(COUNT, np.int64))
+    with pytest.raises(UncapturableError, match=r"no Pockets\._fall for environment\.envs\[0\]\..*\.change"):
+        restore_environment(made(config, "sync", 2), through_a_file(capture_environment(old), tmp_path))
+
+
+class Mood(enum.Enum):
+    """A part of an environment with a few values."""
+
+    LOW = 0
+    FAIR = 1
+    HIGH = 2
+
+
 class Pocket:
     """A part of an environment with a state of its own."""
 
@@ -117,6 +135,8 @@ class Pockets(gymnasium.Env[Any, Any]):
         self.python = random.Random(0)
         self.legacy = np.random.RandomState(0)
         self.grid = np.zeros((4, 4))
+        self.mood = Mood.LOW
+        self.change = self._rise
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Empties the containers."""
@@ -140,12 +160,28 @@ class Pockets(gymnasium.Env[Any, Any]):
         self.alias[0] = float(self.legacy.rand())
         self.column[self.steps % 4] += 1 + self.np_random.random()
         self.column %= 50
+        self.mood = Mood((self.mood.value + 1) % 3)
         self.named[None] = bytes([self.steps % 256])
         return self._observation(), float(self.action_space.sample()), self.steps >= 11, False, {}
 
     def _observation(self) -> Any:
-        found = [self.same_pocket.coins, sum(self.recent), self.named["a", 1][0], self.named[None][0]]
+        found = [self.same_pocket.coins + self.mood.value, sum(self.recent), self.named["a", 1][0], self.named[None][0]]
         return np.array([*found, *self.grid[:, 1]])
+
+    def _rise(self) -> None:
+        pass
+
+    def _fall(self) -> None:
+        pass
+
+
+class Moody(Pockets):
+    """Remembers what to do next as a method, which no new environment would know."""
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Changes the method."""
+        self.change = self._fall
+        return super().step(action)
 
 
 class Clockwork(Pockets):
@@ -158,4 +194,5 @@ class Clockwork(Pockets):
 
 
 gymnasium.register("Pockets-v0", f"{__name__}:Pockets")
+gymnasium.register("Moody-v0", f"{__name__}:Moody")
 gymnasium.register("Clockwork-v0", f"{__name__}:Clockwork")

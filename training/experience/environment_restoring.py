@@ -1,5 +1,6 @@
 """Gives the state of environments back to new ones."""
 
+import enum
 import random
 from collections import deque
 from collections.abc import Mapping
@@ -7,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from training.experience.environment_state import Node, UncapturableError, class_name
+from training.experience.environment_state import Node, UncapturableError, class_name, name_of
 
 _MISSING = object()
 
@@ -18,6 +19,15 @@ def restore_environment(environment: object, state: Node) -> None:
     Raises UncapturableError where it turns out to be another; it is to be reset again then.
     """
     _Restoring().value(environment, state, "environment")
+
+
+def _named(live: Any, name: str, path: str) -> Any:
+    """What the new environment has, if it is the same; of an enumeration the member that is."""
+    same = (member for member in type(live) if name_of(member) == name) if isinstance(live, enum.Enum) else iter([live])
+    found = next(same, _MISSING)
+    if name_of(found) != name:
+        raise UncapturableError(f"a new environment has no {name} for {path}")
+    return found
 
 
 def _made_generator(kind: str, state: Any) -> np.random.Generator | np.random.RandomState | random.Random:
@@ -45,16 +55,20 @@ class _Restoring:
             return node
         if "same" in node:
             return self._made[node["same"]]
-        if "static" in node or "object" in node:
-            if live is _MISSING or ("object" in node and class_name(live) != node["object"]):
-                raise UncapturableError(f"a new environment has nothing for {path}")
-            if "object" in node:
-                self._made[node["number"]] = live
-                for name, item in node["attributes"].items():
-                    vars(live)[name] = self.value(vars(live).get(name, _MISSING), item, f"{path}.{name}")
-            return live
+        if "named" in node:
+            return _named(live, node["named"], path)
+        if "object" in node:
+            return self._object(live, node, path)
         made = self._made[node["number"]] = self._decode(live, node, path)
         return made
+
+    def _object(self, live: Any, node: Node, path: str) -> Any:
+        if class_name(live) != node["object"]:
+            raise UncapturableError(f"a new environment has nothing for {path}")
+        self._made[node["number"]] = live
+        for name, item in node["attributes"].items():
+            vars(live)[name] = self.value(vars(live).get(name, _MISSING), item, f"{path}.{name}")
+        return live
 
     def _decode(self, live: Any, node: Node, path: str) -> Any:  # noqa: PLR0911  (a case each)
         match node:

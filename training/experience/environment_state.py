@@ -1,10 +1,10 @@
 """The state of environments, captured without pickle: whatever in them is plain data, wherever in the objects it lies.
 
 An environment and its wrappers are Python objects whose attributes are numbers, strings, arrays, random generators,
-containers of these, and further such objects; what is mentioned twice stays one thing. What never changes (functions,
-classes, registry entries) is left as the new environment has it. Anything else, such as an object of a physics engine
-or another process, makes the state uncapturable. (Atari's emulator gives its state away, but not the action that it
-repeats, so that it is no exception.)
+containers of these, and further such objects; what is mentioned twice stays one thing. Functions, classes, registry
+entries and the like are noted by name, and must be the same in the new environment. Anything else, such as an object of
+a physics engine or another process, makes the state uncapturable. (Atari's emulator gives its state away, but not the
+action that it repeats, so that it is no exception.)
 """
 
 import enum
@@ -25,7 +25,7 @@ Node = Any
 """A plain value; or a dict that says what something is with its first key, and with `number` which one."""
 
 _PLAIN = (bool, int, float, str)
-_STATIC = (
+_NAMED = (
     type,
     types.FunctionType,
     types.MethodType,
@@ -39,6 +39,9 @@ _STATIC = (
     logging.Logger,
     PurePath,
 )
+
+
+_GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 
 
 class UncapturableError(ValueError):
@@ -57,29 +60,34 @@ class _Capturing:
     def node(self, value: Any, path: str) -> Node:
         if value is None or type(value) in _PLAIN or isinstance(value, np.generic):
             return value
-        if isinstance(value, _STATIC):
-            return {"static": None}
+        if isinstance(value, _NAMED):
+            return {"named": name_of(value)}
         if id(value) in self._seen:
             return {"same": self._seen[id(value)][0]}
         number = len(self._seen)
         self._seen[id(value)] = number, value
         return self._encode(value, path) | {"number": number}
 
-    def _encode(self, value: Any, path: str) -> dict[str, Node]:  # noqa: PLR0911  (a case each)
-        if isinstance(value, np.ndarray):
+    def _encode(self, value: Any, path: str) -> dict[str, Node]:
+        kind = type(value)
+        if kind is np.ndarray:
             return self._array(value, path)
-        if isinstance(value, np.random.Generator | np.random.RandomState | random.Random):
+        if kind in _GENERATORS:
             return _generator(value)
-        if isinstance(value, bytes):
+        if kind is bytes:
             return {"bytes": np.frombuffer(value, np.uint8)}
-        if type(value) in (list, tuple):
-            return {type(value).__name__: self._items(value, path)}
-        if isinstance(value, deque):
-            return {"deque": self._items(value, path), "maxlen": value.maxlen}
-        if isinstance(value, dict):
-            items = [[self.node(key, path), self.node(item, f"{path}[{key!r}]")] for key, item in value.items()]
-            return {"dict": items}
+        if kind in (list, tuple, deque):
+            items = [self.node(item, f"{path}[{index}]") for index, item in enumerate(value)]
+            return {kind.__name__: items} | ({"maxlen": value.maxlen} if kind is deque else {})
+        if kind is dict:
+            return {"dict": [[self._key(key, path), self.node(value[key], f"{path}[{key!r}]")] for key in value]}
         return self._object(value, path)
+
+    def _key(self, key: Any, path: str) -> Node:
+        node = self.node(key, f"a key of {path}")
+        if isinstance(node, dict) and ("named" in node or "object" in node):
+            raise UncapturableError(f"a key of {path} is of type {class_name(key)}")
+        return node
 
     def _object(self, value: Any, path: str) -> dict[str, Node]:
         if isinstance(value, AsyncVectorEnv):
@@ -91,9 +99,6 @@ class _Capturing:
             raise UncapturableError(f"{path} is of type {class_name(value)}")
         attributes = {name: self.node(vars(value)[name], f"{path}.{name}") for name in names}
         return {"object": class_name(value), "attributes": attributes}
-
-    def _items(self, values: Any, path: str) -> list[Node]:
-        return [self.node(item, f"{path}[{index}]") for index, item in enumerate(values)]
 
     def _array(self, value: np.ndarray[Any, Any], path: str) -> dict[str, Node]:
         base = value.base
@@ -119,6 +124,15 @@ def _generator(value: np.random.Generator | np.random.RandomState | random.Rando
         return {"generator": "RandomState", "state": value.get_state(legacy=False)}
     version, words, gauss = value.getstate()
     return {"generator": "Random", "state": [version, list(words), gauss]}
+
+
+def name_of(value: Any) -> str:
+    """What tells a function, a class, a member of an enumeration and the like from others."""
+    if isinstance(value, functools.partial):
+        return f"partial {name_of(value.func)}"
+    if isinstance(value, EnvSpec):
+        return value.id
+    return str(getattr(value, "__qualname__", value))
 
 
 def class_name(value: object) -> str:
