@@ -76,6 +76,13 @@ class Counts(MutableMapping[Label, float]):
         """Replaces a count, as `+=` does."""
         self._at(label)[0] = count
 
+    def add_one(self, label: Label) -> None:
+        """Counts one more; `+=` looks the label up twice."""
+        numbers = self._numbers.get(label)
+        if numbers is None:
+            numbers = self._at(label)
+        numbers[0] += 1
+
     def __delitem__(self, label: Label) -> None:
         """Raises TypeError."""
         raise TypeError(f"counts are never taken back: {label!r}")
@@ -105,7 +112,7 @@ class EndpointMeasures:
 
     def observe(self, status: int, seconds: float) -> None:
         """Counts one answered request."""
-        self.statuses[status] += 1
+        self.statuses.add_one(status)
         self.duration.observe(seconds)
 
 

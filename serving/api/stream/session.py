@@ -92,7 +92,7 @@ class Session:
         wire = self._plain_answers.get(index) if is_plain else None
         self._write(wire or self._action(identity, loaded, Chosen(index, values, UNSET)))
         self.errors = 0
-        self._streams.after_answers(partial(self._count_lone, loaded, index, ended - begun, perf_counter() - started))
+        self._count_lone(loaded, index, ended - begun, perf_counter() - started)
         return True
 
     def _count_lone(self, loaded: LoadedPolicy, index: int, run_seconds: float, seconds: float) -> None:
@@ -165,7 +165,7 @@ class Session:
         self._write(reply.wire)
         seconds = perf_counter() - reply.started
         told = (self._terms.route, reply.status, seconds, self._terms.correlation, reply.served)
-        self._streams.after_answers(partial(self._streams.count, *told))
+        self._streams.count(*told)
 
     def say_draining(self) -> None:
         """Tells the client that the server is about to end."""

@@ -1,7 +1,5 @@
 """What all streams of a server share: their routes, their runs, how they are counted and how they end."""
 
-import asyncio
-from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from serving.correlation import Correlation
@@ -62,7 +60,6 @@ class Streams:
         for name, numbers in page.records():
             if name[0] == _GAUGE:  # a worker before this one was killed with these open
                 numbers[0] = 0.0
-        self._to_count: list[Callable[[], None]] = []
         self._is_draining = False
         self.is_one = False
         """Whether a single stream is open, so that no other frame can come with one of its."""
@@ -95,17 +92,6 @@ class Streams:
             self._is_draining = True
             for stream in list(self._open):
                 stream.say_draining()
-
-    def after_answers(self, count: Callable[[], None]) -> None:
-        """Calls `count` once the answers of this moment have left: a control loop waits for them."""
-        if not self._to_count:
-            asyncio.get_running_loop().call_soon(self._count_all)
-        self._to_count.append(count)
-
-    def _count_all(self) -> None:
-        counts, self._to_count = self._to_count, []
-        for count in counts:
-            count()
 
     def count(
         self, route: StreamRoute, status: int, seconds: float, correlation: Correlation, served: Served | None = None

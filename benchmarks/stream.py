@@ -1,0 +1,118 @@
+"""Round trips at one connection: a frame on `/act/stream`, in JSON and in MessagePack, beside `POST /act`.
+
+    .venv/bin/python benchmarks/stream.py
+
+One client for all three, a bare socket that sends the same bytes again and again and waits for each answer, on core 1;
+the server has core 0. Rounds are interleaved, so that all meet the same noise, and the ratios are of rounds.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+import msgspec
+import tyro
+from rich.console import Console
+from rich.table import Table
+from websockets.frames import Frame, Opcode
+
+from models.repository import ModelRepository
+from training.challenger import train_challenger
+from training.config import DQNConfig
+from training.experience.environments import describe
+from training.pipeline import publish
+
+SERVER_CORE, CLIENT_CORE = "0", 1
+ONE = '{"observation": [0.02, -0.01, 0.03, 0.04]}'
+
+WARM_UP = 200
+HTTP, JSON, MSGPACK = "POST /act", "stream, JSON", "stream, MessagePack"
+REQUEST = f"POST /act HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(ONE)}\r\n\r\n{ONE}".encode()
+OPENING = (
+    "GET /act/stream HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: {}\r\n\r\n"
+)
+PACKED = msgspec.msgpack.encode(msgspec.json.decode(ONE))
+SENT = {
+    HTTP: ("", REQUEST),
+    JSON: ("dqn.json", Frame(Opcode.TEXT, ONE.encode()).serialize(mask=True)),
+    MSGPACK: ("dqn.msgpack", Frame(Opcode.BINARY, PACKED).serialize(mask=True)),
+}
+
+
+def main(rounds: int = 21, round_trips: int = 3000) -> None:
+    """Args: how many rounds, and how many round trips in each."""
+    os.sched_setaffinity(0, {CLIENT_CORE})
+    p50s: dict[str, list[float]] = defaultdict(list)
+    p99s: dict[str, list[float]] = defaultdict(list)
+    cpu: dict[str, list[float]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as folder, _serving(Path(folder)) as (port, process):
+        for _ in range(rounds):
+            for name, (subprotocol, data) in SENT.items():
+                used = _cpu_seconds(process)
+                times = sorted(_round_trips(port, subprotocol, data, round_trips))
+                cpu[name].append((_cpu_seconds(process) - used) / (round_trips + WARM_UP) * 1e6)
+                p50s[name].append(times[len(times) // 2])
+                p99s[name].append(times[len(times) * 99 // 100])
+    table = Table("dqn-serve, 4-128-128-2", "p50 (us)", "p99 (us)", "server's CPU (us)", "p50 / p50 of POST /act")
+    for name in SENT:
+        ratio = median(mine / http for mine, http in zip(p50s[name], p50s[HTTP], strict=True))
+        figures = (median(p50s[name]), median(p99s[name]), median(cpu[name]))
+        table.add_row(name, *(f"{value:.1f}" for value in figures), f"{ratio:.3f}")
+    Console(width=140).print(table)
+
+
+def _round_trips(port: int, subprotocol: str, data: bytes, count: int) -> list[float]:
+    """The microseconds of each."""
+    clock, times = time.perf_counter_ns, []
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if subprotocol:
+            connection.sendall(OPENING.format(subprotocol).encode())
+            received = b""
+            while b"action_space" not in received:
+                received += connection.recv(65536)
+        for _ in range(WARM_UP + count):
+            began = clock()
+            connection.send(data)
+            connection.recv(65536)
+            times.append((clock() - began) / 1e3)
+    return times[WARM_UP:]
+
+
+def _cpu_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextlib.contextmanager
+def _serving(folder: Path) -> Iterator[tuple[int, int]]:
+    """Serves a policy (how well it plays does not matter here); yields the port and the process."""
+    sizes = (128, 128)
+    config = DQNConfig(hidden_sizes=sizes, layer_norm=False, total_env_steps=2_000, report_episodes=2, eval_episodes=2)
+    challenger = train_challenger(config, "general", describe(config.env_id, {}), lambda *_: None)
+    publish(challenger, ModelRepository(folder), "cartpole", "non-inferior", "benchmark")
+    command = str(Path(sys.executable).with_name("dqn-serve"))
+    words = ["taskset", "-c", SERVER_CORE, command, f"--repository={folder}", "--port=0", "--log-format=json"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    try:
+        lines = (json.loads(line) for line in process.stderr or ())
+        address = next(line["address"] for line in lines if line["event"] == "serving")
+        yield int(address.rpartition(":")[2]), process.pid
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate()
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
