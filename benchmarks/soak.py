@@ -167,7 +167,7 @@ class Soak:
         """A stream that is opened anew after a hundred actions."""
         while not self._is_over():
             try:
-                async with connect(f"ws://127.0.0.1:{self._port}/act/stream") as stream:
+                async with connect(f"ws://127.0.0.1:{self._port}/act/stream", open_timeout=60) as stream:
                     await stream.recv()
                     acted = 0
                     while acted < 100 and not self._is_over():

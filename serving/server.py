@@ -53,6 +53,7 @@ class GracefulServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Asked ten times a second: is it time to end?"""
+        self._services.admission.note_time()
         if self._services.lifecycle.is_draining:
             self._services.streams.say_draining()
         is_drained = self._stop_at is not None and time.monotonic() >= self._stop_at
