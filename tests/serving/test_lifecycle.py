@@ -84,10 +84,14 @@ def test_sigterm_makes_it_not_ready_at_once(store: ModelRepository) -> None:
 def test_sigterm_under_load_fails_nothing(store: ModelRepository, workers: int, drain_seconds: float) -> None:
     """32 clients that connect anew whenever they are told to get whole answers until nobody listens any more."""
     with running_server(store, workers=workers, drain_seconds=drain_seconds) as server:
-        server.wait_ready()
+        wait_until(lambda: _serving(server) == workers, 60, "serving")  # who still starts answers nobody
         ends = asyncio.run(_hammer(server, clients=32))
         assert server.process.wait(20) == 0
     assert ends == {"refused": 32}
+
+
+def _serving(server: Server) -> int:
+    return sum(record["event"] == "serving" for record in server.records)
 
 
 async def _hammer(server: Server, clients: int) -> Counter[str]:
