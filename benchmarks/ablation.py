@@ -80,6 +80,8 @@ TASKS = {
     "LunarLander-v3": Task(-180.0, 250.0, {"total_env_steps": 15_000, "v_min": -100.0, "v_max": 100.0}),
 }
 _EVALUATIONS = 5
+_ENOUGH = 10
+_UNFINISHED = "**This is unfinished**: with fewer than ten seeds it shows what the command makes, and proves nothing."
 
 _PAGE = """# What each member of the family adds to plain DQN
 
@@ -87,7 +89,7 @@ _PAGE = """# What each member of the family adds to plain DQN
 Environment steps: {budgets}.
 The network has two hidden layers of 64, a batch 64 transitions, and there is a gradient step for every four environment
 steps; PQN learns in its own rhythm. Nothing was tuned for any variant.
-Seeds for each variant and environment: {seeds}.
+Seeds for each variant and environment: {seeds}.{unfinished}
 
 A run's score is the mean of its {evaluations} greedy evaluations over the budget, which counts how soon it learns
 as well as what; 0 is a random policy, 1 about the best there is. The table has interquartile means and, in brackets,
@@ -205,7 +207,15 @@ def _report(scores: dict[str, dict[str, NDArray[np.float64]]], steps: float, pic
     budgets = ", ".join(f"{env_id} {task.settings['total_env_steps'] * steps:,.0f}" for env_id, task in TASKS.items())
     counts = sorted({len(runs) for tasks in scores.values() for runs in tasks.values()})
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return _PAGE.format(budgets=budgets, seeds=seeds, evaluations=_EVALUATIONS, picture=picture, table=_table(scores))
+    unfinished = "" if counts[0] >= _ENOUGH else f" {_UNFINISHED}"
+    return _PAGE.format(
+        budgets=budgets,
+        seeds=seeds,
+        unfinished=unfinished,
+        evaluations=_EVALUATIONS,
+        picture=picture,
+        table=_table(scores),
+    )
 
 
 def _table(scores: dict[str, dict[str, NDArray[np.float64]]]) -> str:
