@@ -39,7 +39,7 @@ class TuneOptions:
     """Time after which no trial begins and the running one ends, such as 90s, 10m or 2h; by default none."""
     storage: Path | None = None
     """SQLite file of the search; preset.toml and tuning.png are written beside it. Default: runs/tune-NAME/study.db."""
-    seeds: int = 2
+    seeds: int = 3
     """Training runs of each trial; more make lucky settings less likely to win."""
     first_seed: int = 100
     """Seed of the first of them; at least 100, as smaller ones are for reporting."""
