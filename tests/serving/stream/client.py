@@ -57,7 +57,9 @@ def stream(server: Server, path: str = "/act/stream", *subprotocols: str, **head
     url = server.url.replace("http", "ws", 1) + path
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     offered = [Subprotocol(name) for name in subprotocols] or None
-    with connect(url, subprotocols=offered, additional_headers=named, open_timeout=20, proxy=None) as connection:
+    # No pings of the client's own: for them it draws random numbers in a thread, which Hypothesis takes amiss.
+    options: dict[str, Any] = {"open_timeout": 20, "ping_interval": None, "proxy": None}
+    with connect(url, subprotocols=offered, additional_headers=named, **options) as connection:
         yield Stream(connection)
 
 
