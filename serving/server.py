@@ -13,10 +13,11 @@ from typing import Any
 import structlog
 import uvicorn
 
+from serving.acceptor import Acceptor
 from serving.api.protocol import ActingProtocol, ShortWay
 from serving.app import PolicyServer
 from serving.ledger import Ledger
-from serving.listeners import BACKLOG, last_connections
+from serving.listeners import BACKLOG
 from serving.services import Services, assemble
 from serving.settings import ServerSettings
 from serving.tls import Certificate
@@ -40,6 +41,7 @@ class GracefulServer(uvicorn.Server):
         self._services = services
         self._address = address
         self._stop_at: float | None = None
+        self._acceptors: list[Acceptor] = []
         self.was_interrupted = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  (uvicorn's signature)
@@ -62,10 +64,7 @@ class GracefulServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Says in one line where the server is and what it serves."""
         await super().startup([])
-        loop = asyncio.get_running_loop()
-        for listener in sockets or []:
-            server = await loop.create_server(self._protocol, sock=listener, backlog=BACKLOG, **self._tls())
-            self.servers.append(server)
+        self._acceptors = [Acceptor(listener, self._protocol, self._tls()) for listener in sockets or []]
         registry = self._services.registry
         reason = registry.not_ready()
         champion = None if reason else registry.get(None).require_champion()
@@ -83,10 +82,7 @@ class GracefulServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answers what has come so far, then lets go of connections on which nothing is asked."""
-        loop = asyncio.get_running_loop()
-        last = [connection for listener in sockets or [] for connection in last_connections(listener)]
-        accepting = (loop.connect_accepted_socket(self._protocol, connection, **self._tls()) for connection in last)
-        await asyncio.gather(*accepting, return_exceptions=True)  # one that has gone is no concern of the others
+        await asyncio.gather(*(acceptor.stop() for acceptor in self._acceptors))
         closes_at = time.monotonic() + (0 if self.was_interrupted else _LAST_CALL_SECONDS)
         while self.server_state.connections and time.monotonic() < closes_at:  # noqa: ASYNC110  (uvicorn has no event)
             await asyncio.sleep(0.01)
