@@ -4,8 +4,8 @@
 
 The policy is so large that the server's core is the limit. Requests come at random times at a given rate whether or not
 those before them were answered (an open loop: a slow server does not slow its clients down), each on whichever of many
-connections is free; unsent are those that found none. Latencies count from when a request was to be sent. The server has
-core 0, the load core 1.
+connections is free; unsent are those that found none. Latencies count from when a request was to be sent. The server
+has core 0, the load core 1.
 """
 
 import asyncio
