@@ -13,12 +13,12 @@ from models.policy import Policy
 from training.artifact.evaluation import play
 from training.artifact.export import export
 from training.artifact.parity import check_parity
-from training.checkpoints import Checkpoints
 from training.config import DQNConfig
 from training.experience.faults import FaultyEnvironmentError
 from training.learning.loop import train
 from training.learning.selection import CheckpointScore
 from training.learning.state import TrainingState, make_state
+from training.run.checkpoints import Checkpoints
 from training.seeds import first_seed
 
 Watcher = Callable[[TrainingState, list[CheckpointScore]], None]

@@ -25,7 +25,7 @@ from training.artifact.export import onnx_info
 from training.artifact.gate import Rule, judge
 from training.challenger import Challenger
 from training.interrupts import held_back
-from training.provenance import git_commit, library_versions
+from training.run.provenance import git_commit, library_versions
 from training.seeds import first_seed
 
 WEIGHTS_FILE = "weights.safetensors"

@@ -13,7 +13,7 @@ import torch
 
 from tests.disks import fill, small_file_system
 from training.captures import Ring
-from training.checkpoint_file import CheckpointError, CheckpointFile
+from training.run.checkpoint_file import CheckpointError, CheckpointFile
 
 ROWS, WIDTH = 300, 5_000  # rows of 40 kB: large enough for blocks
 

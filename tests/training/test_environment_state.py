@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from training.checkpoint_file import CheckpointFile
 from training.config import DQNConfig
 from training.experience.environment_restoring import restore_environment
 from training.experience.environment_state import UncapturableError, capture_environment
 from training.experience.environments import environment_for
 from training.experience.vectorization import AnyVectorEnv, Vectorization, make_vector_environment
+from training.run.checkpoint_file import CheckpointFile
 
 COUNT = 3
 

@@ -12,13 +12,13 @@ import torch
 
 from tests.disks import fill, small_file_system
 from training.challenger import train_challenger
-from training.checkpoint_file import CheckpointFile
-from training.checkpoints import Checkpoints
 from training.config import DQNConfig
 from training.experience.environments import environment_for
 from training.experience.replay import ReplayBuffer
 from training.learning.loop import train
 from training.learning.state import TrainingState, make_state
+from training.run.checkpoint_file import CheckpointFile
+from training.run.checkpoints import Checkpoints
 
 SHORT: dict[str, Any] = {
     "hidden_sizes": (16,),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from training.commands.running import needs_extra, wrong_usage
 from training.commands.train_options import TrainOptions
-from training.run_directory import RunDirectory
+from training.run.directory import RunDirectory
 
 if TYPE_CHECKING:
     from training.tracking.tracking import Tracking

@@ -14,15 +14,15 @@ from training.commands.running import see_working_directory, wrong_usage
 from training.commands.trackers import check_trackers, make_tracking
 from training.commands.train_options import TrainOptions
 from training.presets import default_model_name
-from training.provenance import library_versions
-from training.run_directory import RunDescription, RunDirectory, new_run_directory
+from training.run.directory import RunDescription, RunDirectory, new_run_directory
+from training.run.provenance import library_versions
 
 if TYPE_CHECKING:
     from training.challenger import Challenger, Watcher
-    from training.checkpoint_file import CheckpointFile
     from training.learning.selection import CheckpointScore
     from training.learning.state import TrainingState
     from training.pipeline import Published
+    from training.run.checkpoint_file import CheckpointFile
 
 
 def run_train(options: TrainOptions) -> None:
@@ -78,8 +78,8 @@ def _warn_of_other_libraries(run: RunDirectory) -> None:
 def _train(
     options: TrainOptions, environment: EnvironmentInfo, title: str, run: RunDirectory, plot: "Watcher | None"
 ) -> "tuple[Challenger, Published]":
-    from training.checkpoint_file import CheckpointFile  # noqa: PLC0415
     from training.pipeline import publish  # noqa: PLC0415
+    from training.run.checkpoint_file import CheckpointFile  # noqa: PLC0415
 
     file, repository = CheckpointFile(run.checkpoint), ModelRepository(options.repository)
     with make_tracking(options, run) as tracking:
@@ -107,9 +107,9 @@ def _challenger(
     watchers: "tuple[Watcher, ...]",
 ) -> "Challenger":
     from training.challenger import train_challenger  # noqa: PLC0415
-    from training.checkpoints import Checkpoints  # noqa: PLC0415
     from training.experience.faults import FaultyEnvironmentError  # noqa: PLC0415
     from training.progress import TrainingProgress  # noqa: PLC0415
+    from training.run.checkpoints import Checkpoints  # noqa: PLC0415
 
     with TrainingProgress(options.config, title) as progress:
         progress.tell(f"Its checkpoint and logs are in {run.path}.")

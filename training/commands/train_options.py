@@ -13,7 +13,7 @@ from training.champion import config_from
 from training.commands.flags import Directory, Flag, PresetName, Rule, parse, preset_of, read_first
 from training.config import DQNConfig
 from training.presets import preset_label
-from training.run_directory import RunDirectory
+from training.run.directory import RunDirectory
 
 
 @dataclasses.dataclass(frozen=True)

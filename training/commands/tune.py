@@ -13,7 +13,7 @@ from training.commands.flags import Flag, PresetName, parse, preset_of, read_fir
 from training.commands.running import needs_extra, see_working_directory, wrong_usage
 from training.config import DQNConfig
 from training.presets import default_model_name
-from training.run_directory import runs_directory
+from training.run.directory import runs_directory
 
 if TYPE_CHECKING:
     from optuna.study import Study

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from training.run_directory import RunDirectory
+from training.run.directory import RunDirectory
 from training.tracking.csv_file import read_metrics
 
 

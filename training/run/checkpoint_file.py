@@ -18,8 +18,8 @@ import numpy as np
 
 from models import durable
 from training.captures import Capture
-from training.checkpoint_blocks import Blocks
-from training.checkpoint_values import Decoder, Encoder
+from training.run.checkpoint_blocks import Blocks
+from training.run.checkpoint_values import Decoder, Encoder
 
 _FORMAT = b"dqn-checkpoint-1"
 

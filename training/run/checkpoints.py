@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from training.captures import Capture
-from training.checkpoint_file import CheckpointError, CheckpointFile
 from training.learning.state import TrainingState
+from training.run.checkpoint_file import CheckpointError, CheckpointFile
 
 _SHARE = 0.02  # of the time that checkpoints may take
 
