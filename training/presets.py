@@ -23,15 +23,15 @@ PRESETS: dict[str, DQNConfig] = {
     ),
     "acrobot": DQNConfig(
         env_id="Acrobot-v1",
-        total_env_steps=80_000,
+        total_env_steps=200_000,
         replay_capacity=20_000,  # with all that was ever seen, n-step returns of old policies make it worse again
         batch_size=64,
         train_every=2,
         n_step=3,
         learning_rate_end=3e-4,
         tau=0.01,
-        eval_every=8_000,
-        eval_episodes=100,
+        eval_every=4_000,
+        eval_episodes=200,
         stop_return=-74.5,
         stop_evaluations=1,
         report_episodes=500,
