@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/refresh.py
 
 The server has core 0 to itself; on core 1 `wrk` keeps it busy with 32 connections that ask both models in turn, four
-probes ask without a pause and note every latency, and promotions follow each other as soon as each is served. The
-picture in docs/refresh.png shows the probes' latency over time with the promotions marked.
+probes ask without a pause and note every latency, and there are four promotions a second. The picture in
+docs/refresh.png shows the probes' latency over time with the promotions marked.
 """
 
 import asyncio
@@ -55,11 +55,12 @@ class Latencies(NamedTuple):
         return float(np.percentile(np.array(self.microseconds)[(times >= start) & (times < end)], q))
 
 
-def main(promotions: int = 1_000, *, save: bool = False) -> None:
+def main(promotions: int = 1_000, every: float = 0.25, *, save: bool = False) -> None:
     """Measures.
 
     Args:
         promotions: how many, of all models together
+        every: seconds from one to the next, or as long as it takes until one is served
         save: write README's lines and the picture
     """
     os.sched_setaffinity(0, {int(CLIENT_CORE)})
@@ -68,12 +69,12 @@ def main(promotions: int = 1_000, *, save: bool = False) -> None:
         for model in MODELS:
             _publish(repository, model)
         program = Path(sys.executable).with_name("dqn-serve")
-        words = [program, "--repository", repository.root, "--model=one", "--refresh-seconds=0.05"]
+        words = [program, "--repository", repository.root, "--model=one", "--refresh-seconds=0.1"]
         with (
             running(lambda port: [*words, f"--port={port}"], ACT, Path(folder)) as server,
             _full_load(server.port) as load,
         ):
-            text, latencies, moments = asyncio.run(_measure(repository, server, promotions))
+            text, latencies, moments = asyncio.run(_measure(repository, server, promotions, every))
             requests, errors = load()
     text += f"\n- `wrk`: {requests:,} answers meanwhile, {errors} errors."
     print(text)
@@ -82,7 +83,9 @@ def main(promotions: int = 1_000, *, save: bool = False) -> None:
         _draw(latencies, moments)
 
 
-async def _measure(repository: ModelRepository, server: Server, promotions: int) -> tuple[str, Latencies, list[float]]:
+async def _measure(
+    repository: ModelRepository, server: Server, promotions: int, every: float
+) -> tuple[str, Latencies, list[float]]:
     latencies = Latencies([], [], [])
     probes = [
         asyncio.create_task(_probe(server.port, model, latencies)) for model in itertools.islice(_turns(), PROBES)
@@ -101,6 +104,7 @@ async def _measure(repository: ModelRepository, server: Server, promotions: int)
                 await asyncio.sleep(0.005)  # what is waited for is in another process
             if number + 1 in (10, promotions):
                 memory[number + 1] = _resident_megabytes(server.process_id)
+            await asyncio.sleep(max(0.0, moments[-1] + every - time.monotonic()))
     end = time.monotonic()
     for probe in probes:
         probe.cancel()

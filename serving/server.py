@@ -1,8 +1,10 @@
 """The process: its socket, its signals, its start and its end."""
 
 import asyncio
+import gc
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -22,6 +24,7 @@ from serving.services import Services, assemble
 from serving.settings import ServerSettings
 from serving.tls import Certificate
 
+_SWITCH_SECONDS = 0.0005  # for so long a thread that loads a version may make the event loop wait, not for 5 ms
 _HEADERS_OF_EVERY_ANSWER = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -64,6 +67,7 @@ class GracefulServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Says in one line where the server is and what it serves."""
         await super().startup([])
+        _keep_pauses_short()
         self._acceptors = [Acceptor(listener, self._protocol, self._tls()) for listener in sockets or []]
         registry = self._services.registry
         reason = registry.not_ready()
@@ -87,6 +91,13 @@ class GracefulServer(uvicorn.Server):
         while self.server_state.connections and time.monotonic() < closes_at:  # noqa: ASYNC110  (uvicorn has no event)
             await asyncio.sleep(0.01)
         await super().shutdown(sockets)
+
+
+def _keep_pauses_short() -> None:
+    """Measured by benchmarks/refresh.py and by batches in benchmarks/serving.py."""
+    gc.collect()
+    gc.freeze()  # or each full collection would look through all that was imported, while nobody is answered
+    sys.setswitchinterval(_SWITCH_SECONDS)
 
 
 def _optional(reason: str | None) -> dict[str, str]:

@@ -77,7 +77,8 @@ def test_frames_beyond_the_limit_close_the_stream(server: Server) -> None:
         client.connection.send(padding * 2)
         assert closing_code(client) == 1009
     with stream(server) as client:
-        client.connection.send(iter([padding, padding]))
+        with contextlib.suppress(ConnectionClosed):  # the server may close it before the last, empty fragment is sent
+            client.connection.send(iter([padding, padding]))
         assert closing_code(client) == 1009
 
 
