@@ -196,7 +196,7 @@ def _draw(measured: dict[Case, list[Load]]) -> None:
         axes.bar_label(drawn, fmt="{:,.0f}", padding=3)
         axes.invert_yaxis()
         axes.set_xlim(0, 1.2 * max(bars.values()))
-        axes.set_title(f"requests a second, {connections} connection{'s' * (connections > 1)}, one core")
+        axes.set_title(f"requests/s, {connections} connection{'s' * (connections > 1)}")
     figure.savefig(PICTURE, dpi=100, metadata={"Software": None})
 
 
