@@ -17,13 +17,15 @@ from training.metrics import RetrainMetrics
 from training.presets import PRESETS
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+DOCUMENTS = (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
+GUIDE = "\n".join(path.read_text() for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))))
+"""What a user reads: README and the pages of docs."""
 
 
 def test_every_setting_is_documented() -> None:
-    """README has a row for each field of ServerSettings, with its variable, flag and default."""
+    """The guide has a row for each field of ServerSettings, with its variable, flag and default."""
     for name, field in ServerSettings.model_fields.items():
-        row = next((line for line in README.splitlines() if f"| `{ENV_PREFIX}{name.upper()}` |" in line), "")
+        row = next((line for line in GUIDE.splitlines() if f"| `{ENV_PREFIX}{name.upper()}` |" in line), "")
         assert f"`--{name.replace('_', '-')}`" in row, name
         if field.default not in {None, ()}:
             shown = str(field.default).lower().removesuffix(".0")
@@ -31,7 +33,7 @@ def test_every_setting_is_documented() -> None:
 
 
 def test_every_metric_is_documented(tmp_path: Path) -> None:
-    """README has a row for each metric of a running server and of the retraining job, and for no other."""
+    """The guide has a row for each metric of a running server and of the retraining job, and for no other."""
     repository = ModelRepository(tmp_path)
     publish_linear(repository, promote=True)
     with running_server(repository) as server:
@@ -41,38 +43,51 @@ def test_every_metric_is_documented(tmp_path: Path) -> None:
         served = set(re.findall(r"^# TYPE (\S+)", server.get("/metrics").text, re.MULTILINE))
     trained = {metric.name for metric in RetrainMetrics("m").registry.collect()}
     exist = served | trained
-    documented = set(re.findall(r"^\| `(dqn_\w+)` \|", README, re.MULTILINE))
+    documented = set(re.findall(r"^\| `(dqn_\w+)` \|", GUIDE, re.MULTILINE))
     assert {name.removesuffix("_total") for name in documented} == {name.removesuffix("_total") for name in exist}
 
 
 def test_every_endpoint_is_documented(tmp_path: Path) -> None:
-    """README names each call of the OpenAPI document, with its method."""
+    """The guide names each call of the OpenAPI document, with its method."""
     rest = PolicyServer(assemble(read_settings(["--repository", str(tmp_path)])))._rest
     paths = rest.openapi()["paths"]  # type: ignore[attr-defined]
     assert len(paths) >= 11
     for path, methods in paths.items():
         for method in methods:
-            assert f"`{method.upper()} {path}`" in README
+            assert f"`{method.upper()} {path}`" in GUIDE
 
 
 def test_every_command_and_preset_is_documented() -> None:
-    """README shows each console script, each dqn-models subcommand and each preset."""
+    """The guide shows each console script, each dqn-models subcommand and each preset."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for script in project["scripts"]:
-        assert re.search(rf"^{script} ", README, re.MULTILINE), script
+        assert re.search(rf"^{script} ", GUIDE, re.MULTILINE), script
     for subcommand in re.findall(r"• (\w+) ", run("dqn-models", "--help").stdout):
-        assert f"dqn-models {subcommand}" in README
+        assert f"dqn-models {subcommand}" in GUIDE
     for preset in PRESETS:
-        assert f"| `{preset}` |" in README
+        assert f"| `{preset}` |" in GUIDE
 
 
 def test_every_make_target_is_documented() -> None:
-    """README names each target of the Makefile, and `make help` can describe it."""
+    """The guide names each target of the Makefile, and `make help` can describe it."""
     makefile = (ROOT / "Makefile").read_text()
     (line,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
     for target in line.split():
         assert re.search(rf"^{target}:.*## \w", makefile, re.MULTILINE), target
-        assert f"`{target}`" in README or f"make {target}" in README, target
+        assert f"`{target}`" in GUIDE or f"make {target}" in GUIDE, target
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    """A relative link in a document names a file that exists and, after `#`, a heading of it."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+        if "://" in target:
+            continue
+        name, _, heading = target.partition("#")
+        linked = path.parent / name if name else path
+        assert linked.exists(), target
+        headings = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE) if heading else []
+        assert not heading or heading in {text.lower().replace(" ", "-") for text in headings}, target
 
 
 @pytest.mark.parametrize("package", ["training", "models", "serving", "dqn_client"])
