@@ -8,7 +8,7 @@
 # METRICS_PORT      where the retraining job of `make up` tells its metrics (8001; 0: nowhere)
 # CONTAINER_TOOLS   a folder with `make-base` and `build`, for machines without a Docker daemon
 # IMAGE             name of the image
-# BENCHMARKS        which measurements `make benchmark` makes (seeds tutorial serving client)
+# BENCHMARKS        which measurements `make benchmark` makes (seeds tutorial serving batches client)
 
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 TORCH_INDEX_URL ?=
@@ -16,7 +16,7 @@ ARGS ?=
 PORT ?=
 CONTAINER_TOOLS ?= ../shared/tools/container
 IMAGE ?= dqn-policy-server
-BENCHMARKS ?= seeds tutorial serving client
+BENCHMARKS ?= seeds tutorial serving batches client
 
 BIN := .venv/bin
 TORCH := $(shell grep '^torch==' constraints.txt)

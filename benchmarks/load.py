@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import httpx
+import psutil
 
 SERVER_CORES, CLIENT_CORE = "0", "1"
 _SECONDS_TO_START = 60
@@ -47,20 +48,42 @@ class Load(NamedTuple):
 
 
 class Server(NamedTuple):
-    """A server's process, which leads a session of its own, and its port."""
+    """A server's process and its port."""
 
     process_id: int
     port: int
 
+    def processes(self) -> list[psutil.Process]:
+        """Its process and all below it."""
+        first = psutil.Process(self.process_id)
+        return [first, *first.children(recursive=True)]
+
     def cpu_seconds(self) -> float:
         """CPU time that its processes have used so far."""
-        ticks = 0
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):
-                fields = stat.read_text().rpartition(")")[2].split()
-                if int(fields[3]) == self.process_id:  # its session
-                    ticks += int(fields[11]) + int(fields[12])
-        return ticks / os.sysconf("SC_CLK_TCK")
+        times = [process.cpu_times() for process in self.processes()]
+        return sum(time.user + time.system for time in times)
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """It gets no CPU time meanwhile."""
+        for process in self.processes():
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in self.processes():
+                process.resume()
+
+    @contextlib.contextmanager
+    def going_on(self) -> Iterator[None]:
+        """It runs meanwhile, where it is stopped."""
+        for process in self.processes():
+            process.resume()
+        try:
+            yield
+        finally:
+            for process in self.processes():
+                process.suspend()
 
     def load(self, request: Request, connections: int, seconds: float) -> Load:
         """Has wrk send a request from so many connections for so long."""

@@ -21,9 +21,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import documents
 import httpx
 import numpy as np
-import readme
 import tyro
 from load import CLIENT_CORE, Server, running
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -79,7 +79,7 @@ def main(promotions: int = 1_000, every: float = 0.25, *, save: bool = False) ->
     text += f"\n- `wrk`: {requests:,} answers meanwhile, {errors} errors."
     print(text)
     if save:
-        readme.write("benchmarks/refresh.py", text)
+        documents.write("README.md", "benchmarks/refresh.py", text)
         _draw(latencies, moments)
 
 

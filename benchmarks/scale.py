@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import documents
 import numpy as np
-import readme
 import torch
 import tyro
 from matplotlib.axes import Axes
@@ -55,9 +55,9 @@ def main(seconds: float = 0.5) -> None:
     parts = ["# How the cost of training grows", "", (__doc__ or "").partition("\n\n")[2].partition("\n\n")[2].strip()]
     for name, rows in tables.items():
         cells = [[f"{row.value:,}", *(f"{value:,.0f}" for value in row[1:4]), f"{row.bytes:.1f}"] for row in rows]
-        parts += ["", readme.table((name, *columns), cells)]
+        parts += ["", documents.table((name, *columns), cells)]
     parts += ["", "An observation of CartPole is 16 bytes; it is stored once, also where it is a next observation."]
-    parts += ["", "![](scale.png)", "", readme.machine({"torch": torch.__version__, "numpy": np.__version__})]
+    parts += ["", "![](scale.png)", "", documents.machine({"torch": torch.__version__, "numpy": np.__version__})]
     text = "\n".join([*parts, "", "Made by `benchmarks/scale.py`.", ""])
     (DOCS / "scale.md").write_text(text, encoding="utf-8")
     print(text)

@@ -17,8 +17,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
+import documents
 import matplotlib as mpl
-import readme
 import tyro
 from peers.environments import peer_python, versions
 from rich.console import Console
@@ -75,10 +75,10 @@ def main(
             print(system.name, seed, results[system.name][-1], file=sys.stderr)
     markdown = _table(results)
     named = {f"{package}": number for system in systems for package, number in _versions(system).items()}
-    text = f"{markdown}\n\n{readme.machine(named)}"
+    text = f"{markdown}\n\n{documents.machine(named)}"
     print(text)
     if save:
-        readme.write("benchmarks/training_peers.py", text)
+        documents.write("README.md", "benchmarks/training_peers.py", text)
         _draw(results)
 
 
@@ -152,7 +152,7 @@ def _table(results: dict[str, list[Result]]) -> str:
             ]
         )
     columns = ("system", "env steps", "median time", "worst", "ratio", "seeds solved", "median return", "worst")
-    return readme.table(columns, rows)
+    return documents.table(columns, rows)
 
 
 def _draw(results: dict[str, list[Result]]) -> None:

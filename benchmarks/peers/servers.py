@@ -44,7 +44,7 @@ def dqn_serve(name: str, repository: Path, request: Request = ACT, workers: int 
     return System(name, lambda port: [*words, f"--port={port}"], request, cores=cores)
 
 
-def peers(folder: Path, model: Path) -> list[System]:
+def peer_servers(folder: Path, model: Path) -> list[System]:
     """The peers, all with the same ONNX file, each in its environment; `folder` takes their files."""
     os.environ["MODEL"] = str(model)
     os.environ["PYTHONPATH"] = str(FOLDER)

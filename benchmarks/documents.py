@@ -1,22 +1,22 @@
-"""Writes what a benchmark measured into README.md, between its two marks, with the machine and the versions."""
+"""Writes what a benchmark measured into a document, between its two marks, with the machine and the versions."""
 
 import os
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
 
 
-def write(name: str, markdown: str) -> None:
-    """Puts `markdown` between `<!-- name -->` and `<!-- /name -->`. ValueError where README has none."""
+def write(document: str, name: str, markdown: str) -> None:
+    """Puts `markdown` between `<!-- name -->` and `<!-- /name -->`. ValueError where the document has none."""
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    text = README.read_text(encoding="utf-8")
+    text = (ROOT / document).read_text(encoding="utf-8")
     before, found, rest = text.partition(begin)
     _, also_found, after = rest.partition(end)
     if not found or not also_found:
-        raise ValueError(f"{README} has no marks {begin} and {end}.")
-    README.write_text(f"{before}{begin}\n{markdown}\n{end}{after}", encoding="utf-8")
+        raise ValueError(f"{document} has no marks {begin} and {end}.")
+    (ROOT / document).write_text(f"{before}{begin}\n{markdown}\n{end}{after}", encoding="utf-8")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

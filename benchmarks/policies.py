@@ -1,0 +1,25 @@
+"""Policies to serve where how well they play does not matter: published after a few steps of training."""
+
+from pathlib import Path
+
+from models.repository import ModelRepository
+from training.challenger import train_challenger
+from training.config import DQNConfig
+from training.experience.environments import environment_for
+from training.pipeline import publish
+
+_FEW = {"total_env_steps": 2_000, "learning_starts": 1_900, "replay_capacity": 5_000, "episode_step_limit": 50}
+_ONCE = {"eval_episodes": 1, "report_episodes": 2, "gate_episodes": 2}
+
+
+def publish_hardly_trained(repository: Path, config: DQNConfig, model: str = "cartpole", versions: int = 1) -> None:
+    """Publishes as many equal versions of a model; the first of them is the champion."""
+    changed = DQNConfig(**(vars(config) | _FEW | _ONCE))
+    challenger = train_challenger(changed, "general", environment_for(changed), lambda *_: None)
+    for _ in range(versions):
+        publish(challenger, ModelRepository(repository), model, "superior", "benchmark")
+
+
+def cartpole(width: int) -> DQNConfig:
+    """CartPole with two hidden layers of `width` units: 4-width-width-2."""
+    return DQNConfig(hidden_sizes=(width, width), layer_norm=False)
