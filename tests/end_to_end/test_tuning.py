@@ -12,6 +12,7 @@ from training.preset_file import read_preset
 
 SMALL = ["--env-id", "tests.training.environments:Countdown-v0", "--total-env-steps", 400, "--learning-starts", 100]
 SMALL += ["--hidden-sizes", 8, "--seeds", 1, "--evaluations", 2, "--episodes", 2]
+SMALL += ["--finalists", 2, "--confirm-seeds", 2]
 
 pytestmark = pytest.mark.slow
 
@@ -41,10 +42,17 @@ def test_a_search_goes_on_and_writes_a_preset(tmp_path: Path) -> None:
     assert (tmp_path / "tuning.png").read_bytes().startswith(b"\x89PNG")
     preset = read_preset(tmp_path / "preset.toml")
     assert preset.env_id == SMALL[1]
-    assert preset.n_step == found["settings"]["n_step"]
+    confirmed = {name: sum(scores) for name, scores in found["confirmed"].items()}
+    assert len(confirmed) == 3
+    assert all(len(scores) == 2 for scores in found["confirmed"].values())
+    best = max(confirmed, key=lambda name: confirmed[name])
+    assert f"settings of: {best}." in (tmp_path / "preset.toml").read_text()
     text = (tmp_path / "preset.toml").read_text()
     assert text.startswith("# Found by: dqn-tune --env-id tests.training")
     assert "eval_every" not in text
+    again = run("dqn-tune", *SMALL, "--storage", tmp_path / "study.db", "--trials", reached + 4)
+    assert "score" not in again.stderr  # everything is known already
+    assert "confirmed with seeds 101 to 102" in again.stdout
     manifest = result(
         "dqn-train", "--preset", tmp_path / "preset.toml", "--repository", tmp_path / "store", "--name", "countdown"
     )

@@ -18,7 +18,20 @@ from training.run.directory import runs_directory
 if TYPE_CHECKING:
     from optuna.study import Study
 
+    from training.tuning.confirmation import Confirmed
     from training.tuning.objective import Search
+
+
+_LEAST = {
+    "trials": 1,
+    "seeds": 1,
+    "first_seed": 100,
+    "evaluations": 1,
+    "episodes": 1,
+    "finalists": 0,
+    "confirm_seeds": 1,
+    "jobs": 1,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +40,9 @@ class TuneOptions:
 
     A trial trains with some settings, a run for each seed, and is given up when it is among the worst third from the
     middle of the first run on. Its score is the mean over the run of the best evaluation so far: it must become good
-    early and end good. The first trial is the preset itself. The same command goes on with an interrupted search.
+    early and end good. The first trial is the preset itself. The best trials, the finalists, and the preset then train
+    again with other seeds, because the best of many noisy trials is partly luck; the best of them is written. The same
+    command goes on with what was interrupted.
     """
 
     preset: PresetName
@@ -36,7 +51,8 @@ class TuneOptions:
     trials: int = 20
     """Finished trials to reach, those of earlier calls and given-up ones included."""
     timeout: str | None = None
-    """Time after which no trial begins and the running one ends, such as 90s, 10m or 2h; by default none."""
+    """Time after which no trial begins and the running one ends, such as 90s, 10m or 2h; by default none. The finalists
+    train after it."""
     storage: Path | None = None
     """SQLite file of the search; preset.toml and tuning.png are written beside it. Default: runs/tune-NAME/study.db."""
     seeds: int = 3
@@ -47,6 +63,10 @@ class TuneOptions:
     """Greedy evaluations of each run, which are its score."""
     episodes: int = 20
     """Episodes of each evaluation."""
+    finalists: int = 3
+    """Trials that train again with other seeds, the default beside them; 0 for none."""
+    confirm_seeds: int = 5
+    """Training runs of each finalist, with the seeds that follow those of the trials."""
     jobs: int = 1
     """Processes that train at the same time."""
     json: Flag = False
@@ -57,7 +77,7 @@ def tune_options(args: Sequence[str]) -> TuneOptions:
     """Reads the flags of `dqn-tune`."""
     preset, config = preset_of(read_first(args))
     options = parse(TuneOptions, "dqn-tune", args, TuneOptions(preset=preset, config=config))
-    for name, low in {"trials": 1, "seeds": 1, "first_seed": 100, "evaluations": 1, "episodes": 1, "jobs": 1}.items():
+    for name, low in _LEAST.items():
         if getattr(options, name) < low:
             flag = name.replace("_", "-")
             raise command.UsageError(f"--{flag} is {getattr(options, name)}; it must be at least {low}.")
@@ -81,11 +101,12 @@ def run_tune(options: TuneOptions) -> None:
             work(path, search, options.trials, deadline)
         else:
             work_in_processes(path, search, options.trials, deadline, options.jobs)
+        confirmed = _confirm(options, study, search)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"Interrupted; {len(finished(study))} finished trials are kept in {path}, and the same command goes on."
         ) from None
-    _report(options, study, search, path)
+    _report(options, study, search, confirmed, path)
 
 
 def _search(options: TuneOptions) -> "Search":
@@ -106,14 +127,29 @@ def _search(options: TuneOptions) -> "Search":
         )
 
 
-def _report(options: TuneOptions, study: "Study", search: "Search", path: Path) -> None:
+def _confirm(options: TuneOptions, study: "Study", search: "Search") -> "list[Confirmed]":
+    from training.tuning.confirmation import confirm, finalists  # noqa: PLC0415
+    from training.tuning.study import completed  # noqa: PLC0415
+
+    if not options.finalists or not completed(study):
+        return []
+    who = finalists(study, search, options.finalists)
+    names = ", ".join(finalist.name for finalist in who)
+    print(f"training {names} with {options.confirm_seeds} other seeds each", file=sys.stderr)
+    return confirm(study, search, who, options.confirm_seeds, options.jobs)
+
+
+def _report(options: TuneOptions, study: "Study", search: "Search", confirmed: "list[Confirmed]", path: Path) -> None:
     from training.tuning import report  # noqa: PLC0415
 
     preset, picture = path.with_name("preset.toml"), path.with_name("tuning.png")
-    report.write_preset(preset, study, search, shlex.join(["dqn-tune", *sys.argv[1:]]))
+    report.write_preset(preset, study, search, confirmed, shlex.join(["dqn-tune", *sys.argv[1:]]))
     report.draw(picture, study, f"{options.config.env_id}, {options.seeds} seeds a trial")
     if options.json:
-        command.print_json(report.result(study) | {"preset": str(preset), "storage": str(path), "plot": str(picture)})
+        files = {"preset": str(preset), "storage": str(path), "plot": str(picture)}
+        command.print_json(report.result(study, confirmed) | files)
         return
     report.print_table(study)
+    if confirmed:
+        report.print_confirmed(confirmed, search)
     print(f"picture  {picture}\npreset   {preset}\ntrain    dqn-train --preset {preset}")

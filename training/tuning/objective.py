@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import optuna
@@ -44,12 +45,30 @@ class Search:
         return identity
 
 
-class Objective:
-    """Trains with a trial's settings, a run for each seed.
+def train_and_score(
+    search: Search, config: DQNConfig, told: Callable[[list[float]], None] = lambda _: None
+) -> list[float]:
+    """What a training run would have published at each of the search's evaluations: the best one so far.
 
-    The score of a run is the mean, over its evaluations on the choosing seeds, of the best one so far: the area under
-    the curve of what would be published. A trial's score is the mean of its runs'. After each evaluation the score so
-    far is told to the study, which may end the trial.
+    Its mean is the run's score, the area under that curve. `told` gets the values up to now after each evaluation, and
+    what it raises ends the run. Raises ValueError as DQNConfig.
+    """
+    values: list[float] = []
+
+    def watch(_state: TrainingState, scores: list[CheckpointScore]) -> None:
+        if len(values) < len(scores) <= search.evaluations:
+            values.append(max(score.mean for score in scores))
+            told(values)
+
+    scheduled = dataclasses.replace(config, **search.schedule)
+    final = train_challenger(scheduled, "tuning", search.environment, watch).state.selection.chosen.mean
+    return values + [final] * (search.evaluations - len(values))  # a run that ended early goes on as good as it was
+
+
+class Objective:
+    """Trains with a trial's settings, a run for each seed; a trial's score is the mean of its runs'.
+
+    After each evaluation the score so far is told to the study, which may end the trial.
     """
 
     def __init__(self, search: Search, deadline: float) -> None:
@@ -61,40 +80,30 @@ class Objective:
     def __call__(self, trial: Trial) -> float:
         """The score. Raises TrialPruned for one that is not worth going on with."""
         try:
-            return self._score(trial)
+            config = configuration(self._search.base, suggest(trial, self._space))
+        except ValueError as error:
+            raise optuna.TrialPruned(str(error)) from error
+        try:
+            return self._score(trial, config)
         except KeyboardInterrupt:  # its settings come first when the search goes on
             trial.study.enqueue_trial(trial.params)
             raise
 
-    def _score(self, trial: Trial) -> float:
-        try:
-            config = configuration(self._search.base, suggest(trial, self._space))
-            config = dataclasses.replace(config, **self._search.schedule)
-        except ValueError as error:
-            raise optuna.TrialPruned(str(error)) from error
-        values: list[float] = []  # of all evaluations so far, the best of their run up to then
-        finals = []
-        for index in range(self._search.seeds):
-            seeded = dataclasses.replace(config, seed=self._search.first_seed + index)
-            finals.append(self._run(trial, seeded, values))
-            missing = (index + 1) * self._search.evaluations - len(values)
-            values += [finals[-1]] * missing  # a run that ended early goes on as good as it was
-        trial.set_user_attr("final_returns", finals)
-        return sum(values) / len(values)
+    def _score(self, trial: Trial, config: DQNConfig) -> float:
+        before: list[float] = []  # of the runs that are over
 
-    def _run(self, trial: Trial, config: DQNConfig, values: list[float]) -> float:
-        """Adds a run's values; returns its best evaluation."""
-        before = len(values)
-
-        def watch(_state: TrainingState, scores: list[CheckpointScore]) -> None:
-            if len(values) - before == len(scores) or len(scores) > self._search.evaluations:
-                return
-            values.append(max(score.mean for score in scores))
-            trial.report(sum(values) / len(values), len(values))
+        def told(values: list[float]) -> None:
+            so_far = before + values
+            trial.report(sum(so_far) / len(so_far), len(so_far))
             if time.time() > self._deadline:  # its settings come first when the search goes on
                 trial.study.enqueue_trial(trial.params)
                 raise optuna.TrialPruned("The time is over.")
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-        return train_challenger(config, "tuning", self._search.environment, watch).state.selection.chosen.mean
+        finals = []
+        for seed in range(self._search.first_seed, self._search.first_seed + self._search.seeds):
+            before += train_and_score(self._search, dataclasses.replace(config, seed=seed), told)
+            finals.append(before[-1])
+        trial.set_user_attr("final_returns", finals)
+        return sum(before) / len(before)

@@ -1,10 +1,11 @@
 """What came of a search: the best trials, which settings mattered, the preset file and a picture."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
@@ -13,18 +14,14 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.table import Table
 
+from training.artifact.statistics import mean_interval
 from training.preset_file import preset_text
+from training.tuning.confirmation import DEFAULT, Confirmed
 from training.tuning.objective import Search
 from training.tuning.space import configuration
-from training.tuning.study import finished
+from training.tuning.study import completed, finished
 
 _SHOWN = 10
-
-
-def completed(study: Study) -> list[FrozenTrial]:
-    """The trials that were trained to their end, the best first."""
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return sorted(trials, key=lambda trial: -(trial.value or 0.0))
 
 
 def importances(study: Study) -> dict[str, float]:
@@ -35,7 +32,7 @@ def importances(study: Study) -> dict[str, float]:
     return {name: share for name, share in found.items() if math.isfinite(share)}
 
 
-def result(study: Study) -> dict[str, Any]:
+def result(study: Study, confirmed: Sequence[Confirmed]) -> dict[str, Any]:
     """The result as JSON. Raises ValueError where no trial was trained to its end."""
     best = best_trial(study)
     return {
@@ -43,6 +40,7 @@ def result(study: Study) -> dict[str, Any]:
         "final_returns": best.user_attrs["final_returns"],
         "settings": best.params,
         "default_score": next((trial.value for trial in completed(study) if trial.number == 0), None),
+        "confirmed": {one.finalist.name: one.scores for one in confirmed},
         "trials": len(finished(study)),
         "completed": len(completed(study)),
         "importance": importances(study),
@@ -60,17 +58,22 @@ def best_trial(study: Study) -> FrozenTrial:
     return best[0]
 
 
-def write_preset(path: Path, study: Study, search: Search, command_line: str) -> None:
-    """Writes the best trial's settings as a preset. Raises ValueError where there is none."""
+def write_preset(path: Path, study: Study, search: Search, confirmed: Sequence[Confirmed], command_line: str) -> None:
+    """Writes the finalist that is best with other seeds, or the best trial where nothing was confirmed, as a preset.
+
+    Raises ValueError where no trial was trained to its end.
+    """
     best = best_trial(study)
-    returns = ", ".join(f"{value:.2f}" for value in best.user_attrs["final_returns"])
+    config, told = configuration(search.base, best.params), [f"Found by: {command_line}"]
     last = search.first_seed + search.seeds - 1
-    heading = (
-        f"Found by: {command_line}\n"
-        f"Trial {best.number} of {len(finished(study))}: score {best.value:.2f}, the mean over a run of its best "
-        f"evaluation so far.\nBest evaluations with seeds {search.first_seed} to {last}: {returns}."
-    )
-    path.write_text(preset_text(configuration(search.base, best.params), heading), encoding="utf-8")
+    told.append(f"Best of {len(finished(study))} trials with seeds {search.first_seed} to {last}: {best.value:.2f}.")
+    if confirmed:
+        config = confirmed[0].finalist.config
+        scores = ", ".join(f"{one.finalist.name} {one.mean:.2f}" for one in confirmed)
+        told.append(f"These are the settings of: {confirmed[0].finalist.name}.")
+        told.append(f"Mean scores with {len(confirmed[0].scores)} other seeds: {scores}.")
+    told.append("A score is the mean over a run of its best evaluation so far.")
+    path.write_text(preset_text(config, "\n".join(told)), encoding="utf-8")
 
 
 def draw(path: Path, study: Study, title: str) -> None:
@@ -106,6 +109,23 @@ def print_table(study: Study) -> None:
     shares = importances(study)
     if shares:
         console.print("importance: " + ", ".join(f"{name} {share:.0%}" for name, share in shares.items()))
+
+
+def print_confirmed(confirmed: Sequence[Confirmed], search: Search) -> None:
+    """What the finalists came to with other seeds, and how they differ from the default, seed by seed."""
+    first = search.first_seed + search.seeds
+    seeds = f"with seeds {first} to {first + len(confirmed[0].scores) - 1}"
+    table = Table("settings of", "score", "worst", "more than the default", title=f"confirmed {seeds}")
+    default = next(one for one in confirmed if one.finalist.name == DEFAULT)
+    for one in confirmed:
+        more = np.subtract(one.scores, default.scores)
+        low, high = mean_interval(more)
+        against = "" if one is default else f"{more.mean():+.2f} (95 %: {low:+.2f} to {high:+.2f})"
+        table.add_row(one.finalist.name, f"{one.mean:.2f}", f"{min(one.scores):.2f}", against)
+    console = Console()
+    console.print(table)
+    if confirmed[0] is default:
+        console.print("None of the finalists is better than the default: the preset is the default.")
 
 
 def _settings(parameters: Mapping[str, object]) -> str:

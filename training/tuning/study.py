@@ -70,6 +70,12 @@ def finished(study: Study) -> list[FrozenTrial]:
     return study.get_trials(deepcopy=False, states=FINISHED)
 
 
+def completed(study: Study) -> list[FrozenTrial]:
+    """The trials that were trained to their end, the best first."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return sorted(trials, key=lambda trial: -(trial.value or 0.0))
+
+
 def work(path: Path, search: Search, trials: int, deadline: float, worker: int = 0) -> None:
     """Adds trials until the study has that many finished ones or the time is over."""
     started = len(open_study(path, search).get_trials(deepcopy=False))
