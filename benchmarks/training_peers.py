@@ -1,7 +1,9 @@
-"""Trains CartPole with dqn-train and with its peers, in turns on one core; writes README's table and picture.
+"""Trains with dqn-train and with its peers, in turns on one core; writes a table and a picture.
 
-    .venv/bin/python benchmarks/training_peers.py --seeds 5 --cleanrl path/to/a/checkout/of/cleanrl
+    .venv/bin/python benchmarks/training_peers.py --cleanrl path/to/a/checkout/of/cleanrl
+    .venv/bin/python benchmarks/training_peers.py --task minatar --seeds 3
 
+CartPole goes to README.md and docs/training.png, MinAtar's Breakout, with as many steps for both, to docs/training.md.
 Each peer gets an environment of its own (in build/peers, or $PEERS), which is installed at the first run. CleanRL is no
 package: without a checkout its row is left out. Seconds are those of training, with whatever evaluations a system makes
 to choose a checkpoint; what counts as the result is the policy that it then has, played greedily with other seeds.
@@ -12,22 +14,22 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import documents
 import matplotlib as mpl
 import tyro
-from peers.environments import peer_python, versions
+from peers.trainers import Trainer, on_cartpole, on_minatar
 from rich.console import Console
 from rich.progress import track
 
-HERE = Path(__file__).parent
-PICTURE = HERE.parent / "docs/training.png"
-SOLVED = 499.5
-SETTINGS_STEPS = "0"  # as many as the settings say
+from training.presets import PRESETS
+
+PICTURE = documents.ROOT / "docs/training.png"
+SOLVED = 499.5  # on CartPole
 
 
 class Result(NamedTuple):
@@ -39,16 +41,11 @@ class Result(NamedTuple):
     min: float
 
 
-class System(NamedTuple):
-    """What is measured, and the packages whose versions are named."""
-
-    name: str
-    python: Path
-    packages: tuple[str, ...]
-    command: Callable[[int], Sequence[str]]  # of a seed
+Results = Mapping[str, Sequence[Result]]
 
 
 def main(
+    task: Literal["cartpole", "minatar"] = "cartpole",
     seeds: int = 5,
     first: int = 0,
     episodes: int = 100,
@@ -60,68 +57,40 @@ def main(
     """Measures all systems.
 
     Args:
+        task: what they train on
         seeds: how many seeds
         first: the first of them
-        episodes: greedy episodes after each training (dqn-train always plays its preset's 1,000)
+        episodes: greedy episodes after each training (dqn-train always plays its preset's report episodes)
         cleanrl: a checkout of CleanRL
         core: the core that everything runs on
-        save: write README's table and the picture
+        save: write the table and the picture
     """
-    systems = _systems(episodes, cleanrl)
-    results: dict[str, list[Result]] = {system.name: [] for system in systems}
+    if task == "cartpole":
+        trainers = on_cartpole(episodes, cleanrl)
+    else:
+        trainers = on_minatar(episodes, PRESETS["minatar-breakout"].total_env_steps)
+    results: dict[str, list[Result]] = {trainer.name: [] for trainer in trainers}
     for seed in track(range(first, first + seeds), "seeds", console=Console(stderr=True)):
-        for system in systems:  # in turns, so that all meet the same noise
-            results[system.name].append(_run(system, seed, core))
-            print(system.name, seed, results[system.name][-1], file=sys.stderr)
-    markdown = _table(results)
-    named = {f"{package}": number for system in systems for package, number in _versions(system).items()}
-    text = f"{markdown}\n\n{documents.machine(named)}"
+        for trainer in trainers:  # in turns, so that all meet the same noise
+            results[trainer.name].append(_run(trainer, seed, core))
+            print(trainer.name, seed, results[trainer.name][-1], file=sys.stderr)
+    named = {package: number for trainer in trainers for package, number in trainer.versions().items()}
+    text = f"{_table(results, SOLVED if task == 'cartpole' else None)}\n\n{documents.machine(named)}"
     print(text)
-    if save:
+    if save and task == "cartpole":
         documents.write("README.md", "benchmarks/training_peers.py", text)
         _draw(results)
+    elif save:
+        documents.write("docs/training.md", "benchmarks/training_peers.py --task minatar", text)
 
 
-def _systems(episodes: int, cleanrl: Path | None) -> list[System]:
-    ours = Path(sys.executable)
-    play = str(episodes)
-    script = str(HERE / "peers/train_stable_baselines.py")
-    systems = [
-        System("dqn-train, preset cartpole", ours, ("torch", "numpy", "gymnasium"), _dqn_train),
-        System("the starting system", ours, (), lambda seed: [str(HERE / "peers/starting_system.py"), str(seed), play]),
-    ]
-    for name, library, package in (("Stable-Baselines3", "sb3", "stable-baselines3"), ("SBX (JAX)", "sbx", "sbx-rl")):
-        python = peer_python(package, ["torch", package])
-        words = [script, library, "CartPole-v1"]
-        systems.append(
-            System(
-                f"{name}, RL Zoo's settings",
-                python,
-                (package,) if library == "sb3" else (package, "jax"),
-                lambda seed, words=words: [*words, str(seed), SETTINGS_STEPS, play],  # type: ignore[misc]
-            )
-        )
-    if cleanrl is not None:
-        requirements = ["torch", "numpy<2", "gymnasium==0.29.1", "stable-baselines3==2.3.2", "tensorboard", "tyro"]
-        python = peer_python("cleanrl", [*requirements, "setuptools<80"])
-        words = [str(HERE / "peers/train_cleanrl.py"), str(cleanrl.absolute())]
-        systems.append(
-            System("CleanRL dqn.py, its defaults", python, (), lambda seed: [*words, str(seed), "500000", play])
-        )
-    return systems
-
-
-def _dqn_train(seed: int) -> list[str]:
-    return ["-c", "from training.cli import train; train()", "--preset=cartpole", f"--seed={seed}", "--json"]
-
-
-def _run(system: System, seed: int, core: int) -> Result:
+def _run(trainer: Trainer, seed: int, core: int) -> Result:
     with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"DQN_REPOSITORY": folder, "PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1"}
-        words = ["taskset", "-c", str(core), str(system.python), *system.command(seed)]
-        done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=folder, check=False)
+        own = {"DQN_REPOSITORY": folder, "PYTHONPATH": str(documents.ROOT), "OMP_NUM_THREADS": "1"}
+        words = ["taskset", "-c", str(core), str(trainer.python), *trainer.words(seed)]
+        done = subprocess.run(words, capture_output=True, text=True, env=os.environ | own, cwd=folder, check=False)
     if done.returncode:
-        raise RuntimeError(f"{system.name} failed with seed {seed}: {done.stderr[-2000:]}")
+        raise RuntimeError(f"{trainer.name} failed with seed {seed}: {done.stderr[-2000:]}")
     facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     if "evaluation" not in facts:
         return Result(**facts)
@@ -129,33 +98,22 @@ def _run(system: System, seed: int, core: int) -> Result:
     return Result(training["wall_seconds"], training["env_steps"], evaluation["mean"], evaluation["min"])
 
 
-def _versions(system: System) -> dict[str, str]:
-    return dict(versions(system.python, system.packages)) if system.packages else {}
-
-
-def _table(results: dict[str, list[Result]]) -> str:
+def _table(results: Results, solved: float | None) -> str:
+    """A row for each system, the first of which is ours; without `solved` no column on it."""
     ours = median(result.seconds for result in next(iter(results.values())))
     rows = []
     for name, runs in results.items():
-        seconds = [run.seconds for run in runs]
-        means = [run.mean for run in runs]
-        rows.append(
-            [
-                name,
-                f"{median(run.env_steps for run in runs):,.0f}",
-                f"{median(seconds):.1f} s",
-                f"{max(seconds):.1f} s",
-                f"{median(seconds) / ours:.1f}",
-                f"{sum(mean >= SOLVED for mean in means)} of {len(runs)}",
-                f"{median(means):.1f}",
-                f"{min(means):.1f}",
-            ]
-        )
-    columns = ("system", "env steps", "median time", "worst", "ratio", "seeds solved", "median return", "worst")
+        seconds, means = [run.seconds for run in runs], [run.mean for run in runs]
+        times = [f"{median(seconds):.1f} s", f"{max(seconds):.1f} s", f"{median(seconds) / ours:.1f}"]
+        count = [] if solved is None else [f"{sum(mean >= solved for mean in means)} of {len(runs)}"]
+        returns = [f"{median(means):.1f}", f"{min(means):.1f}"]
+        rows.append([name, f"{median(run.env_steps for run in runs):,.0f}", *times, *count, *returns])
+    counted = () if solved is None else ("seeds solved",)
+    columns = ("system", "env steps", "median time", "worst", "ratio", *counted, "median return", "worst")
     return documents.table(columns, rows)
 
 
-def _draw(results: dict[str, list[Result]]) -> None:
+def _draw(results: Results) -> None:
     mpl.use("agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415  (after the choice of its backend)
 
