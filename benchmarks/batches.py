@@ -60,10 +60,10 @@ def main(seconds: int = 3, rounds: int = 5, *, save: bool = False) -> None:
         servers = {}
         for system in dict.fromkeys(case.system for case in cases):
             servers[system] = stack.enter_context(running(system.command, system.request, FOLDER, system.cores))
-            stack.enter_context(servers[system].stopped())
+            servers[system].pause()
         for _ in track(range(rounds), "rounds", console=Console(stderr=True)):
             for case in cases:
-                with servers[case.system].going_on():
+                with servers[case.system].awake():
                     measured[case].append(servers[case.system].load(case.system.request, case.connections, seconds))
             alone.append(_alone(policy, seconds))
     text = f"{_table(measured)}\n\nONNX Runtime alone, batches of {BATCH:,}: {median(alone):,.0f} observations/s."

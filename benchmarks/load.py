@@ -63,27 +63,24 @@ class Server(NamedTuple):
         times = [process.cpu_times() for process in self.processes()]
         return sum(time.user + time.system for time in times)
 
-    @contextlib.contextmanager
-    def stopped(self) -> Iterator[None]:
-        """It gets no CPU time meanwhile."""
+    def pause(self) -> None:
+        """From now on it gets no CPU time."""
         for process in self.processes():
             process.suspend()
-        try:
-            yield
-        finally:
-            for process in self.processes():
-                process.resume()
 
-    @contextlib.contextmanager
-    def going_on(self) -> Iterator[None]:
-        """It runs meanwhile, where it is stopped."""
+    def resume(self) -> None:
+        """It goes on."""
         for process in self.processes():
             process.resume()
+
+    @contextlib.contextmanager
+    def awake(self) -> Iterator[None]:
+        """A paused server goes on meanwhile."""
+        self.resume()
         try:
             yield
         finally:
-            for process in self.processes():
-                process.suspend()
+            self.pause()
 
     def load(self, request: Request, connections: int, seconds: float) -> Load:
         """Has wrk send a request from so many connections for so long."""
@@ -117,7 +114,12 @@ def running(
         process = subprocess.Popen(words, stdout=log, stderr=log, cwd=folder, start_new_session=True)
         try:
             _wait(request, port)
-            yield Server(process.pid, port)
+            server = Server(process.pid, port)
+            try:
+                yield server
+            finally:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    server.resume()  # where it is paused
         finally:
             os.killpg(process.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):

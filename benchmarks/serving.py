@@ -68,12 +68,12 @@ def _measure(
     servers = {}
     for system in systems:
         servers[system] = stack.enter_context(running(system.command, system.request, FOLDER, system.cores))
-        stack.enter_context(servers[system].stopped())
+        servers[system].pause()
     loads: dict[tuple[str, int], list[Load]] = defaultdict(list)
     for _ in track(range(rounds), "rounds", console=Console(stderr=True)):
         for connections in CONNECTIONS:
             for system, server in servers.items():
-                with server.going_on():
+                with server.awake():
                     loads[system.name, connections].append(server.load(system.request, connections, seconds))
     return {case: _figures(several) for case, several in loads.items()}
 
