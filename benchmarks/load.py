@@ -113,7 +113,7 @@ def running(
         words = ["taskset", "-c", cores, *command(port)]
         process = subprocess.Popen(words, stdout=log, stderr=log, cwd=folder, start_new_session=True)
         try:
-            _wait(request, port)
+            wait_for(request, port)
             server = Server(process.pid, port)
             try:
                 yield server
@@ -136,7 +136,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait(request: Request, port: int) -> None:
+def wait_for(request: Request, port: int) -> None:
+    """Returns once a server answers the request well. Raises TimeoutError when none does within a minute."""
     deadline = time.monotonic() + _SECONDS_TO_START
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx.HTTPError):

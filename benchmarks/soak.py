@@ -23,73 +23,21 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
 
+import documents
 import numpy as np
 import tyro
 import uvloop
+from load import free_port, wait_for
 from matplotlib.figure import Figure
+from mixture import KINDS, ONE, Kind
+from peers.servers import ACT
+from policies import cartpole, publish_hardly_trained
 from websockets.asyncio.client import connect
 
 from models.repository import ModelRepository
-from training.challenger import train_challenger
-from training.config import DQNConfig
-from training.experience.environments import environment_for
-from training.pipeline import publish
 
-PICTURE = Path(__file__).parent.parent / "docs" / "soak.png"
-OBSERVATION = [0.02, -0.01, 0.03, 0.04]
+PICTURE = documents.ROOT / "docs/soak.png"
 _WARM_UP = 0.1  # of the time, before memory is compared
-
-
-class Kind(NamedTuple):
-    """A sort of request: its bytes, how often it comes among the others, and what it must be answered."""
-
-    name: str
-    weight: int
-    request: bytes
-    status: int
-
-
-def _post(path: str, body: object, *headers: str) -> bytes:
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    lines = [f"POST {path} HTTP/1.1", "Host: soak", f"Content-Length: {len(content)}", *headers, "", ""]
-    return "\r\n".join(lines).encode() + content
-
-
-def _tensor(rows: int, **fields: object) -> dict[str, object]:
-    return {"inputs": [{"name": "observation", "shape": [rows, 4], "datatype": "FP32", **fields}]}
-
-
-def _binary(rows: int) -> bytes:
-    raw = np.zeros((rows, 4), "<f4").tobytes()
-    document = _tensor(rows, parameters={"binary_data_size": len(raw)})
-    text = json.dumps({**document, "parameters": {"binary_data_output": True}}).encode()
-    return _post("/v2/models/cartpole/infer", text + raw, f"Inference-Header-Content-Length: {len(text)}")
-
-
-def _get(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: soak\r\n\r\n".encode()
-
-
-ONE, MANY = {"observation": OBSERVATION}, {"observations": [OBSERVATION] * 64}
-KINDS = [
-    Kind("act", 600, _post("/act", ONE), 200),
-    Kind("explore", 60, _post("/act", {**ONE, "epsilon": 0.1, "action_mask": [True, False]}), 200),
-    Kind("q-values", 100, _post("/q-values", ONE), 200),
-    Kind("batch", 60, _post("/act", MANY), 200),
-    Kind("large batch", 2, _post("/q-values", {"observations": [OBSERVATION] * 2048}), 200),
-    Kind("version", 30, _post("/act", {**ONE, "version": 1}), 200),
-    Kind("infer, JSON", 60, _post("/v2/models/cartpole/infer", _tensor(1, data=OBSERVATION)), 200),
-    Kind("infer, binary", 60, _binary(16), 200),
-    Kind("not JSON", 10, _post("/act", b'{"observation": [0,'), 400),
-    Kind("wrong shape", 10, _post("/act", {"observation": [0, 0, 0]}), 422),
-    Kind("deep", 1, _post("/act", b"[" * 50_000), 400),
-    Kind("too large", 1, _post("/act", b" " * 100).replace(b"Length: 100", b"Length: 9999999999"), 413),
-    Kind("no HTTP", 2, b"GET /act HTTP/1.1\r\nBad Name: 1\r\n\r\n", 400),
-    Kind("unknown", 5, _get("/nothing"), 404),
-    Kind("models", 5, _get("/models"), 200),
-    Kind("metrics", 2, _get("/metrics"), 200),
-    Kind("ready", 5, _get("/readyz"), 200),
-]
 
 
 class Sample(NamedTuple):
@@ -236,22 +184,6 @@ def draw(samples: list[Sample], path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
-def _publish(folder: Path) -> ModelRepository:
-    repository = ModelRepository(folder)
-    for seed in range(2):
-        config = DQNConfig(
-            hidden_sizes=(128, 128),
-            total_env_steps=2_000,
-            report_episodes=2,
-            eval_episodes=2,
-            gate_episodes=2,
-            seed=seed,
-        )
-        challenger = train_challenger(config, "general", environment_for(config), lambda *_: None)
-        publish(challenger, repository, "cartpole", "non-inferior", "benchmark")
-    return repository
-
-
 def _report(soak: Soak, samples: list[Sample]) -> None:
     for (name, status), count in sorted(soak.statuses.items()):
         print(f"{name:14} {status or '':4} {count:12,}")
@@ -268,18 +200,16 @@ def _report(soak: Soak, samples: list[Sample]) -> None:
 
 def main(minutes: float = 10, connections: int = 24, picture: Path = PICTURE) -> None:
     """Args: how long; connections that ask all the time; where to draw. Exit status 1 after any error."""
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
-        repository = _publish(Path(folder))
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-        probe.close()
+    with tempfile.TemporaryDirectory() as folder:
+        publish_hardly_trained(Path(folder), cartpole(128), versions=2)
+        port = free_port()
         command = str(Path(sys.executable).with_name("dqn-serve"))
         words = [command, f"--repository={folder}", f"--port={port}", "--refresh-seconds=0.2"]
         process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
         try:
-            _wait(port)
+            wait_for(ACT, port)
             soak = Soak(port, minutes * 60)
-            samples = uvloop.run(soak.run(process.pid, repository, connections))
+            samples = uvloop.run(soak.run(process.pid, ModelRepository(folder), connections))
         finally:
             process.terminate()
             status = process.wait()
@@ -287,15 +217,6 @@ def main(minutes: float = 10, connections: int = 24, picture: Path = PICTURE) ->
     _report(soak, samples)
     print(f"exit status of the server: {status}")
     sys.exit(1 if soak.errors or status else 0)
-
-
-def _wait(port: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
-            return
-        time.sleep(0.1)
-    raise TimeoutError(f"nobody listens on port {port}")
 
 
 if __name__ == "__main__":
