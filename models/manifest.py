@@ -116,6 +116,7 @@ class TrainingInfo(Document):
     wall_seconds: float
     libraries: dict[str, str] = Field(description="library name to version")
     git_commit: str | None = None
+    run: str | None = Field(default=None, description="id of the run (run.json), which publishes one version at most")
 
 
 class Evaluation(Document):

@@ -60,33 +60,33 @@ def publish(
     model: str,
     rule: Rule,
     by: str,
+    *,
+    run: str | None = None,
     record: Callable[[Published], None] = lambda _: None,
 ) -> Published:
     """Judges, publishes and, if the gate opens or there is no champion yet, promotes a challenger.
 
-    `record` is called with the result before an interrupt can come between. Raises RepositoryError when the repository
-    refuses, and PromotionError when somebody else promoted meanwhile (the version is published then).
+    Of the run with the id `run`, a version that is there already is not published again; what a kill cut off after
+    that is done. `record` is called with the result before an interrupt can come between. Raises RepositoryError when
+    the repository refuses, and PromotionError when somebody else promoted meanwhile (the version is published then).
     """
     champion = repository.alias(model)
-    gate = None if champion is None else compare(challenger, repository, model, champion, rule)
-    draft = _draft(challenger, model, gate)
-    files = {
-        ONNX_FILE: challenger.onnx,
-        WEIGHTS_FILE: _weights(challenger),
-        "training_curve.png": training_curve(
-            f"{model}: {challenger.environment.id}, preset {challenger.preset}, seed {challenger.config.seed}",
-            challenger.state.episodes,
-            challenger.state.selection.scores,
-            challenger.state.monitor.history,
-        ),
-    }
+    known = _version_of(run, repository, model)
+    if known is not None:
+        gate = known.gate
+    else:
+        gate = None if champion is None else compare(challenger, repository, model, champion, rule)
+        draft = _draft(challenger, model, gate, run)
+        files = _files(challenger, model)
     reason = gate.reason if gate else "the first version of its model"
     promoted = gate is None or gate.decision == "promoted"
+    if known is not None:  # others may have promoted since
+        promoted = promoted and champion in (known.version, gate.champion_version if gate else None)
     done = "Interrupted; nothing was published."
     try:
         with held_back():
-            manifest = repository.publish(draft, files, {"MODEL_CARD.md": model_card}, by=by, reason=reason)
-            if promoted:
+            manifest = known or repository.publish(draft, files, {"MODEL_CARD.md": model_card}, by=by, reason=reason)
+            if promoted and champion != manifest.version:
                 repository.promote(model, manifest.version, alias=CHAMPION, replacing=champion, by=by, reason=reason)
             done = f"Interrupted after {model} version {manifest.version} was published{' and promoted' * promoted}."
             published = Published(manifest, promoted)
@@ -94,6 +94,19 @@ def publish(
     except KeyboardInterrupt:
         raise KeyboardInterrupt(done) from None
     return published
+
+
+def _version_of(run: str | None, repository: ModelRepository, model: str) -> Manifest | None:
+    """What a run published before it was killed."""
+    manifests = (repository.manifest(model, version) for version in reversed(repository.versions(model)))
+    return next((manifest for manifest in manifests if manifest.training.run == run), None) if run else None
+
+
+def _files(challenger: Challenger, model: str) -> dict[str, bytes]:
+    state = challenger.state
+    title = f"{model}: {challenger.environment.id}, preset {challenger.preset}, seed {challenger.config.seed}"
+    curve = training_curve(title, state.episodes, state.selection.scores, state.monitor.history)
+    return {ONNX_FILE: challenger.onnx, WEIGHTS_FILE: _weights(challenger), "training_curve.png": curve}
 
 
 def _check_comparable(environment: EnvironmentInfo, champion: Manifest) -> None:
@@ -105,7 +118,7 @@ def _check_comparable(environment: EnvironmentInfo, champion: Manifest) -> None:
         )
 
 
-def _draft(challenger: Challenger, model: str, gate: GateResult | None) -> ManifestDraft:
+def _draft(challenger: Challenger, model: str, gate: GateResult | None, run: str | None) -> ManifestDraft:
     config, state = challenger.config, challenger.state
     seed = first_seed("report", config.seed)
     report = play(challenger.policy, challenger.environment, seed, config.report_episodes, config.episode_step_limit)
@@ -123,6 +136,7 @@ def _draft(challenger: Challenger, model: str, gate: GateResult | None) -> Manif
             wall_seconds=round(challenger.state.wall_seconds, 3),
             libraries=library_versions(),
             git_commit=git_commit(),
+            run=run,
         ),
         evaluation=summarize(report, seed),
         observations=_observation_statistics(challenger),

@@ -50,10 +50,10 @@ PRESETS: dict[str, DQNConfig] = {
     ),
     "lunarlander": DQNConfig(
         env_id="LunarLander-v3",
-        total_env_steps=200_000,
+        total_env_steps=400_000,
         replay_capacity=200_000,
         n_step=3,
-        learning_rate_end=2e-4,
+        learning_rate_end=1e-4,
         tau=0.01,
         epsilon_decay_steps=20_000,
         eval_every=10_000,

@@ -119,3 +119,17 @@ def test_what_is_no_run_cannot_be_resumed(tmp_path: Path) -> None:
     broken = run("dqn-train", "--resume", tmp_path)
     assert broken.returncode == 2
     assert "run.json cannot be read" in broken.stderr
+
+
+def test_a_run_publishes_one_version(tmp_path: Path) -> None:
+    """What ends between the publication and result.json is resumed to the version that is there."""
+    folder, store = tmp_path / "run", tmp_path / "store"
+    (folder / "result.json").mkdir(parents=True)  # stands in the way of the last write
+    failed = run("dqn-train", *QUICK, "--run-dir", folder, "--repository", store, OFTEN)
+    assert failed.returncode == 1
+    assert str(folder / "result.json") in failed.stderr
+    (folder / "result.json").rmdir()
+    finished = result("dqn-train", "--resume", folder)
+    assert (finished["version"], finished["promoted"]) == (1, True)
+    assert ModelRepository(store).versions("cartpole") == [1]
+    assert finished["training"]["run"] == json.loads((folder / "run.json").read_text())["id"]

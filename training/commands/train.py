@@ -91,6 +91,7 @@ def _train(
             options.name or "",
             options.gate,
             by="dqn-train",
+            run=run.read_description().id,
             record=lambda published: run.finish(result_of(published)),
         )
         file.remove()

@@ -13,6 +13,7 @@ import dataclasses
 import itertools
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,6 +36,7 @@ class RunDescription:
     gate: str
     command: list[str]
     libraries: dict[str, str]
+    id: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
     started_at: str = dataclasses.field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
 
