@@ -73,7 +73,7 @@ def assemble(settings: ServerSettings, ledger: Ledger | None = None, worker: int
         bodies=bodies,
         lifecycle=lifecycle,
         native=native,
-        infer=InferCall(registry, selector, requests, bodies, admission),
+        infer=InferCall(registry, selector, requests, bodies, admission, native.turn),
         journal=journal,
         streams=Streams(settings, registry, selector, requests, native.turn, journal, lifecycle, page),
     )

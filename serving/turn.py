@@ -6,6 +6,7 @@ takes, the more requests arrive meanwhile and share the next one.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,6 +55,12 @@ class Turn:
         if len(waiting.singles) == MOST_IN_A_RUN:
             self.end()
 
+    async def answer(self, loaded: LoadedPolicy, measures: ModelMeasures, single: Single[Rendered]) -> Rendered:
+        """The answer to a request, found with those of this turn."""
+        answer: asyncio.Future[Rendered] = asyncio.get_running_loop().create_future()
+        self.join(loaded, measures, single, partial(_settle, answer))
+        return await answer
+
     def end(self) -> None:
         """Answers everything that waits; what comes later is another turn's."""
         turn, self._waiting = self._waiting, {}
@@ -73,3 +80,8 @@ class Turn:
             if isinstance(one, Problem) and one.reason is not None:
                 waiting.measures.rejected[one.reason] += 1
         return found
+
+
+def _settle(future: asyncio.Future[Rendered], answer: Rendered) -> None:
+    if not future.done():  # cancelled, where the server ends before its requests do
+        future.set_result(answer)

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from serving.api.farewell import Farewell
+from serving.api.oip.errors import error_answer
 from serving.api.oip.paths import is_below
-from serving.api.oip.routes import error_answer
 from serving.correlation import NONE, Correlation
 from serving.journal import Journal
 from serving.metrics import EndpointMeasures

@@ -1,7 +1,5 @@
 """The calls that choose actions, as plain ASGI: a framework's routing would cost more than all they do."""
 
-import asyncio
-from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -114,9 +112,7 @@ class NativeApi:
             single = read_single(request, loaded, route.form)
         except _MISFITS as error:
             raise await self._diagnosed(served, body, error) from None
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self.turn.join(loaded, served.measures, single, partial(_settle, answer))
-        return await answer
+        return await self.turn.answer(loaded, served.measures, single)
 
     async def _diagnosed(self, served: ServedModel, body: bytes, error: Exception) -> Problem:
         """What to answer to a body that did not fit: the first fault found."""
@@ -130,11 +126,6 @@ class NativeApi:
             return problem
         found = str(error) if isinstance(error, msgspec.MsgspecError) else type(error).__name__
         return Problem(422, f"The body does not fit: {found}.", reason="type")
-
-
-def _settle(future: asyncio.Future[Answer], answer: Answer) -> None:
-    if not future.done():  # cancelled, where the server ends before its requests do
-        future.set_result(answer)
 
 
 def _route(template: str, requests: RequestMeasures, with_q_values: bool) -> Route:  # noqa: FBT001  (private)

@@ -13,8 +13,8 @@ from serving.admission import refusal
 from serving.api.ending import Limits
 from serving.api.heads import Head, Heads
 from serving.api.native import Route
+from serving.api.oip.errors import error_answer
 from serving.api.oip.infer import InferRoute
-from serving.api.oip.routes import error_answer
 from serving.api.upgrade import UpgradingProtocol
 from serving.metrics import OTHER_ENDPOINT
 from serving.problems import Answer, Problem

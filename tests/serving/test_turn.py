@@ -97,6 +97,37 @@ def test_company_changes_no_answer(services: Services) -> None:
     assert policy_runs == [*[1] * len(bodies), len(bodies)]
 
 
+def test_infer_requests_join(services: Services) -> None:
+    """An infer request for one observation runs with native ones of its turn, one for two by itself and at once."""
+    answers: list[Answer] = []
+    native, infer = services.native.route("/act"), services.infer.route("/v2/models/cartpole/infer")
+    assert native is not None
+    assert infer is not None
+
+    def body(*rows: list[float], **parameters: Any) -> bytes:
+        tensor = {"name": "observation", "shape": [len(rows), 4], "datatype": "FP32", "data": rows}
+        return json.dumps({"inputs": [tensor], "parameters": parameters}).encode()
+
+    async def turn() -> None:
+        assert services.native.begin(native, json.dumps({"observation": RIGHT}).encode(), answers.append)
+        for content in (body(LEFT), body(OVERFLOWING), body(RIGHT, epsilon=1.0, seed=3), body(LEFT, RIGHT)):
+            assert services.infer.begin(infer, {"headers": []}, content, answers.append)
+        assert policy_runs == [2]
+        await asyncio.sleep(0)
+
+    asyncio.run(turn())
+    assert policy_runs == [2, 4]
+    two, act, left, overflow, explored = (json.loads(answer.body["body"]) for answer in answers)
+    assert (two["outputs"][1]["data"], act["action"], left["outputs"][1]["data"]) == ([0, 1], 1, [0])
+    assert [answer.status for answer in answers] == [200, 200, 200, 422, 200]
+    assert list(overflow) == ["error"]
+    (same,) = in_one_turn(services, {"observation": RIGHT, "epsilon": 1.0, "seed": 3})
+    assert explored["outputs"][1]["data"] == [same["action"]]
+    assert explored["outputs"][2]["data"] == [same["propensity"]]
+    (counted,) = services.infer.statistics.documents("cartpole")
+    assert (counted["inference_count"], counted["inference_stats"]["fail"]["count"]) == (4, 1)
+
+
 def test_overflow_is_one_requests_own(services: Services) -> None:
     """A request whose Q-values overflow is refused and counted; those beside it are answered."""
     found = in_one_turn(services, {"observation": RIGHT}, {"observation": OVERFLOWING}, {"observation": LEFT})

@@ -1,6 +1,10 @@
-"""The infer call: from a request of the protocol to its answer, with the native calls' policies, run and choice."""
+"""The infer call: from a request of the protocol to its answer, with the native calls' policies, run and choice.
+
+A request for one observation shares the run of its turn, with native requests too; a larger one runs by itself.
+"""
 
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter_ns
 from typing import NamedTuple
 
@@ -8,25 +12,22 @@ import numpy as np
 from starlette.types import Receive, Scope
 
 from models.layout import CHAMPION
-from models.policy import FloatArray
 from serving.admission import Admission
 from serving.api.body import BodyReader
-from serving.api.oip.compression import deflate, inflate
-from serving.api.oip.diagnosis import undecodable
-from serving.api.oip.framing import Headers, collect, split
-from serving.api.oip.messages import InferRequest, RequestParameters, decode_infer_request
-from serving.api.oip.outputs import Outputs, requested, write
+from serving.api.oip.compression import deflate
+from serving.api.oip.errors import error_answer
+from serving.api.oip.outputs import ACTION, DTYPES, PROPENSITY, Q_VALUES, Outputs, write
+from serving.api.oip.reading import Asked, read
 from serving.api.oip.statistics import Durations, Statistics
-from serving.api.oip.tensors import read_inputs
-from serving.choosing import Taken, take
+from serving.choosing import take
 from serving.inference import count_actions, run_policy
 from serving.metrics import EndpointMeasures, ModelMeasures, RequestMeasures
 from serving.policies import LoadedPolicy
 from serving.problems import Answer, Problem, make_answer
 from serving.registry import Registry, ServedModel
 from serving.selection import VersionSelector
-
-_NO_PARAMETERS = RequestParameters()
+from serving.singles import Chosen, Single
+from serving.turn import Turn
 
 TEMPLATE = "/v2/models/{model}/infer"
 
@@ -49,6 +50,7 @@ class InferCall:
         requests: RequestMeasures,
         bodies: BodyReader,
         admission: Admission,
+        turn: Turn,
     ) -> None:
         self.statistics = Statistics(registry)
         self._models = registry.models
@@ -56,6 +58,7 @@ class InferCall:
         self._measures = requests.endpoint(TEMPLATE)
         self._bodies = bodies
         self._admission = admission
+        self._turn = turn
         self._generator = np.random.default_rng()
 
     def route(self, path: str) -> InferRoute | None:
@@ -65,15 +68,23 @@ class InferCall:
         return InferRoute(TEMPLATE, self._measures, parts[3]) if is_infer else None
 
     def begin(self, route: InferRoute, scope: Scope, body: bytes, deliver: Callable[[Answer], None]) -> bool:
-        """Answers a call that needs no waiting and has no fault; False where there is more to do: see `respond`."""
+        """Takes a call that needs no waiting and has no fault: `deliver` gets its answer, at the latest in this turn.
+
+        False where there is more to do: see `respond`.
+        """
         served = self._models.get(route.model)
         if served is None or served.champion is None:
             return False
+        loaded = served.champion
         try:
-            answer = self._read_and_answer(body, served.champion, served.measures, scope)
+            asked = read(body, loaded, scope, self._bodies.limit)
+            answer = None if len(asked.observations) == 1 else self._answer(asked, loaded, served.measures)
         except Exception:  # noqa: BLE001  (it is met again, told and logged on the long way)
             return False
-        deliver(answer)
+        if answer is None:
+            self._turn.join(loaded, served.measures, self._single(asked), deliver)
+        else:
+            deliver(answer)
         return True
 
     async def respond(self, served: ServedModel, version: int | None, scope: Scope, receive: Receive) -> Answer:
@@ -86,49 +97,47 @@ class InferCall:
             if loaded is None:
                 loaded = await self._selector.select(served, CHAMPION if version is None else version)
             started = perf_counter_ns()
-            return self._read_and_answer(body, loaded, served.measures, scope)
+            asked = read(body, loaded, scope, self._bodies.limit)
+            answer = None if len(asked.observations) == 1 else self._answer(asked, loaded, served.measures)
         except Problem as problem:
             if loaded is not None:
                 self.statistics.count_failure(loaded, perf_counter_ns() - started)
             if problem.reason is not None:
                 served.measures.rejected[problem.reason] += 1
             raise
-
-    def _read_and_answer(self, body: bytes, loaded: LoadedPolicy, measures: ModelMeasures, scope: Scope) -> Answer:
-        headers = collect(scope)
-        frame = split(inflate(body, headers, self._bodies.limit), headers)
-        return self._answer(_decode(frame.json), frame.binary, loaded, measures, headers)
-
-    def _answer(
-        self, request: InferRequest, binary: memoryview, loaded: LoadedPolicy, measures: ModelMeasures, headers: Headers
-    ) -> Answer:
-        began = perf_counter_ns()
-        parameters = request.parameters or _NO_PARAMETERS
-        observations, mask = read_inputs(request.inputs, binary, loaded)
-        read = perf_counter_ns()
-        q_values, actions = run_policy(loaded, measures, observations)
-        taken = take(q_values, actions - loaded.start, mask, parameters, self._generator)
-        outputs = _outputs(q_values, taken, loaded)
-        inferred = perf_counter_ns()
-        body = write(request, requested(request, parameters, outputs), outputs, loaded)
-        data, encoding = deflate(body.data, headers)
-        headers_of_answer = (*body.headers, *encoding)
-        answer = make_answer(data, 200, body.content_type, headers_of_answer, loaded.served)
-        count_actions(loaded, taken.indices)
-        durations = Durations(read - began, inferred - read, perf_counter_ns() - inferred)
-        self.statistics.count_success(loaded, len(observations), durations)
+        if answer is None:
+            answer = await self._turn.answer(loaded, served.measures, self._single(asked))
         return answer
 
+    def _single(self, asked: Asked) -> Single[Answer]:
+        options = asked.parameters
+        return Single(
+            asked.observations[0], asked.mask, options.epsilon, options.seed, partial(self._answer_single, asked)
+        )
 
-def _outputs(q_values: FloatArray, taken: Taken, loaded: LoadedPolicy) -> Outputs:
-    """The outputs by name; `propensity` where actions were drawn."""
-    outputs: Outputs = {"q_values": q_values, "action": taken.indices + loaded.start}
-    return outputs if taken.propensities is None else {**outputs, "propensity": taken.propensities}
+    def _answer_single(self, asked: Asked, loaded: LoadedPolicy, found: Chosen | Problem) -> Answer:
+        if isinstance(found, Problem):
+            self.statistics.count_failure(loaded, perf_counter_ns() - asked.began)
+            return error_answer(found)
+        values = {Q_VALUES: found.q_values, ACTION: found.action_index + loaded.start, PROPENSITY: found.propensity}
+        outputs = {name: np.array([values[name]], DTYPES[name]) for name in asked.wanted}
+        return self._written(asked, outputs, loaded)
 
+    def _answer(self, asked: Asked, loaded: LoadedPolicy, measures: ModelMeasures) -> Answer:
+        q_values, actions = run_policy(loaded, measures, asked.observations)
+        taken = take(q_values, actions - loaded.start, asked.mask, asked.parameters, self._generator)
+        outputs: Outputs = {Q_VALUES: q_values, ACTION: taken.indices + loaded.start}
+        if taken.propensities is not None:
+            outputs[PROPENSITY] = taken.propensities
+        answer = self._written(asked, outputs, loaded)
+        count_actions(loaded, taken.indices)
+        return answer
 
-def _decode(data: memoryview) -> InferRequest:
-    try:
-        request: InferRequest = decode_infer_request(data)
-    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
-        raise undecodable(bytes(data), error) from None
-    return request
+    def _written(self, asked: Asked, outputs: Outputs, loaded: LoadedPolicy) -> Answer:
+        inferred = perf_counter_ns()
+        body = write(asked.identity, asked.wanted, outputs, loaded)
+        data, encoding = deflate(body.data, asked.headers)
+        answer = make_answer(data, 200, body.content_type, (*body.headers, *encoding), loaded.served)
+        durations = Durations(asked.read - asked.began, inferred - asked.read, perf_counter_ns() - inferred)
+        self.statistics.count_success(loaded, len(asked.observations), durations)
+        return answer

@@ -1,6 +1,5 @@
 """The calls of the protocol, as plain ASGI; every error is `{"error": ...}` with the status that fits it."""
 
-import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,6 +13,7 @@ from serving.access import OPEN_PATHS
 from serving.api.body import DisconnectedError
 from serving.api.oip.compression import inflate
 from serving.api.oip.diagnosis import undecodable
+from serving.api.oip.errors import error_answer
 from serving.api.oip.framing import collect
 from serving.api.oip.messages import IndexRequest, Live, ModelReady, ServerReady, decode_index_request, encode
 from serving.api.oip.metadata import model_config, model_metadata, repository_index, server_metadata
@@ -120,9 +120,3 @@ class OipApi:
             which = "versions" if version is None else f"version {version}"
             raise Problem(404, f"{served.name} has no {which} in memory, and so no statistics.")
         return {"model_stats": found}
-
-
-def error_answer(problem: Problem) -> Answer:
-    """A problem in the protocol's form."""
-    body = json.dumps({"error": problem.detail}).encode()  # ASCII only, whatever a client sent
-    return make_answer(body, problem.status, headers=problem.headers)
