@@ -63,7 +63,39 @@ class RepositoryReader:
 
     def read_file(self, model: str, version: int, name: str) -> bytes:
         """A published file's bytes, checked against the manifest. Raises NotFoundError or IntegrityError."""
-        entry = self.manifest(model, version).files.get(name)
+        return self._read_published(self.manifest(model, version), model, version, name)
+
+    def load(self, model: str, version: int) -> tuple[Manifest, Policy]:
+        """A version's manifest and its policy, verified and warmed up.
+
+        Raises NotFoundError, ManifestError, IntegrityError or PolicyError, each naming what is wrong.
+        """
+        manifest = self.manifest(model, version)
+        where = str(self._path(model, version, ONNX_FILE))
+        policy = Policy(self._read_published(manifest, model, version, ONNX_FILE), where=where)
+        if policy.inputs != manifest.onnx.inputs or policy.outputs != manifest.onnx.outputs:
+            raise PolicyError(f"{where} has other inputs or outputs than its manifest says.")
+        policy.warm_up()
+        return manifest, policy
+
+    def load_policy(self, model: str, version: int) -> Policy:
+        """The policy of `load` alone; raises what that does."""
+        return self.load(model, version)[1]
+
+    def verify(self, model: str, version: int) -> Manifest:
+        """Checks every file of a version against its manifest and loads its policy; raises what `load` does."""
+        manifest, _ = self.load(model, version)
+        for name in manifest.files:
+            self._read_published(manifest, model, version, name)
+        return manifest
+
+    def history(self, model: str) -> list[history.Event]:
+        """All events of a model, oldest first."""
+        with explained(f"read the history of {model}"):
+            return history.read(self._history(model))
+
+    def _read_published(self, manifest: Manifest, model: str, version: int, name: str) -> bytes:
+        entry = manifest.files.get(name)
         if entry is None:
             raise NotFoundError(f"{model} version {version} has no file {name!r}.")
         path = self._path(model, version, name)
@@ -77,32 +109,6 @@ class RepositoryReader:
                 f"expected are {entry.size} bytes with {entry.sha256[:12]}..."
             )
         return data
-
-    def load_policy(self, model: str, version: int) -> Policy:
-        """A version's policy, verified and warmed up.
-
-        Raises NotFoundError, ManifestError, IntegrityError or PolicyError, each naming what is wrong.
-        """
-        manifest = self.manifest(model, version)
-        where = str(self._path(model, version, ONNX_FILE))
-        policy = Policy(self.read_file(model, version, ONNX_FILE), where=where)
-        if policy.inputs != manifest.onnx.inputs or policy.outputs != manifest.onnx.outputs:
-            raise PolicyError(f"{where} has other inputs or outputs than its manifest says.")
-        policy.warm_up()
-        return policy
-
-    def verify(self, model: str, version: int) -> Manifest:
-        """Checks every file of a version against its manifest and loads its policy; raises what `load_policy` does."""
-        manifest = self.manifest(model, version)
-        for name in manifest.files:
-            self.read_file(model, version, name)
-        self.load_policy(model, version)
-        return manifest
-
-    def history(self, model: str) -> list[history.Event]:
-        """All events of a model, oldest first."""
-        with explained(f"read the history of {model}"):
-            return history.read(self._history(model))
 
     def _entries(self, folder: Path) -> list[Path]:
         with explained(f"read {folder}"):

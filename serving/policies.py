@@ -62,10 +62,9 @@ def load(repository: RepositoryReader, model: str, version: int, max_batch_size:
 
     Its actions are counted on `page`, from where they were when this version was loaded last.
 
-    Raises what `load_policy` raises, and PolicyError where the graph does not do what the manifest says.
+    Raises what `RepositoryReader.load` raises, and PolicyError where the graph does not do what the manifest says.
     """
-    manifest = repository.manifest(model, version)
-    policy = repository.load_policy(model, version)
+    manifest, policy = repository.load(model, version)
     if (manifest.model, manifest.version) != (model, version):
         raise PolicyError(f"The manifest of {model} version {version} is another version's.")
     _check_actions(manifest, policy)

@@ -63,17 +63,31 @@ class Refresher:
     async def look(self) -> None:
         """Looks at every model once."""
         try:
-            for name in await self._names():
+            for name in await asyncio.to_thread(self._changed):
                 await self.refresh(name)
             self._registry.choose_default()
             self._registry.note_loaded()
         except Exception:
             log.exception("refresh interrupted")  # a fault of ours must not end the watch
 
-    async def _names(self) -> list[str]:
+    def _changed(self) -> list[str]:
+        """The models that need a refresh: their aliases are not those in memory, or their last refresh failed."""
+        return [name for name in self._names() if name in self._failures or not self._is_current(name)]
+
+    def _is_current(self, name: str) -> bool:
+        served = self._registry.models.get(name)
+        if served is None or served.champion is None:
+            return False
+        try:
+            aliases = self._repository.aliases(name)
+        except (ModelError, OSError):
+            return False
+        return aliases == served.aliases and aliases.get(CHAMPION) == served.champion.version
+
+    def _names(self) -> list[str]:
         """The models in the repository and those in memory: what has gone from the disk is still served."""
         try:
-            found = await asyncio.to_thread(self._repository.models)
+            found = self._repository.models()
         except (ModelError, OSError) as error:
             if self._is_readable:
                 log.error("repository unreadable", detail=str(error))  # noqa: TRY400  (the detail says it all)
