@@ -1,9 +1,12 @@
 """Round trips at one connection: a frame on `/act/stream`, in JSON and in MessagePack, beside `POST /act`.
 
     .venv/bin/python benchmarks/stream.py
+    .venv/bin/python benchmarks/stream.py --awake
 
-One client for all three, a bare socket that sends the same bytes again and again and waits for each answer, on core 1;
-the server has core 0. Rounds are interleaved, so that all meet the same noise, and the ratios are of rounds.
+One client for all three, on core 1: a blocking socket that sends the same bytes again and again and receives each
+answer into the same memory, unread; the server has core 0. Rounds are interleaved, so that all meet the same noise, and
+the ratios are of rounds. Each round trip puts both cores to sleep and wakes them again, which takes a virtual machine
+tens of microseconds, the same for all three; with --awake the cores do not sleep (Linux, as root).
 """
 
 import contextlib
@@ -11,6 +14,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -50,13 +54,23 @@ SENT = {
 }
 
 
-def main(rounds: int = 21, round_trips: int = 3000) -> None:
-    """Args: how many rounds, and how many round trips in each."""
+def main(rounds: int = 21, round_trips: int = 3000, *, awake: bool = False) -> None:
+    """Measures.
+
+    Args:
+        rounds: how many
+        round_trips: in each round
+        awake: keep all cores from sleeping meanwhile
+    """
     os.sched_setaffinity(0, {CLIENT_CORE})
     p50s: dict[str, list[float]] = defaultdict(list)
     p99s: dict[str, list[float]] = defaultdict(list)
     cpu: dict[str, list[float]] = defaultdict(list)
-    with tempfile.TemporaryDirectory() as folder, _serving(Path(folder)) as (port, process):
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        port, process = stack.enter_context(_serving(Path(folder)))
+        if awake:
+            stack.enter_context(_no_sleep())
         for _ in range(rounds):
             for name, (subprotocol, data) in SENT.items():
                 used = _cpu_seconds(process)
@@ -82,12 +96,21 @@ def _round_trips(port: int, subprotocol: str, data: bytes, count: int) -> list[f
             received = b""
             while b"action_space" not in received:
                 received += connection.recv(65536)
+        send, receive, answer = connection.send, connection.recv_into, bytearray(4096)
         for _ in range(WARM_UP + count):
             began = clock()
-            connection.send(data)
-            connection.recv(65536)
+            send(data)
+            receive(answer)
             times.append((clock() - began) / 1e3)
     return times[WARM_UP:]
+
+
+@contextlib.contextmanager
+def _no_sleep() -> Iterator[None]:
+    """While that file is open, Linux lets no core sleep deeper than wakes in so many microseconds: 0, so not at all."""
+    with Path("/dev/cpu_dma_latency").open("wb", buffering=0) as latency:
+        latency.write(struct.pack("i", 0))
+        yield
 
 
 def _cpu_seconds(process: int) -> float:
