@@ -47,7 +47,7 @@ class DQNConfig:
     """Environments that are stepped together."""
     vectorization: Literal["auto", "native", "sync", "async"] = "auto"
     """How they are stepped: by the environment's own vector version, one after another, or in processes; auto: its
-    own if there is one, else by the measured time of a step, which changes no result."""
+    own for several if there is one, else by the measured time of a step, which changes no result."""
     seed: int = 0
     """Makes the run repeatable; evaluations use seeds of their own."""
 

@@ -8,7 +8,12 @@ import pytest
 
 from models.manifest import BoxSpace, DiscreteSpace
 from training.experience.environments import describe
-from training.experience.vectorization import make_vector_environment, pays_in_processes
+from training.experience.vectorization import (
+    Vectorization,
+    make_vector_environment,
+    pays_in_processes,
+    vectorization_of,
+)
 from training.presets import default_model_name
 
 COUNTDOWN = "tests.training.environments:Countdown-v0"
@@ -54,6 +59,16 @@ def test_native_is_refused_where_there_is_none() -> None:
     countdown = describe(COUNTDOWN, {})
     with pytest.raises(ValueError, match="has no vector version; use auto, sync or async"):
         make_vector_environment(countdown, 2, "native")
+
+
+@pytest.mark.parametrize(
+    ("num_envs", "asked", "chosen"), [(1, "auto", "sync"), (2, "auto", "native"), (1, "native", "native")]
+)
+def test_one_environment_is_stepped_by_itself(num_envs: int, asked: Vectorization, chosen: Vectorization) -> None:
+    """A native vector version is for several environments; whoever asks for it has it for one too."""
+    environments = make_vector_environment(describe("CartPole-v1", {}), num_envs, asked)
+    assert vectorization_of(environments) == chosen
+    environments.close()
 
 
 def test_sync_and_async_take_the_same_trajectories() -> None:

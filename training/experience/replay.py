@@ -64,7 +64,7 @@ class ReplayBuffer:
         steps = np.arange(1, n_step + 1)
         self._distances = np.concatenate([[0], steps, steps]) * num_envs
         self._discounts = np.concatenate([[0], self._gammas[1:], np.zeros(n_step)]).astype(np.float32)
-        self._rewards = np.zeros((n_step, num_envs))  # the last n, at [time % n]
+        self._recent_rewards = np.zeros((n_step, num_envs))  # the last n, the newest last
         self._age = np.zeros(num_envs, np.int64)  # steps of the running episode that are not yet transitions
         self._resetting = np.zeros(num_envs, np.bool_)  # the last step ended the episode: this one only resets
 
@@ -97,19 +97,21 @@ class ReplayBuffer:
         rows, next_rows = self._slot(self.time), self._slot(self.time + 1)
         self.observations[rows] = observations
         self.actions[rows] = actions
-        self._rewards[self.time % self.n_step] = rewards
+        self._recent_rewards[:-1] = self._recent_rewards[1:]
+        self._recent_rewards[-1] = rewards
         # The rows of the next step hold the newest next observations until that step writes them again.
         self._size -= int(np.count_nonzero(self.outcomes[next_rows]))
         self.outcomes[next_rows] = 0
         self.observations[next_rows] = next_observations
-        self._age = np.where(self._resetting, 0, self._age + 1)
+        self._age += 1
+        self._age[self._resetting] = 0
         ended = (terminated | truncated) & ~self._resetting
-        full = (self._age == self.n_step) & ~ended
+        full = ((self._age == self.n_step) & ~ended).nonzero()[0]
         completed = []
-        if full.any():
-            completed.append(self._complete(np.flatnonzero(full), self.n_step, self.n_step))
+        if len(full):
+            completed.append(self._complete(full, self.n_step, self.n_step))
             self._age[full] -= 1
-        for environment in np.flatnonzero(ended):
+        for environment in ended.nonzero()[0]:
             completed += self._end_episode(environment, terminated=bool(terminated[environment]))
         if self.priorities:
             self.priorities.replace(np.r_[next_rows], np.concatenate(completed or [_NO_ROWS]))
@@ -186,10 +188,8 @@ class ReplayBuffer:
 
     def _complete(self, environments: NDArray[np.int64], steps: int, outcome: int) -> NDArray[np.int64]:
         """Makes the rows of `steps - 1` time steps ago into transitions that end with the present step; which rows."""
-        first = self.time - steps + 1
-        rows = first % self.time_steps * self.num_envs + environments
-        times = np.arange(first, self.time + 1) % self.n_step
-        self.returns[rows] = self._gammas[:steps] @ self._rewards[np.ix_(times, environments)]
+        rows = (self.time - steps + 1) % self.time_steps * self.num_envs + environments
+        self.returns[rows] = self._gammas[:steps] @ self._recent_rewards[-steps:].take(environments, axis=1)
         self.outcomes[rows] = outcome
         self._size += len(environments)
         return rows
@@ -210,4 +210,4 @@ class ReplayBuffer:
 
 _ROWS = ("observations", "actions", "returns", "outcomes")
 _NO_ROWS = np.zeros(0, np.int64)
-_CURSOR = ("time", "_size", "_rewards", "_age", "_resetting")
+_CURSOR = ("time", "_size", "_recent_rewards", "_age", "_resetting")

@@ -16,11 +16,12 @@ from typing import Any, Literal
 
 import gymnasium
 import numpy as np
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv, VectorWrapper
 
 from models.manifest import EnvironmentInfo
 from training.experience.environments import make_environment, register
 from training.experience.faults import FaultyEnvironmentError, failure
+from training.experience.in_turn import EnvironmentsInTurn
 from training.experience.preprocessing import AnyEnv
 
 Vectorization = Literal["auto", "native", "sync", "async"]
@@ -39,6 +40,8 @@ def make_vector_environment(
     Their faults raise FaultyEnvironmentError. Raises ValueError when `native` is asked for and the environment has no
     vector version of its own, or has wrappers.
     """
+    if vectorization == "auto" and num_envs == 1:
+        vectorization = "sync"  # a native vector of one takes three times as long
     native = _native(environment, num_envs) if vectorization in ("auto", "native") else None
     if native is not None:
         return _CheckedVector(native, environment)
@@ -48,16 +51,16 @@ def make_vector_environment(
         )
     if vectorization == "auto":
         vectorization = "async" if pays_in_processes(step_seconds(environment), num_envs) else "sync"
-    make = [functools.partial(_make, environment)] * num_envs
     if vectorization == "sync":
-        return SyncVectorEnv(make, autoreset_mode=AutoresetMode.NEXT_STEP)
+        return EnvironmentsInTurn([_make(environment) for _ in range(num_envs)])
+    make = [functools.partial(_make, environment)] * num_envs
     return _CheckedVector(AsyncVectorEnv(make, autoreset_mode=AutoresetMode.NEXT_STEP), environment)
 
 
 def vectorization_of(environments: AnyVectorEnv) -> Vectorization:
     """How these environments are stepped: what `auto` came to."""
     made = environments.unwrapped
-    return "sync" if isinstance(made, SyncVectorEnv) else "async" if isinstance(made, AsyncVectorEnv) else "native"
+    return "sync" if isinstance(made, EnvironmentsInTurn) else "async" if isinstance(made, AsyncVectorEnv) else "native"
 
 
 def is_native(environment: EnvironmentInfo) -> bool:

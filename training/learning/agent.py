@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from training.captures import Capture
 from training.config import DQNConfig
 from training.experience.replay import Batch
-from training.learning.backward import Backpropagation, forward
+from training.learning.backward import Backpropagation, forward_of
 from training.learning.device import choose_device
 from training.learning.noise import Noise
 from training.learning.objectives import make_objective
@@ -41,10 +41,12 @@ class DQNAgent:
         self.optimizer = Adam(self.parameters, config)
         self.gradient_steps = 0
         self._objective = make_objective(config, self.q_network)
-        self._layers = list(self.q_network)
-        self._target_layers = list(self.target_network)
-        self._means = self._layers[-1:] if config.distribution != "none" else []  # of distributions; without parameters
-        self._learning = Backpropagation(self._layers[: len(self._layers) - len(self._means)])
+        layers, target_layers = list(self.q_network), list(self.target_network)
+        learned = len(layers) - (config.distribution != "none")  # the means of distributions have no parameters
+        self._learning = Backpropagation(layers[:learned])
+        self._q_values = forward_of(layers)
+        self._target_outputs = forward_of(target_layers[:learned])
+        self._means = forward_of(layers[learned:])
         self._noise_generator = torch.Generator().manual_seed(config.seed)
         self._noise = Noise(self.q_network, self._noise_generator)
         self._target_noise = Noise(self.target_network, self._noise_generator)
@@ -60,7 +62,7 @@ class DQNAgent:
             if self.config.noisy:
                 self._noise.draw()
             with torch.inference_mode():
-                greedy = forward(self._layers, self._tensor(observations)).argmax(dim=1).cpu().numpy()
+                greedy = self._q_values(self._tensor(observations)).argmax(dim=1).cpu().numpy()
             actions = np.where(explores, actions, greedy)
         return actions
 
@@ -140,7 +142,7 @@ class DQNAgent:
             weighting = self._tensor(weights)
             losses = losses * weighting
             derivative = derivative * weighting.view(-1, *[1] * (derivative.dim() - 1))
-        derivative = (derivative / len(losses)).view_as(index)
+        derivative = derivative.div_(len(losses)).view_as(index)
         self._descend(torch.zeros_like(outputs).scatter_(1, index, derivative))
         self.gradient_steps += 1
         self._update_target()
@@ -151,8 +153,10 @@ class DQNAgent:
         the Q-network (van Hasselt et al., 2016).
         """
         observations = self._tensor(next_observations)
-        outputs = forward(self._target_layers[: len(self._target_layers) - len(self._means)], observations)
-        q_values = forward(self._layers, observations) if self.config.double_dqn else forward(self._means, outputs)
+        outputs = self._target_outputs(observations)
+        if not self.config.double_dqn and self.config.distribution == "none":
+            return outputs.amax(dim=1)
+        q_values = self._q_values(observations) if self.config.double_dqn else self._means(outputs)
         return _of_actions(outputs, _index(outputs, q_values.argmax(dim=1)))
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:

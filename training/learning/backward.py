@@ -1,11 +1,12 @@
 """Outputs of a network and the gradient of its parameters, without autograd for the layers that are common here.
 
 A Q-network is a sequence of layers, so that the chain rule is a loop over them from back to front. For networks of this
-size autograd spends as long on its bookkeeping as on the arithmetic (measured by benchmarks/update.py); the operations
-here are those that autograd would call, so that the gradients are the same to the last bit.
+size autograd spends as long on its bookkeeping as on the arithmetic; the operations here are those that autograd would
+call, so that the gradients are the same to the last bit.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -13,11 +14,26 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-def forward(layers: Iterable[nn.Module], values: Tensor) -> Tensor:
-    """Layer after layer, without the hooks of nn.Module's call, which nobody here has."""
-    for layer in layers:
-        values = layer.forward(values)
-    return values
+def forward_of(layers: Iterable[nn.Module]) -> Callable[[Tensor], Tensor]:
+    """What a sequence of layers computes, for use without gradients: its operations, without what nn.Module adds to
+    them. The parameters must stay the tensors that they are; intermediate values may be overwritten.
+    """
+    operations = [_operation(layer) for layer in layers]
+
+    def forward(values: Tensor) -> Tensor:
+        for operation in operations:
+            values = operation(values)
+        return values
+
+    return forward
+
+
+def _operation(layer: nn.Module) -> Callable[[Tensor], Tensor]:
+    if isinstance(layer, nn.Linear):
+        return partial(functional.linear, weight=layer.weight, bias=layer.bias)
+    if isinstance(layer, nn.ReLU):
+        return torch.relu_
+    return layer.forward
 
 
 class Step(Protocol):

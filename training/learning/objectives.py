@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from training.config import DQNConfig
 from training.learning.heads import CategoricalMean
@@ -95,9 +94,13 @@ def quantile_loss(quantiles: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def huber(q_values: Tensor, td_target: Tensor) -> tuple[Tensor, Tensor]:
-    """Half the squared TD error, linear beyond 1 (Huber, 1964), and its derivative: the error, clipped."""
-    derivative = (q_values - td_target).clamp_(-1.0, 1.0)
-    return functional.smooth_l1_loss(q_values, td_target, reduction="none"), derivative
+    """Half the squared TD error, linear beyond 1 (Huber, 1964), and its derivative: the error, clipped.
+
+    As with quantile_loss, it is c (u - c / 2) with u the error and c the same clipped.
+    """
+    td_error = q_values - td_target
+    derivative = td_error.clamp(-1.0, 1.0)
+    return td_error.sub_(derivative, alpha=0.5).mul_(derivative), derivative
 
 
 def squared(q_values: Tensor, td_target: Tensor) -> tuple[Tensor, Tensor]:
