@@ -98,14 +98,30 @@ class ActingProtocol(UpgradingProtocol):
             return False
         self._begun, self._begun_at = head, started
         if self._short_way.admission.is_spent():
-            is_infer = isinstance(head.route, InferRoute)
-            self._deliver(self._short_way.infer_refusal if is_infer else self._short_way.refusal)
+            self._turn_away(head)
         elif not self._is_taken(head, data[length:]):
             self._begun = None
             return False
         if self.timeout_keep_alive_task is None:
             self._wait_for_more(self.timeout_keep_alive)
         return True
+
+    def _turn_away(self, head: Head) -> None:
+        """Refuses the call, after answering those that were taken on: they would wait for all who are refused.
+
+        Whoever asks again is heard in the next turn. As long as a thousand sockets have something to read, uvloop reads
+        on, so clients that come back at once would prolong this one.
+        """
+        self._short_way.native.turn.end()
+        is_infer = isinstance(head.route, InferRoute)
+        self._deliver(self._short_way.infer_refusal if is_infer else self._short_way.refusal)
+        if not self.transport.is_closing():
+            self.flow.pause_reading()
+            self.loop.call_soon(self._hear_again)
+
+    def _hear_again(self) -> None:
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
 
     def _is_taken(self, head: Head, body: bytes) -> bool:
         """Has the call answered, now or at the end of the turn; False where it must go the long way."""

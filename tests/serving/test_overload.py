@@ -60,6 +60,19 @@ def test_what_is_too_much_is_refused_at_once(server: Server) -> None:
     assert sum(counted) == statuses[503]
 
 
+def test_who_was_refused_may_ask_again(server: Server) -> None:
+    """A connection that got a 503 is heard again on what it sends next, also where that came before the 503 went."""
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(contextlib.closing(Connection(server))) for _ in range(3 * EACH)]
+        for connection in connections:
+            connection.send(BATCH)
+        statuses = [connection.receive().status for connection in connections]
+        assert 503 in statuses
+        for connection in connections:
+            connection.send(call(RIGHT))
+            assert connection.receive().status == 200
+
+
 def test_health_is_answered_whatever_else_is_asked(server: Server) -> None:
     """Health, readiness and metrics are not refused, and afterwards all is as before."""
     health = [b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in (b"/healthz", b"/readyz", b"/v2/health/ready")]
