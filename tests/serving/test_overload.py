@@ -61,7 +61,7 @@ def test_what_is_too_much_is_refused_at_once(server: Server) -> None:
 
 
 def test_who_was_refused_may_ask_again(server: Server) -> None:
-    """A connection that got a 503 is heard again on what it sends next, also where that came before the 503 went."""
+    """A connection that got a 503 is heard again, as soon as it asks."""
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(contextlib.closing(Connection(server))) for _ in range(3 * EACH)]
         for connection in connections:
