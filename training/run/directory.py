@@ -82,7 +82,8 @@ class RunDirectory:
         """What run.json says. Raises UsageError when there is none or it is not one."""
         try:
             values = json.loads(self.description.read_bytes())
-            return RunDescription(**{field.name: values[field.name] for field in dataclasses.fields(RunDescription)})
+            known = [field.name for field in dataclasses.fields(RunDescription)]
+            return RunDescription(**{name: values[name] for name in known if name in values})
         except FileNotFoundError as error:
             raise command.UsageError(f"{self.path} is no directory of a run: it has no run.json.") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
