@@ -82,7 +82,9 @@ def _cases(folder: Path) -> list[Case]:
     tensor = _tensor("cartpole", _observations(BATCH), "FP32")
     batch_json = dqn_serve("4-128-128-2, JSON", small, _json_batch())
     batch_binary = dqn_serve("4-128-128-2, binary", small, tensor)
-    two = dqn_serve("4-128-128-2, JSON, 2 workers on both cores", small, _json_batch(), workers=2, cores="0,1")
+    two = dqn_serve(
+        "4-128-128-2, JSON, 2 workers on both cores", small, _json_batch(), flags=["--workers=2"], cores="0,1"
+    )
     larger = [
         dqn_serve("4-1024-1024-2, JSON", wide),
         dqn_serve("10x10x4 pixels, JSON", pixels, _json_image("minatar-breakout")),

@@ -10,16 +10,13 @@ has core 0, the load core 1.
 
 import asyncio
 import contextlib
-import json
 import os
 import random
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,18 +24,13 @@ import httpx
 import numpy as np
 import tyro
 import uvloop
+from load import CLIENT_CORE, running
+from peers.servers import ACT, dqn_serve
+from policies import cartpole, publish_hardly_trained
 from rich.console import Console
 from rich.table import Table
 
-from models.repository import ModelRepository
-from training.challenger import train_challenger
-from training.config import DQNConfig
-from training.experience.environments import environment_for
-from training.pipeline import publish
-
-BODY = json.dumps({"observation": [0.02, -0.01, 0.03, 0.04]}).encode()
-REQUEST = b"POST /act HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
-SERVER_CORE, LOAD_CORE = 0, 1
+REQUEST = b"POST /act HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(ACT.body), ACT.body)
 
 
 class Outcome(NamedTuple):
@@ -143,43 +135,13 @@ async def offer(port: int, rate: float, seconds: float, most: int) -> Outcome:
 
 def capacity(port: int, seconds: float) -> float:
     """Requests a second that 128 connections get answered which each wait for their answers."""
-    words = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", "-c128", f"-d{seconds:.0f}s", "-s"]
+    words = ["taskset", "-c", CLIENT_CORE, "wrk", "-t1", "-c128", f"-d{seconds:.0f}s", "-s"]
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
-        script.write(f"wrk.method = 'POST'\nwrk.body = '{BODY.decode()}'\n")
+        script.write(f"wrk.method = 'POST'\nwrk.body = '{ACT.body.decode()}'\n")
         script.flush()
         url = f"http://127.0.0.1:{port}/act"
         output = subprocess.run([*words, script.name, url], capture_output=True, text=True, check=True).stdout
     return float(next(line.split()[1] for line in output.splitlines() if line.startswith("Requests/sec")))
-
-
-@contextlib.contextmanager
-def serving(folder: Path, *flags: str) -> Iterator[tuple[int, int]]:
-    """A server of its own; its port and process."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    command = str(Path(sys.executable).with_name("dqn-serve"))
-    words = ["taskset", "-c", str(SERVER_CORE), command, f"--repository={folder}", f"--port={port}", *flags]
-    process = subprocess.Popen(words, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            with contextlib.suppress(httpx.TransportError):
-                httpx.post(f"http://127.0.0.1:{port}/act", content=BODY).raise_for_status()
-                break
-            time.sleep(0.1)
-        yield port, process.pid
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def _publish(folder: Path, width: int) -> None:
-    config = DQNConfig(
-        hidden_sizes=(width, width), layer_norm=False, total_env_steps=2_000, report_episodes=2, eval_episodes=2
-    )
-    challenger = train_challenger(config, "general", environment_for(config), lambda *_: None)
-    publish(challenger, ModelRepository(folder), "cartpole", "non-inferior", "benchmark")
 
 
 def _milliseconds(values: list[float], percent: float) -> str:
@@ -200,7 +162,9 @@ def _overload(folder: Path, seconds: float, most: int, waiting: float) -> None:
         "unsent/s",
     )
     table = Table("load", *columns)
-    with serving(folder, f"--max-waiting-seconds={waiting}") as (port, _):
+    system = dqn_serve("overloaded", folder, flags=[f"--max-waiting-seconds={waiting}"])
+    with running(system.command, system.request, folder) as server:
+        port = server.port
         most_a_second = capacity(port, min(seconds, 5))
         for factor in (0.5, 1, 2, 10):
             found = uvloop.run(offer(port, factor * most_a_second, seconds, most))
@@ -220,16 +184,17 @@ def _resident(process: int) -> int:
 
 def _idle(folder: Path, seconds: float, connections: int) -> None:
     table = Table("idle connections", "requests/s", "p50 (ms)", "p99", "max", "resident memory (MiB)")
-    with serving(folder) as (port, process), contextlib.ExitStack() as opened:
+    system = dqn_serve("idle", folder)
+    with running(system.command, system.request, folder) as server, contextlib.ExitStack() as opened:
         for count in (0, connections, 0):
             if count:
                 for _ in range(count):
-                    opened.enter_context(socket.create_connection(("127.0.0.1", port)))
+                    opened.enter_context(socket.create_connection(("127.0.0.1", server.port)))
             else:
                 opened.close()
-            found = uvloop.run(offer(port, 1000, seconds, 32))
+            found = uvloop.run(offer(server.port, 1000, seconds, 32))
             figures = [_milliseconds(found.accepted, percent) for percent in (50, 99, 100)]
-            memory = _resident(process) / 2**20
+            memory = _resident(server.process_id) / 2**20
             table.add_row(f"{count:,}", f"{len(found.accepted) / seconds:,.0f}", *figures, f"{memory:,.1f}")
     Console(width=120).print(table)
 
@@ -240,10 +205,10 @@ def main(
     """Args: seconds of each load; most connections of a load; width of the large policy; idle connections;
     DQN_MAX_WAITING_SECONDS of the overloaded server.
     """
-    os.sched_setaffinity(0, {LOAD_CORE})
+    os.sched_setaffinity(0, {int(CLIENT_CORE)})
     with tempfile.TemporaryDirectory() as folder:
-        _publish(Path(folder) / "wide", width)
-        _publish(Path(folder) / "small", 128)
+        publish_hardly_trained(Path(folder) / "wide", cartpole(width))
+        publish_hardly_trained(Path(folder) / "small", cartpole(128))
         _overload(Path(folder) / "wide", seconds, connections, waiting)
         _idle(Path(folder) / "small", seconds, idle)
 

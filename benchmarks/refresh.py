@@ -16,7 +16,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -31,13 +30,10 @@ import tyro
 from load import CLIENT_CORE, Server, running
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from peers.servers import ACT
+from peers.servers import ACT, dqn_serve
+from policies import cartpole, publish_hardly_trained
 
 from models.repository import ModelRepository
-from training.challenger import train_challenger
-from training.config import DQNConfig
-from training.experience.environments import environment_for
-from training.pipeline import publish
 
 MODELS = ("one", "two")
 PROBES, CONNECTIONS, SECONDS_BEFORE = 4, 32, 20
@@ -75,11 +71,11 @@ def main(promotions: int = 1_000, every: float = 0.25, *, save: bool = False) ->
     with tempfile.TemporaryDirectory() as folder:
         repository = ModelRepository(Path(folder) / "store")
         for model in MODELS:
-            _publish(repository, model)
-        program = Path(sys.executable).with_name("dqn-serve")
-        words = [program, "--repository", repository.root, "--model=one", f"--refresh-seconds={LOOK_SECONDS}"]
+            publish_hardly_trained(repository.root, cartpole(128), model, versions=2)
+        flags = ["--model=one", f"--refresh-seconds={LOOK_SECONDS}"]
+        system = dqn_serve("dqn-serve", repository.root, flags=flags)
         with (
-            running(lambda port: [*words, f"--port={port}"], ACT, Path(folder)) as server,
+            running(system.command, system.request, Path(folder)) as server,
             _full_load(server.port) as load,
         ):
             text, latencies, moments = asyncio.run(_measure(repository, server, promotions, every))
@@ -161,14 +157,6 @@ async def _probe(port: int, model: str, latencies: Latencies) -> None:
 
 def _turns() -> Iterator[str]:
     return itertools.cycle(MODELS)
-
-
-def _publish(repository: ModelRepository, model: str) -> None:
-    """Two versions (how well they play does not matter here), the first of which is the champion."""
-    config = DQNConfig(total_env_steps=2_000, eval_episodes=2, report_episodes=2, gate_episodes=2)
-    challenger = train_challenger(config, "general", environment_for(config), lambda *_: None)
-    for _ in range(2):
-        publish(challenger, repository, model, "superior", "benchmark")
 
 
 @contextlib.contextmanager

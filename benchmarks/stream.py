@@ -10,13 +10,9 @@ tens of microseconds, the same for all three; with --awake the cores do not slee
 """
 
 import contextlib
-import json
 import os
-import signal
 import socket
 import struct
-import subprocess
-import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -26,30 +22,24 @@ from statistics import median
 
 import msgspec
 import tyro
+from load import CLIENT_CORE, running
+from peers.servers import ACT, dqn_serve
+from policies import cartpole, publish_hardly_trained
 from rich.console import Console
 from rich.table import Table
 from websockets.frames import Frame, Opcode
 
-from models.repository import ModelRepository
-from training.challenger import train_challenger
-from training.config import DQNConfig
-from training.experience.environments import describe
-from training.pipeline import publish
-
-SERVER_CORE, CLIENT_CORE = "0", 1
-ONE = '{"observation": [0.02, -0.01, 0.03, 0.04]}'
-
 WARM_UP = 200
 HTTP, JSON, MSGPACK = "POST /act", "stream, JSON", "stream, MessagePack"
-REQUEST = f"POST /act HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(ONE)}\r\n\r\n{ONE}".encode()
+REQUEST = b"POST /act HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(ACT.body), ACT.body)
 OPENING = (
     "GET /act/stream HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: {}\r\n\r\n"
 )
-PACKED = msgspec.msgpack.encode(msgspec.json.decode(ONE))
+PACKED = msgspec.msgpack.encode(msgspec.json.decode(ACT.body))
 SENT = {
     HTTP: ("", REQUEST),
-    JSON: ("dqn.json", Frame(Opcode.TEXT, ONE.encode()).serialize(mask=True)),
+    JSON: ("dqn.json", Frame(Opcode.TEXT, ACT.body).serialize(mask=True)),
     MSGPACK: ("dqn.msgpack", Frame(Opcode.BINARY, PACKED).serialize(mask=True)),
 }
 
@@ -62,20 +52,22 @@ def main(rounds: int = 21, round_trips: int = 3000, *, awake: bool = False) -> N
         round_trips: in each round
         awake: keep all cores from sleeping meanwhile
     """
-    os.sched_setaffinity(0, {CLIENT_CORE})
+    os.sched_setaffinity(0, {int(CLIENT_CORE)})
     p50s: dict[str, list[float]] = defaultdict(list)
     p99s: dict[str, list[float]] = defaultdict(list)
     cpu: dict[str, list[float]] = defaultdict(list)
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
-        port, process = stack.enter_context(_serving(Path(folder)))
+        publish_hardly_trained(Path(folder), cartpole(128))
+        system = dqn_serve("dqn-serve", Path(folder))
+        server = stack.enter_context(running(system.command, system.request, Path(folder)))
         if awake:
             stack.enter_context(_no_sleep())
         for _ in range(rounds):
             for name, (subprotocol, data) in SENT.items():
-                used = _cpu_seconds(process)
-                times = sorted(_round_trips(port, subprotocol, data, round_trips))
-                cpu[name].append((_cpu_seconds(process) - used) / (round_trips + WARM_UP) * 1e6)
+                used = server.cpu_seconds()
+                times = sorted(_round_trips(server.port, subprotocol, data, round_trips))
+                cpu[name].append((server.cpu_seconds() - used) / (round_trips + WARM_UP) * 1e6)
                 p50s[name].append(times[len(times) // 2])
                 p99s[name].append(times[len(times) * 99 // 100])
     table = Table("dqn-serve, 4-128-128-2", "p50 (us)", "p99 (us)", "server's CPU (us)", "p50 / p50 of POST /act")
@@ -111,30 +103,6 @@ def _no_sleep() -> Iterator[None]:
     with Path("/dev/cpu_dma_latency").open("wb", buffering=0) as latency:
         latency.write(struct.pack("i", 0))
         yield
-
-
-def _cpu_seconds(process: int) -> float:
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-@contextlib.contextmanager
-def _serving(folder: Path) -> Iterator[tuple[int, int]]:
-    """Serves a policy (how well it plays does not matter here); yields the port and the process."""
-    sizes = (128, 128)
-    config = DQNConfig(hidden_sizes=sizes, layer_norm=False, total_env_steps=2_000, report_episodes=2, eval_episodes=2)
-    challenger = train_challenger(config, "general", describe(config.env_id, {}), lambda *_: None)
-    publish(challenger, ModelRepository(folder), "cartpole", "non-inferior", "benchmark")
-    command = str(Path(sys.executable).with_name("dqn-serve"))
-    words = ["taskset", "-c", SERVER_CORE, command, f"--repository={folder}", "--port=0", "--log-format=json"]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
-    try:
-        lines = (json.loads(line) for line in process.stderr or ())
-        address = next(line["address"] for line in lines if line["event"] == "serving")
-        yield int(address.rpartition(":")[2]), process.pid
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.communicate()
 
 
 if __name__ == "__main__":

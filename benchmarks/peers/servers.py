@@ -37,10 +37,12 @@ def bare_uvicorn() -> System:
     return System("bare uvicorn, fixed answer", lambda port: [*words, f"--port={port}"], package="uvicorn")
 
 
-def dqn_serve(name: str, repository: Path, request: Request = ACT, workers: int = 1, cores: str = "0") -> System:
+def dqn_serve(
+    name: str, repository: Path, request: Request = ACT, *, flags: Sequence[str] = (), cores: str = "0"
+) -> System:
     """Ours, as it is installed."""
     program = Path(sys.executable).with_name("dqn-serve")
-    words = [program, "--repository", repository, "--log-format=json", f"--workers={workers}"]
+    words = [program, "--repository", repository, "--log-format=json", *flags]
     return System(name, lambda port: [*words, f"--port={port}"], request, cores=cores)
 
 
