@@ -10,9 +10,10 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from serving.listeners import last_connections
+from serving.listeners import begin_no_more, last_connections
 
 _MOST_AT_ONCE = 256
+_HANDSHAKE_SECONDS = 0.1  # for those who have half a connection when no more may begin
 _PAUSE_SECONDS = 0.2  # where there are no descriptors left; what comes meanwhile waits
 
 
@@ -31,8 +32,10 @@ class Acceptor:
         self._start()
 
     async def stop(self) -> None:
-        """Takes what has come until now, and nothing after it."""
+        """Takes the connections that have begun until now, and nothing after them."""
         self._is_stopped = True
+        begin_no_more(self._listener)
+        await asyncio.sleep(_HANDSHAKE_SECONDS)
         self._loop.remove_reader(self._listener)
         for connection in last_connections(self._listener):
             self._take(connection)

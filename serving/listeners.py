@@ -1,10 +1,21 @@
 """The sockets that the server listens on."""
 
 import contextlib
+import ctypes
 import os
 import socket
+import struct
 
 BACKLOG = 2048
+
+_SO_ATTACH_FILTER = 26  # of Linux; the socket module has no name for it
+_INSTRUCTION = struct.Struct("HBBI")  # of the classic packet filter (linux/filter.h): code, jumps, operand
+_PASS_OVER_SYN = (
+    (0x30, 0, 0, 13),  # load the byte of TCP's flags
+    (0x45, 0, 1, 0x02),  # if SYN is not among them, pass over one instruction
+    (0x06, 0, 0, 0),  # drop the packet
+    (0x06, 0, 0, 0xFFFFFFFF),  # keep all of it
+)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -18,8 +29,21 @@ def listen(host: str, port: int) -> socket.socket:
         raise OSError(f"Cannot listen on {host} port {port}: {reason}. Choose another with --port or --host.") from None
 
 
+def begin_no_more(listener: socket.socket) -> None:
+    """From now on the kernel passes over attempts to connect; those that have begun still come to be accepted.
+
+    Without it others would come between the last `accept` and the end of listening, and be reset with their requests. A
+    client that is passed over tries again after a second and then finds nobody, or another worker. Linux only;
+    elsewhere it does nothing.
+    """
+    program = b"".join(_INSTRUCTION.pack(*instruction) for instruction in _PASS_OVER_SYN)
+    memory = ctypes.create_string_buffer(program)
+    with contextlib.suppress(OSError):
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 4, ctypes.addressof(memory)))
+
+
 def last_connections(listener: socket.socket) -> list[socket.socket]:
-    """The connections that wait to be accepted; none comes after them, and none of them is reset."""
+    """The connections that wait to be accepted; none comes after them."""
     connections = []
     listener.settimeout(0)
     with contextlib.suppress(OSError):  # BlockingIOError, where there are no more
