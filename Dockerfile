@@ -26,6 +26,7 @@ COPY README.md LICENSE ./
 COPY models models
 COPY training training
 COPY serving serving
+COPY client client
 RUN pip wheel --no-deps --wheel-dir . .
 
 FROM builder AS training-builder
@@ -48,8 +49,8 @@ RUN pip --python /opt/dqn/bin/python install --requirement serve.txt --constrain
     rm -f onnxruntime/capi/libonnxruntime.so.*
 COPY --from=wheel /build/*.whl ./
 RUN pip --python /opt/dqn/bin/python install --no-deps ./*.whl && \
-    rm -r /opt/dqn/lib/python3*/site-packages/training \
-    /opt/dqn/bin/dqn-train /opt/dqn/bin/dqn-evaluate /opt/dqn/bin/dqn-retrain
+    rm -r /opt/dqn/lib/python3*/site-packages/dqn_training \
+    /opt/dqn/bin/dqn-train /opt/dqn/bin/dqn-evaluate /opt/dqn/bin/dqn-retrain /opt/dqn/bin/dqn-tune /opt/dqn/bin/dqn-compare
 
 FROM base AS training
 COPY --from=training-builder /opt/dqn /opt/dqn

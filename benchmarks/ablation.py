@@ -19,10 +19,10 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
-from training.artifact.statistics import interquartile_interval
-from training.challenger import train_challenger
-from training.config import DQNConfig
-from training.experience.environments import environment_for
+from dqn_training.config import DQNConfig
+from dqn_training.envs.make import environment_for
+from dqn_training.evaluation.statistics import interquartile_interval
+from dqn_training.run.challenger import train_challenger
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

@@ -28,9 +28,9 @@ from policies import cartpole, publish_hardly_trained
 from rich.console import Console
 from rich.progress import track
 
-from models.policy import Policy
-from models.repository import ModelRepository
-from training.presets import PRESETS
+from dqn_models.policy import Policy
+from dqn_models.repository import ModelRepository
+from dqn_training.presets import PRESETS
 
 BATCH = 1024
 _JSON = (("content-type", "application/json"),)

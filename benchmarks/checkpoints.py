@@ -17,13 +17,13 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from training.config import DQNConfig
-from training.experience.environments import environment_for
-from training.learning.loop import train
-from training.learning.state import TrainingState, make_state
-from training.presets import PRESETS
-from training.run.checkpoint_file import CheckpointFile
-from training.run.checkpoints import Checkpoints
+from dqn_training.checkpoint.file import CheckpointFile
+from dqn_training.config import DQNConfig
+from dqn_training.envs.make import environment_for
+from dqn_training.learning.loop import train
+from dqn_training.learning.state import TrainingState, make_state
+from dqn_training.presets import PRESETS
+from dqn_training.run.checkpoints import Checkpoints
 
 
 class Cost(NamedTuple):

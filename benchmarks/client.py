@@ -22,9 +22,9 @@ from rich.console import Console
 from rich.table import Table
 
 from dqn_client import AsyncPolicyClient, PolicyClient
-from models.repository import ModelRepository
-from tests.server import running_server
-from tests.support import publish_linear
+from dqn_models.repository import ModelRepository
+from tests.testing.server import running_server
+from tests.testing.support import publish_linear
 
 OBSERVATION = np.array([0.02, -0.01, 0.03, 0.04], np.float32)
 BODY = b'{"observation": [0.02, -0.01, 0.03, 0.04]}'

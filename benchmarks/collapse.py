@@ -18,16 +18,16 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from models.policy import Policy
-from training.artifact.curve import draw_health
-from training.artifact.evaluation import play
-from training.artifact.export import export
-from training.experience.environments import environment_for
-from training.learning.loop import train
-from training.learning.monitor import Health, warning
-from training.learning.state import make_state
-from training.presets import PRESETS
-from training.seeds import first_seed
+from dqn_models.policy import Policy
+from dqn_training.envs.make import environment_for
+from dqn_training.evaluation.play import play
+from dqn_training.export.onnx_graph import export
+from dqn_training.learning.health import Health, warning
+from dqn_training.learning.loop import train
+from dqn_training.learning.state import make_state
+from dqn_training.presets import PRESETS
+from dqn_training.seeds import first_seed
+from dqn_training.tracking.curve import draw_health
 
 PICTURE = Path(__file__).parent.parent / "docs/collapse.png"
 SOLVED, FALLEN = 475, 250

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import tyro
 
-from models.repository import ModelRepository
-from tests.server import running_server
+from dqn_models.repository import ModelRepository
 from tests.serving.conformance import check
-from tests.support import publish_discrete, publish_linear
+from tests.testing.server import running_server
+from tests.testing.support import publish_discrete, publish_linear
 
 _TOKEN = "correct-horse"  # noqa: S105  (of the server that is started here)
 

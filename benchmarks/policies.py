@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from models.repository import ModelRepository
-from training.challenger import train_challenger
-from training.config import DQNConfig
-from training.experience.environments import environment_for
-from training.pipeline import publish
+from dqn_models.repository import ModelRepository
+from dqn_training.config import DQNConfig
+from dqn_training.envs.make import environment_for
+from dqn_training.publishing.publish import publish
+from dqn_training.run.challenger import train_challenger
 
 _FEW = {"total_env_steps": 2_000, "learning_starts": 1_900, "replay_capacity": 5_000, "episode_step_limit": 50}
 _ONCE = {"eval_episodes": 1, "report_episodes": 2, "gate_episodes": 2}

@@ -33,7 +33,7 @@ from matplotlib.figure import Figure
 from peers.servers import ACT, dqn_serve
 from policies import cartpole, publish_hardly_trained
 
-from models.repository import ModelRepository
+from dqn_models.repository import ModelRepository
 
 MODELS = ("one", "two")
 PROBES, CONNECTIONS, SECONDS_BEFORE = 4, 32, 20

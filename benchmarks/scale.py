@@ -20,11 +20,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from training.experience.environments import environment_for
-from training.experience.replay import ReplayBuffer
-from training.learning.loop import train
-from training.learning.state import make_state
-from training.presets import PRESETS
+from dqn_training.envs.make import environment_for
+from dqn_training.learning.loop import train
+from dqn_training.learning.state import make_state
+from dqn_training.presets import PRESETS
+from dqn_training.replay.buffer import ReplayBuffer
 
 DOCS = Path(__file__).parent.parent / "docs"
 ENVIRONMENTS = (1, 8, 64, 512)

@@ -14,11 +14,11 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from models.repository import ModelRepository
-from training.challenger import train_challenger
-from training.experience.environments import environment_for
-from training.pipeline import publish
-from training.presets import preset_config
+from dqn_models.repository import ModelRepository
+from dqn_training.envs.make import environment_for
+from dqn_training.presets import preset_config
+from dqn_training.publishing.publish import publish
+from dqn_training.run.challenger import train_challenger
 
 _COLUMNS = ("seed", "seconds", "CPU seconds", "env steps", "last 100 returns", "chosen", "report mean", "report min")
 

@@ -34,7 +34,7 @@ from peers.servers import ACT
 from policies import cartpole, publish_hardly_trained
 from websockets.asyncio.client import connect
 
-from models.repository import ModelRepository
+from dqn_models.repository import ModelRepository
 
 PICTURE = documents.ROOT / "docs/soak.png"
 _WARM_UP = 0.1  # of the time, before memory is compared

@@ -7,14 +7,14 @@ import tempfile
 import time
 from pathlib import Path
 
-from training.challenger import train_challenger
-from training.experience.environments import environment_for
-from training.learning.selection import CheckpointScore
-from training.learning.state import TrainingState
-from training.presets import PRESETS
-from training.tracking.csv_file import MetricsFile
-from training.tracking.tensorboard import TensorBoardTracker
-from training.tracking.tracking import Tracker, Tracking
+from dqn_training.envs.make import environment_for
+from dqn_training.learning.best import CheckpointScore
+from dqn_training.learning.state import TrainingState
+from dqn_training.presets import PRESETS
+from dqn_training.run.challenger import train_challenger
+from dqn_training.tracking.metrics_csv import MetricsFile
+from dqn_training.tracking.recorder import Tracker, Tracking
+from dqn_training.tracking.tensorboard import TensorBoardTracker
 
 
 def measure(folder: Path, trackers: list[Tracker]) -> str:

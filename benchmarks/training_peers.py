@@ -26,7 +26,7 @@ from peers.trainers import Trainer, on_cartpole, on_minatar
 from rich.console import Console
 from rich.progress import track
 
-from training.presets import PRESETS
+from dqn_training.presets import PRESETS
 
 PICTURE = documents.ROOT / "docs/training.png"
 SOLVED = 499.5  # on CartPole

@@ -18,10 +18,10 @@ from peers import starting_system
 from rich.console import Console
 from rich.table import Table
 
-from training.experience.environments import environment_for
-from training.learning.loop import train
-from training.learning.state import make_state
-from training.presets import PRESETS
+from dqn_training.envs.make import environment_for
+from dqn_training.learning.loop import train
+from dqn_training.learning.state import make_state
+from dqn_training.presets import PRESETS
 
 
 class Run(NamedTuple):

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from models import command
-from models.errors import ModelError
-from models.manifest import BoxSpace, Manifest
-from models.reader import RepositoryReader
+from dqn_models import cli_support
+from dqn_models.errors import ModelError
+from dqn_models.manifest import BoxSpace, Manifest
+from dqn_models.reader import RepositoryReader
 
 BIN = Path(sys.executable).parent
 START_SECONDS = 60
@@ -112,8 +112,8 @@ def invite(manifest: Manifest, port: int) -> None:
 
 def main() -> None:
     """Brings everything up and, at the end, down again."""
-    os.environ.setdefault("DQN_REPOSITORY", str(command.default_repository()))
-    repository = RepositoryReader(command.default_repository())
+    os.environ.setdefault("DQN_REPOSITORY", str(cli_support.default_repository()))
+    repository = RepositoryReader(cli_support.default_repository())
     model = os.environ.get("DQN_MODEL") or "cartpole"
     if repository.alias(model) is None:
         train(model, sys.argv[1:])
@@ -127,4 +127,4 @@ def _interrupt(_signal: int, _frame: object) -> None:
 if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
-    sys.exit(command.run(main))
+    sys.exit(cli_support.run(main))

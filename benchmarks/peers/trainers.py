@@ -30,7 +30,7 @@ class Trainer(NamedTuple):
 
 def dqn_train(preset: str) -> Trainer:
     """Ours; it always plays its preset's report episodes."""
-    code = "from training.cli import train; train()"
+    code = "from dqn_training.cli.main import train; train()"
     return Trainer(
         f"dqn-train, preset {preset}",
         _OURS,

@@ -9,11 +9,11 @@ import pytest
 
 from dqn_client import ConnectionLostError, NotReadyError, Retries
 from dqn_client.retries import Attempts
-from models.repository import ModelRepository
+from dqn_models.repository import ModelRepository
 from tests.client.clients import PATIENT, QUICK, Answering, InBackground, open_client, response
-from tests.commands import free_port
-from tests.server import running_server, wait_until
-from tests.support import publish_linear
+from tests.testing.commands import free_port
+from tests.testing.server import running_server, wait_until
+from tests.testing.support import publish_linear
 
 OBSERVATION = [0.0, 0.0, 0.1, 0.0]
 ACTION = response("200 OK", b'{"action": 1, "model": "cartpole", "version": 1}')

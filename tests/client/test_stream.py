@@ -8,11 +8,11 @@ import pytest
 
 import dqn_client
 from dqn_client import Action
-from models.repository import ModelRepository
+from dqn_models.repository import ModelRepository
 from tests.client.clients import open_client
-from tests.server import Server, running_server, wait_until
 from tests.serving.conftest import TOKEN
-from tests.support import publish_linear
+from tests.testing.server import Server, running_server, wait_until
+from tests.testing.support import publish_linear
 
 RIGHT = [0.1, 0.2, 0.3, 0.4]
 ENCODINGS = ["msgpack", "json"]

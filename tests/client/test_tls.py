@@ -6,8 +6,8 @@ import pytest
 
 import dqn_client
 from tests.client.clients import open_client
-from tests.server import Server
 from tests.serving.test_tls import Files
+from tests.testing.server import Server
 
 RIGHT = [0.1, 0.2, 0.3, 0.4]
 

@@ -4,7 +4,7 @@ import sys
 
 import matplotlib as mpl
 
-from training import cli
+from dqn_training.cli.main import train
 
 
 def main() -> None:
@@ -23,7 +23,7 @@ def main() -> None:
 
     plt.show = close  # type: ignore[assignment]
     sys.argv = ["dqn-train", "--live-plot", "--repository", *sys.argv[1:]]
-    cli.train()
+    train()
 
 
 if __name__ == "__main__":

@@ -9,17 +9,17 @@ import gymnasium as gym
 import httpx
 import pytest
 
-from models.repository import ModelRepository
+from dqn_models.repository import ModelRepository
 from tests.end_to_end.containers import BASE, USER, Container, Engine, find_engine, output
-from tests.server import wait_until
-from tests.support import publish_linear
+from tests.testing.server import wait_until
+from tests.testing.support import publish_linear
 
 pytestmark = pytest.mark.container
 
 IMAGE = "dqn-policy-server:test"
 MAX_ADDED_BYTES = 220_000_000
 EPISODES = 5
-ABSENT = ["torch", "gymnasium", "onnx", "pip", "training"]
+ABSENT = ["torch", "gymnasium", "onnx", "pip", "dqn_training"]
 
 
 @pytest.fixture(scope="module")

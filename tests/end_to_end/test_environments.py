@@ -7,9 +7,9 @@ import httpx
 import numpy as np
 import pytest
 
-from models.repository import ModelRepository
-from tests.commands import result
-from tests.server import running_server
+from dqn_models.repository import ModelRepository
+from tests.testing.commands import result
+from tests.testing.server import running_server
 
 PIXELS = "tests.training.environments:Countdown-v0"
 PIXEL_FLAGS = ["--env-kwargs", '{"space": "pixels"}', "--frame-stack", 2, "--name", "pixels", "--total-env-steps", 4000,

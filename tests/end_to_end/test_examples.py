@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from models.repository import ModelRepository
-from tests.server import running_server
-from tests.support import publish_linear
+from dqn_models.repository import ModelRepository
+from tests.testing.server import running_server
+from tests.testing.support import publish_linear
 
 EXAMPLE = Path(__file__).parents[2] / "examples/play_cartpole.py"
 

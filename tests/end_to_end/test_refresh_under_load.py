@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from models.repository import ModelRepository
-from tests.server import Server, running_server, wait_until
-from tests.support import publish_linear
+from dqn_models.repository import ModelRepository
+from tests.testing.server import Server, running_server, wait_until
+from tests.testing.support import publish_linear
 
 PROMOTIONS = 50
 CLIENTS = 4

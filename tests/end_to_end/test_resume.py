@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from models.repository import ModelRepository
-from tests.commands import QUICK, result, run, start
+from dqn_models.repository import ModelRepository
+from tests.testing.commands import QUICK, result, run, start
 
 OFTEN = "--checkpoint-seconds=0.01"
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from models.repository import ModelRepository
-from tests.commands import QUICK, free_port, result, run, start
-from tests.server import running_server, wait_until
+from dqn_models.repository import ModelRepository
+from tests.testing.commands import QUICK, free_port, result, run, start
+from tests.testing.server import running_server, wait_until
 
 pytestmark = pytest.mark.slow
 

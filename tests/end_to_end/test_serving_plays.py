@@ -7,10 +7,10 @@ import httpx
 import numpy as np
 import pytest
 
-from models.policy import Policy
-from models.repository import ModelRepository
-from tests.server import running_server
-from tests.support import publish_linear
+from dqn_models.policy import Policy
+from dqn_models.repository import ModelRepository
+from tests.testing.server import running_server
+from tests.testing.support import publish_linear
 
 EPISODES = 20
 

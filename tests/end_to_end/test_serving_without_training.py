@@ -3,14 +3,14 @@
 import os
 from pathlib import Path
 
-from models.repository import ModelRepository
-from tests.server import running_server
-from tests.support import publish_linear
+from dqn_models.repository import ModelRepository
+from tests.testing.server import running_server
+from tests.testing.support import publish_linear
 
 BLOCKER = """
 import sys
 
-BLOCKED = {"torch", "gymnasium", "onnx", "onnxscript", "matplotlib", "training"}
+BLOCKED = {"torch", "gymnasium", "onnx", "onnxscript", "matplotlib", "dqn_training"}
 
 
 class Blocker:

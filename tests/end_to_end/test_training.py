@@ -13,8 +13,8 @@ import onnx
 import pytest
 import torch
 
-from models.repository import ModelRepository
-from tests.commands import QUICK, result, run, start
+from dqn_models.repository import ModelRepository
+from tests.testing.commands import QUICK, result, run, start
 
 COUNTDOWN = "tests.training.environments:Countdown-v0"
 

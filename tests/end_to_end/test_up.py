@@ -13,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from models.repository import ModelRepository
-from tests.server import wait_until
-from tests.support import publish_linear
+from dqn_models.repository import ModelRepository
+from tests.testing.server import wait_until
+from tests.testing.support import publish_linear
 
 pytestmark = pytest.mark.slow
 

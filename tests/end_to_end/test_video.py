@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from models.repository import ModelRepository
-from tests.commands import result, run
-from tests.support import draft, publish_discrete, publish_linear
+from dqn_models.repository import ModelRepository
+from tests.testing.commands import result, run
+from tests.testing.support import draft, publish_discrete, publish_linear
 
 pytestmark = pytest.mark.slow
 

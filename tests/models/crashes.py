@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.repository import ModelRepository
+from dqn_models.repository import ModelRepository
 from tests.models.publisher import MODEL
 
 SCRIPT = Path(__file__).with_name("publisher.py")

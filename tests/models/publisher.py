@@ -15,8 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from models.repository import ModelRepository
-from tests.support import draft, linear_onnx
+from dqn_models.repository import ModelRepository
+from tests.testing.support import draft, linear_onnx
 
 MODEL = "cartpole"
 KEPT_BY_PRUNE = 3

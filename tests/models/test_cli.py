@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from models.repository import ModelRepository
-from tests.support import publish_linear
+from dqn_models.repository import ModelRepository
+from tests.testing.support import publish_linear
 
 COMMAND = Path(sys.executable).with_name("dqn-models")
 

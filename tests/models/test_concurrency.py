@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import PromotionError
-from models.inspection import check
-from models.repository import ModelRepository
+from dqn_models.errors import PromotionError
+from dqn_models.inspection import check
+from dqn_models.repository import ModelRepository
 from tests.models.publisher import MODEL
-from tests.support import publish_linear
+from tests.testing.support import publish_linear
 
 PUBLISHERS = 4
 VERSIONS_EACH = 10
 
 WRITER = """
 import sys
-from models.repository import ModelRepository
+from dqn_models.repository import ModelRepository
 from tests.models.publisher import publish
 repository = ModelRepository(sys.argv[1])
 sys.stdin.readline()  # all start together

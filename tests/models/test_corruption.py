@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from models.errors import IntegrityError, ManifestError, ModelError, NotFoundError, PolicyError, RepositoryError
-from models.inspection import check, describe
-from models.manifest import FileEntry
-from models.repository import ModelRepository
-from tests.support import draft, graph_onnx, linear_onnx, publish_linear
+from dqn_models.errors import IntegrityError, ManifestError, ModelError, NotFoundError, PolicyError, RepositoryError
+from dqn_models.inspection import check, describe
+from dqn_models.manifest import FileEntry
+from dqn_models.repository import ModelRepository
+from tests.testing.support import draft, graph_onnx, linear_onnx, publish_linear
 
 BAD, GOOD = 1, 2
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from models import history
-from models.repository import ModelRepository
+from dqn_models import history
+from dqn_models.repository import ModelRepository
 from tests.models.crashes import assert_sound, publisher
 from tests.models.publisher import KEPT_BY_PRUNE, MODEL
-from tests.support import publish_linear
+from tests.testing.support import publish_linear
 
 pytestmark = pytest.mark.slow
 

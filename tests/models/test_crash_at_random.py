@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from models.inspection import check
-from models.repository import ModelRepository
+from dqn_models.inspection import check
+from dqn_models.repository import ModelRepository
 from tests.models.crashes import assert_sound, publisher
 from tests.models.publisher import MODEL
 

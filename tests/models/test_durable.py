@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from models import durable
-from models.errors import RepositoryError
+from dqn_models import durable
+from dqn_models.errors import RepositoryError
 
 
 def test_a_new_name_is_never_taken_twice(tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import RepositoryError
-from models.repository import ModelRepository
-from tests.disks import PAGE, fill, mount, small_file_system
+from dqn_models.errors import RepositoryError
+from dqn_models.repository import ModelRepository
 from tests.models.crashes import assert_sound
 from tests.models.publisher import MODEL
-from tests.support import draft, linear_onnx, publish_linear
+from tests.testing.disks import PAGE, fill, mount, small_file_system
+from tests.testing.support import draft, linear_onnx, publish_linear
 
 PAGES = 64
 

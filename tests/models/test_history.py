@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from models import history
-from models.errors import PromotionError
-from models.repository import ModelRepository
-from tests.support import publish_linear
+from dqn_models import history
+from dqn_models.errors import PromotionError
+from dqn_models.repository import ModelRepository
+from tests.testing.support import publish_linear
 
 
 def promotions(*steps: str) -> list[history.Event]:

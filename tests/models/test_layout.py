@@ -2,7 +2,7 @@
 
 import pytest
 
-from models.layout import check_alias_name, check_file_name, check_model_name, split_reference, version_number
+from dqn_models.layout import check_alias_name, check_file_name, check_model_name, split_reference, version_number
 
 OUTSIDE = ["", ".", "..", "../x", "a/b", "/etc", ".hidden", "a\n", "a b", "ü", "-a", "a" * 129, "a\0"]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import ManifestError
-from models.manifest import BoxSpace, FileEntry, Manifest
-from models.repository import ModelRepository
-from tests.support import draft, linear_onnx, publish_linear
+from dqn_models.errors import ManifestError
+from dqn_models.manifest import BoxSpace, FileEntry, Manifest
+from dqn_models.repository import ModelRepository
+from tests.testing.support import draft, linear_onnx, publish_linear
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from models.errors import NotFoundError
-from models.manifest import Manifest
-from models.reader import RepositoryReader
-from models.repository import ModelRepository
-from tests.support import draft, linear_onnx, publish_linear
+from dqn_models.errors import NotFoundError
+from dqn_models.manifest import Manifest
+from dqn_models.reader import RepositoryReader
+from dqn_models.repository import ModelRepository
+from tests.testing.support import draft, linear_onnx, publish_linear
 
 
 @pytest.fixture

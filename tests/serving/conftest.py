@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from models.repository import ModelRepository
-from tests.server import Server, running_server
-from tests.support import publish_discrete, publish_linear
+from dqn_models.repository import ModelRepository
+from tests.testing.server import Server, running_server
+from tests.testing.support import publish_discrete, publish_linear
 
 TOKEN = "correct-horse"  # noqa: S105  (of the server that the tests start)
 

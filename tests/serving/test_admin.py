@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from models.repository import ModelRepository
-from serving.problems import MEDIA_TYPE
-from tests.server import Server, running_server
+from dqn_models.repository import ModelRepository
+from dqn_serving.problems import MEDIA_TYPE
 from tests.serving.conftest import TOKEN
-from tests.support import publish_linear
+from tests.testing.server import Server, running_server
+from tests.testing.support import publish_linear
 
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 OBSERVATION = {"observation": [0, 0, 0, 0]}

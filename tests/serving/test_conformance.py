@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from models.repository import ModelRepository
-from tests.server import running_server
+from dqn_models.repository import ModelRepository
 from tests.serving.conformance import check
 from tests.serving.conftest import TOKEN
-from tests.support import publish_discrete, publish_linear
+from tests.testing.server import running_server
+from tests.testing.support import publish_discrete, publish_linear
 
 
 @pytest.mark.slow

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from models.repository import ModelRepository
-from serving.problems import MEDIA_TYPE
-from tests.server import Server, running_server
+from dqn_models.repository import ModelRepository
+from dqn_serving.problems import MEDIA_TYPE
 from tests.serving.conftest import TOKEN
 from tests.serving.connection import LEFT, RIGHT, Connection, call
+from tests.testing.server import Server, running_server
 
 LIST = b"GET /models HTTP/1.1\r\nHost: x\r\n\r\n"
 

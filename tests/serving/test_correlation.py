@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from models.repository import ModelRepository
-from serving import correlation
-from tests.server import Server, running_server
+from dqn_models.repository import ModelRepository
+from dqn_serving.telemetry import request_context
+from tests.testing.server import Server, running_server
 
 ACT = {"observation": [0.1, 0.2, 0.3, 0.4]}
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -93,7 +93,7 @@ def test_lines_of_admin_calls_have_the_id(server: Server) -> None:
 )
 def test_traceparent(value: str, *, is_valid: bool) -> None:
     """Valid is what W3C Trace Context says: versions to come may say more, version 00 may not."""
-    found = correlation.parse_traceparent(value.encode())
+    found = request_context.parse_traceparent(value.encode())
     assert (found is not None) == is_valid
     if found is not None:
         assert (found.trace_id, found.span_id) == (TRACE, SPAN)
@@ -102,8 +102,8 @@ def test_traceparent(value: str, *, is_valid: bool) -> None:
 def test_header_that_comes_twice_says_nothing() -> None:
     """Which of the two is meant cannot be known."""
     twice = [(b"x-request-id", b"a"), (b"x-request-id", b"b"), (b"traceparent", TRACEPARENT.encode())]
-    assert correlation.read(twice)[:2] == (None, correlation.Trace(TRACE, SPAN, 1))
-    assert correlation.read([*twice[2:], *twice[2:]]) == correlation.NONE
+    assert request_context.read(twice)[:2] == (None, request_context.Trace(TRACE, SPAN, 1))
+    assert request_context.read([*twice[2:], *twice[2:]]) == request_context.NONE
 
 
 def test_every_answer_has_the_security_headers(server: Server) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.repository import ModelRepository
-from tests.server import Server, running_server
+from dqn_models.repository import ModelRepository
 from tests.serving.crowd import ask_together
 from tests.serving.oip.wire import LAKE, read, send
 from tests.serving.stream.client import bare_stream, framed, stream
-from tests.support import publish_discrete
+from tests.testing.server import Server, running_server
+from tests.testing.support import publish_discrete
 
 pytestmark = pytest.mark.slow
 

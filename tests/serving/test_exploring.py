@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.choosing import choose
-from tests.server import Server
+from dqn_serving.inference.exploration import choose
+from tests.testing.server import Server
 
 RIGHT = [0.1, 0.2, 0.3, 0.4]
 LEFT = [-0.5, 0.1, -0.3, 0.2]

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from models.policy import Policy
-from models.repository import ModelRepository
-from serving.app import PolicyServer
-from serving.ledger import Ledger
-from serving.policies import load
-from serving.services import Services, assemble
-from serving.settings import read_settings
+from dqn_models.policy import Policy
+from dqn_models.repository import ModelRepository
+from dqn_serving.app import PolicyServer
+from dqn_serving.policies.loaded import load
+from dqn_serving.services import Services, assemble
+from dqn_serving.settings import read_settings
+from dqn_serving.telemetry.shared_memory import Ledger
 
 
 class BrokenPolicy(Policy):

@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from models.repository import ModelRepository
-from serving.admission import Admission
-from serving.api.body import BodyReader
-from serving.api.native import NativeApi
-from serving.ledger import Ledger
-from serving.metrics import RequestMeasures
-from serving.policies import load
-from serving.problems import Problem
-from serving.registry import Registry
-from serving.selection import VersionSelector
+from dqn_models.repository import ModelRepository
+from dqn_serving.api.act import NativeApi
+from dqn_serving.http.body import BodyReader
+from dqn_serving.inference.admission import Admission
+from dqn_serving.policies.loaded import load
+from dqn_serving.policies.loader import VersionSelector
+from dqn_serving.policies.registry import Registry
+from dqn_serving.problems import Problem
+from dqn_serving.telemetry.metrics import RequestMeasures
+from dqn_serving.telemetry.shared_memory import Ledger
 from tests.serving.bodies import MALFORMED
 
 EXAMPLES = settings(max_examples=500, deadline=None)

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from serving.api import heads
-from serving.api.heads import Heads
-from serving.api.protocol import ShortWay
-from serving.services import assemble
-from serving.settings import read_settings
+from dqn_serving.http import head_cache
+from dqn_serving.http.fast_path import ShortWay
+from dqn_serving.http.head_cache import Heads
+from dqn_serving.services import assemble
+from dqn_serving.settings import read_settings
 
 PLAIN = b"POST /act HTTP/1.1\r\nHost: x\r\nContent-Length: 37\r\n\r\n"
 
@@ -73,7 +73,7 @@ def test_anything_else_does_not(reader: Heads, head: bytes) -> None:
 
 def test_memory_is_bounded(reader: Heads, monkeypatch: pytest.MonkeyPatch) -> None:
     """Heads that never come again, and long ones, do not pile up."""
-    monkeypatch.setattr(heads, "_MOST_REMEMBERED", 10)
+    monkeypatch.setattr(head_cache, "_MOST_REMEMBERED", 10)
     for number in range(100):
         assert reader.read(PLAIN.replace(b"Host: x", b"Host: %d" % number)) is not None
         assert len(reader._known) <= 10

@@ -2,11 +2,11 @@
 
 import pytest
 
-from models.manifest import Manifest
-from models.repository import ModelRepository
-from serving.problems import MEDIA_TYPE
-from tests.server import Server, running_server
-from tests.support import publish_linear
+from dqn_models.manifest import Manifest
+from dqn_models.repository import ModelRepository
+from dqn_serving.problems import MEDIA_TYPE
+from tests.testing.server import Server, running_server
+from tests.testing.support import publish_linear
 
 
 def test_health(server: Server) -> None:

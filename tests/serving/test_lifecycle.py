@@ -9,9 +9,9 @@ from collections import Counter
 import httpx
 import pytest
 
-from models.repository import ModelRepository
-from tests.server import Server, running_server, wait_until
-from tests.support import publish_linear
+from dqn_models.repository import ModelRepository
+from tests.testing.server import Server, running_server, wait_until
+from tests.testing.support import publish_linear
 
 pytestmark = pytest.mark.slow
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from models.repository import ModelRepository
-from serving.problems import MEDIA_TYPE
-from tests.server import Server, running_server, wait_until
+from dqn_models.repository import ModelRepository
+from dqn_serving.problems import MEDIA_TYPE
 from tests.serving.connection import RIGHT, Connection, call
+from tests.testing.server import Server, running_server, wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -5,10 +5,10 @@ import socket
 
 import pytest
 
-from models.repository import ModelRepository
-from serving.problems import MEDIA_TYPE
-from tests.server import Server
+from dqn_models.repository import ModelRepository
+from dqn_serving.problems import MEDIA_TYPE
 from tests.serving.bodies import MALFORMED, WRONG_OBSERVATIONS
+from tests.testing.server import Server
 
 GOOD = {"observation": [0.1, 0.2, 0.3, 0.4]}
 

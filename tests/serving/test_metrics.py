@@ -9,11 +9,11 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from models.repository import ModelRepository
-from serving.metrics import Histogram
-from tests.server import Server, running_server
+from dqn_models.repository import ModelRepository
+from dqn_serving.telemetry.metrics import Histogram
 from tests.serving.stream.client import stream
-from tests.support import publish_linear
+from tests.testing.server import Server, running_server
+from tests.testing.support import publish_linear
 
 CONTRACT = {
     "dqn_requests": {"endpoint", "status"},

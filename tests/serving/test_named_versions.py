@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from models.repository import ModelRepository
-from tests.server import Server, running_server, wait_until
-from tests.support import draft, publish_linear
+from dqn_models.repository import ModelRepository
+from tests.testing.server import Server, running_server, wait_until
+from tests.testing.support import draft, publish_linear
 
 pytestmark = pytest.mark.slow
 

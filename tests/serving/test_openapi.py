@@ -6,8 +6,8 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from serving.schemas import ActRequest
-from tests.server import Server
+from dqn_serving.api.schemas import ActRequest
+from tests.testing.server import Server
 
 CALLS = {
     ("post", "/act"),

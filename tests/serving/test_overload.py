@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from models.repository import ModelRepository
-from tests.server import Server, running_server
+from dqn_models.repository import ModelRepository
 from tests.serving.connection import RIGHT, Answer, Connection, call
+from tests.testing.server import Server, running_server
 
 pytestmark = pytest.mark.slow
 

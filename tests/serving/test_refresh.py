@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
-from models.repository import ModelRepository
-from tests.server import Server, running_server, wait_until
-from tests.support import CARTPOLE_WEIGHTS, draft, linear_onnx, publish_linear
+from dqn_models.repository import ModelRepository
+from tests.testing.server import Server, running_server, wait_until
+from tests.testing.support import CARTPOLE_WEIGHTS, draft, linear_onnx, publish_linear
 
 pytestmark = pytest.mark.slow
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from models.command import UsageError
-from serving.settings import ServerSettings, read_settings
+from dqn_models.cli_support import UsageError
+from dqn_serving.settings import ServerSettings, read_settings
 
 COMMAND = str(Path(sys.executable).with_name("dqn-serve"))
 

@@ -12,11 +12,11 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 from websockets.sync.client import connect
 
-from models.command import UsageError
-from models.repository import ModelRepository
-from serving.settings import read_settings
-from tests.server import Server, running_server, wait_until
+from dqn_models.cli_support import UsageError
+from dqn_models.repository import ModelRepository
+from dqn_serving.settings import read_settings
 from tests.serving.conftest import TOKEN
+from tests.testing.server import Server, running_server, wait_until
 
 ACT = {"observation": [0.1, 0.2, 0.3, 0.4]}
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from models.repository import ModelRepository
-from serving.reloading import read_small
-from serving.tokens import parse
-from tests.server import Server, running_server, wait_until
-from tests.support import publish_linear
+from dqn_models.repository import ModelRepository
+from dqn_serving.security.reloading import read_small
+from dqn_serving.security.tokens import parse
+from tests.testing.server import Server, running_server, wait_until
+from tests.testing.support import publish_linear
 
 ACT = {"observation": [0.1, 0.2, 0.3, 0.4]}
 FILE = "# who may promote\n\nalice: one\nbob:two:with:colons\n"

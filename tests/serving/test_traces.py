@@ -13,8 +13,8 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from models.repository import ModelRepository
-from tests.server import running_server
+from dqn_models.repository import ModelRepository
+from tests.testing.server import running_server
 
 ACT = {"observation": [0.1, 0.2, 0.3, 0.4]}
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -112,7 +112,7 @@ def test_collector_that_is_away_holds_nothing_up(repository: ModelRepository) ->
 def test_nothing_is_imported_where_nothing_is_traced(tmp_path: Path) -> None:
     """A server without a collector does not even load the packages."""
     code = (
-        "import sys; from serving.services import assemble; from serving.settings import read_settings; "
+        "import sys; from dqn_serving.services import assemble; from dqn_serving.settings import read_settings; "
         f"assemble(read_settings(['--repository', {str(tmp_path)!r}])); "
         "sys.exit('opentelemetry.sdk' in sys.modules)"
     )

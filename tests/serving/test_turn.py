@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from models.policy import Policy
-from models.repository import ModelRepository
-from serving.problems import Answer
-from serving.services import Services, assemble
-from serving.settings import read_settings
-from serving.turn import MOST_IN_A_RUN
+from dqn_models.policy import Policy
+from dqn_models.repository import ModelRepository
+from dqn_serving.inference.turn import MOST_IN_A_RUN
+from dqn_serving.problems import Answer
+from dqn_serving.services import Services, assemble
+from dqn_serving.settings import read_settings
 
 RIGHT, LEFT = [0.1, 0.2, 0.3, 0.4], [-0.5, 0.1, -0.3, 0.2]
 OVERFLOWING = [0.0, 0.0, 3e38, 3e38]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from models.repository import ModelRepository
-from serving.ledger import Ledger
-from tests.server import Server, running_server, wait_until
-from tests.support import publish_linear
+from dqn_models.repository import ModelRepository
+from dqn_serving.telemetry.shared_memory import Ledger
+from tests.testing.server import Server, running_server, wait_until
+from tests.testing.support import publish_linear
 
 pytestmark = pytest.mark.slow
 
@@ -189,7 +189,7 @@ def test_page_goes_on_where_it_was() -> None:
 
 def test_full_page_still_counts_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a page has no room a number is not shared, and nothing fails."""
-    monkeypatch.setattr("serving.ledger.PAGE_BYTES", 64)
+    monkeypatch.setattr("dqn_serving.telemetry.shared_memory.PAGE_BYTES", 64)
     ledger = Ledger()
     page = ledger.page(0)
     page.numbers(("a",), 1)[0] = 1

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from training.config import DQNConfig
-from training.experience.replay import Batch
-from training.learning.agent import DQNAgent
+from dqn_training.config import DQNConfig
+from dqn_training.learning.agent import DQNAgent
+from dqn_training.replay.buffer import Batch
 
 
 def agent(**changes: Any) -> DQNAgent:

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from training.learning.backward import Backpropagation
-from training.learning.layers import OneHot, PixelScale
-from training.learning.parameters import flatten_parameters
+from dqn_training.networks.backward import Backpropagation
+from dqn_training.networks.layers import OneHot, PixelScale
+from dqn_training.networks.parameters import flatten_parameters
 
 NETWORKS = {
     "linear": nn.Sequential(nn.Linear(4, 3)),

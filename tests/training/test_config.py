@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from training.champion import config_from
-from training.config import DQNConfig
-from training.presets import PRESETS, default_preset
+from dqn_training.config import DQNConfig
+from dqn_training.presets import PRESETS, default_preset
+from dqn_training.retraining.champion import config_from
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"gamma": 1.5}, "gamma is 1.5; it must lie between 0 and 1."),

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from models.manifest import BoxSpace
-from training.config import DQNConfig
-from training.learning.convolution import convolutions, looks_like_image
+from dqn_models.manifest import BoxSpace
+from dqn_training.config import DQNConfig
+from dqn_training.networks.convolution import convolutions, looks_like_image
 
 
 def space(*shape: int, dtype: str = "uint8", high: float = 255) -> BoxSpace:

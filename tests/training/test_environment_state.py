@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from training.config import DQNConfig
-from training.experience.environment_restoring import restore_environment
-from training.experience.environment_state import UncapturableError, capture_environment
-from training.experience.environments import environment_for
-from training.experience.vectorization import AnyVectorEnv, Vectorization, make_vector_environment
-from training.run.checkpoint_file import CheckpointFile
+from dqn_training.checkpoint.file import CheckpointFile
+from dqn_training.config import DQNConfig
+from dqn_training.envs.make import environment_for
+from dqn_training.envs.restoring import restore_environment
+from dqn_training.envs.snapshot import UncapturableError, capture_environment
+from dqn_training.envs.vector import AnyVectorEnv, Vectorization, make_vector_environment
 
 COUNT = 3
 

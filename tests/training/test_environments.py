@@ -6,15 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.manifest import BoxSpace, DiscreteSpace
-from training.experience.environments import describe
-from training.experience.vectorization import (
-    Vectorization,
-    make_vector_environment,
-    pays_in_processes,
-    vectorization_of,
-)
-from training.presets import default_model_name
+from dqn_models.manifest import BoxSpace, DiscreteSpace
+from dqn_training.envs.make import describe
+from dqn_training.envs.vector import Vectorization, make_vector_environment, pays_in_processes, vectorization_of
+from dqn_training.presets import default_model_name
 
 COUNTDOWN = "tests.training.environments:Countdown-v0"
 

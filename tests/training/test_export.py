@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import nn
 
-from models.manifest import EnvironmentInfo
-from models.policy import Policy
-from training.artifact.export import export, onnx_info
-from training.artifact.parity import OBSERVATIONS, ParityError, check_parity, random_observations
-from training.config import DQNConfig
-from training.experience.environments import describe
-from training.learning.networks import make_q_network
-from training.learning.noise import Noise
+from dqn_models.manifest import EnvironmentInfo
+from dqn_models.policy import Policy
+from dqn_training.config import DQNConfig
+from dqn_training.envs.make import describe
+from dqn_training.export.onnx_graph import export, onnx_info
+from dqn_training.export.parity import OBSERVATIONS, ParityError, check_parity, random_observations
+from dqn_training.networks.noisy import Noise
+from dqn_training.networks.q_network import make_q_network
 
 COUNTDOWN = "tests.training.environments:Countdown-v0"
 CASES: list[tuple[str, dict[str, Any]]] = [

@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from training.config import DQNConfig
-from training.experience.environments import describe
-from training.learning.agent import DQNAgent
-from training.learning.heads import CategoricalMean, DuelingHead, QuantileMean
-from training.learning.networks import make_q_network
-from training.learning.noise import Noise, NoisyLinear, mean_weights
+from dqn_training.config import DQNConfig
+from dqn_training.envs.make import describe
+from dqn_training.learning.agent import DQNAgent
+from dqn_training.networks.heads import CategoricalMean, DuelingHead, QuantileMean
+from dqn_training.networks.noisy import Noise, NoisyLinear, mean_weights
+from dqn_training.networks.q_network import make_q_network
 
 
 @pytest.mark.parametrize("shape", [(3,), (3, 5)])

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from training.tracking.csv_file import MetricsFile, read_metrics
-from training.tracking.scalars import SCALARS, Row
+from dqn_training.tracking.metrics_csv import MetricsFile, read_metrics
+from dqn_training.tracking.scalars import SCALARS, Row
 
 
 def row(env_steps: int, evaluations: int = 0, loss: float | None = 0.1) -> Row:

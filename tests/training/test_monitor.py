@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from training.learning.monitor import CollapseMonitor, Health, warning
+from dqn_training.learning.health import CollapseMonitor, Health, warning
 
 
 class Rows:

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from training.config import DQNConfig
-from training.experience.replay import Batch
-from training.learning.agent import DQNAgent
-from training.learning.heads import CategoricalMean, QuantileMean
-from training.learning.objectives import categorical_loss, categorical_target, quantile_loss, quantile_target
+from dqn_training.config import DQNConfig
+from dqn_training.learning.agent import DQNAgent
+from dqn_training.learning.objectives import categorical_loss, categorical_target, quantile_loss, quantile_target
+from dqn_training.networks.heads import CategoricalMean, QuantileMean
+from dqn_training.replay.buffer import Batch
 
 BATCH, ATOMS = 6, 7
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.experience.priorities import Priorities, SumTree
-from training.experience.replay import ReplayBuffer
+from dqn_training.replay.buffer import ReplayBuffer
+from dqn_training.replay.sum_tree import Priorities, SumTree
 
 
 def walk(values: NDArray[np.float64], mass: float) -> int:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.experience.replay import ReplayBuffer
+from dqn_training.replay.buffer import ReplayBuffer
 
 GAMMA = 0.5
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from tests.disks import fill, small_file_system
-from training.challenger import train_challenger
-from training.config import DQNConfig
-from training.experience.environments import environment_for
-from training.experience.replay import ReplayBuffer
-from training.learning.loop import train
-from training.learning.state import TrainingState, make_state
-from training.run.checkpoint_file import CheckpointFile
-from training.run.checkpoints import Checkpoints
+from dqn_training.checkpoint.file import CheckpointFile
+from dqn_training.config import DQNConfig
+from dqn_training.envs.make import environment_for
+from dqn_training.learning.loop import train
+from dqn_training.learning.state import TrainingState, make_state
+from dqn_training.replay.buffer import ReplayBuffer
+from dqn_training.run.challenger import train_challenger
+from dqn_training.run.checkpoints import Checkpoints
+from tests.testing.disks import fill, small_file_system
 
 SHORT: dict[str, Any] = {
     "hidden_sizes": (16,),

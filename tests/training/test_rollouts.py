@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from training.experience.rollouts import Rollout, Rollouts
+from dqn_training.replay.rollouts import Rollout, Rollouts
 
 GAMMA = 0.9
 

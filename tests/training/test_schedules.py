@@ -4,15 +4,15 @@ import math
 
 import pytest
 
-from training.config import DQNConfig
-from training.experience.schedules import (
+from dqn_training.config import DQNConfig
+from dqn_training.learning.schedules import (
     epsilon_schedule,
     exponential,
     importance_schedule,
     learning_rate_schedule,
     linear,
 )
-from training.presets import PRESETS
+from dqn_training.presets import PRESETS
 
 
 def test_linear_goes_straight_to_its_end_and_stays() -> None:

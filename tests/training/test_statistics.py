@@ -5,7 +5,7 @@ import random
 import numpy as np
 import pytest
 
-from training.artifact.statistics import interquartile_interval, interquartile_mean
+from dqn_training.evaluation.statistics import interquartile_interval, interquartile_mean
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 10, 33])

@@ -3,8 +3,8 @@
 import optuna
 import pytest
 
-from training.presets import PRESETS
-from training.tuning.space import configuration, parameters_of, search_space
+from dqn_training.presets import PRESETS
+from dqn_training.tuning.space import configuration, parameters_of, search_space
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -8,15 +8,15 @@ from typing import Any
 
 import httptools
 
-from models.repository import ModelRepository
-from serving.api.heads import Head
-from serving.api.protocol import ShortWay
-from serving.app import PolicyServer
-from serving.problems import Answer
-from serving.services import assemble
-from serving.settings import read_settings
+from dqn_models.repository import ModelRepository
+from dqn_serving.app import PolicyServer
+from dqn_serving.http.fast_path import ShortWay
+from dqn_serving.http.head_cache import Head
+from dqn_serving.problems import Answer
+from dqn_serving.services import assemble
+from dqn_serving.settings import read_settings
 from tests.serving.fuzzing.streams import Streams
-from tests.support import publish_discrete, publish_linear
+from tests.testing.support import publish_discrete, publish_linear
 
 NATIVE_PATHS = ("/act", "/q-values", "/models/lake/act", "/models/lake/q-values")
 INFER_PATHS = ("/v2/models/cartpole/infer", "/v2/models/lake/infer", "/v2/models/cartpole/versions/1/infer")

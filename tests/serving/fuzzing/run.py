@@ -59,7 +59,7 @@ async def _try(doors: Any, name: str, data: bytes) -> str:
 
 def _guided(inputs: int, seed: int, folder: Path) -> None:
     atheris: Any = importlib.import_module("atheris")
-    with atheris.instrument_imports(include=["serving"]):
+    with atheris.instrument_imports(include=["dqn_serving"]):
         doors_module = importlib.import_module("tests.serving.fuzzing.doors")
     corpus, counts, loop = folder / "corpus", Counter[str](), asyncio.new_event_loop()
     corpus.mkdir()

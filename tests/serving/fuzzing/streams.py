@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 from websockets.frames import Opcode
 
-from serving.api.protocol import ShortWay
-from serving.api.stream.connection import StreamConnection
-from serving.api.stream.framing import cut
-from serving.correlation import NONE
-from serving.services import Services
+from dqn_serving.api.stream.connection import StreamConnection
+from dqn_serving.api.stream.framing import cut
+from dqn_serving.http.fast_path import ShortWay
+from dqn_serving.services import Services
+from dqn_serving.telemetry.request_context import NONE
 
 _ALLOWED = {400, 413, 415, 422}
 _PATHS = ("/act/stream", "/models/lake/act/stream")

@@ -6,10 +6,10 @@ from typing import Any
 import httpx
 import pytest
 
-from models.repository import ModelRepository
-from tests.server import Server, running_server, wait_until
+from dqn_models.repository import ModelRepository
 from tests.serving.oip.wire import INFER, send, tensor
-from tests.support import publish_linear
+from tests.testing.server import Server, running_server, wait_until
+from tests.testing.support import publish_linear
 
 TOKEN = "correct-horse"  # noqa: S105  (of the server that the tests start)
 

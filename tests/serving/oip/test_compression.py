@@ -7,10 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from serving.api.oip.compression import inflate
-from tests.server import Server
+from dqn_serving.api.oip.compression import inflate
 from tests.serving.oip.test_infer import ROWS
 from tests.serving.oip.wire import binary_request, read, send, tensor
+from tests.testing.server import Server
 
 BODY = json.dumps({"inputs": [tensor()]}).encode()
 

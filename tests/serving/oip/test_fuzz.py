@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from models.repository import ModelRepository
-from serving.api.oip.paths import find_call
-from serving.api.oip.routes import OipApi
-from serving.policies import load
-from serving.services import assemble
-from serving.settings import read_settings
+from dqn_models.repository import ModelRepository
+from dqn_serving.api.oip.paths import find_call
+from dqn_serving.api.oip.routes import OipApi
+from dqn_serving.policies.loaded import load
+from dqn_serving.services import assemble
+from dqn_serving.settings import read_settings
 from tests.serving.oip.wire import INFER, LAKE, ROW, binary_tensor, tensor
 
 EXAMPLES = examples(max_examples=500, deadline=None)

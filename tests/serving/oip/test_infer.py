@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.repository import ModelRepository
-from tests.server import Server
+from dqn_models.repository import ModelRepository
 from tests.serving.oip.wire import INFER, LAKE, LENGTH, ROW, binary_request, binary_tensor, read, send, tensor
+from tests.testing.server import Server
 
 ROWS = np.random.default_rng(6).normal(size=(5, 4)).astype(np.float32)
 

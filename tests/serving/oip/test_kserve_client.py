@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.repository import ModelRepository
-from tests.peers import peer_environment
-from tests.server import Server
+from dqn_models.repository import ModelRepository
+from tests.testing.peers import peer_environment
+from tests.testing.server import Server
 
 KSERVE = "kserve==0.21.0"
 CALLS = Path(__file__).with_name("kserve_calls.py")

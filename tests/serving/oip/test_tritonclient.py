@@ -8,8 +8,8 @@ import pytest
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from models.repository import ModelRepository
-from tests.server import Server
+from dqn_models.repository import ModelRepository
+from tests.testing.server import Server
 
 OBSERVATIONS = np.random.default_rng(4).normal(size=(6, 4)).astype(np.float32)
 

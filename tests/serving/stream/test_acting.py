@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from models.repository import ModelRepository
-from tests.server import Server, wait_until
+from dqn_models.repository import ModelRepository
 from tests.serving.stream.client import JSON, LEFT, MSGPACK, RIGHT, stream
+from tests.testing.server import Server, wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from models.repository import ModelRepository
-from tests.server import Server, running_server, wait_until
+from dqn_models.repository import ModelRepository
 from tests.serving.stream.client import (
     JSON,
     LEFT,
@@ -26,7 +25,8 @@ from tests.serving.stream.client import (
     refusal,
     stream,
 )
-from tests.support import publish_linear
+from tests.testing.server import Server, running_server, wait_until
+from tests.testing.support import publish_linear
 
 pytestmark = pytest.mark.slow
 

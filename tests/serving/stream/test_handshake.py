@@ -5,12 +5,12 @@ from http.client import HTTPConnection
 
 import pytest
 
-from models.repository import ModelRepository
-from tests.server import Server, running_server
+from dqn_models.repository import ModelRepository
 from tests.serving.conftest import TOKEN
 from tests.serving.connection import Connection
 from tests.serving.stream.client import MSGPACK, RIGHT, refusal, stream
-from tests.support import publish_linear
+from tests.testing.server import Server, running_server
+from tests.testing.support import publish_linear
 
 pytestmark = pytest.mark.slow
 

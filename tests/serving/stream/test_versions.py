@@ -2,10 +2,10 @@
 
 import pytest
 
-from models.repository import ModelRepository
-from tests.server import Server, running_server, wait_until
+from dqn_models.repository import ModelRepository
 from tests.serving.stream.client import MSGPACK, RIGHT, refusal, stream
-from tests.support import publish_discrete, publish_linear
+from tests.testing.server import Server, running_server, wait_until
+from tests.testing.support import publish_discrete, publish_linear
 
 pytestmark = pytest.mark.slow
 

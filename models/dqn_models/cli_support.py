@@ -1,0 +1,53 @@
+"""What all commands share: exit statuses, one clear sentence for a failure, and the default repository."""
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dqn_models.errors import ModelError
+from dqn_models.layout import DEFAULT_REPOSITORY
+
+DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
+
+
+class UsageError(ValueError):
+    """What the user asked for cannot be: the command ends with status 2."""
+
+
+def default_repository() -> Path:
+    """The repository that commands use without `--repository`: DQN_REPOSITORY, else models/store."""
+    return Path(os.environ.get("DQN_REPOSITORY") or DEFAULT_REPOSITORY)
+
+
+def run(command: Callable[[], None]) -> int:
+    """Runs a command and returns its exit status; a failure is one sentence on standard error, never a traceback."""
+    try:
+        command()
+    except KeyboardInterrupt as interrupt:
+        return _fail(str(interrupt) or "Interrupted.", INTERRUPTED)
+    except UsageError as error:
+        return _fail(str(error), WRONG_USAGE)
+    except BrokenPipeError:  # the reader of our output went away, as `head` does
+        sys.stdout = None  # nothing is left to flush at exit
+        return FAILED
+    except (ModelError, ValueError, OSError) as error:
+        return _fail(str(error), FAILED)
+    except Exception as error:  # noqa: BLE001  (the outermost place: a command never ends in a traceback)
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(frame.filename).name}:{frame.lineno}"
+        return _fail(f"Unexpected {type(error).__name__} at {place}: {error}. Please report it.", FAILED)
+    return DONE
+
+
+def print_json(result: Any) -> None:
+    """Prints the command's one machine-readable line on standard output."""
+    print(json.dumps(result, allow_nan=False), flush=True)
+
+
+def _fail(sentence: str, status: int) -> int:
+    print(f"error: {sentence}" if status != INTERRUPTED else sentence, file=sys.stderr, flush=True)
+    return status

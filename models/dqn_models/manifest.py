@@ -1,0 +1,210 @@
+"""The manifest: everything that is known about one version, as one JSON document.
+
+This file is the documentation of `manifest.json`: each class is an object in it, each field has its meaning beside it.
+Unknown fields are ignored by readers, so a newer writer may add some without a new `schema_version`.
+"""
+
+import hashlib
+import json
+import math
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+
+from dqn_models.errors import ManifestError
+
+SCHEMA_VERSION: Literal[1] = 1
+MOST_DESCRIBED_ELEMENTS = 4_096
+
+
+def _bound_from_json(value: Any) -> Any:
+    """Reads a bound; JSON has no infinity, so the manifest spells it as a string."""
+    return {"-inf": -math.inf, "inf": math.inf}.get(value, value) if isinstance(value, str) else value
+
+
+def _bound_to_json(value: float) -> float | str:
+    return value if math.isfinite(value) else ("inf" if value > 0 else "-inf")
+
+
+Bound = Annotated[float, BeforeValidator(_bound_from_json), PlainSerializer(_bound_to_json, when_used="json")]
+"""A number that may be infinite, written as "inf" or "-inf"."""
+
+
+class Document(BaseModel):
+    """An immutable JSON object whose unknown fields are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+
+class FileEntry(Document):
+    """One file of the version."""
+
+    size: int = Field(ge=0, description="bytes")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+    @classmethod
+    def of(cls, data: bytes) -> "FileEntry":
+        """The entry of a file with this content."""
+        return cls(size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+class TensorSpec(Document):
+    """An input or output of the graph; the first dimension is the batch."""
+
+    name: str
+    dtype: str = Field(description="NumPy's name, such as float32")
+    shape: list[int | str] = Field(description='"batch", then fixed sizes')
+
+
+class OnnxInfo(Document):
+    """What the ONNX file says about itself."""
+
+    opset: int
+    ir_version: int
+    inputs: list[TensorSpec]
+    outputs: list[TensorSpec]
+
+
+class BoxSpace(Document):
+    """A Gymnasium Box; a bound that is the same everywhere is written once."""
+
+    type: Literal["Box"] = "Box"
+    shape: list[int]
+    dtype: str
+    low: Bound | list[Bound] = Field(description="one bound for all, or one per element in C order")
+    high: Bound | list[Bound]
+
+
+class DiscreteSpace(Document):
+    """A Gymnasium Discrete: the integers from `start` to `start + n - 1`."""
+
+    type: Literal["Discrete"] = "Discrete"
+    n: int = Field(ge=1)
+    start: int = 0
+
+
+class WrapperInfo(Document):
+    """A wrapper of Gymnasium's between the environment and the policy."""
+
+    name: str = Field(description="its class in gymnasium.wrappers")
+    kwargs: dict[str, Any] = {}
+
+
+class EnvironmentInfo(Document):
+    """The environment that the policy was trained for; its spaces are those after the wrappers."""
+
+    id: str
+    kwargs: dict[str, Any] = {}
+    wrappers: list[WrapperInfo] = Field(default=[], description="in the order in which observations pass them")
+    gymnasium_version: str
+    observation_space: Annotated[BoxSpace | DiscreteSpace, Field(discriminator="type")]
+    action_space: DiscreteSpace
+    max_episode_steps: int | None = None
+    reward_threshold: float | None = None
+
+
+class TrainingInfo(Document):
+    """How the policy came to be; enough to repeat it."""
+
+    preset: str
+    config: dict[str, Any] = Field(description="every field of DQNConfig")
+    seed: int
+    env_steps: int
+    gradient_steps: int
+    episodes: int
+    wall_seconds: float
+    libraries: dict[str, str] = Field(description="library name to version")
+    git_commit: str | None = None
+    run: str | None = Field(default=None, description="id of the run (run.json), which publishes one version at most")
+
+
+class Evaluation(Document):
+    """Undiscounted returns of whole greedy episodes, played by the exported ONNX file."""
+
+    episodes: int
+    seed: int = Field(description="first environment seed; the set is disjoint from those that chose and gated")
+    mean: float
+    std: float
+    min: float
+    max: float
+    ci95: tuple[float, float] = Field(description="95 % bootstrap interval of the mean, low and high")
+    mean_length: float = Field(description="mean episode length, steps")
+
+
+class ObservationStatistics(Document):
+    """What training saw, one number per element of an observation in C order (a Discrete one has one element).
+
+    For observations of more than MOST_DESCRIBED_ELEMENTS elements it is one number for all of them together.
+    """
+
+    mean: list[float]
+    std: list[float]
+    low: list[float]
+    high: list[float]
+
+
+class Lineage(Document):
+    """Where the weights started."""
+
+    parent_version: int | None = None
+    origin: Literal["scratch", "warm-start"] = "scratch"
+
+
+class GateResult(Document):
+    """Why the version was promoted or kept back when it was published."""
+
+    champion_version: int
+    rule: str
+    decision: Literal["promoted", "kept"]
+    reason: str
+    statistics: dict[str, float | int]
+
+
+class ManifestDraft(Document):
+    """A manifest before its version exists: all that the publisher knows."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    model: str
+    onnx: OnnxInfo
+    environment: EnvironmentInfo
+    training: TrainingInfo
+    evaluation: Evaluation
+    observations: ObservationStatistics
+    lineage: Lineage = Lineage()
+    gate: GateResult | None = None
+
+
+class Manifest(ManifestDraft):
+    """A published version's manifest."""
+
+    version: int = Field(ge=1)
+    created_at: datetime = Field(description="RFC 3339, UTC")
+    files: dict[str, FileEntry]
+
+    @classmethod
+    def parse(cls, data: bytes, where: str) -> "Manifest":
+        """Reads a manifest; `where` names it in errors.
+
+        Raises ManifestError for anything that is not a manifest of this schema version.
+        """
+        try:
+            raw = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            raise ManifestError(f"{where} is not valid JSON: {error}.") from error
+        found = raw.get("schema_version") if isinstance(raw, dict) else None
+        if found != SCHEMA_VERSION:
+            raise ManifestError(
+                f"{where} has schema_version {found!r}; this release reads {SCHEMA_VERSION}. "
+                "Upgrade, or publish the model again."
+            )
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise ManifestError(f"{where}: field {place!r}: {first['msg']}.") from error
+
+    def dump(self) -> bytes:
+        """The manifest as indented UTF-8 JSON with a final newline."""
+        return (self.model_dump_json(indent=2) + "\n").encode()

@@ -1,0 +1,115 @@
+"""The policy: an immutable map from observations to Q-values and actions; one ONNX file run by ONNX Runtime."""
+
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from dqn_models.errors import PolicyError
+from dqn_models.manifest import TensorSpec
+
+FloatArray = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+Observations = NDArray[Any]
+
+_DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int64)": "int64"}
+_OUTPUTS = {"q_values": ("float32", 2), "action": ("int64", 1)}
+_WARM_UP_BATCHES = (1, 2, 64)
+_ERRORS_ONLY = 3
+
+
+def _session(data: bytes, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERRORS_ONLY
+    return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def _spec(value: ort.NodeArg) -> TensorSpec:
+    shape = ["batch" if index == 0 else size for index, size in enumerate(value.shape)]
+    return TensorSpec(name=value.name, dtype=_DTYPES.get(value.type, value.type), shape=shape)
+
+
+class Policy:
+    """Observations to Q-values and greedy actions. Safe to share between threads.
+
+    Attributes:
+        inputs, outputs: the graph's tensors as the manifest writes them.
+        observation_shape: shape of one observation, without the batch.
+        observation_dtype: float32, uint8 (pixels) or int64 (Discrete).
+        n_actions: number of Q-values.
+        session: what runs the graph.
+    """
+
+    def __init__(self, data: bytes, *, where: str = "the ONNX file", threads: int = 1) -> None:
+        """Loads a serialised ONNX graph; `where` names it in errors.
+
+        Raises PolicyError when it does not load or is not a policy: one input `observation`, outputs `q_values`
+        (float32 [batch, n_actions]) and `action` (int64 [batch]).
+        """
+        try:
+            self.session = _session(data, threads)
+        except Exception as error:  # ONNX Runtime's exceptions have no common public base
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise PolicyError(f"{where} does not load in ONNX Runtime {ort.__version__}: {reason}") from error
+        self.inputs = [_spec(value) for value in self.session.get_inputs()]
+        self.outputs = [_spec(value) for value in self.session.get_outputs()]
+        self._check_signature(where)
+        self.observation_shape = tuple(int(size) for size in self.inputs[0].shape[1:])
+        self.observation_dtype = np.dtype(self.inputs[0].dtype)
+        self.n_actions = next(int(value.shape[1]) for value in self.outputs if value.name == "q_values")
+
+    def _check_signature(self, where: str) -> None:
+        outputs = {value.name: (value.dtype, len(value.shape)) for value in self.outputs}
+        names = [value.name for value in self.inputs]
+        fixed = [size for value in (*self.inputs, *self.outputs) for size in value.shape[1:]]
+        if names != ["observation"] or outputs != _OUTPUTS or not all(isinstance(size, int) for size in fixed):
+            described = f"inputs {_described(self.inputs)} and outputs {_described(self.outputs)}"
+            raise PolicyError(
+                f"{where} is not a policy: it has {described}; expected are input observation [batch, ...] and "
+                "outputs q_values float32 [batch, n_actions] and action int64 [batch]."
+            )
+        if self.inputs[0].dtype not in _DTYPES.values():
+            raise PolicyError(
+                f"{where} takes observations of dtype {self.inputs[0].dtype}; expected is float32, uint8 or int64."
+            )
+
+    def run(self, observations: Observations) -> tuple[FloatArray, IntArray]:
+        """Q-values [batch, n_actions] and greedy actions [batch] for observations [batch, *observation_shape].
+
+        The observations must have the policy's dtype; actions are the environment's, `start` included.
+        """
+        q_values, actions = self.session.run(["q_values", "action"], {"observation": observations})
+        return q_values, actions
+
+    def q_values(self, observations: Observations) -> FloatArray:
+        """Q-values [batch, n_actions] for observations [batch, *observation_shape]."""
+        return self.run(observations)[0]
+
+    def act(self, observations: Observations) -> IntArray:
+        """Greedy actions [batch] for observations [batch, *observation_shape]."""
+        actions: IntArray = self.session.run(["action"], {"observation": observations})[0]
+        return actions
+
+    def warm_up(self) -> None:
+        """Runs batches of a few sizes on zeros, so that the first real request pays for no allocation.
+
+        Raises PolicyError when the graph does not run or answers in another shape than it declares.
+        """
+        for batch in _WARM_UP_BATCHES:
+            zeros = np.zeros((batch, *self.observation_shape), self.observation_dtype)
+            try:
+                q_values, actions = self.run(zeros)
+            except Exception as error:  # ONNX Runtime's exceptions have no common public base
+                raise PolicyError(f"The policy does not run on a batch of {batch}: {error}") from error
+            if q_values.shape != (batch, self.n_actions) or actions.shape != (batch,):
+                raise PolicyError(
+                    f"The policy answers a batch of {batch} with q_values {list(q_values.shape)} and action "
+                    f"{list(actions.shape)}; expected are [{batch}, {self.n_actions}] and [{batch}]."
+                )
+
+
+def _described(tensors: list[TensorSpec]) -> str:
+    return ", ".join(f"{value.name} {value.dtype} {value.shape}" for value in tensors) or "none"

@@ -1,0 +1,159 @@
+"""Read-only access to a model repository: all that serving and evaluation need. It takes no lock and writes nothing."""
+
+from pathlib import Path
+
+from dqn_models import history, layout
+from dqn_models.errors import IntegrityError, NotFoundError, PolicyError, RepositoryError, explained
+from dqn_models.layout import CHAMPION, DEFAULT_REPOSITORY, MANIFEST_FILE, ONNX_FILE
+from dqn_models.manifest import FileEntry, Manifest
+from dqn_models.policy import Policy
+
+
+class RepositoryReader:
+    """Lists, resolves, loads and verifies the versions below one directory."""
+
+    def __init__(self, root: Path | str = DEFAULT_REPOSITORY) -> None:
+        """Opens the repository at `root`, which need not exist yet."""
+        self.root = Path(root)
+
+    def models(self) -> list[str]:
+        """Names of the models with at least one version, sorted."""
+        names = [path.name for path in self._entries(self.root) if path.is_dir()]
+        return sorted(name for name in names if layout.MODEL_NAME.fullmatch(name) and self.versions(name))
+
+    def versions(self, model: str) -> list[int]:
+        """Numbers of a model's published versions, ascending; a directory without a manifest is not one."""
+        return [number for number in self._directories(model) if self._path(model, number, MANIFEST_FILE).is_file()]
+
+    def manifest(self, model: str, version: int) -> Manifest:
+        """One version's manifest. Raises NotFoundError or ManifestError."""
+        path = self._path(model, version, MANIFEST_FILE)
+        data = _read(path)
+        if data is None:
+            raise NotFoundError(self._no_version(model, version))
+        return Manifest.parse(data, str(path))
+
+    def aliases(self, model: str) -> dict[str, int]:
+        """All aliases of a model and the versions that they name. Raises RepositoryError when one is unreadable."""
+        found = {name: self.alias(model, name) for name in self.alias_names(model)}
+        return {name: version for name, version in found.items() if version is not None}
+
+    def alias_names(self, model: str) -> list[str]:
+        """Names of a model's aliases, sorted; what they name may be damaged."""
+        names = [path.name for path in self._entries(self._path(model, "aliases"))]
+        return sorted(name for name in names if layout.ALIAS_NAME.fullmatch(name))
+
+    def alias(self, model: str, alias: str = CHAMPION) -> int | None:
+        """The version that an alias names; None when there is no such alias. Raises RepositoryError when unreadable."""
+        path = self._path(model, "aliases", alias)
+        data = _read(path) if layout.ALIAS_NAME.fullmatch(alias) else None
+        if data is None:
+            return None
+        version = layout.version_number(data.decode(errors="replace").strip())
+        if version is None:
+            raise RepositoryError(f"{path} holds {data[:40]!r}; expected is a version number.")
+        return version
+
+    def resolve(self, model: str, version: int | str = CHAMPION) -> int:
+        """The number of a published version, given as a number or an alias. Raises NotFoundError."""
+        number = self.alias(model, version) if isinstance(version, str) else version
+        if number is None or number not in self.versions(model):
+            raise NotFoundError(self._no_version(model, version))
+        return number
+
+    def read_file(self, model: str, version: int, name: str) -> bytes:
+        """A published file's bytes, checked against the manifest. Raises NotFoundError or IntegrityError."""
+        return self._read_published(self.manifest(model, version), model, version, name)
+
+    def load(self, model: str, version: int) -> tuple[Manifest, Policy]:
+        """A version's manifest and its policy, verified and warmed up.
+
+        Raises NotFoundError, ManifestError, IntegrityError or PolicyError, each naming what is wrong.
+        """
+        manifest = self.manifest(model, version)
+        where = str(self._path(model, version, ONNX_FILE))
+        policy = Policy(self._read_published(manifest, model, version, ONNX_FILE), where=where)
+        if policy.inputs != manifest.onnx.inputs or policy.outputs != manifest.onnx.outputs:
+            raise PolicyError(f"{where} has other inputs or outputs than its manifest says.")
+        policy.warm_up()
+        return manifest, policy
+
+    def load_policy(self, model: str, version: int) -> Policy:
+        """The policy of `load` alone; raises what that does."""
+        return self.load(model, version)[1]
+
+    def verify(self, model: str, version: int) -> Manifest:
+        """Checks every file of a version against its manifest and loads its policy; raises what `load` does."""
+        manifest, _ = self.load(model, version)
+        for name in manifest.files:
+            self._read_published(manifest, model, version, name)
+        return manifest
+
+    def history(self, model: str) -> list[history.Event]:
+        """All events of a model, oldest first."""
+        with explained(f"read the history of {model}"):
+            return history.read(self._history(model))
+
+    def _read_published(self, manifest: Manifest, model: str, version: int, name: str) -> bytes:
+        entry = manifest.files.get(name)
+        if entry is None:
+            raise NotFoundError(f"{model} version {version} has no file {name!r}.")
+        path = self._path(model, version, name)
+        data = _read(path)
+        if data is None:
+            raise IntegrityError(f"{path} is in the manifest but gone from the disk.")
+        found = FileEntry.of(data)
+        if found != entry:
+            raise IntegrityError(
+                f"{path} is not what was published: {found.size} bytes with SHA-256 {found.sha256[:12]}..., "
+                f"expected are {entry.size} bytes with {entry.sha256[:12]}..."
+            )
+        return data
+
+    def _entries(self, folder: Path) -> list[Path]:
+        with explained(f"read {folder}"):
+            return list(folder.iterdir()) if folder.is_dir() else []
+
+    def _directories(self, model: str) -> list[int]:
+        entries = self._entries(self._path(model))
+        numbers = (layout.version_number(path.name) for path in entries if path.is_dir())
+        return sorted(number for number in numbers if number is not None)
+
+    def _path(self, model: str, *parts: str | int) -> Path:
+        if not layout.MODEL_NAME.fullmatch(model):
+            raise NotFoundError(f"There is no model {model!r} in {self.root}.")
+        return self.root.joinpath(model, *(str(part) for part in parts))
+
+    def _history(self, model: str) -> Path:
+        return self._path(model, "history.jsonl")
+
+    def _no_version(self, model: str, version: int | str) -> str:
+        versions = self.versions(model)
+        if not versions:
+            return f"There is no model {model!r} in {self.root}."
+        known = f"it has versions {_ranges(versions)} and aliases {', '.join(self.alias_names(model)) or 'none'}."
+        if isinstance(version, int):
+            return f"{model} has no version {version}; {known}"
+        if version in self.alias_names(model):
+            return f"{version} of {model} names version {self.alias(model, version)}, which is gone; {known}"
+        return f"{model} has no alias {version!r}; {known}"
+
+
+def _read(path: Path) -> bytes | None:
+    """A file's bytes; None when there is no such file."""
+    with explained(f"read {path}"):
+        try:
+            return path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+
+def _ranges(numbers: list[int]) -> str:
+    """Ascending numbers as text, runs shortened: 1-3, 7."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)

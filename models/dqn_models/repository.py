@@ -1,0 +1,215 @@
+"""The model repository: versions and aliases on disk. All access to its files goes through this class or its reader.
+
+The protocol needs three things of the storage: create-if-absent for a manifest, replace-in-one-step for an alias, and
+append for the history.
+"""
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from typing import Literal, NamedTuple
+
+from dqn_models import durable, history, layout
+from dqn_models.errors import NotFoundError, PromotionError, RepositoryError, explained
+from dqn_models.layout import CHAMPION, MANIFEST_FILE
+from dqn_models.manifest import FileEntry, Manifest, ManifestDraft
+from dqn_models.reader import RepositoryReader
+
+_LOCK_WAIT_SECONDS = 30.0
+
+
+class Pruned(NamedTuple):
+    """What a prune removed (or would remove): published versions, and directories left behind by crashes."""
+
+    versions: list[int]
+    garbage: list[int]
+
+
+class ModelRepository(RepositoryReader):
+    """Publishes, promotes, rolls back and prunes versions below one directory, besides reading them."""
+
+    def publish(
+        self,
+        draft: ManifestDraft,
+        files: Mapping[str, bytes],
+        documents: Mapping[str, Callable[[Manifest], bytes]] | None = None,
+        *,
+        by: str | None = None,
+        reason: str = "",
+    ) -> Manifest:
+        """Publishes a new version and returns its manifest. On any error nothing is published.
+
+        `documents` are files written from the manifest (which then lacks only their own entries). Raises
+        RepositoryError when the disk is full, the directory is read-only or the model stays locked.
+        """
+        layout.check_model_name(draft.model)
+        for name in (*files, *(documents or {})):
+            layout.check_file_name(name)
+        with explained(f"publish {draft.model} in {self.root}"), self._locked(draft.model, create=True):
+            version = self._claim(draft.model)
+            try:
+                return self._write_version(draft, version, files, documents or {}, by, reason)
+            except BaseException:
+                if not self._path(draft.model, version, MANIFEST_FILE).exists():
+                    shutil.rmtree(self._path(draft.model, version), ignore_errors=True)
+                raise
+
+    def promote(
+        self,
+        model: str,
+        version: int,
+        *,
+        alias: str = CHAMPION,
+        replacing: int | Literal["any"] | None = "any",
+        by: str | None = None,
+        reason: str = "",
+    ) -> int | None:
+        """Makes an alias name a version, which must verify; returns the version that it named before.
+
+        With `replacing`, only if the alias still names that version (None: no version), else PromotionError;
+        without, a damaged alias is repaired.
+        """
+        layout.check_alias_name(alias)
+        self.resolve(model, version)
+        self.verify(model, version)
+        with explained(f"promote {model} version {version}"), self._locked(model):
+            self.resolve(model, version)  # a prune may have come first
+            current = self._current(model, alias) if replacing == "any" else self.alias(model, alias)
+            if replacing not in ("any", current):
+                raise PromotionError(
+                    f"{alias} of {model} is version {current} by now, not {replacing}; version {version} was not "
+                    "promoted."
+                )
+            if current != version:
+                self._point(model, alias, version, "promote", current, by, reason)
+        return current
+
+    def rollback(self, model: str, *, alias: str = CHAMPION, by: str | None = None, reason: str = "") -> int:
+        """Makes an alias name the version that it named before; returns it.
+
+        Raises PromotionError when the history knows of none, and what `verify` raises when it is damaged.
+        """
+        with explained(f"roll back {model}"), self._locked(model):
+            current = self.alias(model, alias)
+            if current is None:
+                raise NotFoundError(self._no_version(model, alias))
+            previous = history.previous_version(self.history(model), alias, current)
+            if previous is None:
+                raise PromotionError(f"{model} has no version before {current} that was {alias}; promote one instead.")
+            self.verify(model, previous)
+            self._point(model, alias, previous, "rollback", current, by, reason)
+        return previous
+
+    def check_writable(self, model: str) -> None:
+        """Raises ValueError or RepositoryError when nothing could be published, before hours go into a policy."""
+        layout.check_model_name(model)
+        with explained(f"write to {self.root}"), self._locked(model, create=True):
+            pass
+
+    @contextlib.contextmanager
+    def job(self, model: str, name: str) -> Iterator[None]:
+        """Holds the model for a long job such as `retrain`; promotions and publications go on meanwhile.
+
+        Raises RepositoryError at once when such a job runs already. The lock ends with its process, however that ends.
+        """
+        layout.check_model_name(model)
+        folder = self._path(model)
+        with explained(f"start a {name} job for {model} in {self.root}"):
+            durable.make_directory(folder)
+            with durable.exclusive_lock(folder / f".{name}.lock", f"another {name} job", 0.0):
+                yield
+
+    def prune(self, model: str, *, keep: int = 5, dry_run: bool = False, by: str | None = None) -> Pruned:
+        """Removes garbage and all versions but the newest `keep`, those with an alias and the roll-back target."""
+        if keep < 1:
+            raise ValueError(f"keep is {keep}; at least one version must be kept.")
+        with explained(f"prune {model}"), self._locked(model):
+            aliases = self.aliases(model)
+            events = self.history(model)
+            targets = {history.previous_version(events, name, version) for name, version in aliases.items()}
+            versions = self.versions(model)
+            old = [number for number in versions[:-keep] if number not in {*aliases.values(), *targets}]
+            garbage = [number for number in self._directories(model) if number not in versions]
+            if (old or garbage) and not dry_run:
+                reason = f"keep the newest {keep}"
+                history.append(self._history(model), "prune", by, reason, versions=old, garbage=garbage)
+                for number in (*old, *garbage):
+                    self._remove(model, number)
+        return Pruned(old, garbage)
+
+    # The protocol
+
+    def _claim(self, model: str) -> int:
+        """Makes the next version's directory; mkdir decides even where locks do not work."""
+        seen = [*self._directories(model), history.highest_version(self.history(model))]
+        version = max(seen) + 1
+        while True:
+            try:
+                self._path(model, version).mkdir()
+            except FileExistsError:
+                version += 1
+            else:
+                return version
+
+    def _write_version(
+        self,
+        draft: ManifestDraft,
+        version: int,
+        files: Mapping[str, bytes],
+        documents: Mapping[str, Callable[[Manifest], bytes]],
+        by: str | None,
+        reason: str,
+    ) -> Manifest:
+        folder = self._path(draft.model, version)
+        entries = {name: FileEntry.of(data) for name, data in files.items()}
+        fields = {name: getattr(draft, name) for name in ManifestDraft.model_fields}
+        manifest = Manifest(**fields, version=version, created_at=history.now(), files=entries)
+        written = dict(files)
+        for name, render in documents.items():
+            written[name] = render(manifest)
+        for name, data in written.items():
+            durable.write_file(folder / name, data)
+            entries[name] = FileEntry.of(data)
+        manifest = manifest.model_copy(update={"files": entries})
+        temporary = durable.write_temporary(folder / MANIFEST_FILE, manifest.dump())
+        durable.sync_directory(folder)
+        durable.sync_directory(folder.parent)
+        gate = draft.gate.model_dump() if draft.gate else None
+        history.append(self._history(draft.model), "publish", by, reason, version=version, gate=gate)
+        durable.commit_new(temporary, folder / MANIFEST_FILE)
+        return manifest
+
+    def _current(self, model: str, alias: str) -> int | None:
+        with contextlib.suppress(RepositoryError):  # damaged: it names no version
+            return self.alias(model, alias)
+        return None
+
+    def _point(
+        self, model: str, alias: str, version: int, event: str, previous: int | None, by: str | None, reason: str
+    ) -> None:
+        path = self._path(model, "aliases", alias)
+        durable.make_directory(path.parent)
+        temporary = durable.write_temporary(path, f"{version}\n".encode())
+        try:
+            facts = {"alias": alias, "version": version, "previous": previous}
+            history.append(self._history(model), event, by, reason, **facts)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        durable.commit_replace(temporary, path)
+
+    def _remove(self, model: str, version: int) -> None:
+        folder = self._path(model, version)
+        (folder / MANIFEST_FILE).unlink(missing_ok=True)  # first: from here on it is not a version
+        durable.sync_directory(folder)
+        shutil.rmtree(folder)
+
+    @contextlib.contextmanager
+    def _locked(self, model: str, *, create: bool = False) -> Iterator[None]:
+        folder = self._path(model)
+        if create:
+            durable.make_directory(folder)
+        elif not folder.is_dir():
+            raise NotFoundError(self._no_version(model, CHAMPION))
+        with durable.exclusive_lock(folder / ".lock", "another publish or promotion", _LOCK_WAIT_SECONDS):
+            yield

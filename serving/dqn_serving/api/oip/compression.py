@@ -1,0 +1,67 @@
+"""Compressed bodies, both ways: inflated within the body limit, deflated where the client asks for it."""
+
+import zlib
+from collections.abc import Iterable
+
+from dqn_serving.api.oip.framing import Headers
+from dqn_serving.problems import Header, Problem
+
+_GZIP, _ZLIB, _RAW_DEFLATE = 31, 15, -15  # zlib's `wbits`
+_FAST = 1
+
+
+def inflate(body: bytes, headers: Headers, limit: int) -> bytes:
+    """The body as it was before its Content-Encoding; never more than `limit` bytes are made.
+
+    Raises Problem: 413 where it would be larger, 415 for an unknown encoding, 400 where it does not decode.
+    """
+    encoding = headers.get(b"content-encoding", b"").decode("latin-1").lower()
+    if encoding in {"", "identity"}:
+        return body
+    if encoding not in {"gzip", "x-gzip", "deflate"}:
+        detail = f"Content-Encoding is {encoding[:40]!r}; allowed are gzip and deflate."
+        raise Problem(415, detail, reason="encoding", headers=((b"accept-encoding", b"gzip, deflate"),))
+    inflater = zlib.decompressobj(_deflate_kind(body) if encoding == "deflate" else _GZIP)
+    try:
+        inflated = inflater.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise Problem(400, f"The body is not {encoding}: {error}.", reason="encoding") from None
+    if len(inflated) > limit:
+        detail = f"The inflated body is larger than the {limit} bytes allowed (DQN_MAX_BODY_BYTES)."
+        raise Problem(413, detail, reason="too_large")
+    if not inflater.eof or inflater.unused_data:
+        found = "goes on after its end" if inflater.eof else "ends too early"
+        raise Problem(400, f"The {encoding} body {found}.", reason="encoding")
+    return inflated
+
+
+def _deflate_kind(body: bytes) -> int:
+    """HTTP's deflate is zlib's format; some clients send it without zlib's two bytes of header."""
+    has_header = len(body) >= 2 and body[0] & 0x0F == 8 and int.from_bytes(body[:2], "big") % 31 == 0
+    return _ZLIB if has_header else _RAW_DEFLATE
+
+
+def deflate(body: bytes, headers: Headers) -> tuple[bytes, tuple[Header, ...]]:
+    """The body in the encoding that the client prefers, and the headers that say so; unchanged if it asks for none."""
+    wish = headers.get(b"accept-encoding")
+    if not wish:
+        return body, ()
+    accepted = dict(_weights(wish.decode("latin-1").lower().split(",")))
+    weights = {name: accepted.get(name, accepted.get("*", 0.0)) for name in ("gzip", "deflate")}
+    name = max(weights, key=lambda each: weights[each])  # gzip where both are wanted alike
+    if weights[name] <= 0:
+        return body, ()
+    deflater = zlib.compressobj(_FAST, zlib.DEFLATED, _GZIP if name == "gzip" else _ZLIB)
+    encoded = deflater.compress(body) + deflater.flush()
+    return encoded, ((b"content-encoding", name.encode()), (b"vary", b"accept-encoding"))
+
+
+def _weights(items: Iterable[str]) -> Iterable[tuple[str, float]]:
+    """Encodings and their weights; what cannot be read weighs nothing."""
+    for item in items:
+        name, *parameters = (part.strip() for part in item.split(";"))
+        weight = next((text[2:] for text in parameters if text.startswith("q=")), "1")
+        try:
+            yield name, float(weight)
+        except ValueError:
+            yield name, 0.0

@@ -1,0 +1,126 @@
+"""The handshake of a stream: what the client asked for, whether it may have it, and the response that agrees."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from urllib.parse import parse_qsl
+
+from starlette.types import Scope
+from websockets.datastructures import Headers
+from websockets.exceptions import NegotiationError
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
+from websockets.typing import Subprotocol
+
+from dqn_models.layout import CHAMPION, version_number
+from dqn_serving.api.explain.wording import shown
+from dqn_serving.api.stream.codecs import CODECS, DEFAULT_SUBPROTOCOL, Codec
+from dqn_serving.api.stream.routes import UPGRADE
+from dqn_serving.api.stream.streams import StreamRoute, Streams
+from dqn_serving.policies.loaded import LoadedPolicy
+from dqn_serving.policies.registry import ServedModel
+from dqn_serving.problems import Problem
+from dqn_serving.security.access import Gate
+from dqn_serving.telemetry.request_context import Correlation
+
+_VERSION = ((b"sec-websocket-version", b"13"),)
+_TRUTHS = {"true": True, "false": False}
+_MOST_PARAMETERS = 16
+
+
+class Terms(NamedTuple):
+    """What was agreed."""
+
+    route: StreamRoute
+    correlation: Correlation
+    response: bytes
+    codec: Codec
+    served: ServedModel
+    loaded: LoadedPolicy
+    is_pinned: bool
+    with_q_values: bool
+
+
+class Wishes(NamedTuple):
+    """The query of the URL."""
+
+    pin: bool = False
+    version: int | str = CHAMPION
+    q_values: bool = False
+
+
+async def agree(streams: Streams, gate: Gate, route: StreamRoute, scope: Scope, correlation: Correlation) -> Terms:
+    """Checks a request for a stream, and loads the version that it names. Raises Problem."""
+    gate.check(scope)
+    if streams.lifecycle.is_draining:
+        raise Problem(503, "The server is shutting down.")
+    headers = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]])
+    _check_origin(headers, streams.settings.cors_origins)
+    subprotocol, response = _upgrade(headers, route.path, correlation)
+    wishes = read_query(scope["query_string"])
+    served = streams.registry.get(route.model)
+    loaded = await streams.selector.select(served, wishes.version)
+    is_pinned = wishes.pin or wishes.version != CHAMPION
+    if is_pinned and not streams.registry.pinned.can_hold(loaded):
+        detail = "Streams hold as many versions as may be loaded beside the champions (DQN_MAX_LOADED_VERSIONS)."
+        raise Problem(503, detail)
+    return Terms(route, correlation, response, CODECS[subprotocol], served, loaded, is_pinned, wishes.q_values)
+
+
+def read_query(query: bytes) -> Wishes:
+    """What a URL's query asks for. Raises Problem (422)."""
+    try:
+        pairs = parse_qsl(
+            query.decode(), keep_blank_values=True, strict_parsing=bool(query), max_num_fields=_MOST_PARAMETERS
+        )
+    except ValueError as error:
+        raise Problem(422, f"The query of the URL cannot be read: {error}.", reason="fields") from None
+    wishes = dict(pairs)
+    for name in wishes:
+        if name not in Wishes._fields:
+            known = ", ".join(Wishes._fields)
+            raise Problem(422, f"The URL has an unknown parameter {shown(name)}; allowed are {known}.", reason="fields")
+    if len(wishes) < len(pairs):
+        raise Problem(422, "The URL has a parameter more than once.", reason="fields")
+    version = wishes.get("version", CHAMPION)
+    if not version:
+        raise Problem(422, "version is ''; expected is a positive integer or the name of an alias.", reason="version")
+    return Wishes(_truth(wishes, "pin"), version_number(version) or version, _truth(wishes, "q_values"))
+
+
+def _truth(wishes: dict[str, str], name: str) -> bool:
+    text = wishes.get(name, "false")
+    if text not in _TRUTHS:
+        raise Problem(422, f"{name} is {shown(text)}; expected is true or false.", reason="fields")
+    return _TRUTHS[text]
+
+
+def _check_origin(headers: Headers, allowed: Sequence[str]) -> None:
+    """Browsers let any page connect to any server, and say whose page it is: only our own and those allowed may."""
+    for origin in headers.get_all("origin"):
+        is_own = origin.partition("://")[2].lower() in {host.lower() for host in headers.get_all("host")}
+        if not is_own and origin not in allowed and "*" not in allowed:
+            raise Problem(403, f"Pages of {shown(origin)} may not connect to this server.")
+
+
+def _upgrade(headers: Headers, path: str, correlation: Correlation) -> tuple[str, bytes]:
+    """The subprotocol, and the whole response that agrees to it. Raises Problem (400 or 426)."""
+    version = headers.get_all("sec-websocket-version")
+    if version and version != ["13"]:
+        raise Problem(426, f"The WebSocket version is {shown(version[0])}; expected is 13.", headers=UPGRADE + _VERSION)
+    offered = [Subprotocol(name) for name in CODECS]
+    protocol = ServerProtocol(subprotocols=offered, select_subprotocol=_choose_subprotocol)
+    response = protocol.accept(Request(path, headers))
+    if response.status_code != 101:
+        error = protocol.handshake_exc
+        raise Problem(400, f"The WebSocket handshake failed: {error}.")
+    if correlation.request_id is not None:
+        response.headers["X-Request-ID"] = correlation.request_id
+    return protocol.subprotocol or DEFAULT_SUBPROTOCOL, response.serialize()
+
+
+def _choose_subprotocol(_protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+    """The first that the client names and we know."""
+    known = next((name for name in offered if name in CODECS), None)
+    if offered and known is None:
+        raise NegotiationError(f"the subprotocols are {shown(', '.join(offered))}; known are {', '.join(CODECS)}")
+    return known

@@ -1,0 +1,104 @@
+"""What all streams of a server share: their routes, their runs, how they are counted and how they end."""
+
+from typing import NamedTuple, Protocol
+
+from dqn_serving.inference.turn import Turn
+from dqn_serving.policies.loader import VersionSelector
+from dqn_serving.policies.registry import Registry
+from dqn_serving.problems import Served
+from dqn_serving.process.lifecycle import Lifecycle
+from dqn_serving.settings import ServerSettings
+from dqn_serving.telemetry.metrics import Counts, EndpointMeasures, RequestMeasures
+from dqn_serving.telemetry.request_context import Correlation
+from dqn_serving.telemetry.request_log import Journal
+from dqn_serving.telemetry.shared_memory import Page
+
+DEFAULT_TEMPLATE = "/act/stream"
+NAMED_TEMPLATE = "/models/{model}/act/stream"
+_GAUGE = "streams"
+
+
+class StreamRoute(NamedTuple):
+    """A stream that was recognised: which model, and where to count."""
+
+    path: str
+    measures: EndpointMeasures
+    model: str | None
+
+
+class OpenStream(Protocol):
+    """A connection, as far as it matters here."""
+
+    def say_draining(self) -> None:
+        """Tells the client that the server is about to end."""
+
+
+class Streams:
+    """All streams of this process."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        registry: Registry,
+        selector: VersionSelector,
+        requests: RequestMeasures,
+        turn: Turn,
+        journal: Journal,
+        lifecycle: Lifecycle,
+        page: Page,
+    ) -> None:
+        self.settings = settings
+        self.registry = registry
+        self.selector = selector
+        self.turn = turn
+        self.lifecycle = lifecycle
+        self._journal = journal
+        self._open: set[OpenStream] = set()
+        self._default = StreamRoute(DEFAULT_TEMPLATE, requests.endpoint(DEFAULT_TEMPLATE), None)
+        self._named_measures = requests.endpoint(NAMED_TEMPLATE)
+        self._counts: Counts[str] = Counts(page, _GAUGE)
+        for name, numbers in page.records():
+            if name[0] == _GAUGE:  # a worker before this one was killed with these open
+                numbers[0] = 0.0
+        self._is_draining = False
+        self.is_one = False
+        """Whether a single stream is open, so that no other frame can come with one of its."""
+
+    def route(self, path: str) -> StreamRoute | None:
+        """The route of a path; None where it is no stream's."""
+        if path == DEFAULT_TEMPLATE:
+            return self._default
+        parts = path.split("/")
+        is_named = len(parts) == 5 and (parts[1], parts[3], parts[4]) == ("models", "act", "stream")
+        return StreamRoute(path, self._named_measures, parts[2]) if is_named else None
+
+    def add(self, stream: OpenStream, model: str) -> None:
+        """Counts an open stream."""
+        self._open.add(stream)
+        self.is_one = len(self._open) == 1
+        self._counts[model] += 1
+        if self._is_draining:
+            stream.say_draining()
+
+    def remove(self, stream: OpenStream, model: str) -> None:
+        """Counts a stream that has ended."""
+        self._open.remove(stream)
+        self.is_one = len(self._open) == 1
+        self._counts[model] -= 1
+
+    def say_draining(self) -> None:
+        """Tells every client, once, that the server is about to end."""
+        if not self._is_draining:
+            self._is_draining = True
+            for stream in list(self._open):
+                stream.say_draining()
+
+    def count(
+        self, route: StreamRoute, status: int, seconds: float, correlation: Correlation, served: Served | None = None
+    ) -> None:
+        """Counts a handshake, or a frame that `served` answered."""
+        self._journal.keep(route.measures, "STREAM", route.path, status, seconds, correlation, served)
+
+    def name(self, correlation: Correlation) -> Correlation:
+        """What ties a stream to its log lines; with a request id where every request has one."""
+        return correlation.named() if self._journal.names_every_request else correlation

@@ -1,0 +1,72 @@
+"""Reading a request's body without ever holding more of it, or waiting for it longer, than is allowed."""
+
+import asyncio
+
+from starlette.types import Receive, Scope
+
+from dqn_serving.problems import CLOSE, RETRY_LATER, Problem
+
+CLIENT_GONE = 499  # nginx's number for it; only ever seen in the metrics
+_MOST_HELD = 64  # bodies of the greatest size, as far as they have arrived
+
+
+class DisconnectedError(Exception):
+    """The client went away before its body was complete; there is nobody to answer."""
+
+
+class BodyReader:
+    """Reads the bodies of a server's requests."""
+
+    def __init__(self, limit: int, seconds: float) -> None:
+        """`limit` is the size of the largest body in bytes; `seconds` are what a client has to send one."""
+        self.limit = limit
+        self._seconds = seconds
+        self._held = 0  # bytes of the bodies that are being received
+
+    async def read(self, scope: Scope, receive: Receive) -> bytes:
+        """The whole body.
+
+        Raises Problem: 413 beyond the limit, 408 where it takes too long, 503 where too much is being received from
+        others. Raises DisconnectedError.
+        """
+        self._check_declared(scope)
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self._read(receive)
+        except TimeoutError:
+            detail = f"The body took longer than the {self._seconds:g} s allowed (DQN_REQUEST_SECONDS)."
+            raise Problem(408, detail, headers=CLOSE) from None
+
+    def _check_declared(self, scope: Scope) -> None:
+        """Refuses by the declared length, before a client that waits for `100 Continue` sends anything."""
+        for name, value in scope["headers"]:
+            if name == b"content-length" and value.isdigit() and (len(value) > 18 or int(value) > self.limit):
+                raise self._too_large()
+
+    async def _read(self, receive: Receive) -> bytes:
+        pieces: list[bytes] = []
+        size, is_more = 0, True
+        try:
+            while is_more:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise DisconnectedError
+                pieces.append(message.get("body", b""))
+                size += len(pieces[-1])
+                self._held += len(pieces[-1])
+                self._check(size)
+                is_more = message.get("more_body", False)
+        finally:
+            self._held -= size
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _check(self, size: int) -> None:
+        if size > self.limit:
+            raise self._too_large()
+        if self._held > _MOST_HELD * self.limit:
+            detail = "The server is receiving too many large bodies at once; try again later."
+            raise Problem(503, detail, headers=(*RETRY_LATER, *CLOSE))
+
+    def _too_large(self) -> Problem:
+        detail = f"The body is larger than the {self.limit} bytes allowed (DQN_MAX_BODY_BYTES)."
+        return Problem(413, detail, reason="too_large", headers=CLOSE)

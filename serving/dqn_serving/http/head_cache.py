@@ -1,0 +1,121 @@
+"""What the head of a request says, remembered by its bytes: a client sends the same head again and again."""
+
+import re
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import httptools
+from starlette.types import Scope
+
+from dqn_serving.api.act import Route
+from dqn_serving.api.oip.infer import InferRoute
+from dqn_serving.http.guard import MAX_FIELDS, MAX_HEAD_BYTES, MAX_URL_BYTES
+from dqn_serving.telemetry import request_context
+from dqn_serving.telemetry.request_context import Correlation
+
+_MOST_REMEMBERED = 1024
+_LONGEST_REMEMBERED = 2048  # bytes
+_NEEDS_MORE = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
+# Whole lines; what follows is neither white space, which would continue the line, nor a bare end of line.
+_VARYING = re.compile(
+    rb"\r\n((?i:%b)): *([\x20-\x7e]*)(?=\r\n[^ \t])" % b"|".join(sorted(request_context.VARYING)),
+)
+
+
+class Head(NamedTuple):
+    """A `POST` to act, q-values or infer whose body has a declared length, on a connection that stays open."""
+
+    route: Route | InferRoute
+    scope: Scope
+    length: int
+    """Of the body, in bytes; at least 1."""
+    correlation: Correlation = request_context.NONE
+
+
+class Heads:
+    """Reads heads, with the parser that reads everything else as well; remembers a bounded number of them."""
+
+    def __init__(
+        self,
+        find_route: Callable[[str], Route | InferRoute | None],
+        max_body_bytes: int,
+        needs_more: Iterable[bytes] = (),
+    ) -> None:
+        """`find_route` is asked for the route of a path; `needs_more` are headers that no plain call has."""
+        self._find_route = find_route
+        self._needs_more = _NEEDS_MORE.union(needs_more)
+        self._max_body_bytes = max_body_bytes
+        self._known: dict[bytes, Head | None] = {}
+
+    def read(self, head: bytes) -> Head | None:
+        """What a head says, the empty line at its end included; None where it is not a plain call to act."""
+        try:
+            return self._known[head]
+        except KeyError:
+            stem, *varying = _VARYING.split(head)
+        if not varying:
+            return self._remember(head)
+        stem = b"".join([stem, *varying[2::3]])
+        found = self._known[stem] if stem in self._known else self._remember(stem)
+        if found is None:
+            return None
+        if found.correlation is not request_context.NONE:  # more of them, which are out of the ordinary
+            return self._parse(head)
+        names, values = varying[::3], varying[1::3]
+        sent = request_context.read([(name.lower(), value) for name, value in zip(names, values, strict=True)])
+        return Head(found.route, found.scope, found.length, sent)
+
+    def _remember(self, head: bytes) -> Head | None:
+        found = self._parse(head)
+        if len(self._known) >= _MOST_REMEMBERED:
+            self._known.clear()
+        if len(head) <= _LONGEST_REMEMBERED:
+            self._known[head] = found
+        return found
+
+    def _parse(self, head: bytes) -> Head | None:
+        seen = _Seen()
+        parser = httptools.HttpRequestParser(seen)
+        try:
+            parser.feed_data(head)
+            is_plain = seen.is_one_head and parser.get_method() == b"POST" and parser.get_http_version() == "1.1"
+            path = httptools.parse_url(seen.url).path.decode("ascii")
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade, AttributeError, UnicodeDecodeError):
+            return None
+        lengths = [value for name, value in seen.headers if name == b"content-length"]
+        route = self._find_route(path) if is_plain and "%" not in path and len(lengths) == 1 else None
+        is_long = len(head) > MAX_HEAD_BYTES or len(seen.headers) > MAX_FIELDS or len(seen.url) > MAX_URL_BYTES
+        if route is None or is_long or any(self._wants_more(name, value) for name, value in seen.headers):
+            return None
+        length = int(lengths[0])
+        if not 0 < length <= self._max_body_bytes:
+            return None
+        scope: Scope = {"type": "http", "method": "POST", "path": path, "headers": seen.headers}
+        return Head(route, scope, length, request_context.read(seen.headers))
+
+    def _wants_more(self, name: bytes, value: bytes) -> bool:
+        return name in self._needs_more or (name == b"connection" and value.lower() != b"keep-alive")
+
+
+class _Seen:
+    """What the parser met."""
+
+    def __init__(self) -> None:
+        self.url = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.is_one_head = False
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self.is_one_head = True
+
+    def on_body(self, _body: bytes) -> None:
+        self.is_one_head = False
+
+    def on_message_complete(self) -> None:
+        self.is_one_head = False

@@ -1,0 +1,1 @@
+"""Loaded policies and how they are refreshed."""

@@ -1,0 +1,95 @@
+"""A version in memory, ready to answer: its policy and everything that can be prepared before a request comes."""
+
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+
+from dqn_models.errors import PolicyError
+from dqn_models.layout import ONNX_FILE
+from dqn_models.manifest import Manifest
+from dqn_models.policy import Policy
+from dqn_models.prepared import PreparedRun
+from dqn_models.reader import RepositoryReader
+from dqn_serving.api.schemas import ActAnswer, encode
+from dqn_serving.policies.observations import ObservationReader
+from dqn_serving.problems import Answer, Served, make_answer
+from dqn_serving.telemetry.shared_memory import Numbers, Page
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedPolicy:
+    """One loaded, verified and warmed-up version. Immutable but for `action_counts`."""
+
+    manifest: Manifest
+    policy: Policy
+    prepared: PreparedRun
+    """For the event loop, where one observation comes alone."""
+    observations: ObservationReader
+    packed_observations: ObservationReader
+    """The same for MessagePack."""
+    greedy_answers: tuple[Answer, ...]
+    """The whole response of a greedy /act, by action index."""
+    served: Served
+    """What its answers say of themselves."""
+    action_counts: Numbers
+    """How often each action (by index) was answered; float64, on the worker's page."""
+    start: int
+    """The environment's action with index 0."""
+
+    @property
+    def model(self) -> str:
+        """The model's name."""
+        return self.manifest.model
+
+    @property
+    def version(self) -> int:
+        """The version's number."""
+        return self.manifest.version
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the ONNX file."""
+        return self.manifest.files[ONNX_FILE].sha256
+
+    def __str__(self) -> str:
+        """As messages name it."""
+        return f"{self.model} version {self.version}"
+
+
+def load(repository: RepositoryReader, model: str, version: int, max_batch_size: int, page: Page) -> LoadedPolicy:
+    """Reads, verifies, loads and warms up a version; slow, so never called on the event loop.
+
+    Its actions are counted on `page`, from where they were when this version was loaded last.
+
+    Raises what `RepositoryReader.load` raises, and PolicyError where the graph does not do what the manifest says.
+    """
+    manifest, policy = repository.load(model, version)
+    if (manifest.model, manifest.version) != (model, version):
+        raise PolicyError(f"The manifest of {model} version {version} is another version's.")
+    _check_actions(manifest, policy)
+    start = manifest.environment.action_space.start
+    served = Served(model, version)
+    answers = [ActAnswer(start + index, model, version) for index in range(policy.n_actions)]
+    return LoadedPolicy(
+        manifest=manifest,
+        policy=policy,
+        prepared=PreparedRun(policy),
+        observations=ObservationReader(manifest, policy, max_batch_size),
+        greedy_answers=tuple(make_answer(encode(answer), served=served) for answer in answers),
+        served=served,
+        packed_observations=ObservationReader(manifest, policy, max_batch_size, msgspec.msgpack.Decoder),
+        action_counts=page.numbers(("actions", model, str(version), str(start)), policy.n_actions),
+        start=start,
+    )
+
+
+def _check_actions(manifest: Manifest, policy: Policy) -> None:
+    """A graph whose actions are not the environment's would answer nonsense later: refuse it now."""
+    space, where = manifest.environment.action_space, f"{manifest.model} version {manifest.version}"
+    if space.n != policy.n_actions:
+        raise PolicyError(f"{where} has {policy.n_actions} Q-values for {space.n} actions.")
+    low = getattr(manifest.environment.observation_space, "start", 0)
+    q_values, actions = policy.run(np.full((1, *policy.observation_shape), low, policy.observation_dtype))
+    if actions[0] != q_values[0].argmax() + space.start:
+        raise PolicyError(f"{where} answers action {actions[0]} where {q_values[0].argmax() + space.start} is greedy.")

@@ -1,0 +1,96 @@
+"""Observations of one policy: decoders made for its shape and dtype, so that one typed pass validates everything."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, TypeAlias
+
+import msgspec
+import numpy as np
+from msgspec import UNSET, Meta, Raw
+from numpy.typing import NDArray
+
+from dqn_models.manifest import DiscreteSpace, Manifest
+from dqn_models.policy import Observations, Policy
+from dqn_serving.api.schemas import ActRequest
+
+FLOAT32_BOUND = float(2**128 - 2**103)
+"""Numbers of this size and beyond round to infinity in float32; JSON's tokens cannot be NaN or infinite themselves."""
+_INT64 = np.iinfo(np.int64)
+
+BoolArray = NDArray[np.bool_]
+AnyDecoder: TypeAlias = type[msgspec.json.Decoder[Any]] | type[msgspec.msgpack.Decoder[Any]]
+
+
+def element_bounds(manifest: Manifest, policy: Policy) -> tuple[float, float]:
+    """The least and the greatest allowed element; for float32 both are excluded."""
+    space = manifest.environment.observation_space
+    if policy.observation_dtype == np.float32:
+        return -FLOAT32_BOUND, FLOAT32_BOUND
+    if policy.observation_dtype == np.uint8:
+        return 0, 255
+    if isinstance(space, DiscreteSpace):
+        return space.start, space.start + space.n - 1
+    return int(_INT64.min), int(_INT64.max)
+
+
+def _element_type(policy: Policy, low: float, high: float) -> Any:
+    if policy.observation_dtype == np.float32:
+        return Annotated[float, Meta(gt=low, lt=high)]
+    return Annotated[int, Meta(ge=low, le=high)]
+
+
+class ObservationReader:
+    """Turns what a request has, still encoded, into arrays; anything that does not fit raises ValueError.
+
+    The message of that error is msgspec's; `serving.diagnosis` finds the better one.
+    """
+
+    def __init__(
+        self, manifest: Manifest, policy: Policy, max_batch_size: int, decoder: AnyDecoder = msgspec.json.Decoder
+    ) -> None:
+        """Builds the decoders for one policy, of the encoding that `decoder` reads."""
+        self.shape = policy.observation_shape
+        self.dtype = policy.observation_dtype
+        self.n_actions = policy.n_actions
+        self.max_batch_size = max_batch_size
+        self.low, self.high = element_bounds(manifest, policy)
+        one: Any = _element_type(policy, self.low, self.high)
+        for size in reversed(self.shape):
+            one = Annotated[list[one], Meta(min_length=size, max_length=size)]
+        mask: Any = Annotated[list[bool], Meta(min_length=self.n_actions, max_length=self.n_actions)]
+        self.decode_one: Callable[[Raw], Any] = decoder(one).decode
+        """The observation as nested lists; an array is made of all that run together."""
+        self._many = decoder(Annotated[list[one], Meta(min_length=1, max_length=max_batch_size)]).decode
+        self._mask = decoder(mask).decode
+        self._masks = decoder(list[mask]).decode
+
+    def read_one(self, request: ActRequest) -> Any:
+        """The one observation of the request, as `decode_one` returns it."""
+        if request.observation is UNSET or request.observations is not UNSET:
+            raise ValueError("exactly one of observation and observations is expected")
+        return self.decode_one(request.observation)
+
+    def read_many(self, request: ActRequest) -> Observations:
+        """The request's observations, [batch, *shape] in the policy's dtype."""
+        if request.observations is UNSET or request.observation is not UNSET:
+            raise ValueError("exactly one of observation and observations is expected")
+        return np.array(self._many(request.observations), self.dtype)
+
+    def read_mask(self, request: ActRequest, batch: int) -> BoolArray | None:
+        """The request's action mask, [batch, n_actions]; None where it has none."""
+        raw = request.action_mask
+        if raw is UNSET:
+            return None
+        if request.observations is not UNSET and bytes(raw)[1:].lstrip()[:1] == b"[":
+            mask = np.array(self._masks(raw), np.bool_)
+        else:
+            return self.decode_mask(raw).repeat(batch, axis=0)
+        if len(mask) != batch or not mask.any(axis=1).all():
+            raise ValueError("action_mask must leave an action for every observation")
+        return mask
+
+    def decode_mask(self, raw: Raw) -> BoolArray:
+        """The action mask of one observation, [1, n_actions]."""
+        mask = np.array([self._mask(raw)], np.bool_)
+        if not mask.any():
+            raise ValueError("action_mask must leave an action")
+        return mask

@@ -1,0 +1,166 @@
+"""Keeps the models in memory as the repository's aliases say: looks, loads beside what runs, swaps, or goes on."""
+
+import asyncio
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import structlog
+
+from dqn_models.errors import ModelError
+from dqn_models.layout import CHAMPION
+from dqn_models.reader import RepositoryReader
+from dqn_serving.policies.loaded import LoadedPolicy, load
+from dqn_serving.policies.registry import Registry, ServedModel
+
+_FIRST_RETRY_SECONDS = 1.0
+_LAST_RETRY_SECONDS = 60.0
+
+log = structlog.get_logger()
+
+
+class Refreshed(NamedTuple):
+    """What one look at a model led to."""
+
+    outcome: Literal["refreshed", "unchanged", "failed"]
+    detail: str | None = None
+
+
+@dataclass
+class _Failure:
+    """A champion that could not be read or loaded: said and counted once, tried again ever more rarely."""
+
+    cause: int | str
+    detail: str
+    retry_at: float
+    pause: float = _FIRST_RETRY_SECONDS
+
+    def postpone(self, now: float) -> None:
+        self.pause = min(2 * self.pause, _LAST_RETRY_SECONDS)
+        self.retry_at = now + self.pause
+
+
+class Refresher:
+    """Watches every model of a repository."""
+
+    def __init__(self, repository: RepositoryReader, registry: Registry, seconds: float, max_batch_size: int) -> None:
+        """`seconds` is the time between two looks."""
+        self._repository = repository
+        self._registry = registry
+        self._seconds = seconds
+        self._max_batch_size = max_batch_size
+        self._failures: dict[str, _Failure] = {}
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._is_readable = True
+
+    async def run(self) -> None:
+        """Looks for ever; nothing that it meets ends it."""
+        while True:
+            await asyncio.sleep(self._seconds)
+            await self.look()
+
+    async def look(self) -> None:
+        """Looks at every model once."""
+        try:
+            for name in await asyncio.to_thread(self._changed):
+                await self.refresh(name)
+            self._registry.choose_default()
+            self._registry.note_loaded()
+        except Exception:
+            log.exception("refresh interrupted")  # a fault of ours must not end the watch
+
+    def _changed(self) -> list[str]:
+        """The models that need a refresh: their aliases are not those in memory, or their last refresh failed."""
+        return [name for name in self._names() if name in self._failures or not self._is_current(name)]
+
+    def _is_current(self, name: str) -> bool:
+        served = self._registry.models.get(name)
+        if served is None or served.champion is None:
+            return False
+        try:
+            aliases = self._repository.aliases(name)
+        except (ModelError, OSError):
+            return False
+        return aliases == served.aliases and aliases.get(CHAMPION) == served.champion.version
+
+    def _names(self) -> list[str]:
+        """The models in the repository and those in memory: what has gone from the disk is still served."""
+        try:
+            found = self._repository.models()
+        except (ModelError, OSError) as error:
+            if self._is_readable:
+                log.error("repository unreadable", detail=str(error))  # noqa: TRY400  (the detail says it all)
+            self._is_readable = False
+            return list(self._registry.models)
+        self._is_readable = True
+        return sorted({*found, *self._registry.models})
+
+    async def refresh(self, name: str, *, at_once: bool = False) -> Refreshed:
+        """Makes the repository's champion of a model the one that answers; `at_once` ignores a pending retry."""
+        async with self._locks[name]:
+            started = time.perf_counter()
+            is_known = name in self._registry.models
+            served = self._registry.add(name)
+            try:
+                version = await asyncio.to_thread(self._observe, served)
+            except (ModelError, OSError) as error:
+                return self._fail(served, str(error), str(error), started)
+            if version is None and not is_known:
+                log.warning("no champion", model=name, detail=served.why_no_champion())
+            if version is None or (served.champion is not None and served.champion.version == version):
+                self._failures.pop(name, None)
+                return Refreshed("unchanged")
+            failure = self._failures.get(name)
+            if failure and failure.cause == version and not at_once and time.monotonic() < failure.retry_at:
+                return Refreshed("failed", failure.detail)
+            return await self._replace(served, version, started)
+
+    def _observe(self, served: ServedModel) -> int | None:
+        """The version that should answer; remembers the other aliases as far as they can be read."""
+        champion = self._repository.alias(served.name)
+        aliases: dict[str, int] = {}
+        for alias in self._repository.alias_names(served.name):
+            try:
+                version = champion if alias == CHAMPION else self._repository.alias(served.name, alias)
+            except ModelError:
+                version = served.aliases.get(alias)
+            if version is not None:
+                aliases[alias] = version
+        if aliases or champion is not None:
+            served.aliases = aliases
+        return champion
+
+    async def _replace(self, served: ServedModel, version: int, started: float) -> Refreshed:
+        try:
+            loaded = self._registry.pinned.pop(served.name, version) or await self._load(served.name, version)
+        except (ModelError, OSError) as error:
+            return self._fail(served, version, str(error), started)
+        except Exception as error:
+            log.exception("refresh failed unexpectedly", model=served.name, version=version)
+            return self._fail(served, version, f"{type(error).__name__}: {error}", started)
+        previous, served.champion = served.champion, loaded
+        self._registry.pinned.pop(served.name, version)  # a request may have loaded it meanwhile
+        self._failures.pop(served.name, None)
+        seconds = time.perf_counter() - started
+        served.measures.refreshes["success"] += 1
+        served.measures.refresh_duration.observe(seconds)
+        was = previous.version if previous else None
+        log.info("refreshed", model=served.name, version=version, previous=was, seconds=round(seconds, 4))
+        return Refreshed("refreshed")
+
+    async def _load(self, name: str, version: int) -> LoadedPolicy:
+        return await asyncio.to_thread(load, self._repository, name, version, self._max_batch_size, self._registry.page)
+
+    def _fail(self, served: ServedModel, cause: int | str, detail: str, started: float) -> Refreshed:
+        failure = self._failures.get(served.name)
+        if failure and failure.cause == cause:
+            failure.postpone(time.monotonic())
+            return Refreshed("failed", detail)
+        self._failures[served.name] = _Failure(cause, detail, time.monotonic() + _FIRST_RETRY_SECONDS)
+        served.trouble = f"has no champion that loads: {detail.rstrip('.')}"
+        served.measures.refreshes["failure"] += 1
+        served.measures.refresh_duration.observe(time.perf_counter() - started)
+        still = served.champion.version if served.champion else None
+        log.error("refresh failed", model=served.name, champion=cause, still_served=still, detail=detail)
+        return Refreshed("failed", detail)

@@ -1,0 +1,146 @@
+"""The process: its socket, its signals, its start and its end."""
+
+import asyncio
+import gc
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from ssl import SSLContext
+from types import FrameType
+from typing import Any
+
+import structlog
+import uvicorn
+
+from dqn_serving.app import PolicyServer
+from dqn_serving.http.fast_path import ActingProtocol, ShortWay
+from dqn_serving.process.acceptor import Acceptor
+from dqn_serving.process.listeners import BACKLOG
+from dqn_serving.security.tls import Certificate
+from dqn_serving.services import Services, assemble
+from dqn_serving.settings import ServerSettings
+from dqn_serving.telemetry.shared_memory import Ledger
+
+_SWITCH_SECONDS = 0.0005  # for so long a thread that loads a version may make the event loop wait, not for 5 ms
+_HEADERS_OF_EVERY_ANSWER = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+}
+
+_LAST_CALL_SECONDS = 0.5  # for clients whose requests are on their way when no more connections are accepted
+
+log = structlog.get_logger()
+
+
+class GracefulServer(uvicorn.Server):
+    """uvicorn, but SIGTERM first makes the server not ready for a while and then ends it with status 0."""
+
+    def __init__(self, config: uvicorn.Config, services: Services, address: str) -> None:
+        super().__init__(config)
+        self._services = services
+        self._address = address
+        self._stop_at: float | None = None
+        self._acceptors: list[Acceptor] = []
+        self.was_interrupted = False
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  (uvicorn's signature)
+        """Ctrl-C ends at once what is idle, a second one everything; SIGTERM drains first."""
+        self._services.lifecycle.is_draining = True
+        if sig == signal.SIGTERM and self._stop_at is None and not self.should_exit:
+            self._stop_at = time.monotonic() + self._services.settings.drain_seconds
+        elif sig == signal.SIGINT:
+            self.force_exit = self.should_exit
+            self.should_exit = self.was_interrupted = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Asked ten times a second: is it time to end?"""
+        self._services.admission.note_time()
+        if self._services.lifecycle.is_draining:
+            self._services.streams.say_draining()
+        is_drained = self._stop_at is not None and time.monotonic() >= self._stop_at
+        return await super().on_tick(counter) or is_drained
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Says in one line where the server is and what it serves."""
+        await super().startup([])
+        _keep_pauses_short()
+        self._acceptors = [Acceptor(listener, self._protocol, self._tls()) for listener in sockets or []]
+        registry = self._services.registry
+        reason = registry.not_ready()
+        champion = None if reason else registry.get(None).require_champion()
+        facts = {"model": champion.model, "version": champion.version} if champion else {"ready": False}
+        log.info("serving", address=self._address, **facts, models=len(registry.models), **_optional(reason))
+
+    def _tls(self) -> dict[str, Any]:
+        if self.config.ssl is None:
+            return {}
+        return {"ssl": self.config.ssl, "ssl_handshake_timeout": self._services.settings.request_seconds}
+
+    def _protocol(self) -> asyncio.Protocol:
+        make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answers what has come so far, then lets go of connections on which nothing is asked."""
+        await asyncio.gather(*(acceptor.stop() for acceptor in self._acceptors))
+        closes_at = time.monotonic() + (0 if self.was_interrupted else _LAST_CALL_SECONDS)
+        while self.server_state.connections and time.monotonic() < closes_at:  # noqa: ASYNC110  (uvicorn has no event)
+            await asyncio.sleep(0.01)
+        await super().shutdown(sockets)
+
+
+def _keep_pauses_short() -> None:
+    """Measured by benchmarks/refresh.py and by batches in benchmarks/serving.py."""
+    gc.collect()
+    gc.freeze()  # or each full collection would look through all that was imported, while nobody is answered
+    sys.setswitchinterval(_SWITCH_SECONDS)
+
+
+def _optional(reason: str | None) -> dict[str, str]:
+    return {"reason": reason} if reason else {}
+
+
+def serve(settings: ServerSettings, listener: socket.socket, ledger: Ledger, worker: int) -> None:
+    """Serves until SIGTERM (returns) or Ctrl-C (raises KeyboardInterrupt); counts on the worker's page."""
+    host, port = listener.getsockname()[:2]
+    services = assemble(settings, ledger, worker)
+    context = _tls_context(services)
+    scheme = "http" if context is None else "https"
+    address = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+    server = GracefulServer(_configuration(services, context), services, address)
+    server.run(sockets=[listener])
+    log.info("stopped")
+    if server.was_interrupted:
+        raise KeyboardInterrupt
+
+
+def _tls_context(services: Services) -> SSLContext | None:
+    settings = services.settings
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    certificate = Certificate(settings.tls_certificate, settings.tls_key, services.registry.page)
+    services.reloaded.append(certificate.files)
+    return certificate.context
+
+
+def _configuration(services: Services, context: SSLContext | None) -> uvicorn.Config:
+    return uvicorn.Config(
+        PolicyServer(services),
+        http=partial(ActingProtocol, ShortWay(services)),  # type: ignore[arg-type]  # all that uvicorn does is call it
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        headers=list(_HEADERS_OF_EVERY_ANSWER.items()),
+        proxy_headers=False,  # nothing here depends on who the client is
+        backlog=BACKLOG,
+        timeout_keep_alive=services.settings.keep_alive_seconds,
+        timeout_graceful_shutdown=services.settings.shutdown_seconds,
+        ssl_context_factory=None if context is None else lambda *_: context,
+    )

@@ -1,0 +1,77 @@
+"""Small files that are read again when they change: tokens and certificates are replaced without a restart."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+
+from dqn_serving.telemetry.metrics import Counts
+from dqn_serving.telemetry.shared_memory import Page
+
+LOOK_SECONDS = 1.0
+_MAX_BYTES = 1024 * 1024
+
+log = structlog.get_logger()
+
+
+class ReloadedFiles:
+    """Files that belong together; where new ones are wrong, what the old ones said goes on."""
+
+    def __init__(self, kind: str, paths: Sequence[Path], accept: Callable[..., None], page: Page) -> None:
+        """`accept` gets the contents, as bytes for each path; it raises ValueError or OSError at wrong ones.
+
+        `kind` is what the files are called in the log and in `dqn_file_reloads_total`.
+        """
+        self._kind = kind
+        self._paths = paths
+        self._accept = accept
+        self._contents: list[bytes] | None = None
+        self._failure: str | None = None
+        self._outcomes: Counts[str] = Counts(page, "file_reloads", kind)
+        self._outcomes.update({outcome: self._outcomes[outcome] for outcome in ("success", "failure")})
+
+    def look(self) -> None:
+        """Reads the files, and has them accepted where they are not as they were; a failure is told once."""
+        try:
+            contents = [read_small(path) for path in self._paths]
+            if contents != self._contents:
+                is_first, self._contents = self._contents is None, contents
+                self._accept(*contents)
+                self._note_success(is_first=is_first)
+            else:
+                self._failure = None  # what comes next is news again
+        except (OSError, ValueError) as error:
+            self._note_failure(str(error))
+
+    async def watch(self) -> None:
+        """Looks once a second, for ever, in a thread: a network's file system may be slow."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.to_thread(self.look)
+
+    def _note_success(self, *, is_first: bool) -> None:
+        self._failure = None
+        if not is_first:
+            self._outcomes["success"] += 1
+            log.info("file reloaded", kind=self._kind, files=[str(path) for path in self._paths])
+
+    def _note_failure(self, failure: str) -> None:
+        if failure != self._failure:
+            self._failure = failure
+            self._outcomes["failure"] += 1
+            log.error("file not reloaded", kind=self._kind, reason=failure, remedy="what it said before stays in force")
+
+
+def read_small(path: Path) -> bytes:
+    """The contents of a regular file of at most 1 MiB. Raises OSError with a sentence."""
+    if not path.is_file():
+        raise OSError(f"{path} is not a file that can be read.")
+    try:
+        with path.open("rb") as file:
+            contents = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise OSError(f"{path} cannot be read: {error.strerror or error}.") from None
+    if len(contents) > _MAX_BYTES:
+        raise OSError(f"{path} is larger than {_MAX_BYTES} bytes.")
+    return contents

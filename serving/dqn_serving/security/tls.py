@@ -1,0 +1,53 @@
+"""TLS by a certificate and its key, which may be replaced while the server runs."""
+
+import ssl
+from pathlib import Path
+
+from dqn_serving.security.reloading import ReloadedFiles
+from dqn_serving.telemetry.shared_memory import Page
+
+
+class Certificate:
+    """A context for new connections; those that are open keep what they began with."""
+
+    def __init__(self, certificate: Path, key: Path, page: Page) -> None:
+        """Files in PEM; the certificate's may go on with those of its issuers. Wrong ones now let nobody connect."""
+        self._paths = certificate, key
+        self.context = _context()
+        self.files = ReloadedFiles("tls", self._paths, self._accept, page)
+        self.files.look()
+
+    def _accept(self, _certificate: bytes, _key: bytes) -> None:
+        check(*self._paths)  # on a context of its own: a wrong key would leave the one in use without any
+        _load(self.context, *self._paths)
+
+
+def check(certificate: Path, key: Path) -> None:
+    """Raises ValueError with a sentence where the files are not a certificate and its key."""
+    _load(_context(), certificate, key)
+
+
+def _context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    is_locked = False
+
+    def password() -> str:  # without it OpenSSL would ask on the terminal
+        nonlocal is_locked
+        is_locked = True
+        return ""
+
+    for path in (certificate, key):
+        if not path.is_file():
+            raise ValueError(f"{path} is not a file that can be read")
+    try:
+        context.load_cert_chain(certificate, key, password)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
+        found = "the key has a password, which is not supported" if is_locked else str(reason).replace("_", " ").lower()
+        raise ValueError(f"{certificate} and {key} are not a certificate and its key in PEM: {found}") from None

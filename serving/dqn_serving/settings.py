@@ -1,0 +1,206 @@
+"""The server's settings: one class from which come the flags, the environment variables, their checks and `--help`."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+
+from dqn_models.cli_support import UsageError
+from dqn_models.layout import DEFAULT_REPOSITORY, MODEL_NAME
+from dqn_serving.security import tls, tokens
+from dqn_serving.telemetry import tracing
+
+ENV_PREFIX = "DQN_"
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
+
+
+class ServerSettings(BaseSettings):
+    """Serve policies over HTTP and keep them fresh. Each option is also a variable (shown by it); the option wins."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_ignore_empty=True,
+        frozen=True,
+        cli_prog_name="dqn-serve",
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        cli_show_env_vars=True,
+        cli_exit_on_error=False,
+    )
+
+    host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for all")
+    port: int = Field(
+        8000,
+        ge=0,
+        le=65535,
+        description="TCP port to listen on, with the API's documentation under /docs; 0 lets the system choose one",
+    )
+    workers: int = Field(
+        1, ge=1, le=256, description="processes that share the port, each with all models in memory; one for each core"
+    )
+    repository: Path = Field(DEFAULT_REPOSITORY, description="directory of the model repository")
+    model: str | None = Field(
+        None,
+        pattern=f"^{MODEL_NAME.pattern}$",
+        description="model that /act and /q-values mean when they name none; by default cartpole, or the only model "
+        "there is",
+    )
+    refresh_seconds: float = Field(
+        1.0, ge=0.05, le=3600, description="seconds between two looks at the repository for a new champion"
+    )
+    api_token: SecretStr | None = Field(
+        None,
+        description="bearer token of the admin calls, which answer 403 without one; better set in the environment, "
+        "where other users of the machine cannot read it",
+    )
+    api_token_file: Path | None = Field(
+        None,
+        description="file with more tokens, a line name:token for each; lines that begin with # are comments. The "
+        "name stands in the log and the history. Read again when it changes",
+    )
+    require_token: bool = Field(default=False, description="ask for a token on every call but the health calls")
+    tls_certificate: Path | None = Field(
+        None,
+        description="file with the certificate (and those of its issuers) in PEM: the server then speaks HTTPS only. "
+        "Read again when it changes",
+    )
+    tls_key: Path | None = Field(None, description="file with the certificate's key in PEM, without a password")
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="origins whose pages may call from a browser, such as https://lab.example, or * for all; separate "
+        "several by commas",
+    )
+    max_body_bytes: int = Field(
+        4 * 1024 * 1024, ge=1024, le=1024**3, description="largest request body, in bytes; beyond it the answer is 413"
+    )
+    max_batch_size: int = Field(
+        4096, ge=1, le=1_000_000, description="most observations in one request; beyond it the answer is 413"
+    )
+    max_loaded_versions: int = Field(
+        8, ge=1, le=1000, description="most versions beside the champions that stay loaded because requests named them"
+    )
+    drain_seconds: float = Field(
+        1.0,
+        ge=0,
+        le=3600,
+        description="after SIGTERM, seconds during which the server says that it is not ready and still answers, so "
+        "that a load balancer can turn away",
+    )
+    shutdown_seconds: int = Field(
+        30, ge=1, le=3600, description="most seconds to wait for requests in flight before the process ends"
+    )
+    keep_alive_seconds: int = Field(75, ge=1, le=86400, description="seconds until an idle connection is closed")
+    request_seconds: float = Field(
+        10.0,
+        ge=0.1,
+        le=3600,
+        description="most seconds that a client has for the head of a request, again for its body, and to read the "
+        "answer; beyond them the answer is 408, and the connection is closed",
+    )
+    max_connections: int = Field(
+        10_000, ge=1, le=1_000_000, description="most connections of a worker; beyond them the answer is 503"
+    )
+    max_waiting_seconds: float = Field(
+        0.5,
+        ge=0.01,
+        le=3600,
+        description="seconds of work that may be waiting; what arrives beyond it is answered 503 at once, so that the "
+        "answer to what is accepted comes within about twice this time",
+    )
+    stream_ping_seconds: float = Field(
+        20.0,
+        gt=0,
+        le=86400,
+        description="seconds of silence after which a stream is pinged; one that stays silent as long again is dropped",
+    )
+    access_log: bool = Field(default=False, description="log every request")
+    otlp_endpoint: str | None = Field(
+        None,
+        pattern="^https?://[^ ]+$",
+        description="base URL of an OpenTelemetry collector (OTLP over HTTP), such as http://localhost:4318, that gets "
+        "a span of each request; needs the extra `otel`. OTEL_EXPORTER_OTLP_ENDPOINT does the same",
+    )
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="form of the log lines on standard error; auto: console on a terminal, else json"
+    )
+
+    @field_validator("api_token")
+    @classmethod
+    def _token_fits_a_header(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None:
+            tokens.check_token(token.get_secret_value(), "it")
+        return token
+
+    @field_validator("api_token_file")
+    @classmethod
+    def _token_file_is_right(cls, file: Path | None) -> Path | None:
+        if file is not None:
+            tokens.check_file(file)
+        return file
+
+    @field_validator("otlp_endpoint")
+    @classmethod
+    def _traces_can_be_sent(cls, endpoint: str | None) -> str | None:
+        if endpoint is not None and not tracing.is_installed():
+            raise ValueError(f"the packages for it are not installed: {tracing.REMEDY}")
+        return endpoint
+
+    @field_validator("cors_origins", mode="before")
+    @classmethod
+    def _origins_are_separated_by_commas(cls, origins: Any) -> Any:
+        parts = (
+            origins.split(",") if isinstance(origins, str) else [part for text in origins for part in text.split(",")]
+        )
+        return [part.strip() for part in parts if part.strip()]
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins_are_as_browsers_send_them(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"{origin!r} is no origin; one is like https://lab.example or http://localhost:3000")
+        return origins
+
+    @model_validator(mode="after")
+    def _certificate_and_key_fit(self) -> "ServerSettings":
+        if (self.tls_certificate is None) is not (self.tls_key is None):
+            given, missing = ("key", "certificate") if self.tls_certificate is None else ("certificate", "key")
+            raise ValueError(f"tls_{given} is set but tls_{missing} is not: set DQN_TLS_{missing.upper()} as well")
+        if self.tls_certificate is not None and self.tls_key is not None:
+            tls.check(self.tls_certificate, self.tls_key)
+        return self
+
+    @model_validator(mode="after")
+    def _required_token_is_set(self) -> "ServerSettings":
+        if self.require_token and self.api_token is None and self.api_token_file is None:
+            raise ValueError("require_token is true but there is no token: set DQN_API_TOKEN or DQN_API_TOKEN_FILE")
+        return self
+
+
+def read_settings(arguments: Sequence[str]) -> ServerSettings:
+    """The settings from command-line arguments and the environment.
+
+    Raises UsageError with one sentence that names the setting, its value and what is allowed; `--help` exits.
+    """
+    try:
+        return ServerSettings(_cli_parse_args=list(arguments))  # type: ignore[call-arg]  # seen by its metaclass only
+    except ValidationError as error:
+        raise UsageError(" ".join(_sentence(dict(fault)) for fault in error.errors())) from None
+    except SettingsError as error:
+        raise UsageError(f"{str(error).removeprefix('error parsing CLI: ')}; see dqn-serve --help.") from None
+
+
+def _sentence(fault: dict[str, Any]) -> str:
+    reason = re.sub("^(Input|String) should", "it should", str(fault["msg"]).removeprefix("Value error, "))
+    if not fault["loc"]:
+        return f"{reason}."
+    name = str(fault["loc"][0])
+    flag = f"--{name.replace('_', '-')} ({ENV_PREFIX}{name.upper()})"
+    if name == "api_token":
+        return f"{flag} {reason}."
+    return f"{flag} is {str(fault['input'])!r}; {reason}."

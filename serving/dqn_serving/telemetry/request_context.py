@@ -1,0 +1,75 @@
+"""What ties a request to log lines and to what called it: `X-Request-ID` and W3C Trace Context's `traceparent`."""
+
+import re
+from collections.abc import Iterable
+from random import getrandbits
+from typing import NamedTuple
+
+from dqn_serving.problems import Header
+
+REQUEST_ID, TRACEPARENT = b"x-request-id", b"traceparent"
+VARYING = frozenset({REQUEST_ID, TRACEPARENT, b"tracestate"})
+"""Headers that a client may send anew with each request, and that change nothing of its meaning."""
+
+_REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
+_TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
+
+
+class Trace(NamedTuple):
+    """The caller's span, as `traceparent` tells of it."""
+
+    trace_id: str
+    span_id: str
+    flags: int
+
+
+class Correlation(NamedTuple):
+    """What is known of one request."""
+
+    request_id: str | None = None
+    trace: Trace | None = None
+    echo: bytes = b""
+    """The header line that tells the client its request id; empty where there is none."""
+
+    def named(self) -> "Correlation":
+        """The same with a request id, made here if none was sent; it need not be hard to guess."""
+        return self if self.request_id else _correlation(f"{getrandbits(128):032x}", self.trace)
+
+    def fields(self) -> dict[str, str]:
+        """What log lines say of it."""
+        fields = {} if self.request_id is None else {"request_id": self.request_id}
+        return (
+            fields if self.trace is None else {**fields, "trace_id": self.trace.trace_id, "span_id": self.trace.span_id}
+        )
+
+
+NONE = Correlation()
+
+
+def read(headers: Iterable[Header]) -> Correlation:
+    """What headers (names in small letters) say; one that is wrong or comes twice says nothing."""
+    sent = [(name, value.strip()) for name, value in headers if name in VARYING]
+    if not sent:
+        return NONE
+    request_ids = [value for name, value in sent if name == REQUEST_ID]
+    traceparents = [value for name, value in sent if name == TRACEPARENT]
+    is_valid = len(request_ids) == 1 and _REQUEST_ID.fullmatch(request_ids[0])
+    trace = parse_traceparent(traceparents[0]) if len(traceparents) == 1 else None
+    return _correlation(request_ids[0].decode("ascii") if is_valid else None, trace)
+
+
+def parse_traceparent(value: bytes) -> Trace | None:
+    """The caller's span, from a header of https://www.w3.org/TR/trace-context-1/; None where it is not valid."""
+    found = _TRACEPARENT.fullmatch(value)
+    if found is None:
+        return None
+    version, trace_id, span_id, flags, more = found.groups()
+    is_unknown = version == b"ff" or (version == b"00" and more is not None)  # later versions may say more
+    if is_unknown or not (int(trace_id, 16) and int(span_id, 16)):
+        return None
+    return Trace(trace_id.decode(), span_id.decode(), int(flags, 16))
+
+
+def _correlation(request_id: str | None, trace: Trace | None) -> Correlation:
+    echo = b"" if request_id is None else b"%b: %b\r\n" % (REQUEST_ID, request_id.encode())
+    return Correlation(request_id, trace, echo)

@@ -1,0 +1,1 @@
+"""Resumable training state on disk."""

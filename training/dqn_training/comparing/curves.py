@@ -1,0 +1,128 @@
+"""What a group of runs came to, with 95 % intervals by resampling its runs (Efron & Tibshirani, 1993)."""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dqn_training.comparing.groups import Curve, Group
+
+Statistic = Literal["mean", "iqm"]
+Floats = NDArray[np.float64]
+
+_RESAMPLES = 2_000
+_TAIL = 2.5  # per cent
+
+
+class Estimate(NamedTuple):
+    """A number of a group and its interval, which needs two runs; None where it is not finite."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class Band(NamedTuple):
+    """A group's learning curve; [points] each. A group of one run has its curve as low and high."""
+
+    steps: Floats
+    middle: Floats
+    low: Floats
+    high: Floats
+
+
+class Summary(NamedTuple):
+    """A line of the table."""
+
+    label: str
+    runs: int
+    final: Estimate  # value at the end
+    area: Estimate  # mean value over the steps
+    reached: int | None  # runs that reached the threshold
+    steps_to_threshold: Estimate | None  # median; a run that did not get there counts as never
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields, estimates as objects."""
+        return {
+            name: value._asdict() if isinstance(value, Estimate) else value for name, value in self._asdict().items()
+        }
+
+
+def steps_axis(groups: list[Group], points: int = 200) -> Floats:
+    """The environment steps at which curves are compared: from where all have a value to where the longest ends."""
+    curves = [curve for group in groups for curve in group.curves]
+    return np.linspace(max(curve.steps[0] for curve in curves), max(curve.steps[-1] for curve in curves), points)
+
+
+def band(group: Group, steps: Floats, statistic: Statistic) -> Band:
+    """The curve of a group: the runs' values, interpolated, in one number for each step.
+
+    A run that ended early, because its evaluations were good enough, keeps its last value.
+    """
+    values = np.stack([np.interp(steps, *curve) for curve in group.curves])  # [runs, points]
+    chosen = _STATISTICS[statistic]
+    low, high = np.percentile(_resampled(values, chosen), [_TAIL, 100 - _TAIL], axis=0)
+    return Band(steps, chosen(values), low, high)
+
+
+def summary(group: Group, steps: Floats, statistic: Statistic, threshold: float | None) -> Summary:
+    """A group's line of the table."""
+    values = np.stack([np.interp(steps, *curve) for curve in group.curves])
+    chosen = _STATISTICS[statistic]
+    reached = None if threshold is None else np.array([_steps_to(curve, threshold) for curve in group.curves])
+    return Summary(
+        label=group.label,
+        runs=len(group.curves),
+        final=_estimate(values[:, -1], chosen),
+        area=_estimate(values.mean(axis=1), chosen),
+        reached=None if reached is None else int(np.isfinite(reached).sum()),
+        steps_to_threshold=None if reached is None else _estimate(reached, _median),
+    )
+
+
+def _interquartile_mean(values: Floats) -> Floats:
+    """Mean of the middle half over axis 0, quarters of a run counted in part (Agarwal et al., 2021)."""
+    count = len(values)
+    edges = np.clip(np.arange(count + 1) / count, 0.25, 0.75)
+    middle: Floats = np.tensordot(np.diff(edges) / 0.5, np.sort(values, axis=0), axes=1)
+    return middle
+
+
+def _mean(values: Floats) -> Floats:
+    return np.asarray(values.mean(axis=0))
+
+
+def _median(values: Floats) -> Floats:
+    """The lower median, which is always one of the values; so that it may be infinite."""
+    return np.asarray(np.sort(values, axis=0)[(len(values) - 1) // 2])
+
+
+_STATISTICS: dict[Statistic, Callable[[Floats], Floats]] = {"mean": _mean, "iqm": _interquartile_mean}
+
+
+def _resampled(values: Floats, statistic: Callable[[Floats], Floats]) -> Floats:
+    """The statistic of groups drawn with replacement from the runs, [resamples, ...]; the draws are always the same."""
+    generator = np.random.default_rng(0)
+    draws = generator.integers(0, len(values), (_RESAMPLES, len(values)))
+    return np.stack([statistic(values[draw]) for draw in draws])
+
+
+def _estimate(values: Floats, statistic: Callable[[Floats], Floats]) -> Estimate:
+    """The statistic of a number for each run, [runs]."""
+    value = float(statistic(values))
+    if len(values) < 2:
+        return Estimate(_finite(value), None, None)
+    drawn = np.sort(_resampled(values, statistic))
+    tail = int(len(drawn) * _TAIL / 100)
+    return Estimate(_finite(value), _finite(float(drawn[tail])), _finite(float(drawn[-1 - tail])))
+
+
+def _steps_to(curve: Curve, threshold: float) -> float:
+    """Environment steps at the first value that is at least the threshold; infinite where there is none."""
+    there = np.flatnonzero(curve.values >= threshold)
+    return float(curve.steps[there[0]]) if len(there) else float("inf")
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None

@@ -1,0 +1,90 @@
+"""Gymnasium environments: made and described."""
+
+import importlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gymnasium
+
+from dqn_models.manifest import EnvironmentInfo, WrapperInfo
+from dqn_training.config import DQNConfig
+from dqn_training.envs.checks import Checked, FaultyEnvironmentError, failure
+from dqn_training.envs.spaces import (
+    described_action_space,
+    described_observation_space,
+    observation_dtype,
+    observation_shape,
+)
+from dqn_training.envs.wrappers import AnyEnv, chosen_wrappers, environment_arguments, wrapped
+
+__all__ = ["describe", "environment_for", "make_environment", "observation_dtype", "observation_shape", "register"]
+
+_EXTRAS = {"ALE": "atari", "MinAtar": "minatar"}
+
+
+def environment_for(config: DQNConfig) -> EnvironmentInfo:
+    """The environment that a configuration asks for, wrappers included; raises what `describe` raises."""
+    return describe(config.env_id, config.env_kwargs, chosen_wrappers(config))
+
+
+def describe(env_id: str, kwargs: Mapping[str, Any], wrappers: Sequence[WrapperInfo] = ()) -> EnvironmentInfo:
+    """What the manifest says of an environment. Raises ValueError when a DQN policy cannot play it."""
+    environment = make_environment(env_id, kwargs, wrappers)
+    try:
+        spec = environment.spec
+        return EnvironmentInfo(
+            id=env_id,
+            kwargs=dict(kwargs),
+            wrappers=list(wrappers),
+            gymnasium_version=gymnasium.__version__,
+            observation_space=described_observation_space(env_id, environment.observation_space),
+            action_space=described_action_space(env_id, environment.action_space),
+            max_episode_steps=spec.max_episode_steps if spec else None,
+            reward_threshold=spec.reward_threshold if spec else None,
+        )
+    finally:
+        environment.close()
+
+
+def make_environment(env_id: str, kwargs: Mapping[str, Any], wrappers: Sequence[WrapperInfo] = ()) -> AnyEnv:
+    """One environment, whose faults raise FaultyEnvironmentError.
+
+    Raises ValueError with a sentence when it is unknown or refuses its arguments.
+    """
+    try:
+        register(env_id)
+        arguments = environment_arguments(wrappers) | dict(kwargs)
+        environment = gymnasium.make(env_id, disable_env_checker=True, **arguments)
+    except (gymnasium.error.Error, ImportError) as error:
+        raise ValueError(f"env_id is {env_id!r}; Gymnasium cannot make it: {error}") from error
+    except TypeError as error:
+        raise ValueError(f"env_kwargs is {dict(kwargs)}; {env_id} refuses it: {error}.") from error
+    except Exception as error:
+        raise FaultyEnvironmentError(failure(env_id, "while it was made", error)) from error
+    return Checked(wrapped(environment, wrappers), env_id)
+
+
+def register(env_id: str) -> gymnasium.envs.registration.EnvSpec:
+    """Gymnasium's entry for an environment; `module:Name-v0` imports the module, which registers it.
+
+    The namespaces ALE and MinAtar need no module. Raises ImportError and Gymnasium's errors.
+    """
+    module, _, name = env_id.rpartition(":")
+    namespace = name.partition("/")[0]
+    try:
+        if namespace == "ALE":
+            _register_atari()
+        elif namespace == "MinAtar" and name not in gymnasium.registry:
+            importlib.import_module("minatar.gym").register_envs()
+    except ImportError as error:
+        remedy = f"pip install 'dqn-policy-server[{_EXTRAS[namespace]}]'"
+        raise ImportError(f"{error}; install the extra {_EXTRAS[namespace]}, as in {remedy}.") from error
+    if module:
+        importlib.import_module(module)
+    return gymnasium.spec(name)
+
+
+def _register_atari() -> None:
+    """Importing the package registers its games; its greeting for every one that is made is left out."""
+    ale_py = importlib.import_module("ale_py")
+    ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)

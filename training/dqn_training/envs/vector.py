@@ -1,0 +1,178 @@
+"""Many environments as one: natively, one after another, or in processes.
+
+One after another and in processes give the same trajectories for the same seed, environment by environment, so that the
+choice between them, which depends on how fast the machine is, changes no result.
+"""
+
+import contextlib
+import functools
+import multiprocessing
+import os
+import signal
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv, VectorWrapper
+
+from dqn_models.manifest import EnvironmentInfo
+from dqn_training.envs.checks import FaultyEnvironmentError, failure
+from dqn_training.envs.make import make_environment, register
+from dqn_training.envs.serial import EnvironmentsInTurn
+from dqn_training.envs.wrappers import AnyEnv
+
+Vectorization = Literal["auto", "native", "sync", "async"]
+AnyVectorEnv = VectorEnv[Any, Any, Any]
+
+PROCESS_SECONDS = 150e-6
+"""What a step costs more in a process of its own: two messages and two switches of process."""
+_PROBE_SECONDS = 0.1
+
+
+def make_vector_environment(
+    environment: EnvironmentInfo, num_envs: int, vectorization: Vectorization = "auto"
+) -> AnyVectorEnv:
+    """`num_envs` environments that reset themselves on the step after an episode's end (AutoresetMode.NEXT_STEP).
+
+    Their faults raise FaultyEnvironmentError. Raises ValueError when `native` is asked for and the environment has no
+    vector version of its own, or has wrappers.
+    """
+    if vectorization == "auto" and num_envs == 1:
+        vectorization = "sync"  # a native vector of one takes three times as long
+    native = _native(environment, num_envs) if vectorization in ("auto", "native") else None
+    if native is not None:
+        return _CheckedVector(native, environment)
+    if vectorization == "native":
+        raise ValueError(
+            f"vectorization is 'native', but {environment.id} has no vector version; use auto, sync or async."
+        )
+    if vectorization == "auto":
+        vectorization = "async" if pays_in_processes(step_seconds(environment), num_envs) else "sync"
+    if vectorization == "sync":
+        return EnvironmentsInTurn([_make(environment) for _ in range(num_envs)])
+    make = [functools.partial(_make, environment)] * num_envs
+    return _CheckedVector(AsyncVectorEnv(make, autoreset_mode=AutoresetMode.NEXT_STEP), environment)
+
+
+def vectorization_of(environments: AnyVectorEnv) -> Vectorization:
+    """How these environments are stepped: what `auto` came to."""
+    made = environments.unwrapped
+    return "sync" if isinstance(made, EnvironmentsInTurn) else "async" if isinstance(made, AsyncVectorEnv) else "native"
+
+
+def is_native(environment: EnvironmentInfo) -> bool:
+    """Whether the environment has a vector version of its own that fits here."""
+    found = _native(environment, 1)
+    if found is not None:
+        found.close()
+    return found is not None
+
+
+def pays_in_processes(seconds: float, num_envs: int) -> bool:
+    """Whether environments whose step takes so long are stepped faster in processes than one after another."""
+    cores = min(len(os.sched_getaffinity(0)), num_envs)
+    return seconds * num_envs > seconds * num_envs / cores + PROCESS_SECONDS * num_envs
+
+
+def step_seconds(environment: EnvironmentInfo) -> float:
+    """The median duration of a step, measured for a tenth of a second with random actions (resets not counted)."""
+    single = _make(environment)
+    generator = np.random.default_rng(0)
+    start, n = environment.action_space.start, environment.action_space.n
+    durations: list[float] = []
+    try:
+        single.reset(seed=0)
+        end = time.perf_counter() + _PROBE_SECONDS
+        while not durations or time.perf_counter() < end:
+            before = time.perf_counter()
+            _, _, terminated, truncated, _ = single.step(start + int(generator.integers(n)))
+            durations.append(time.perf_counter() - before)
+            if terminated or truncated:
+                single.reset()
+    finally:
+        single.close()
+    return float(np.median(durations))
+
+
+def _native(environment: EnvironmentInfo, num_envs: int) -> AnyVectorEnv | None:
+    spec = register(environment.id)
+    if spec.vector_entry_point is None or spec.additional_wrappers or environment.wrappers:
+        return None
+    found = gymnasium.make_vec(environment.id, num_envs, "vector_entry_point", **environment.kwargs)
+    if found.metadata.get("autoreset_mode") == AutoresetMode.NEXT_STEP:
+        return found
+    found.close()
+    return None
+
+
+def _make(environment: EnvironmentInfo) -> AnyEnv:
+    if multiprocessing.parent_process() is not None:  # Ctrl-C is the parent's to answer
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return make_environment(environment.id, environment.kwargs, environment.wrappers)
+
+
+class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
+    """A vector environment whose faults raise FaultyEnvironmentError."""
+
+    def __init__(self, environments: AnyVectorEnv, environment: EnvironmentInfo) -> None:
+        super().__init__(environments)
+        self._id = environment.id
+        self._shape = environments.observation_space.shape
+        self._steps = 0
+        self._broken = False
+        # Gymnasium warns with the traceback of a process; the error that follows has all that is in it.
+        hush = functools.partial(warnings.catch_warnings, action="ignore")
+        self._hush = hush if isinstance(environments, AsyncVectorEnv) else contextlib.nullcontext
+
+    def reset(self, **arguments: Any) -> Any:
+        self._steps = 0
+        answer = self._checked(lambda: self.env.reset(**arguments))
+        self._check(answer[0])
+        return answer
+
+    def step(self, actions: Any) -> Any:
+        self._steps += 1
+        answer = self._checked(lambda: self.env.step(actions))
+        self._check(answer[0])
+        rewards = answer[1]
+        if not np.isfinite(rewards).all():
+            wrong = rewards[~np.isfinite(rewards)][0]
+            raise FaultyEnvironmentError(f"{self._id} gave the reward {wrong} {self._where()}.")
+        return answer
+
+    def close(self, **arguments: Any) -> None:
+        """Where a process died, the others cannot be asked to close: they are ended."""
+        if not self._broken:
+            self.env.close(**arguments)
+            return
+        for process in getattr(self.env, "processes", []):
+            process.kill()
+            process.join()
+        self.env.closed = True
+
+    def _checked(self, call: Callable[[], Any]) -> Any:
+        try:
+            with self._hush():
+                return call()
+        except FaultyEnvironmentError:
+            raise
+        except (EOFError, ConnectionError) as error:
+            self._broken = True
+            raise FaultyEnvironmentError(f"A process of {self._id} ended {self._where()}.") from error
+        except Exception as error:
+            raise FaultyEnvironmentError(failure(self._id, self._where(), error)) from error
+
+    def _check(self, observations: Any) -> None:
+        if np.shape(observations) != self._shape:
+            found, expected = list(np.shape(observations)), list(self._shape or ())
+            raise FaultyEnvironmentError(
+                f"{self._id} gave observations of shape {found}, not {expected}, {self._where()}."
+            )
+        if observations.dtype.kind == "f" and not np.isfinite(observations).all():
+            raise FaultyEnvironmentError(f"{self._id} gave an observation that is not finite {self._where()}.")
+
+    def _where(self) -> str:
+        return f"in step {self._steps} of {self.num_envs} environments" if self._steps else "in reset"

@@ -1,0 +1,149 @@
+"""A layer's counterpart in ONNX: for each layer type of a Q-network, the function that writes its nodes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from dqn_training.networks.heads import CategoricalMean, DuelingHead, QuantileMean
+from dqn_training.networks.layers import OneHot, PixelScale, Planes
+from dqn_training.networks.noisy import NoisyLinear
+
+
+class Graph:
+    """Nodes and constants so far; `value` is the name of the latest node's output."""
+
+    def __init__(self, value: str) -> None:
+        """An empty graph whose input is called `value`."""
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+        self.value = value
+
+    def constant(self, name: str, array: NDArray[Any] | Tensor) -> str:
+        """Adds a constant and returns its name."""
+        if isinstance(array, Tensor):
+            array = array.detach().cpu().numpy()
+        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def node(self, operator: str, output: str, *constants: str, **attributes: Any) -> None:
+        """Adds a node that takes the latest value and the named constants; its output is the latest value then."""
+        self.nodes.append(helper.make_node(operator, [self.value, *constants], [output], name=output, **attributes))
+        self.value = output
+
+
+def write_layer(graph: Graph, name: str, layer: nn.Module) -> None:
+    """Adds the nodes of a layer. Raises ValueError for a layer without an ONNX counterpart."""
+    writer = _WRITERS.get(type(layer))
+    if writer is None:
+        raise ValueError(f"Layer {name} is a {type(layer).__name__}, which has no ONNX counterpart here.")
+    writer(graph, name, layer)
+
+
+def _one_hot(graph: Graph, name: str, layer: OneHot) -> None:
+    graph.node("Sub", f"{name}.index", graph.constant(f"{name}.start", np.array(layer.start, np.int64)))
+    depth = graph.constant(f"{name}.depth", np.array(layer.n, np.int64))
+    graph.node("OneHot", name, depth, graph.constant(f"{name}.values", np.array([0, 1], np.float32)))
+
+
+def _planes(graph: Graph, name: str, layer: Planes) -> None:
+    graph.node("Transpose", f"{name}.ordered", perm=[0, *(dimension + 1 for dimension in layer.order)])
+    graph.node("Reshape", name, graph.constant(f"{name}.shape", np.array([-1, *layer.shape], np.int64)))
+
+
+def _pixel_scale(graph: Graph, name: str, layer: PixelScale) -> None:
+    graph.node("Cast", f"{name}.float", to=TensorProto.FLOAT)
+    graph.node("Mul", name, graph.constant(f"{name}.factor", np.array(layer.factor, np.float32)))
+
+
+def _convolution(graph: Graph, name: str, layer: nn.Conv2d) -> None:
+    assert layer.bias is not None  # noqa: S101  (learning/convolution.py makes it with one, and without padding)
+    weight = graph.constant(f"{name}.weight", layer.weight)
+    graph.node("Conv", name, weight, graph.constant(f"{name}.bias", layer.bias), strides=list(layer.stride))
+
+
+def _flatten(graph: Graph, name: str, _: nn.Flatten) -> None:
+    graph.node("Flatten", name, axis=1)
+
+
+def _linear(graph: Graph, name: str, layer: nn.Linear | NoisyLinear) -> None:
+    """A noisy layer is that of its mean weights."""
+    weight = graph.constant(f"{name}.weight", layer.weight)
+    graph.node("Gemm", name, weight, graph.constant(f"{name}.bias", layer.bias), transB=1)
+
+
+def _layer_norm(graph: Graph, name: str, layer: nn.LayerNorm) -> None:
+    scale = graph.constant(f"{name}.weight", layer.weight)
+    bias = graph.constant(f"{name}.bias", layer.bias)
+    graph.node("LayerNormalization", name, scale, bias, axis=-len(layer.normalized_shape), epsilon=layer.eps)
+
+
+def _relu(graph: Graph, name: str, _: nn.ReLU) -> None:
+    graph.node("Relu", name)
+
+
+def _unflatten(graph: Graph, name: str, layer: nn.Unflatten) -> None:
+    _reshape(graph, name, (-1, *layer.unflattened_size))
+
+
+def _reshape(graph: Graph, name: str, shape: tuple[int, ...]) -> None:
+    graph.node("Reshape", name, graph.constant(f"{name}.shape", np.array(shape, np.int64)))
+
+
+def _mean(graph: Graph, name: str, axis: int, *, keep: bool) -> None:
+    axes = graph.constant(f"{name}.axes", np.array([axis], np.int64))
+    graph.node("ReduceMean", name, axes, keepdims=int(keep))
+
+
+def _sequential(graph: Graph, name: str, layer: nn.Sequential) -> None:
+    *_, last = (child for child, _ in layer.named_children())
+    for child, part in layer.named_children():
+        write_layer(graph, name if child == last else f"{name}.{child}", part)
+
+
+def _dueling(graph: Graph, name: str, layer: DuelingHead) -> None:
+    features = graph.value
+    _sequential(graph, f"{name}.value", layer.value)
+    if len(layer.shape) > 1:
+        _reshape(graph, f"{name}.value_rows", (-1, 1, *layer.shape[1:]))
+    value, graph.value = graph.value, features
+    _sequential(graph, f"{name}.advantage", layer.advantage)
+    if len(layer.shape) > 1:
+        _reshape(graph, f"{name}.advantage_rows", (-1, *layer.shape))
+    advantage = graph.value
+    graph.node("Add", f"{name}.sum", value)
+    total, graph.value = graph.value, advantage
+    _mean(graph, f"{name}.mean", 1, keep=True)
+    mean, graph.value = graph.value, total
+    graph.node("Sub", name, mean)
+
+
+def _categorical_mean(graph: Graph, name: str, layer: CategoricalMean) -> None:
+    graph.node("Softmax", f"{name}.probabilities", axis=-1)
+    graph.node("MatMul", name, graph.constant(f"{name}.values", layer.values))
+
+
+def _quantile_mean(graph: Graph, name: str, _: QuantileMean) -> None:
+    _mean(graph, name, 2, keep=False)
+
+
+_WRITERS: dict[type[nn.Module], Callable[[Graph, str, Any], None]] = {
+    OneHot: _one_hot,
+    Planes: _planes,
+    PixelScale: _pixel_scale,
+    nn.Conv2d: _convolution,
+    nn.Flatten: _flatten,
+    nn.Linear: _linear,
+    nn.LayerNorm: _layer_norm,
+    nn.ReLU: _relu,
+    nn.Sequential: _sequential,
+    nn.Unflatten: _unflatten,
+    NoisyLinear: _linear,
+    DuelingHead: _dueling,
+    CategoricalMean: _categorical_mean,
+    QuantileMean: _quantile_mean,
+}

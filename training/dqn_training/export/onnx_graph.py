@@ -1,0 +1,61 @@
+"""Q-network to ONNX: the nodes of each layer (nodes.py), written out directly.
+
+PyTorch's exporter takes seconds, and its file holds paths of the machine. A Q-network here is a sequence of a few known
+layers, so that its graph can be written in a millisecond, byte for byte the same each time; see docs/adr/0002.
+"""
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+from torch import nn
+
+from dqn_models.manifest import DiscreteSpace, EnvironmentInfo, OnnxInfo, TensorSpec
+from dqn_training.envs.make import observation_dtype, observation_shape
+from dqn_training.export.nodes import Graph, write_layer
+
+OPSET = 20
+IR_VERSION = 10
+
+_ONNX_DTYPES = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "int64": TensorProto.INT64}
+
+
+def export(q_network: nn.Sequential, environment: EnvironmentInfo) -> bytes:
+    """The policy as a serialised ONNX graph: observation -> q_values and greedy action (see DESIGN, "ONNX graph").
+
+    The last layer of the network must be called `q_values`. Raises ValueError for a layer without an ONNX counterpart.
+    """
+    graph = Graph("observation")
+    for name, layer in q_network.named_children():
+        write_layer(graph, name, layer)
+    start = environment.action_space.start
+    graph.node("ArgMax", "action" if start == 0 else "action_index", axis=1, keepdims=0)
+    if start != 0:
+        graph.node("Add", "action", graph.constant("action_start", np.array(start, np.int64)))
+    info = onnx_info(environment)
+    inputs, outputs = _value_infos(info.inputs), _value_infos(info.outputs)
+    model = helper.make_model(
+        helper.make_graph(graph.nodes, "policy", inputs, outputs, graph.constants),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="dqn-policy-server",
+    )
+    onnx.checker.check_model(model, full_check=True)
+    serialised: bytes = model.SerializeToString(deterministic=True)
+    return serialised
+
+
+def onnx_info(environment: EnvironmentInfo) -> OnnxInfo:
+    """What the manifest says of the graph for an environment."""
+    space = environment.observation_space
+    shape = () if isinstance(space, DiscreteSpace) else observation_shape(space)
+    q_values = TensorSpec(name="q_values", dtype="float32", shape=["batch", environment.action_space.n])
+    return OnnxInfo(
+        opset=OPSET,
+        ir_version=IR_VERSION,
+        inputs=[TensorSpec(name="observation", dtype=observation_dtype(space).name, shape=["batch", *shape])],
+        outputs=[q_values, TensorSpec(name="action", dtype="int64", shape=["batch"])],
+    )
+
+
+def _value_infos(tensors: list[TensorSpec]) -> list[onnx.ValueInfoProto]:
+    return [helper.make_tensor_value_info(value.name, _ONNX_DTYPES[value.dtype], value.shape) for value in tensors]

@@ -1,0 +1,77 @@
+"""Adam on one flat parameter tensor: a few operations a step, whatever the number of layers.
+
+PyTorch's own step spends most of its time outside the arithmetic for networks of this size (measured for 64-64 layers:
+forward, backward and step 398 us with torch.optim.Adam(fused=True), 270 us with this one).
+"""
+
+import torch
+from torch import Tensor, nn
+
+from dqn_training.checkpoint.captures import Capture
+from dqn_training.config import DQNConfig
+
+_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
+
+
+class Adam:
+    """Adam (Kingma & Ba, 2015), with decoupled weight decay (Loshchilov & Hutter, 2019), AMSGrad (Reddi et al., 2018).
+
+    `learning_rate` may be changed between steps.
+    """
+
+    def __init__(self, parameters: nn.Parameter, config: DQNConfig) -> None:
+        """`parameters` is flat and has its gradient in `grad`."""
+        self.learning_rate = config.learning_rate
+        self._weight_decay = config.weight_decay
+        self._parameters = parameters.data
+        self._mean = torch.zeros_like(parameters.data)
+        self._square = torch.zeros_like(parameters.data)
+        self._largest = torch.zeros_like(parameters.data) if config.optimizer == "adamw-amsgrad" else None
+        self._steps = 0
+        self._step = self._adam if config.optimizer == "adam" else self._adamw
+
+    def step(self, gradient: Tensor) -> None:
+        """Moves the parameters against the gradient [parameters]."""
+        self._steps += 1
+        self._step(gradient)
+
+    def _adam(self, gradient: Tensor) -> None:
+        """In operations of its own: the fused one rounds differently, so that measured seeds would be others."""
+        self._mean.lerp_(gradient, 1 - _BETA_1)
+        self._square.mul_(_BETA_2).addcmul_(gradient, gradient, value=1 - _BETA_2)
+        mean_correction = 1 - _BETA_1**self._steps
+        square_correction: float = (1 - _BETA_2**self._steps) ** 0.5
+        denominator = self._square.sqrt().div_(square_correction).add_(_EPSILON)
+        self._parameters.addcdiv_(self._mean, denominator, value=-self.learning_rate / mean_correction)
+
+    def _adamw(self, gradient: Tensor) -> None:
+        """In one operation, that of torch.optim.AdamW(fused=True): half the time of ten (73 us of 141 with AMSGrad,
+        within preset `tutorial`).
+        """
+        torch._fused_adamw_(
+            [self._parameters],
+            [gradient],
+            [self._mean],
+            [self._square],
+            [] if self._largest is None else [self._largest],
+            [torch.full((), self._steps, dtype=torch.float32, device=gradient.device)],
+            lr=self.learning_rate,
+            beta1=_BETA_1,
+            beta2=_BETA_2,
+            weight_decay=self._weight_decay,
+            eps=_EPSILON,
+            amsgrad=self._largest is not None,
+            maximize=False,
+        )
+
+    def capture(self) -> Capture:
+        """The moments and the number of steps; not the parameters."""
+        return {"mean": self._mean, "square": self._square, "largest": self._largest, "steps": self._steps}
+
+    def restore(self, capture: Capture) -> None:
+        """Takes over captured moments."""
+        self._mean.copy_(capture["mean"])
+        self._square.copy_(capture["square"])
+        if self._largest is not None:
+            self._largest.copy_(capture["largest"])
+        self._steps = capture["steps"]

@@ -1,0 +1,48 @@
+"""The best policy of a run so far, by the evaluations on the choosing seeds."""
+
+import dataclasses
+import math
+from typing import NamedTuple
+
+from torch import Tensor
+
+from dqn_training.checkpoint.captures import Capture
+
+
+class CheckpointScore(NamedTuple):
+    """A greedy evaluation during training."""
+
+    env_steps: int
+    mean: float
+
+
+_UNPLAYED = CheckpointScore(0, -math.inf)
+
+
+@dataclasses.dataclass
+class Selection:
+    """Scores so far, and the weights of the best (the latest of equals)."""
+
+    scores: list[CheckpointScore] = dataclasses.field(default_factory=list)
+    chosen: CheckpointScore = _UNPLAYED
+    weights: Tensor | None = None  # flat, as `DQNAgent.policy_parameters`
+    reached: int = 0  # evaluations in succession with the return that ends training
+    due: int = 0  # environment steps at which the next evaluation is due
+
+    def add(self, score: CheckpointScore, weights: Tensor, stop_return: float | None) -> None:
+        """Takes note of an evaluation of `weights`, and of the weights if none was better."""
+        self.scores.append(score)
+        if score.mean >= self.chosen.mean:
+            self.chosen, self.weights = score, weights.clone()
+        enough = stop_return is not None and score.mean >= stop_return
+        self.reached = self.reached + 1 if enough else 0
+
+    def capture(self) -> Capture:
+        """All of it."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def restore(self, capture: Capture) -> None:
+        """Takes over a captured state."""
+        self.scores = [CheckpointScore(*score) for score in capture["scores"]]
+        self.chosen = CheckpointScore(*capture["chosen"])
+        self.weights, self.reached, self.due = capture["weights"], capture["reached"], capture["due"]

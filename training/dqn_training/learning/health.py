@@ -1,0 +1,109 @@
+"""Signs of a collapse that the TD loss does not show: what replay holds, and what the network says of fixed states.
+
+A policy that stops failing fills replay with its successes. Then nothing reminds the network of what failure looks
+like, the values of its actions drift together, and the policy falls while the loss stays small. docs/collapse.png shows
+such a run.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from dqn_training.checkpoint.captures import Capture
+from dqn_training.networks.noisy import mean_weights
+
+PROBES = 256
+RARE = 0.2
+SHRUNK = 0.5
+_DORMANT = 0.025
+
+
+class Health(NamedTuple):
+    """The signs after so many environment steps."""
+
+    env_steps: int
+    terminal_share: float  # of the transitions in replay: those whose episode terminates within their n steps
+    action_gap: float  # mean over the probe states of the best Q-value minus the second best
+    largest_q: float  # largest absolute Q-value in the probe states
+    dormant_share: float  # of the hidden units: mean activation at most 2.5 % of their layer's (Sokar et al., 2023)
+
+
+class Remembered(Protocol):
+    """What the monitor asks of a replay buffer."""
+
+    def seen(self) -> NDArray[Any]:
+        """Observations, [transitions, *observation_shape]."""
+
+    def terminal_share(self) -> float:
+        """The share of transitions that end in a termination."""
+
+
+class CollapseMonitor:
+    """Looks at a network through the same probe states each time: the first observations that replay held."""
+
+    def __init__(self) -> None:
+        self.history: list[Health] = []
+        self._probes: NDArray[Any] | None = None
+
+    def look(self, env_steps: int, network: nn.Sequential, replay: Remembered) -> Health:
+        """Adds the present signs to the history; the first look chooses the probe states.
+
+        Draws no random number and changes nothing of what it looks at.
+        """
+        if self._probes is None:
+            seen = replay.seen()
+            self._probes = seen[np.linspace(0, len(seen) - 1, min(PROBES, len(seen))).astype(np.int64)]
+        device = next(network.parameters()).device
+        with mean_weights(network), torch.no_grad():
+            q_values, dormant_share = _look_through(network, torch.from_numpy(self._probes).to(device))
+        best = q_values.topk(min(2, q_values.shape[1]), dim=1).values
+        health = Health(
+            env_steps=env_steps,
+            terminal_share=replay.terminal_share(),
+            action_gap=float((best[:, 0] - best[:, -1]).mean()),
+            largest_q=float(q_values.abs().max()),
+            dormant_share=dormant_share,
+        )
+        self.history.append(health)
+        return health
+
+    def capture(self) -> Capture:
+        """The history and the probe states."""
+        return {"history": [tuple(health) for health in self.history], "probes": self._probes}
+
+    def restore(self, capture: Capture) -> None:
+        """Takes over a captured state."""
+        self.history = [Health(*values) for values in capture["history"]]
+        self._probes = capture["probes"]
+
+
+def warning(history: Sequence[Health]) -> str | None:
+    """A sentence when a collapse threatens: terminations have become rare in replay, and the action gap has shrunk."""
+    if not history:
+        return None
+    latest = history[-1]
+    highest = max(health.terminal_share for health in history)
+    widest = max(health.action_gap for health in history)
+    if highest == 0 or latest.terminal_share > RARE * highest or latest.action_gap > SHRUNK * widest:
+        return None
+    return (
+        f"A collapse threatens: only {latest.terminal_share:.2%} of the transitions in replay end in a termination, "
+        f"{highest:.2%} once did, and the action gap shrank from {widest:.3g} to {latest.action_gap:.3g}. The best "
+        "policy so far is kept. A larger replay_capacity or n_step, layer_norm, or an early end by stop_return helps."
+    )
+
+
+def _look_through(network: nn.Sequential, observations: Tensor) -> tuple[Tensor, float]:
+    """Q-values [batch, n_actions] and the share of dormant units among all that a ReLU follows."""
+    values, dormant, units = observations, 0, 0
+    for layer in network:
+        values = layer(values)
+        if isinstance(layer, nn.ReLU):
+            activation = values.mean(dim=0).ravel()
+            dormant += int((activation <= _DORMANT * activation.mean()).sum())
+            units += activation.numel()
+    return values, dormant / units if units else 0.0

@@ -1,0 +1,206 @@
+"""Everything of a run that changes."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dqn_models.manifest import EnvironmentInfo
+from dqn_training.checkpoint.captures import (
+    Capture,
+    capture_generator,
+    capture_torch_generators,
+    restore_generator,
+    restore_torch_generators,
+)
+from dqn_training.config import DQNConfig
+from dqn_training.envs.make import observation_dtype, observation_shape
+from dqn_training.envs.restoring import restore_environment
+from dqn_training.envs.snapshot import UncapturableError, capture_environment
+from dqn_training.envs.vector import AnyVectorEnv, make_vector_environment, vectorization_of
+from dqn_training.learning.agent import DQNAgent
+from dqn_training.learning.best import Selection
+from dqn_training.learning.health import CollapseMonitor
+from dqn_training.networks.q_network import make_q_network
+from dqn_training.replay.buffer import ReplayBuffer
+from dqn_training.replay.rollouts import Rollouts
+from dqn_training.seeds import first_seed
+
+
+class Episode(NamedTuple):
+    """A finished training episode."""
+
+    env_steps: int  # taken by all environments when it ended
+    total_reward: float
+    length: int
+
+
+@dataclasses.dataclass
+class TrainingState:
+    """Where a run is; a checkpoint is its capture. Loops advance it in place and keep nothing else that changes.
+
+    Arrays have one element for each environment.
+    """
+
+    agent: DQNAgent
+    replay: ReplayBuffer | Rollouts
+    environments: AnyVectorEnv
+    generator: np.random.Generator  # of actions and batches
+    observations: NDArray[Any]  # the present ones, [num_envs, *observation_shape]
+    returns: NDArray[np.float64]  # of the running episodes
+    lengths: NDArray[np.int64]
+    alive: NDArray[np.bool_]  # False where the next step only resets
+    warm: bool  # it began with the weights of an earlier policy
+    selection: Selection
+    monitor: CollapseMonitor = dataclasses.field(default_factory=CollapseMonitor)
+    updates_owed: float = 0.0
+    env_steps: int = 0
+    epsilon: float = 1.0
+    loss: Tensor | None = None
+    episodes: list[Episode] = dataclasses.field(default_factory=list)
+    wall_seconds: float = 0.0  # spent so far; kept up to date by whoever runs the loop
+
+    def recent_return(self, count: int = 100) -> float:
+        """Mean return of the last `count` training episodes; NaN before the first."""
+        recent = self.episodes[-count:]
+        return sum(episode.total_reward for episode in recent) / len(recent) if recent else float("nan")
+
+    def finished(self, config: DQNConfig) -> bool:
+        """Whether the budget is spent or the evaluations are good enough."""
+        return (
+            self.env_steps >= config.total_env_steps
+            or (config.max_episodes is not None and len(self.episodes) >= config.max_episodes)
+            or self.selection.reached >= config.stop_evaluations
+        )
+
+    def close(self) -> None:
+        """Closes the environments; what was learned stays."""
+        self.environments.close()
+
+    def capture(self) -> Capture:
+        """The whole run. What is added to it with a state of its own belongs in this list."""
+        return {
+            "agent": self.agent.capture(),
+            "replay": self.replay.capture(),
+            "environments": self._capture_environments(),
+            "vectorization": vectorization_of(self.environments),
+            "generator": capture_generator(self.generator),
+            "torch": capture_torch_generators(),
+            "selection": self.selection.capture(),
+            "monitor": self.monitor.capture(),
+            "episodes": np.array(self.episodes, np.float64).reshape(-1, len(Episode._fields)),
+            **{name: getattr(self, name) for name in _PLAIN},
+        }
+
+    def restore(self, capture: Capture) -> bool:
+        """Goes on from a captured run of the same configuration.
+
+        Returns whether that is exact: where the environments' state is not to be had, new episodes begin.
+        """
+        self.agent.restore(capture["agent"])
+        self.replay.restore(capture["replay"])
+        restore_generator(self.generator, capture["generator"])
+        restore_torch_generators(capture["torch"])
+        self.selection.restore(capture["selection"])
+        self.monitor.restore(capture["monitor"])
+        self.episodes = [
+            Episode(int(steps), total, int(length)) for steps, total, length in capture["episodes"].tolist()
+        ]
+        for name in _PLAIN:
+            setattr(self, name, capture[name])
+        try:
+            if capture["environments"] is not None:
+                restore_environment(self.environments, capture["environments"])
+                return True
+        except UncapturableError:
+            pass
+        self._begin_episodes()
+        return False
+
+    def uncapturable(self) -> str | None:
+        """What of the environments a capture lacks, in words; None where it has everything."""
+        try:
+            capture_environment(self.environments)
+        except UncapturableError as error:
+            return str(error)
+        return None
+
+    def _capture_environments(self) -> Any:
+        try:
+            return capture_environment(self.environments)
+        except UncapturableError:
+            return None
+
+    def _begin_episodes(self) -> None:
+        """Leaves the running episodes unfinished."""
+        seed = first_seed("train", self.agent.config.seed) + self.env_steps % _SEEDS
+        observations, _ = self.environments.reset(seed=seed)
+        self.observations = observations.astype(self.observations.dtype, copy=False)
+        self.replay.begin_episodes(self.observations)
+        self.returns[:], self.lengths[:], self.alive[:] = 0.0, 0, True
+
+
+_SEEDS = 90_000
+"""Different seeds that a run may reset its environments with."""
+
+_PLAIN = (
+    "observations",
+    "returns",
+    "lengths",
+    "alive",
+    "warm",
+    "updates_owed",
+    "env_steps",
+    "epsilon",
+    "loss",
+    "wall_seconds",
+)
+
+
+def make_state(config: DQNConfig, environment: EnvironmentInfo, weights: dict[str, Tensor] | None) -> TrainingState:
+    """A run before its first step; `weights` (a state dict) are where a warm start begins. To be closed by the caller.
+
+    Raises ValueError when the weights do not fit the network that the configuration describes.
+    """
+    torch.manual_seed(config.seed)
+    q_network = make_q_network(config, environment.observation_space, environment.action_space.n)
+    if weights is not None:
+        try:
+            q_network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ValueError(f"The weights to start from do not fit the network: {error}") from error
+    replay = _make_replay(config, environment)
+    environments = make_vector_environment(environment, config.num_envs, config.vectorization)
+    observations, _ = environments.reset(seed=first_seed("train", config.seed))
+    return TrainingState(
+        agent=DQNAgent(config, q_network, environment.action_space.n),
+        replay=replay,
+        environments=environments,
+        generator=np.random.default_rng(config.seed),
+        observations=observations.astype(replay.observations.dtype, copy=False),
+        returns=np.zeros(config.num_envs),
+        lengths=np.zeros(config.num_envs, np.int64),
+        alive=np.ones(config.num_envs, np.bool_),
+        warm=weights is not None,
+        selection=Selection(due=config.eval_every),
+    )
+
+
+def _make_replay(config: DQNConfig, environment: EnvironmentInfo) -> ReplayBuffer | Rollouts:
+    shape = observation_shape(environment.observation_space)
+    dtype = observation_dtype(environment.observation_space)
+    if config.algorithm == "pqn":
+        return Rollouts(config.rollout_steps, config.num_envs, shape, dtype, config.gamma, config.q_lambda)
+    return ReplayBuffer(
+        config.replay_capacity,
+        config.num_envs,
+        shape,
+        dtype,
+        environment.action_space.n,
+        config.n_step,
+        config.gamma,
+        config.priority_exponent if config.prioritized else None,
+    )

@@ -1,0 +1,73 @@
+"""Images: which observations are some, and the convolutions that look at them.
+
+An image is laid out as planes [batch, channels, height, width] inside the network, so that the exported graph takes it
+as the environment gives it: height x width, height x width x channels, channels x height x width, and stacks of these.
+"""
+
+from collections import OrderedDict
+
+from torch import nn
+
+from dqn_models.manifest import BoxSpace, DiscreteSpace
+from dqn_training.config import DQNConfig
+from dqn_training.envs.spaces import observation_dtype, observation_shape
+from dqn_training.networks.layers import PixelScale, Planes
+
+_SMALLEST_SIDE = 8
+"""Pixels; a smaller array is rather a table of numbers."""
+_NATURE_SIDE = 36
+"""The smallest side that the three convolutions of Mnih et al. (2015) can look at."""
+_NATURE = ("32x8x4", "64x4x2", "64x3x1")
+_SMALL = ("16x3x1",)  # for games such as MinAtar's (Young & Tian, 2019)
+
+
+def looks_like_image(space: BoxSpace | DiscreteSpace) -> bool:
+    """Whether `network` auto means convolutions: three or four dimensions, or two of bytes, with sides of 8 or more."""
+    shape = observation_shape(space)
+    fits = len(shape) in (3, 4) or (len(shape) == 2 and observation_dtype(space) == "uint8")
+    return fits and min(_planes(shape)[1][1:]) >= _SMALLEST_SIDE
+
+
+def convolutions(config: DQNConfig, space: BoxSpace | DiscreteSpace) -> tuple[OrderedDict[str, nn.Module], int]:
+    """Layers from observations to features [batch, width], and that width.
+
+    Raises ValueError when the observations are no images or are too small for the convolutions.
+    """
+    shape = observation_shape(space)
+    if not isinstance(space, BoxSpace) or len(shape) not in (2, 3, 4):
+        raise ValueError(f"network is 'conv', but an observation has the shape {list(shape)}; use 'mlp' or 'auto'.")
+    order, (channels, height, width) = _planes(shape)
+    layers: OrderedDict[str, nn.Module] = OrderedDict(planes=Planes(order, (channels, height, width)))
+    if observation_dtype(space) == "uint8":
+        layers["scale"] = PixelScale(largest_value(space))
+    default = _NATURE if min(height, width) >= _NATURE_SIDE else _SMALL
+    for index, text in enumerate(config.conv_layers or default, start=1):
+        filters, kernel, stride = map(int, text.split("x"))
+        layers[f"conv_{index}"] = nn.Conv2d(channels, filters, kernel, stride)
+        if min(height, width) < kernel:
+            raise ValueError(f"conv_layers: {text} does not fit the {height} x {width} values before it.")
+        channels, height, width = filters, (height - kernel) // stride + 1, (width - kernel) // stride + 1
+        if config.layer_norm:
+            layers[f"conv_norm_{index}"] = nn.LayerNorm([channels, height, width])
+        layers[f"conv_relu_{index}"] = nn.ReLU()
+    layers["flatten"] = nn.Flatten()
+    return layers, channels * height * width
+
+
+def largest_value(space: BoxSpace) -> float:
+    """The largest value of a space of bytes, which the network sees as 1."""
+    return max(space.high) if isinstance(space.high, list) else space.high
+
+
+def _planes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, int, int]]:
+    """The order of an image's dimensions that brings channels before height and width, and the planes' shape.
+
+    Channels are the smaller of the first and the last dimension, the last of equals; the first of four is a stack.
+    """
+    if len(shape) == 2:
+        return (0, 1), (1, *shape)
+    first = len(shape) - 3
+    order = (first + 2, first, first + 1) if shape[-1] <= shape[first] else (first, first + 1, first + 2)
+    channels, height, width = (shape[dimension] for dimension in order)
+    stack = shape[0] if first else 1
+    return (0, *order) if first else order, (stack * channels, height, width)

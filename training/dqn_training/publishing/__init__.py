@@ -1,0 +1,1 @@
+"""A trained policy to a version in the repository."""

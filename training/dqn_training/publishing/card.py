@@ -1,0 +1,64 @@
+"""MODEL_CARD.md: what a version is, how it came to be, how well it plays and where its limits are."""
+
+from dqn_models.manifest import BoxSpace, DiscreteSpace, Manifest
+
+
+def model_card(manifest: Manifest) -> bytes:
+    """The card as UTF-8 Markdown, made from nothing but the manifest."""
+    training, evaluation, environment = manifest.training, manifest.evaluation, manifest.environment
+    low, high = evaluation.ci95
+    kwargs = f" with `{environment.kwargs}`" if environment.kwargs else ""
+    wrappers = "".join(f"\nObservations pass `{each.name}` with `{each.kwargs}`." for each in environment.wrappers)
+    within = " within its wrappers" if wrappers else ""
+    solved = environment.reward_threshold
+    threshold = "" if solved is None else f" The environment counts as solved at {solved:g}."
+    actions = environment.action_space
+    origin = (
+        f"from the weights of version {manifest.lineage.parent_version} (warm start)"
+        if manifest.lineage.origin == "warm-start"
+        else "from scratch"
+    )
+    gate = manifest.gate.reason if manifest.gate else "None: it was the first version of its model."
+    libraries = ", ".join(f"{name} {version}" for name, version in sorted(training.libraries.items()))
+    return f"""# {manifest.model} version {manifest.version}
+
+A DQN policy for the Gymnasium environment `{environment.id}`{kwargs},
+published {manifest.created_at:%Y-%m-%d %H:%M} UTC.{wrappers}
+
+## What it does
+Maps an observation ({_space(environment.observation_space)}) to the Q-values of its {actions.n} actions and the greedy
+one of the actions {actions.start} to {actions.start + actions.n - 1}. The file `model.onnx` (opset
+{manifest.onnx.opset}) contains all preprocessing: give it observations as the environment does{within}.
+
+## How it was trained
+Preset `{training.preset}`, seed {training.seed}, {origin}: {training.env_steps:,} environment steps,
+{training.episodes:,} episodes, {training.gradient_steps:,} gradient steps, {training.wall_seconds:.1f} s.
+Every setting is in `manifest.json`.
+Libraries: {libraries}.
+
+## Evaluation
+{evaluation.episodes:,} greedy episodes played by `model.onnx`, with seeds that chose nothing: mean return
+{evaluation.mean:.2f} (95 % interval {low:.2f} to {high:.2f}), standard deviation {evaluation.std:.2f}, lowest
+{evaluation.min:.2f}, highest {evaluation.max:.2f}; mean length {evaluation.mean_length:.1f} steps.{threshold}
+
+Gate: {gate}
+
+## Limits
+It was trained and evaluated in the simulator named above and nowhere else; how it acts on observations unlike those is
+not known. What training saw, element by element (many: all together): low {_numbers(manifest.observations.low)}, high
+{_numbers(manifest.observations.high)}. It is greedy and deterministic; exploration is the server's to add.
+
+## Licence
+The weights carry the licence of the project that trained them; dqn-policy-server itself is under the MIT licence.
+""".encode()
+
+
+def _space(space: BoxSpace | DiscreteSpace) -> str:
+    if isinstance(space, DiscreteSpace):
+        return f"one integer from {space.start} to {space.start + space.n - 1}"
+    return f"{' x '.join(str(size) for size in space.shape)} numbers of type {space.dtype}"
+
+
+def _numbers(values: list[float], most: int = 16) -> str:
+    shown = ", ".join(f"{value:.3g}" for value in values[:most])
+    return f"[{shown}{', ...' if len(values) > most else ''}]"

@@ -1,0 +1,105 @@
+"""Proportional priorities of transitions (Schaul et al., 2016), in a sum tree that is a few arrays.
+
+Each level holds the sums of sixteen neighbours in the level below, so that a batch goes down a tree of a million leaves
+in five array operations instead of twenty.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dqn_training.checkpoint.captures import Capture
+
+_CHILDREN = 16
+_SMALLEST = 1e-6  # of an error, so that no transition is never drawn again
+
+
+class SumTree:
+    """Non-negative numbers, one for each leaf, of which a leaf is found by where a mass falls in their running sum."""
+
+    def __init__(self, leaves: int) -> None:
+        """All zero."""
+        self.leaves = leaves
+        self._levels: list[NDArray[np.float64]] = []  # each [nodes, 16]: sixteen children and their node in the next
+        nodes = leaves
+        while not self._levels or nodes > 1:
+            nodes = -(-nodes // _CHILDREN)
+            self._levels.append(np.zeros((nodes, _CHILDREN)))
+
+    @property
+    def total(self) -> float:
+        """The sum of all leaves."""
+        return float(self._levels[-1].sum())
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all levels."""
+        return sum(level.nbytes for level in self._levels)
+
+    def get(self, leaves: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The numbers of leaves [n]."""
+        return self._levels[0].ravel().take(leaves)
+
+    def set(self, leaves: NDArray[np.int64], values: NDArray[np.float64] | float) -> None:
+        """Changes the numbers of leaves [n]; of equal leaves the last counts."""
+        nodes = leaves
+        for level in self._levels:
+            level.ravel()[nodes] = values
+            nodes = nodes // _CHILDREN
+            values = level.take(nodes, axis=0).sum(axis=1)
+
+    def find(self, masses: NDArray[np.float64]) -> NDArray[np.int64]:
+        """For each mass [n] from 0 to `total` the leaf where the running sum passes it; never one that is 0."""
+        nodes, left = np.zeros(len(masses), np.int64), masses
+        for level in reversed(self._levels):
+            sums = level.take(nodes, axis=0).cumsum(axis=1)
+            left = np.minimum(left, np.nextafter(sums[:, -1], 0))  # rounding must not lead past the last child
+            children = (sums <= left[:, np.newaxis]).sum(axis=1)
+            before = np.where(children > 0, sums[np.arange(len(nodes)), children - 1], 0.0)
+            nodes, left = nodes * _CHILDREN + children, left - before
+        return nodes
+
+
+class Priorities:
+    """What is drawn how often: a row's chance is its error to the power of `exponent`, as a share of all."""
+
+    def __init__(self, rows: int, exponent: float) -> None:
+        """No row can be drawn yet."""
+        self._tree = SumTree(rows)
+        self._exponent = exponent
+        self._largest = 1.0  # ever given, after the exponent
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the tree."""
+        return self._tree.nbytes
+
+    def replace(self, old: NDArray[np.int64], new: NDArray[np.int64]) -> None:
+        """Rows that are no transitions any more, and new ones, which get the largest priority so far."""
+        values = np.zeros(len(old) + len(new))
+        values[len(old) :] = self._largest
+        self._tree.set(np.concatenate([old, new]), values)
+
+    def draw(
+        self, count: int, importance_exponent: float, generator: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Rows [count], one from each of `count` equal parts of the mass, and their importance weights, at most 1."""
+        masses = (np.arange(count) + generator.random(count)) * (self._tree.total / count)
+        rows = self._tree.find(masses)
+        priorities = self._tree.get(rows)
+        weights = (priorities / priorities.min()) ** -importance_exponent
+        return rows, weights.astype(np.float32)
+
+    def update(self, rows: NDArray[np.int64], errors: NDArray[np.float32]) -> None:
+        """Gives rows [n] the priorities of their errors [n] >= 0."""
+        priorities = (errors.astype(np.float64) + _SMALLEST) ** self._exponent
+        self._largest = max(self._largest, float(priorities.max()))
+        self._tree.set(rows, priorities)
+
+    def capture(self) -> Capture:
+        """Every row's priority."""
+        return {"priorities": self._tree.get(np.arange(self._tree.leaves)), "largest": self._largest}
+
+    def restore(self, capture: Capture) -> None:
+        """Takes over captured priorities; a tree of the same leaves has the same sums."""
+        self._tree.set(np.arange(self._tree.leaves), capture["priorities"])
+        self._largest = capture["largest"]

@@ -1,0 +1,79 @@
+"""Keeps the checkpoint of a run up to date while it trains, without taking much of its time."""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+
+from dqn_training.checkpoint.captures import Capture
+from dqn_training.checkpoint.file import CheckpointError, CheckpointFile
+from dqn_training.learning.state import TrainingState
+
+_SHARE = 0.02  # of the time that checkpoints may take
+
+
+class Checkpoints:
+    """Writes a checkpoint every few seconds; one that costs much is written less often."""
+
+    def __init__(self, file: CheckpointFile, seconds: float, tell: Callable[[str], None]) -> None:
+        """`seconds` between two checkpoints at least; `tell` shows the user a sentence."""
+        self._file = file
+        self._seconds = seconds
+        self._tell = tell
+        self._due = time.perf_counter() + seconds
+        self._told = ""
+        self.cost_seconds = 0.0  # spent on all checkpoints of this process
+
+    def last(self) -> Capture | None:
+        """The last checkpoint, if there is one. Raises CheckpointError when it is damaged."""
+        return self._file.read()
+
+    def begin(self, state: TrainingState, last: Capture | None) -> None:
+        """Goes on from the last checkpoint, if there is one, and says what the next ones will lack.
+
+        Raises CheckpointError when the last one is another run's.
+        """
+        lacking = state.uncapturable() if self._seconds < math.inf else None
+        if lacking:
+            self._tell(
+                f"Checkpoints lack the state of these environments: {lacking}. After --resume new episodes begin, so "
+                "that the result is another than without."
+            )
+        if last is None:
+            return
+        try:
+            exact = state.restore(last)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{self._file.path} does not fit this run; another release of this program may have written it: "
+                f"{error!r}."
+            ) from error
+        self._tell(f"Going on after {state.env_steps:,} environment steps{'' if exact else ' with new episodes'}.")
+
+    def keep(self, state: TrainingState) -> None:
+        """Writes a checkpoint if it is time; called after each step. A full disk is told, and training goes on."""
+        started = time.perf_counter()
+        if started < self._due:
+            return
+        with self._telling():
+            if not self._file.settle(wait=False):
+                return
+            self._file.write(state.capture())
+        spent = time.perf_counter() - started
+        self.cost_seconds += spent
+        self._due = started + spent + max(self._seconds, spent / _SHARE)
+
+    def settle(self) -> None:
+        """Waits until the checkpoint that is being written is on the disk."""
+        with self._telling():
+            self._file.settle()
+
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            sentence = f"Cannot write a checkpoint to {self._file.path}: {error.strerror}. Training goes on."
+            if sentence != self._told:
+                self._tell(sentence)
+            self._told = sentence

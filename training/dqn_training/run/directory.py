@@ -1,0 +1,123 @@
+"""The directory of a run: what it was asked to do, its checkpoint, its logs and what came of it.
+
+run.json          the request: settings, names, versions; written first and never changed
+checkpoint        where the run is; checkpoint-blocks/ has the large parts; both go when the run is finished
+metrics.csv       one line for each look at the run
+tensorboard/      the same for TensorBoard
+mlflow.json       which run of a tracking server has the same
+result.json       the manifest of the published version; written last: the run is finished
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dqn_models import cli_support, durable
+from dqn_models.errors import explained
+
+DEFAULT_RUNS = "runs"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDescription:
+    """What a run was asked to do; the fields of run.json."""
+
+    name: str  # of the model
+    preset: str
+    config: dict[str, Any]  # every field of DQNConfig
+    repository: str  # absolute
+    gate: str
+    command: list[str]
+    libraries: dict[str, str]
+    id: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
+    started_at: str = dataclasses.field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+class RunDirectory:
+    """A run's directory, which need not exist yet."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.description = path / "run.json"
+        self.checkpoint = path / "checkpoint"
+        self.metrics = path / "metrics.csv"
+        self.tensorboard = path / "tensorboard"
+        self.mlflow = path / "mlflow.json"
+        self.result = path / "result.json"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Makes the directory and keeps other processes out of it. The lock ends with its process, however that ends.
+
+        Raises RepositoryError when the directory cannot be made or another process has it.
+        """
+        with contextlib.ExitStack() as stack:
+            with explained(f"use {self.path} as the directory of a run (--run-dir names another)"):
+                durable.make_directory(self.path)
+                stack.enter_context(durable.exclusive_lock(self.path / ".lock", "another dqn-train", 0.0))
+            yield
+
+    def begin(self, description: RunDescription) -> None:
+        """Writes run.json. Raises UsageError when there is one already."""
+        data = json.dumps(dataclasses.asdict(description), indent=2).encode() + b"\n"
+        with explained(f"write {self.description}"):
+            temporary = durable.write_temporary(self.description, data)
+            try:
+                durable.commit_new(temporary, self.description)
+            except FileExistsError as error:
+                temporary.unlink()
+                raise cli_support.UsageError(
+                    f"{self.path} holds a run already: go on with it by --resume {self.path}, or name another "
+                    "--run-dir."
+                ) from error
+
+    def read_description(self) -> RunDescription:
+        """What run.json says. Raises UsageError when there is none or it is not one."""
+        try:
+            values = json.loads(self.description.read_bytes())
+            known = [field.name for field in dataclasses.fields(RunDescription)]
+            return RunDescription(**{name: values[name] for name in known if name in values})
+        except FileNotFoundError as error:
+            raise cli_support.UsageError(f"{self.path} is no directory of a run: it has no run.json.") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise cli_support.UsageError(f"{self.description} cannot be read: {error!r}.") from error
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Writes result.json."""
+        with explained(f"write {self.result}"):
+            data = json.dumps(result).encode() + b"\n"
+            durable.commit_replace(durable.write_temporary(self.result, data), self.result)
+
+    def read_result(self) -> dict[str, Any] | None:
+        """What result.json says; None while the run is not finished."""
+        try:
+            result: dict[str, Any] = json.loads(self.result.read_bytes())
+        except FileNotFoundError:
+            return None
+        return result
+
+
+def runs_directory() -> Path:
+    """Where runs have their directories: DQN_RUNS, else runs."""
+    return Path(os.environ.get("DQN_RUNS") or DEFAULT_RUNS)
+
+
+def new_run_directory(name: str) -> Path:
+    """Makes a directory for a run of this model, by name and time."""
+    runs = runs_directory()
+    stamp = f"{name}-{datetime.now(UTC).astimezone():%Y%m%d-%H%M%S}"
+    with explained(f"make a directory for the run in {runs} (--run-dir names another place)"):
+        durable.make_directory(runs)
+        for number in itertools.count(1):
+            path = runs / (stamp if number == 1 else f"{stamp}-{number}")
+            with contextlib.suppress(FileExistsError):
+                path.mkdir()
+                break
+    return path

@@ -1,0 +1,48 @@
+"""Whether this machine has what a configuration asks for, before anything is trained."""
+
+import math
+import os
+from pathlib import Path
+
+from dqn_models.manifest import EnvironmentInfo
+from dqn_training.config import DQNConfig
+from dqn_training.envs.make import observation_dtype, observation_shape
+from dqn_training.networks.device import check_device
+
+_BESIDE = 16  # bytes of a transition beside its observation, at most
+
+_CONTAINER = Path("/sys/fs/cgroup")
+
+
+def check_machine(config: DQNConfig, environment: EnvironmentInfo) -> None:
+    """Raises ValueError with a sentence when there is no such device, or too little memory for the replay buffer."""
+    check_device(config)
+    if config.algorithm == "pqn":
+        return
+    space = environment.observation_space
+    row = math.prod(observation_shape(space)) * observation_dtype(space).itemsize + _BESIDE
+    needed, free = config.replay_capacity * row, available_bytes()
+    if needed > free:
+        raise ValueError(
+            f"replay_capacity is {config.replay_capacity}; at up to {row:,} bytes each these transitions need "
+            f"{needed / 1e9:,.1f} GB, and this machine has {free / 1e9:,.1f} GB of free memory; at most {free // row} "
+            "fit."
+        )
+
+
+def available_bytes() -> int:
+    """Memory that this process may still take: the machine's, or what its container leaves of it."""
+    free = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    available = [line for line in _lines(Path("/proc/meminfo")) if line.startswith("MemAvailable:")]
+    free += [int(line.split()[1]) * 1024 for line in available]
+    limit, used = (_lines(_CONTAINER / name) for name in ("memory.max", "memory.current"))
+    if limit and used and limit[0] != "max":
+        free.append(max(0, int(limit[0]) - int(used[0])))
+    return min(free)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,76 @@
+"""training_curve.png: durations, as the PyTorch tutorial plots them, returns, evaluations and signs of collapse."""
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from dqn_training.learning.best import CheckpointScore
+from dqn_training.learning.health import Health, warning
+from dqn_training.learning.state import Episode
+
+WINDOW = 100
+
+
+def training_curve(
+    title: str, episodes: Sequence[Episode], scores: Sequence[CheckpointScore], history: Sequence[Health]
+) -> bytes:
+    """The picture as PNG, from above: durations with their 100-episode mean, returns and greedy evaluations, signs."""
+    figure = Figure(figsize=(9, 10), layout="constrained")
+    FigureCanvasAgg(figure)
+    above, middle, below = figure.subplots(3, 1)
+    draw_durations(above, episodes)
+    above.set_title(title)
+    steps = [episode.env_steps for episode in episodes]
+    middle.plot(steps, [episode.total_reward for episode in episodes], ".", ms=3, alpha=0.4, label="training episode")
+    middle.plot([s.env_steps for s in scores], [s.mean for s in scores], "o-", color="C3", label="greedy evaluation")
+    middle.set_ylabel("return")
+    middle.legend(loc="best")
+    draw_health(below, history)
+    below.sharex(middle)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()
+
+
+def draw_durations(axes: Axes, episodes: Sequence[Episode]) -> None:
+    """Durations by episode and, from 100 episodes on, the mean of the last 100."""
+    durations = np.array([episode.length for episode in episodes], np.float64)
+    axes.plot(np.arange(1, len(durations) + 1), durations, lw=0.8, label="duration")
+    means = moving_mean(durations)
+    if len(means):
+        axes.plot(np.arange(WINDOW, len(durations) + 1), means, lw=2, label=f"mean of the last {WINDOW}")
+    axes.set_xlabel("episode")
+    axes.set_ylabel("duration (steps)")
+    axes.legend(loc="upper left")
+
+
+def draw_health(axes: Axes, history: Sequence[Health]) -> None:
+    """What the collapse monitor saw by environment steps; shaded where it warned."""
+    steps = [health.env_steps for health in history]
+    axes.plot(steps, [health.action_gap for health in history], color="C0", label="action gap")
+    axes.plot(steps, [health.largest_q / 100 for health in history], color="C1", label="largest Q-value / 100")
+    shares = axes.twinx()
+    shares.plot(steps, [health.terminal_share for health in history], color="C2", label="terminal share in replay")
+    shares.plot(steps, [health.dormant_share for health in history], color="C4", label="dormant units' share")
+    shares.set_ylim(-0.02, 1)
+    for index in range(len(history)):
+        if warning(history[: index + 1]):
+            axes.axvspan(steps[max(index - 1, 0)], steps[index], color="C3", alpha=0.2, lw=0)
+    axes.set_xlabel("environment steps")
+    axes.set_ylabel("Q-values")
+    shares.set_ylabel("shares")
+    axes.legend(handles=[*axes.get_lines(), *shares.get_lines()], loc="upper right")
+
+
+def moving_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means of each WINDOW successive values, [len - WINDOW + 1], or empty where there are fewer."""
+    if len(values) < WINDOW:
+        return np.empty(0)
+    sums = np.cumsum(np.concatenate([[0.0], values]))
+    means: NDArray[np.float64] = (sums[WINDOW:] - sums[:-WINDOW]) / WINDOW
+    return means

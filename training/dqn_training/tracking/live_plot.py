@@ -1,0 +1,64 @@
+"""`--live-plot`: draws the episode durations while training, in a window or in a notebook cell."""
+
+import sys
+import time
+
+import matplotlib as mpl
+from matplotlib import pyplot as plt
+
+from dqn_training.learning.best import CheckpointScore
+from dqn_training.learning.state import TrainingState
+from dqn_training.tracking.curve import draw_durations
+
+_SECONDS = 0.5
+
+
+class LivePlot:
+    """A Watcher that redraws a figure at most twice a second."""
+
+    def __init__(self, title: str) -> None:
+        """Opens the figure. Raises ValueError where there is neither a window system nor a notebook."""
+        self._notebook = "IPython" in sys.modules and "inline" in mpl.get_backend()
+        if not self._notebook and mpl.get_backend().lower() == "agg":
+            raise ValueError(
+                "--live-plot needs a display, and Matplotlib found none (its backend is 'agg'). Leave it out: "
+                "training_curve.png shows the same afterwards."
+            )
+        self._title = title
+        self._figure = plt.figure(figsize=(9, 4), layout="constrained")
+        self._drawn = 0.0
+        self._episodes = 0
+        if not self._notebook:
+            self._figure.show()
+
+    def __call__(self, state: TrainingState, _scores: list[CheckpointScore]) -> None:
+        """Redraws if there are new episodes and the last time is long enough ago."""
+        now = time.perf_counter()
+        if len(state.episodes) == self._episodes or now - self._drawn < _SECONDS:
+            return
+        self._episodes = len(state.episodes)
+        self.draw(state, "training")
+        self._drawn = time.perf_counter()
+
+    def draw(self, state: TrainingState, stage: str) -> None:
+        """Draws the present state; `stage` stands in the title."""
+        self._figure.clear()
+        axes = self._figure.subplots()
+        draw_durations(axes, state.episodes)
+        axes.set_title(f"{self._title}: {stage}")
+        if self._notebook:
+            from IPython import display  # noqa: PLC0415  (only a notebook has it)
+
+            display.clear_output(wait=True)
+            display.display(self._figure)
+        else:
+            self._figure.canvas.draw_idle()
+            self._figure.canvas.flush_events()
+
+    def keep_open(self, state: TrainingState) -> None:
+        """Shows the result until the window is closed."""
+        self.draw(state, "result")
+        if self._notebook:
+            plt.close(self._figure)  # or the notebook would show it once more
+        else:
+            plt.show(block=True)

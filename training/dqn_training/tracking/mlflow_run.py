@@ -1,0 +1,110 @@
+"""A run as an MLflow tracking server keeps it: settings, numbers, files. Calls raise whatever MLflow's layers raise."""
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # who calls tries again
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # where our own result goes
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a run's numbers are for the user's server only
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+
+from dqn_models.durable import commit_replace, write_temporary
+from dqn_training.tracking.recorder import Outcome
+from dqn_training.tracking.scalars import SCALARS, Row
+
+ROWS_AT_ONCE = 1_000 // len(SCALARS)  # MLflow takes so many metrics in a call
+_PARAMS_AT_ONCE = 100
+
+
+def check_uri(uri: str) -> None:
+    """Raises ValueError for an address that MLflow's client does not take; whether somebody is there is seen later."""
+    try:
+        MlflowClient(uri)
+    except Exception as error:
+        cause = " ".join(str(error).split())[:200]
+        raise ValueError(f"--mlflow (or MLFLOW_TRACKING_URI) is {uri!r}; MLflow refuses it: {cause}") from error
+
+
+def remembered(memory: Path) -> dict[str, Any]:
+    """Address of the server and id of the run there; {} where none was begun."""
+    try:
+        found = json.loads(memory.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+class MlflowRun:
+    """A run on the server, made or found again at the first call."""
+
+    def __init__(self, uri: str, memory: Path, experiment: str, run_name: str, params: Mapping[str, Any]) -> None:
+        """`memory` is where the run's id on the server is kept, so that a resumed run goes on with it."""
+        self._uri = uri
+        self._memory = memory
+        self._experiment = experiment
+        self._run_name = run_name
+        self._params = params
+        self._client = MlflowClient(uri)
+        self._run_id: str | None = None
+        self._sent_before = (-1.0, -1.0)  # the moment of the last row that an earlier process sent
+
+    def send(self, rows: Sequence[tuple[int, Row]]) -> None:
+        """Adds rows, each with its time in milliseconds."""
+        run_id = self._run_id or self._open()
+        metrics = [
+            Metric(name, value, at, int(row["env_steps"] or 0))
+            for at, row in rows
+            if (row["env_steps"], row["evaluations"]) > self._sent_before
+            for name, value in row.items()
+            if value is not None
+        ]
+        self._client.log_batch(run_id, metrics=metrics)
+
+    def end(self, outcome: Outcome | None) -> None:
+        """Adds what the run came to, and ends it: as killed where it came to nothing."""
+        run_id = self._run_id or self._open()
+        if outcome is None:
+            self._client.set_terminated(run_id, "KILLED")
+            return
+        manifest = outcome.manifest
+        tags = {"model": manifest.model, "version": manifest.version, "promoted": outcome.promoted}
+        now, steps = time.time_ns() // 1_000_000, manifest.training.env_steps
+        report = Metric("report_return", manifest.evaluation.mean, now, steps)
+        self._client.log_batch(run_id, [report], tags=[RunTag(name, str(value)) for name, value in tags.items()])
+        with tempfile.TemporaryDirectory() as folder:
+            for name, content in outcome.files().items():
+                Path(folder, name).write_bytes(content)
+            self._client.log_artifacts(run_id, folder)
+        self._client.set_terminated(run_id, "FINISHED")
+
+    def _open(self) -> str:
+        memory = remembered(self._memory)
+        self._run_id = self._reopen(str(memory["run_id"])) if memory.get("uri") == self._uri else self._begin()
+        return self._run_id
+
+    def _reopen(self, run_id: str) -> str:
+        """Goes on with the run that an earlier process began."""
+        metrics = self._client.get_run(run_id).data.metrics
+        self._client.update_run(run_id, status="RUNNING")
+        self._sent_before = (metrics.get("env_steps", -1.0), metrics.get("evaluations", -1.0))
+        return run_id
+
+    def _begin(self) -> str:
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or self._experiment
+        experiment = self._client.get_experiment_by_name(name)
+        experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(name)
+        run_id: str = self._client.create_run(experiment_id, run_name=self._run_name).info.run_id
+        params = [Param(key, str(value)) for key, value in self._params.items()]
+        for first in range(0, len(params), _PARAMS_AT_ONCE):
+            self._client.log_batch(run_id, params=params[first : first + _PARAMS_AT_ONCE])
+        content = json.dumps({"uri": self._uri, "run_id": run_id}).encode()
+        commit_replace(write_temporary(self._memory, content), self._memory)
+        return run_id

@@ -1,0 +1,98 @@
+"""When a row is written, and for whom: a Watcher that is next to free between two rows."""
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
+
+from dqn_models.layout import MANIFEST_FILE
+from dqn_models.manifest import Manifest
+from dqn_models.repository import ModelRepository
+from dqn_training.config import DQNConfig
+from dqn_training.learning.best import CheckpointScore
+from dqn_training.learning.state import TrainingState
+from dqn_training.tracking.metrics_csv import MetricsFile
+from dqn_training.tracking.scalars import Moment, Row, row
+
+
+class Outcome(NamedTuple):
+    """What a run came to."""
+
+    manifest: Manifest
+    repository: ModelRepository
+    promoted: bool
+
+    def files(self) -> dict[str, bytes]:
+        """The published version's files, by their names."""
+        model, version = self.manifest.model, self.manifest.version
+        files = {name: self.repository.read_file(model, version, name) for name in self.manifest.files}
+        return files | {MANIFEST_FILE: self.manifest.model_dump_json(indent=2).encode()}
+
+
+class Tracker(Protocol):
+    """Somebody who keeps rows beside the metrics file."""
+
+    def begin(self, first_step: int) -> None:
+        """The run begins, or goes on: what was kept of `first_step` (environment steps) and later is void."""
+
+    def log(self, row: Row) -> None:
+        """Keeps a row. Raises nothing: a tracker in trouble says so and lets training go on."""
+
+    def close(self, outcome: Outcome | None) -> None:
+        """The run has ended: published, or not (None)."""
+
+
+class Tracking:
+    """Writes a row every `log_every` environment steps and at each evaluation: by steps, so that runs repeat exactly.
+
+    The metrics file is also what a resumed run goes on from: the rows that it had written after its checkpoint are
+    dropped, and the last one before tells when the next is due.
+    """
+
+    def __init__(self, config: DQNConfig, file: MetricsFile, trackers: Sequence[Tracker] = ()) -> None:
+        self._log_every = config.log_every
+        self._file = file
+        self._trackers = trackers
+        self._previous: Row | None = None
+        self._due = 0  # not begun
+        self._evaluations = 0
+        self._outcome: Outcome | None = None
+
+    def __call__(self, state: TrainingState, scores: list[CheckpointScore]) -> None:
+        """Writes a row if one is due."""
+        if self._due == 0:
+            self._begin(state)
+        if state.env_steps < self._due and len(scores) == self._evaluations:
+            return
+        written = row(Moment(state, self._previous))
+        self._file.append(written)
+        for tracker in self._trackers:
+            tracker.log(written)
+        self._follow(written)
+
+    def end(self, manifest: Manifest, repository: ModelRepository, *, promoted: bool) -> None:
+        """Takes note of the version that the run came to."""
+        self._outcome = Outcome(manifest, repository, promoted)
+
+    def __enter__(self) -> Self:
+        """Nothing is written before the first row."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Ends the trackers' work."""
+        self._file.close()
+        for tracker in self._trackers:
+            tracker.close(self._outcome)
+
+    def _begin(self, state: TrainingState) -> None:
+        self._follow(self._file.begin(state.env_steps, len(state.selection.scores)))
+        for tracker in self._trackers:
+            tracker.begin(state.env_steps)
+
+    def _follow(self, previous: Row | None) -> None:
+        """Makes the next row due after this one."""
+        self._previous = previous
+        steps = int((previous or {}).get("env_steps") or 0)
+        self._due = steps - steps % self._log_every + self._log_every
+        self._evaluations = int((previous or {}).get("evaluations") or 0)

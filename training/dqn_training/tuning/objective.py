@@ -1,0 +1,109 @@
+"""What a trial is worth: how good the policy is on average over the whole run, so that fast counts as well as good."""
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+from optuna.trial import Trial
+
+from dqn_models.manifest import EnvironmentInfo
+from dqn_training.config import DQNConfig
+from dqn_training.learning.best import CheckpointScore
+from dqn_training.learning.state import TrainingState
+from dqn_training.run.challenger import train_challenger
+from dqn_training.tuning.space import configuration, search_space, suggest
+
+
+@dataclasses.dataclass(frozen=True)
+class Search:
+    """What is searched for; a study goes on only with the same."""
+
+    base: DQNConfig
+    environment: EnvironmentInfo
+    first_seed: int
+    seeds: int
+    evaluations: int  # in each training run
+    episodes: int  # in each evaluation
+
+    @property
+    def schedule(self) -> dict[str, Any]:
+        """The settings that make a training run one of a trial."""
+        return {
+            "eval_every": math.ceil(self.base.total_env_steps / self.evaluations),
+            "eval_episodes": self.episodes,
+        }
+
+    def identity(self) -> dict[str, Any]:
+        """All of it as JSON."""
+        parts = {"first_seed": self.first_seed, "seeds": self.seeds, "evaluations": self.evaluations}
+        described: dict[str, Any] = {**dataclasses.asdict(self.base), **parts, "episodes": self.episodes}
+        identity: dict[str, Any] = json.loads(json.dumps(described))
+        return identity
+
+
+def train_and_score(
+    search: Search, config: DQNConfig, told: Callable[[list[float]], None] = lambda _: None
+) -> list[float]:
+    """What a training run would have published at each of the search's evaluations: the best one so far.
+
+    Its mean is the run's score, the area under that curve. `told` gets the values up to now after each evaluation, and
+    what it raises ends the run. Raises ValueError as DQNConfig.
+    """
+    values: list[float] = []
+
+    def watch(_state: TrainingState, scores: list[CheckpointScore]) -> None:
+        if len(values) < len(scores) <= search.evaluations:
+            values.append(max(score.mean for score in scores))
+            told(values)
+
+    scheduled = dataclasses.replace(config, **search.schedule)
+    final = train_challenger(scheduled, "tuning", search.environment, watch).state.selection.chosen.mean
+    return values + [final] * (search.evaluations - len(values))  # a run that ended early goes on as good as it was
+
+
+class Objective:
+    """Trains with a trial's settings, a run for each seed; a trial's score is the mean of its runs'.
+
+    After each evaluation the score so far is told to the study, which may end the trial.
+    """
+
+    def __init__(self, search: Search, deadline: float) -> None:
+        """`deadline` is a time of `time.time`, after which a trial ends at its next evaluation."""
+        self._search = search
+        self._deadline = deadline
+        self._space = search_space(search.base)
+
+    def __call__(self, trial: Trial) -> float:
+        """The score. Raises TrialPruned for one that is not worth going on with."""
+        try:
+            config = configuration(self._search.base, suggest(trial, self._space))
+        except ValueError as error:
+            raise optuna.TrialPruned(str(error)) from error
+        try:
+            return self._score(trial, config)
+        except KeyboardInterrupt:  # its settings come first when the search goes on
+            trial.study.enqueue_trial(trial.params)
+            raise
+
+    def _score(self, trial: Trial, config: DQNConfig) -> float:
+        before: list[float] = []  # of the runs that are over
+
+        def told(values: list[float]) -> None:
+            so_far = before + values
+            trial.report(sum(so_far) / len(so_far), len(so_far))
+            if time.time() > self._deadline:  # its settings come first when the search goes on
+                trial.study.enqueue_trial(trial.params)
+                raise optuna.TrialPruned("The time is over.")
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        finals = []
+        for seed in range(self._search.first_seed, self._search.first_seed + self._search.seeds):
+            before += train_and_score(self._search, dataclasses.replace(config, seed=seed), told)
+            finals.append(before[-1])
+        trial.set_user_attr("final_returns", finals)
+        return sum(before) / len(before)

@@ -1,0 +1,134 @@
+"""What came of a search: the best trials, which settings mattered, the preset file and a picture."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.table import Table
+
+from dqn_training.evaluation.statistics import mean_interval
+from dqn_training.preset_file import preset_text
+from dqn_training.tuning.confirm import DEFAULT, Confirmed
+from dqn_training.tuning.objective import Search
+from dqn_training.tuning.space import configuration
+from dqn_training.tuning.study import completed, finished
+
+_SHOWN = 10
+
+
+def importances(study: Study) -> dict[str, float]:
+    """The share of each setting in what the trials differ by (PED-ANOVA, Watanabe et al., 2023); {} for few trials."""
+    if len(completed(study)) < 5:
+        return {}
+    found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+    return {name: share for name, share in found.items() if math.isfinite(share)}
+
+
+def result(study: Study, confirmed: Sequence[Confirmed]) -> dict[str, Any]:
+    """The result as JSON. Raises ValueError where no trial was trained to its end."""
+    best = best_trial(study)
+    return {
+        "score": best.value,
+        "final_returns": best.user_attrs["final_returns"],
+        "settings": best.params,
+        "default_score": next((trial.value for trial in completed(study) if trial.number == 0), None),
+        "confirmed": {one.finalist.name: one.scores for one in confirmed},
+        "trials": len(finished(study)),
+        "completed": len(completed(study)),
+        "importance": importances(study),
+    }
+
+
+def best_trial(study: Study) -> FrozenTrial:
+    """The trial with the highest score. Raises ValueError where none was trained to its end."""
+    best = completed(study)
+    if not best:
+        raise ValueError(
+            f"No trial was trained to its end, {len(finished(study))} were given up: there is no preset yet. The same "
+            "command with a longer --timeout or more --trials goes on."
+        )
+    return best[0]
+
+
+def write_preset(path: Path, study: Study, search: Search, confirmed: Sequence[Confirmed], command_line: str) -> None:
+    """Writes the finalist that is best with other seeds, or the best trial where nothing was confirmed, as a preset.
+
+    Raises ValueError where no trial was trained to its end.
+    """
+    best = best_trial(study)
+    config, told = configuration(search.base, best.params), [f"Found by: {command_line}"]
+    last = search.first_seed + search.seeds - 1
+    told.append(f"Best of {len(finished(study))} trials with seeds {search.first_seed} to {last}: {best.value:.2f}.")
+    if confirmed:
+        config = confirmed[0].finalist.config
+        scores = ", ".join(f"{one.finalist.name} {one.mean:.2f}" for one in confirmed)
+        told.append(f"These are the settings of: {confirmed[0].finalist.name}.")
+        told.append(f"Mean scores with {len(confirmed[0].scores)} other seeds: {scores}.")
+    told.append("A score is the mean over a run of its best evaluation so far.")
+    path.write_text(preset_text(config, "\n".join(told)), encoding="utf-8")
+
+
+def draw(path: Path, study: Study, title: str) -> None:
+    """The scores in the order of the trials, and the importance of each setting."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    trials = sorted(completed(study), key=lambda trial: trial.number)
+    values = [trial.value or 0.0 for trial in trials]
+    best = [max(values[: count + 1]) for count in range(len(values))]
+    left.plot([trial.number for trial in trials], values, "o", label="trial")
+    left.step([trial.number for trial in trials], best, where="post", label="best so far")
+    given_up = [trial for trial in finished(study) if trial.state == TrialState.PRUNED and trial.intermediate_values]
+    told = [trial.intermediate_values[max(trial.intermediate_values)] for trial in given_up]
+    left.plot([trial.number for trial in given_up], told, "x", color="0.6", label="given up, score until then")
+    left.set(xlabel="trial", ylabel="score")
+    figure.suptitle(title)
+    left.legend(loc="lower right")
+    shares = importances(study)
+    right.barh(list(shares)[::-1], list(shares.values())[::-1])
+    right.set(title="importance", xlabel="share")
+    figure.savefig(path, dpi=100)
+
+
+def print_table(study: Study) -> None:
+    """The best trials, with the settings that were varied."""
+    table = Table("trial", "score", "best evaluations", "settings", title=f"{len(finished(study))} trials")
+    for trial in completed(study)[:_SHOWN]:
+        returns = ", ".join(f"{value:.1f}" for value in trial.user_attrs["final_returns"])
+        table.add_row(str(trial.number), f"{trial.value:.2f}", returns, _settings(trial.params))
+    console = Console()
+    console.print(table)
+    shares = importances(study)
+    if shares:
+        console.print("importance: " + ", ".join(f"{name} {share:.0%}" for name, share in shares.items()))
+
+
+def print_confirmed(confirmed: Sequence[Confirmed], search: Search) -> None:
+    """What the finalists came to with other seeds, and how they differ from the default, seed by seed."""
+    first = search.first_seed + search.seeds
+    seeds = f"with seeds {first} to {first + len(confirmed[0].scores) - 1}"
+    table = Table("settings of", "score", "worst", "more than the default", title=f"confirmed {seeds}")
+    default = next(one for one in confirmed if one.finalist.name == DEFAULT)
+    for one in confirmed:
+        more = np.subtract(one.scores, default.scores)
+        low, high = mean_interval(more)
+        against = "" if one is default else f"{more.mean():+.2f} (95 %: {low:+.2f} to {high:+.2f})"
+        table.add_row(one.finalist.name, f"{one.mean:.2f}", f"{min(one.scores):.2f}", against)
+    console = Console()
+    console.print(table)
+    if confirmed[0] is default:
+        console.print("None of the finalists is better than the default: the preset is the default.")
+
+
+def _settings(parameters: Mapping[str, object]) -> str:
+    return ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in parameters.items()
+    )

@@ -1,0 +1,80 @@
+"""The search space of `dqn-tune`: which settings it varies, and how far. All others stay as the preset has them."""
+
+import dataclasses
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import Trial
+
+from dqn_training.config import DQNConfig
+
+Space = dict[str, BaseDistribution]
+"""What each setting may be; the names are DQNConfig's."""
+
+_DQN: Space = {
+    "n_step": IntDistribution(1, 10),
+    "train_every": CategoricalDistribution([1, 2, 4, 8]),
+}
+_PQN: Space = {
+    "q_lambda": FloatDistribution(0.0, 1.0),
+    "rollout_steps": CategoricalDistribution([16, 32, 64]),
+    "rollout_epochs": IntDistribution(1, 4),
+}
+
+
+def search_space(base: DQNConfig) -> Space:
+    """The settings that are varied and their values, widened where the base is beyond them."""
+    space: Space = {
+        "learning_rate": FloatDistribution(1e-4, 1e-2, log=True),
+        "gamma": CategoricalDistribution([0.9, 0.95, 0.98, 0.99, 0.995, 0.999]),
+        "batch_size": CategoricalDistribution([32, 64, 128, 256]),
+        "hidden_sizes": CategoricalDistribution(["64 64", "128 128", "256 256"]),
+        "layer_norm": CategoricalDistribution([True, False]),
+        **(_PQN if base.algorithm == "pqn" else _DQN),
+    }
+    if not base.noisy:  # noisy layers explore by themselves
+        steps = base.total_env_steps
+        space["epsilon_decay_steps"] = FloatDistribution(0.02 * steps, 0.5 * steps, log=True)
+        space["epsilon_end"] = FloatDistribution(0.01, 0.1, log=True)
+    if base.target_update == "soft" and (base.algorithm == "dqn" or base.policy_weights == "averaged"):
+        space["tau"] = FloatDistribution(1e-3, 5e-2, log=True)
+    elif base.algorithm == "dqn":
+        space["target_update_every"] = IntDistribution(50, 5_000, log=True)
+    return {name: _with(values, parameters_of(base, space)[name]) for name, values in space.items()}
+
+
+def parameters_of(config: DQNConfig, space: Space) -> dict[str, Any]:
+    """A configuration as a point of the space."""
+    values = {name: getattr(config, name) for name in space}
+    return {name: " ".join(map(str, value)) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def suggest(trial: Trial, space: Space) -> dict[str, Any]:
+    """The point of the space that a trial is about."""
+    return {name: _suggest(trial, name, values) for name, values in space.items()}
+
+
+def configuration(base: DQNConfig, parameters: dict[str, Any]) -> DQNConfig:
+    """The base with the settings of a point; numbers have as many digits as matter. Raises ValueError as DQNConfig."""
+    changes: dict[str, Any] = {
+        name: float(f"{value:.3g}") if type(value) is float else value for name, value in parameters.items()
+    }
+    changes["hidden_sizes"] = tuple(map(int, changes["hidden_sizes"].split()))
+    return dataclasses.replace(base, **changes)
+
+
+def _suggest(trial: Trial, name: str, values: BaseDistribution) -> Any:
+    if isinstance(values, CategoricalDistribution):
+        return trial.suggest_categorical(name, values.choices)
+    if isinstance(values, IntDistribution):
+        return trial.suggest_int(name, values.low, values.high, log=values.log)
+    assert isinstance(values, FloatDistribution)  # noqa: S101  (there are only these three)
+    return trial.suggest_float(name, values.low, values.high, log=values.log)
+
+
+def _with(values: BaseDistribution, value: Any) -> BaseDistribution:
+    """The same values and this one."""
+    if isinstance(values, CategoricalDistribution):
+        return values if value in values.choices else CategoricalDistribution([*values.choices, value])
+    assert isinstance(values, IntDistribution | FloatDistribution)  # noqa: S101  (there are only these three)
+    return type(values)(min(values.low, value), max(values.high, value), log=values.log)

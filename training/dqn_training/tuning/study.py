@@ -1,0 +1,143 @@
+"""The study on disk, and who works on it: this process, or several."""
+
+import contextlib
+import multiprocessing
+import signal
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import optuna
+import sqlalchemy.exc
+from optuna.study import MaxTrialsCallback, Study
+from optuna.trial import FrozenTrial, TrialState
+
+from dqn_models import cli_support
+from dqn_models.durable import make_directory
+from dqn_models.errors import explained
+from dqn_training.export.parity import ParityError
+from dqn_training.tuning.objective import Objective, Search
+from dqn_training.tuning.space import parameters_of, search_space
+
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+_NAME = "dqn-tune"
+_IDENTITY = "search"
+_KEPT_PERCENT = 66.7  # trials with one or two seeds are noisy: giving up every second would lose good settings
+_GRACE_SECONDS = 10.0  # for a process that was interrupted
+
+
+def open_study(path: Path, search: Search, seed: int = 0) -> Study:
+    """The study in an SQLite file, made where there is none; its first trial is the preset itself.
+
+    Raises UsageError when it is a study of something else, RepositoryError when the file cannot be one.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it would warn of is told here
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with explained(f"keep the search in {path} (--storage names another place)"):
+        make_directory(path.parent)
+        new = not path.exists()
+        study = _create(path, search, seed)
+    if new:
+        study.set_user_attr(_IDENTITY, search.identity())
+        study.enqueue_trial(parameters_of(search.base, search_space(search.base)))
+    _check_identity(study, path, search)
+    return study
+
+
+def _create(path: Path, search: Search, seed: int) -> Study:
+    """Raises OSError when the file cannot be made or is no database."""
+    try:
+        storage = optuna.storages.RDBStorage(
+            f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}}, heartbeat_interval=20, grace_period=60
+        )
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise OSError(str(error.__cause__ or error)) from error
+    return optuna.create_study(
+        storage=storage,
+        study_name=_NAME,
+        direction="maximize",
+        load_if_exists=True,
+        sampler=optuna.samplers.TPESampler(n_startup_trials=8, seed=seed),
+        pruner=optuna.pruners.PercentilePruner(
+            _KEPT_PERCENT, n_startup_trials=4, n_warmup_steps=search.evaluations // 2
+        ),
+    )
+
+
+def finished(study: Study) -> list[FrozenTrial]:
+    """The trials that have come to an end."""
+    return study.get_trials(deepcopy=False, states=FINISHED)
+
+
+def completed(study: Study) -> list[FrozenTrial]:
+    """The trials that were trained to their end, the best first."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return sorted(trials, key=lambda trial: -(trial.value or 0.0))
+
+
+def work(path: Path, search: Search, trials: int, deadline: float, worker: int = 0) -> None:
+    """Adds trials until the study has that many finished ones or the time is over."""
+    started = len(open_study(path, search).get_trials(deepcopy=False))
+    study = open_study(path, search, seed=1_000 * worker + started)
+    left = deadline - time.time()
+    if len(finished(study)) >= trials or left <= 0:
+        return
+    study.optimize(
+        Objective(search, deadline),
+        timeout=left if left < float("inf") else None,
+        callbacks=[MaxTrialsCallback(trials, states=FINISHED), _tell],
+        catch=(ParityError,),
+    )
+
+
+def work_in_processes(path: Path, search: Search, trials: int, deadline: float, jobs: int) -> None:
+    """The same with several processes. Raises ChildProcessError when one fails."""
+    context = multiprocessing.get_context("spawn")
+    workers = [
+        context.Process(target=_work_quietly, args=(path, search, trials, deadline, number)) for number in range(jobs)
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        for worker in workers:
+            worker.join()
+    finally:
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.join(_GRACE_SECONDS)
+            worker.kill()
+    failed = [worker.exitcode for worker in workers if worker.exitcode]
+    if failed:
+        raise ChildProcessError(f"A process of the search ended with status {failed[0]}; what it said stands above.")
+
+
+def _work_quietly(path: Path, search: Search, trials: int, deadline: float, worker: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process answers Ctrl-C, by SIGTERM
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+    def run() -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            work(path, search, trials, deadline, worker)
+
+    sys.exit(cli_support.run(run))
+
+
+def _check_identity(study: Study, path: Path, search: Search) -> None:
+    known = study.user_attrs.get(_IDENTITY, {})
+    for name, value in search.identity().items():
+        if known.get(name, value) != value:
+            raise cli_support.UsageError(
+                f"{path} holds a search with {name} {known[name]!r}, not {value!r}; use the same settings to go on "
+                "with it, or another --storage."
+            )
+
+
+def _tell(study: Study, trial: FrozenTrial) -> None:
+    """A line on standard error for each trial that ends."""
+    best = max((other.value or 0.0 for other in study.get_trials(states=(TrialState.COMPLETE,))), default=None)
+    seconds = trial.duration.total_seconds() if trial.duration else 0.0
+    score = f"score {trial.value:.2f}" if trial.state == TrialState.COMPLETE else trial.state.name.lower()
+    against = "" if best is None else f", best so far {best:.2f}"
+    print(f"trial {trial.number}: {score}, {seconds:.0f} s{against}", file=sys.stderr, flush=True)

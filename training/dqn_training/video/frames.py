@@ -1,0 +1,104 @@
+"""Episodes as pictures, played by the ONNX file as it is served."""
+
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from dqn_models.manifest import EnvironmentInfo
+from dqn_models.policy import Policy
+from dqn_training.envs.make import make_environment
+from dqn_training.envs.wrappers import AnyEnv
+
+Frame = NDArray[np.uint8]
+"""A picture, [height, width, 3]."""
+
+_SMALLEST = 256  # pixels of the longer side; smaller pictures are enlarged
+_DEFAULT_FPS = 30.0
+
+
+class Filmed(NamedTuple):
+    """An episode that was filmed to its end."""
+
+    total_reward: float
+    length: int
+
+
+class Stage:
+    """The environment of a film, checked before anything is played. To be closed by the caller."""
+
+    def __init__(self, environment: EnvironmentInfo) -> None:
+        """Raises ValueError where the environment cannot draw itself."""
+        for name, value in {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}.items():
+            os.environ.setdefault(name, value)  # pygame needs no screen then
+        os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # standard output is for results
+        self._info = environment
+        _check_modes(environment)
+        kwargs = environment.kwargs | {"render_mode": "rgb_array"}
+        self._environment = make_environment(environment.id, kwargs, environment.wrappers)
+        skipped = [int(each.kwargs.get("frame_skip", 1)) for each in environment.wrappers]
+        fps = self._environment.metadata.get("render_fps") or _DEFAULT_FPS
+        self.fps = float(fps) / int(np.prod(skipped))
+        self.filmed: list[Filmed] = []
+
+    def frames(self, policy: Policy, seed: int, episodes: int, step_limit: int) -> Iterator[Frame]:
+        """A picture at the start of each episode and one after every step, with what the episode has brought so far."""
+        for number in range(episodes):
+            observation, _ = self._environment.reset(seed=seed + number)
+            total, length, ended = 0.0, 0, False
+            yield self._picture(number, length, total)
+            while not ended and length < step_limit:
+                (action,) = policy.act(np.asarray(observation, policy.observation_dtype)[None])
+                observation, reward, terminated, truncated, _ = self._environment.step(int(action))
+                total, length, ended = total + float(reward), length + 1, terminated or truncated
+                yield self._picture(number, length, total)
+            self.filmed.append(Filmed(total, length))
+
+    def close(self) -> None:
+        """Closes the environment."""
+        self._environment.close()
+
+    def _picture(self, number: int, length: int, total: float) -> Frame:
+        picture = _rendered(self._environment, self._info.id)
+        picture = picture.repeat(factor := -(-_SMALLEST // max(picture.shape[:2])), axis=0).repeat(factor, axis=1)
+        return _labelled(picture, f"episode {number + 1}  step {length}  return {total:g}")
+
+
+def _check_modes(info: EnvironmentInfo) -> None:
+    """Raises ValueError where an environment says that it cannot draw itself into an array."""
+    environment = make_environment(info.id, info.kwargs, info.wrappers)
+    modes = environment.metadata.get("render_modes") or []
+    environment.close()
+    if "rgb_array" not in modes:
+        able = f"only {', '.join(map(str, modes))}" if modes else "nothing"
+        raise ValueError(f"{info.id} cannot be filmed: it renders {able}, and a film needs the render mode rgb_array.")
+
+
+def _rendered(environment: AnyEnv, env_id: str) -> Frame:
+    """The environment's present picture. Raises ValueError where it gives none."""
+    try:
+        picture: Any = environment.render()
+    except gymnasium.error.Error as error:
+        raise ValueError(f"{env_id} cannot be filmed: {error}") from error
+    found = np.asarray(picture)
+    if found.dtype.kind == "f":  # MinAtar's, from 0 to 1
+        found = (255 * found).clip(0, 255).astype(np.uint8)
+    if found.ndim != 3 or found.shape[2] != 3 or found.dtype.kind not in "ui" or not found.size:
+        what = f"an array of {found.dtype} {list(found.shape)}" if found.ndim else type(picture).__name__
+        raise ValueError(f"{env_id} cannot be filmed: it rendered {what}; expected is [height, width, 3] of uint8.")
+    return found.astype(np.uint8, copy=False)
+
+
+def _labelled(picture: Frame, text: str) -> Frame:
+    """The picture with a line of text in its upper left corner."""
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image)
+    font = ImageFont.load_default(max(10.0, image.height / 25))
+    left, top, right, bottom = draw.textbbox((4, 4), text, font)
+    draw.rectangle((left - 3, top - 3, right + 3, bottom + 3), fill="black")
+    draw.text((4, 4), text, "white", font)
+    return np.asarray(image)
