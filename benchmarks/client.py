@@ -23,8 +23,8 @@ from rich.table import Table
 
 from dqn_client import AsyncPolicyClient, PolicyClient
 from dqn_models.repository import ModelRepository
-from tests.testing.server import running_server
-from tests.testing.support import publish_linear
+from dqn_testing.repositories import publish_linear
+from dqn_testing.server import running_server
 
 OBSERVATION = np.array([0.02, -0.01, 0.03, 0.04], np.float32)
 BODY = b'{"observation": [0.02, -0.01, 0.03, 0.04]}'

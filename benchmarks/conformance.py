@@ -13,9 +13,9 @@ from pathlib import Path
 import tyro
 
 from dqn_models.repository import ModelRepository
-from tests.serving.conformance import check
-from tests.testing.server import running_server
-from tests.testing.support import publish_discrete, publish_linear
+from dqn_testing.conformance import check
+from dqn_testing.repositories import publish_discrete, publish_linear
+from dqn_testing.server import running_server
 
 _TOKEN = "correct-horse"  # noqa: S105  (of the server that is started here)
 

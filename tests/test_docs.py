@@ -10,11 +10,11 @@ from dqn_models.repository import ModelRepository
 from dqn_serving.app import PolicyServer
 from dqn_serving.services import assemble
 from dqn_serving.settings import ENV_PREFIX, ServerSettings, read_settings
+from dqn_testing.commands import run
+from dqn_testing.repositories import publish_linear
+from dqn_testing.server import running_server
 from dqn_training.presets import PRESETS
 from dqn_training.retraining.metrics import RetrainMetrics
-from tests.testing.commands import run
-from tests.testing.server import running_server
-from tests.testing.support import publish_linear
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from dqn_testing.server import Server
 from tests.client.clients import KINDS, QUICK, open_client
 from tests.serving.conftest import TOKEN, empty, repository, server
 from tests.serving.test_tls import files, secure
-from tests.testing.server import Server
 
 __all__ = ["empty", "files", "repository", "secure", "server"]
 

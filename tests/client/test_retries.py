@@ -10,10 +10,10 @@ import pytest
 from dqn_client import ConnectionLostError, NotReadyError, Retries
 from dqn_client.retries import Attempts
 from dqn_models.repository import ModelRepository
+from dqn_testing.commands import free_port
+from dqn_testing.repositories import publish_linear
+from dqn_testing.server import running_server, wait_until
 from tests.client.clients import PATIENT, QUICK, Answering, InBackground, open_client, response
-from tests.testing.commands import free_port
-from tests.testing.server import running_server, wait_until
-from tests.testing.support import publish_linear
 
 OBSERVATION = [0.0, 0.0, 0.1, 0.0]
 ACTION = response("200 OK", b'{"action": 1, "model": "cartpole", "version": 1}')

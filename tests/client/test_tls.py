@@ -5,9 +5,9 @@ import ssl
 import pytest
 
 import dqn_client
+from dqn_testing.server import Server
 from tests.client.clients import open_client
 from tests.serving.test_tls import Files
-from tests.testing.server import Server
 
 RIGHT = [0.1, 0.2, 0.3, 0.4]
 

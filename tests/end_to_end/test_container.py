@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from dqn_models.repository import ModelRepository
+from dqn_testing.repositories import publish_linear
+from dqn_testing.server import wait_until
 from tests.end_to_end.containers import BASE, USER, Container, Engine, find_engine, output
-from tests.testing.server import wait_until
-from tests.testing.support import publish_linear
 
 pytestmark = pytest.mark.container
 

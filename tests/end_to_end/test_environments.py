@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dqn_models.repository import ModelRepository
-from tests.testing.commands import result
-from tests.testing.server import running_server
+from dqn_testing.commands import result
+from dqn_testing.server import running_server
 
 PIXELS = "tests.training.environments:Countdown-v0"
 PIXEL_FLAGS = ["--env-kwargs", '{"space": "pixels"}', "--frame-stack", 2, "--name", "pixels", "--total-env-steps", 4000,

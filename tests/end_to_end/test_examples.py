@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dqn_models.repository import ModelRepository
-from tests.testing.server import running_server
-from tests.testing.support import publish_linear
+from dqn_testing.repositories import publish_linear
+from dqn_testing.server import running_server
 
 EXAMPLE = Path(__file__).parents[2] / "examples/play_cartpole.py"
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dqn_models.repository import ModelRepository
-from tests.testing.commands import QUICK, result, run, start
+from dqn_testing.commands import QUICK, result, run, start
 
 OFTEN = "--checkpoint-seconds=0.01"
 

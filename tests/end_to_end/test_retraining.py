@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from dqn_models.repository import ModelRepository
-from tests.testing.commands import QUICK, free_port, result, run, start
-from tests.testing.server import running_server, wait_until
+from dqn_testing.commands import QUICK, free_port, result, run, start
+from dqn_testing.server import running_server, wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,8 @@ import pytest
 
 from dqn_models.policy import Policy
 from dqn_models.repository import ModelRepository
-from tests.testing.server import running_server
-from tests.testing.support import publish_linear
+from dqn_testing.repositories import publish_linear
+from dqn_testing.server import running_server
 
 EPISODES = 20
 

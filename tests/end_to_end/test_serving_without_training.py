@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from dqn_models.repository import ModelRepository
-from tests.testing.server import running_server
-from tests.testing.support import publish_linear
+from dqn_testing.repositories import publish_linear
+from dqn_testing.server import running_server
 
 BLOCKER = """
 import sys

@@ -11,10 +11,10 @@ import httpx
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from dqn_testing.commands import free_port, result, run, start
+from dqn_testing.peers import peer_environment
 from dqn_training.tracking.metrics_csv import read_metrics
 from dqn_training.tracking.scalars import SCALARS
-from tests.testing.commands import free_port, result, run, start
-from tests.testing.peers import peer_environment
 
 MLFLOW = ["mlflow-skinny==3.17.2", "aiohttp", "alembic", "flask", "flask-cors", "numpy", "pandas", "sqlalchemy"]
 TIMES = {"wall_seconds", "steps_per_second"}

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from dqn_models.repository import ModelRepository
-from tests.testing.commands import QUICK, result, run, start
+from dqn_testing.commands import QUICK, result, run, start
 
 COUNTDOWN = "tests.training.environments:Countdown-v0"
 

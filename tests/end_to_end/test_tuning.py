@@ -7,8 +7,8 @@ from typing import Any
 import optuna
 import pytest
 
+from dqn_testing.commands import result, run, start
 from dqn_training.preset_file import read_preset
-from tests.testing.commands import result, run, start
 
 SMALL = ["--env-id", "tests.training.environments:Countdown-v0", "--total-env-steps", 400, "--learning-starts", 100]
 SMALL += ["--hidden-sizes", 8, "--seeds", 1, "--evaluations", 2, "--episodes", 2]

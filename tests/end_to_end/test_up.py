@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from dqn_models.repository import ModelRepository
-from tests.testing.server import wait_until
-from tests.testing.support import publish_linear
+from dqn_testing.repositories import publish_linear
+from dqn_testing.server import wait_until
 
 pytestmark = pytest.mark.slow
 

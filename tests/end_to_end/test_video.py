@@ -9,8 +9,8 @@ import pytest
 from PIL import Image, ImageSequence
 
 from dqn_models.repository import ModelRepository
-from tests.testing.commands import result, run
-from tests.testing.support import draft, publish_discrete, publish_linear
+from dqn_testing.commands import result, run
+from dqn_testing.repositories import draft, publish_discrete, publish_linear
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ import numpy as np
 from dqn_models.repository import ModelRepository
 from tests.models.publisher import MODEL
 
-SCRIPT = Path(__file__).with_name("publisher.py")
+ROOT = Path(__file__).parents[2]
 OBSERVATIONS = np.array([[0, 0, 0.1, 0], [0, 0, -0.1, 0]], np.float32)
 
 
@@ -43,8 +43,8 @@ class Publisher:
 @contextmanager
 def publisher(root: Path) -> Iterator[Publisher]:
     """Runs `publisher.py` on a repository."""
-    command = [sys.executable, str(SCRIPT), str(root)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "tests.models.publisher", str(root.absolute())]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield Publisher(process)
 
 

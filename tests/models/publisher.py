@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 from dqn_models.repository import ModelRepository
-from tests.testing.support import draft, linear_onnx
+from dqn_testing.repositories import draft, linear_onnx
 
 MODEL = "cartpole"
 KEPT_BY_PRUNE = 3

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dqn_models.repository import ModelRepository
-from tests.testing.support import publish_linear
+from dqn_testing.repositories import publish_linear
 
 COMMAND = Path(sys.executable).with_name("dqn-models")
 

@@ -9,8 +9,8 @@ import pytest
 from dqn_models.errors import PromotionError
 from dqn_models.inspection import check
 from dqn_models.repository import ModelRepository
+from dqn_testing.repositories import publish_linear
 from tests.models.publisher import MODEL
-from tests.testing.support import publish_linear
 
 PUBLISHERS = 4
 VERSIONS_EACH = 10

@@ -12,7 +12,7 @@ from dqn_models.errors import IntegrityError, ManifestError, ModelError, NotFoun
 from dqn_models.inspection import check, describe
 from dqn_models.manifest import FileEntry
 from dqn_models.repository import ModelRepository
-from tests.testing.support import draft, graph_onnx, linear_onnx, publish_linear
+from dqn_testing.repositories import draft, graph_onnx, linear_onnx, publish_linear
 
 BAD, GOOD = 1, 2
 

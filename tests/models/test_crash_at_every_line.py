@@ -10,9 +10,9 @@ import pytest
 
 from dqn_models import history
 from dqn_models.repository import ModelRepository
+from dqn_testing.repositories import publish_linear
 from tests.models.crashes import assert_sound, publisher
 from tests.models.publisher import KEPT_BY_PRUNE, MODEL
-from tests.testing.support import publish_linear
 
 pytestmark = pytest.mark.slow
 

@@ -8,10 +8,10 @@ import pytest
 
 from dqn_models.errors import RepositoryError
 from dqn_models.repository import ModelRepository
+from dqn_testing.disks import PAGE, fill, mount, small_file_system
+from dqn_testing.repositories import draft, linear_onnx, publish_linear
 from tests.models.crashes import assert_sound
 from tests.models.publisher import MODEL
-from tests.testing.disks import PAGE, fill, mount, small_file_system
-from tests.testing.support import draft, linear_onnx, publish_linear
 
 PAGES = 64
 

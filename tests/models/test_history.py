@@ -7,7 +7,7 @@ import pytest
 from dqn_models import history
 from dqn_models.errors import PromotionError
 from dqn_models.repository import ModelRepository
-from tests.testing.support import publish_linear
+from dqn_testing.repositories import publish_linear
 
 
 def promotions(*steps: str) -> list[history.Event]:

@@ -9,7 +9,7 @@ import pytest
 from dqn_models.errors import ManifestError
 from dqn_models.manifest import BoxSpace, FileEntry, Manifest
 from dqn_models.repository import ModelRepository
-from tests.testing.support import draft, linear_onnx, publish_linear
+from dqn_testing.repositories import draft, linear_onnx, publish_linear
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper
 
 from dqn_models.errors import PolicyError
 from dqn_models.policy import Policy
-from tests.testing.support import CARTPOLE_WEIGHTS, discrete_onnx, graph_onnx, linear_onnx
+from dqn_testing.repositories import CARTPOLE_WEIGHTS, discrete_onnx, graph_onnx, linear_onnx
 
 OBSERVATIONS = np.random.default_rng(0).normal(size=(32, 4)).astype(np.float32)
 

@@ -8,7 +8,7 @@ from dqn_models.errors import NotFoundError
 from dqn_models.manifest import Manifest
 from dqn_models.reader import RepositoryReader
 from dqn_models.repository import ModelRepository
-from tests.testing.support import draft, linear_onnx, publish_linear
+from dqn_testing.repositories import draft, linear_onnx, publish_linear
 
 
 @pytest.fixture

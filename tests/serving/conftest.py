@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from dqn_models.repository import ModelRepository
-from tests.testing.server import Server, running_server
-from tests.testing.support import publish_discrete, publish_linear
+from dqn_testing.repositories import publish_discrete, publish_linear
+from dqn_testing.server import Server, running_server
 
 TOKEN = "correct-horse"  # noqa: S105  (of the server that the tests start)
 

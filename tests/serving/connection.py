@@ -4,7 +4,7 @@ import json
 import socket
 from typing import Any, NamedTuple
 
-from tests.testing.server import Server
+from dqn_testing.server import Server
 
 RIGHT, LEFT = b'{"observation": [0.1, 0.2, 0.3, 0.4]}', b'{"observation": [-0.5, 0.1, -0.3, 0.2]}'
 """Bodies of calls to act that the policies of the tests answer with 1 and 0."""

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from tests.testing.server import Server
+from dqn_testing.server import Server
 
 CONNECTIONS = 32
 

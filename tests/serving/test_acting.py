@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from dqn_models.repository import ModelRepository
-from tests.testing.server import Server, running_server
-from tests.testing.support import draft, linear_onnx
+from dqn_testing.repositories import draft, linear_onnx
+from dqn_testing.server import Server, running_server
 
 OBSERVATIONS = [[0.1, 0.2, 0.3, 0.4], [-0.5, 0.1, -0.3, 0.2], [0.0, 0.0, 0.0, 0.0]]
 LEFT, RIGHT = [-0.5, 0.1, -0.3, 0.2], [0.1, 0.2, 0.3, 0.4]

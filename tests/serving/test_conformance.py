@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from dqn_models.repository import ModelRepository
-from tests.serving.conformance import check
+from dqn_testing.conformance import check
+from dqn_testing.repositories import publish_discrete, publish_linear
+from dqn_testing.server import running_server
 from tests.serving.conftest import TOKEN
-from tests.testing.server import running_server
-from tests.testing.support import publish_discrete, publish_linear
 
 
 @pytest.mark.slow

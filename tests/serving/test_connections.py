@@ -9,9 +9,9 @@ import pytest
 
 from dqn_models.repository import ModelRepository
 from dqn_serving.problems import MEDIA_TYPE
+from dqn_testing.server import Server, running_server
 from tests.serving.conftest import TOKEN
 from tests.serving.connection import LEFT, RIGHT, Connection, call
-from tests.testing.server import Server, running_server
 
 LIST = b"GET /models HTTP/1.1\r\nHost: x\r\n\r\n"
 

@@ -8,7 +8,7 @@ import pytest
 
 from dqn_models.repository import ModelRepository
 from dqn_serving.telemetry import request_context
-from tests.testing.server import Server, running_server
+from dqn_testing.server import Server, running_server
 
 ACT = {"observation": [0.1, 0.2, 0.3, 0.4]}
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

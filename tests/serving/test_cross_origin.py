@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from dqn_models.repository import ModelRepository
-from tests.testing.server import Server, running_server
+from dqn_testing.server import Server, running_server
 
 LAB = "https://lab.example"
 ACT = {"observation": [0.1, 0.2, 0.3, 0.4]}

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from dqn_models.repository import ModelRepository
+from dqn_testing.repositories import publish_discrete
+from dqn_testing.server import Server, running_server
 from tests.serving.crowd import ask_together
 from tests.serving.oip.wire import LAKE, read, send
 from tests.serving.stream.client import bare_stream, framed, stream
-from tests.testing.server import Server, running_server
-from tests.testing.support import publish_discrete
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.testing.server import Server
+from dqn_testing.server import Server
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dqn_serving.inference.exploration import choose
-from tests.testing.server import Server
+from dqn_testing.server import Server
 
 RIGHT = [0.1, 0.2, 0.3, 0.4]
 LEFT = [-0.5, 0.1, -0.3, 0.2]

@@ -5,8 +5,8 @@ import pytest
 from dqn_models.manifest import Manifest
 from dqn_models.repository import ModelRepository
 from dqn_serving.problems import MEDIA_TYPE
-from tests.testing.server import Server, running_server
-from tests.testing.support import publish_linear
+from dqn_testing.repositories import publish_linear
+from dqn_testing.server import Server, running_server
 
 
 def test_health(server: Server) -> None:

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from dqn_models.repository import ModelRepository
-from tests.testing.server import Server, running_server, wait_until
-from tests.testing.support import publish_linear
+from dqn_testing.repositories import publish_linear
+from dqn_testing.server import Server, running_server, wait_until
 
 pytestmark = pytest.mark.slow
 

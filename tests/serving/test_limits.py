@@ -11,8 +11,8 @@ import pytest
 
 from dqn_models.repository import ModelRepository
 from dqn_serving.problems import MEDIA_TYPE
+from dqn_testing.server import Server, running_server, wait_until
 from tests.serving.connection import RIGHT, Connection, call
-from tests.testing.server import Server, running_server, wait_until
 
 pytestmark = pytest.mark.slow
 

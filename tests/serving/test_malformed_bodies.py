@@ -7,8 +7,8 @@ import pytest
 
 from dqn_models.repository import ModelRepository
 from dqn_serving.problems import MEDIA_TYPE
+from dqn_testing.server import Server
 from tests.serving.bodies import MALFORMED, WRONG_OBSERVATIONS
-from tests.testing.server import Server
 
 GOOD = {"observation": [0.1, 0.2, 0.3, 0.4]}
 

@@ -11,9 +11,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from dqn_models.repository import ModelRepository
 from dqn_serving.telemetry.metrics import Histogram
+from dqn_testing.repositories import publish_linear
+from dqn_testing.server import Server, running_server
 from tests.serving.stream.client import stream
-from tests.testing.server import Server, running_server
-from tests.testing.support import publish_linear
 
 CONTRACT = {
     "dqn_requests": {"endpoint", "status"},

@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from dqn_models.repository import ModelRepository
-from tests.testing.server import Server, running_server, wait_until
-from tests.testing.support import draft, publish_linear
+from dqn_testing.repositories import draft, publish_linear
+from dqn_testing.server import Server, running_server, wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -7,7 +7,7 @@ import jsonschema_rs
 import pytest
 
 from dqn_serving.api.schemas import ActRequest
-from tests.testing.server import Server
+from dqn_testing.server import Server
 
 CALLS = {
     ("post", "/act"),

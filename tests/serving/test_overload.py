@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from dqn_models.repository import ModelRepository
+from dqn_testing.server import Server, running_server
 from tests.serving.connection import RIGHT, Answer, Connection, call
-from tests.testing.server import Server, running_server
 
 pytestmark = pytest.mark.slow
 

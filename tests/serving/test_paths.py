@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from dqn_testing.server import Server
 from tests.serving.connection import RIGHT, Connection, call
-from tests.testing.server import Server
 
 GET = (
     "/healthz",

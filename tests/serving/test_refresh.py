@@ -5,8 +5,8 @@ import shutil
 import pytest
 
 from dqn_models.repository import ModelRepository
-from tests.testing.server import Server, running_server, wait_until
-from tests.testing.support import CARTPOLE_WEIGHTS, draft, linear_onnx, publish_linear
+from dqn_testing.repositories import CARTPOLE_WEIGHTS, draft, linear_onnx, publish_linear
+from dqn_testing.server import Server, running_server, wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -15,8 +15,8 @@ from websockets.sync.client import connect
 from dqn_models.cli_support import UsageError
 from dqn_models.repository import ModelRepository
 from dqn_serving.settings import read_settings
+from dqn_testing.server import Server, running_server, wait_until
 from tests.serving.conftest import TOKEN
-from tests.testing.server import Server, running_server, wait_until
 
 ACT = {"observation": [0.1, 0.2, 0.3, 0.4]}
 

@@ -10,8 +10,8 @@ import pytest
 from dqn_models.repository import ModelRepository
 from dqn_serving.security.reloading import read_small
 from dqn_serving.security.tokens import parse
-from tests.testing.server import Server, running_server, wait_until
-from tests.testing.support import publish_linear
+from dqn_testing.repositories import publish_linear
+from dqn_testing.server import Server, running_server, wait_until
 
 ACT = {"observation": [0.1, 0.2, 0.3, 0.4]}
 FILE = "# who may promote\n\nalice: one\nbob:two:with:colons\n"

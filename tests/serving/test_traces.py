@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from dqn_models.repository import ModelRepository
-from tests.testing.server import running_server
+from dqn_testing.server import running_server
 
 ACT = {"observation": [0.1, 0.2, 0.3, 0.4]}
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"

@@ -11,8 +11,8 @@ import pytest
 
 from dqn_models.repository import ModelRepository
 from dqn_serving.telemetry.shared_memory import Ledger
-from tests.testing.server import Server, running_server, wait_until
-from tests.testing.support import publish_linear
+from dqn_testing.repositories import publish_linear
+from dqn_testing.server import Server, running_server, wait_until
 
 pytestmark = pytest.mark.slow
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from dqn_testing.disks import fill, small_file_system
 from dqn_training.checkpoint.captures import Ring
 from dqn_training.checkpoint.file import CheckpointError, CheckpointFile
-from tests.testing.disks import fill, small_file_system
 
 ROWS, WIDTH = 300, 5_000  # rows of 40 kB: large enough for blocks
 

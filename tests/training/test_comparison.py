@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from dqn_testing.commands import result, run
 from dqn_training.tracking.metrics_csv import MetricsFile
 from dqn_training.tracking.scalars import SCALARS
-from tests.testing.commands import result, run
 
 
 def make_run(path: Path, values: Sequence[float], seed: int = 0, gamma: float = 0.9, every: int = 100) -> Path:

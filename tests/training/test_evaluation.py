@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from dqn_models.policy import Policy
+from dqn_testing.repositories import discrete_onnx, linear_onnx
 from dqn_training.envs.make import describe
 from dqn_training.evaluation.gate import judge
 from dqn_training.evaluation.play import play, summarize
 from dqn_training.evaluation.statistics import mean_interval
 from dqn_training.seeds import Purpose, first_seed
-from tests.testing.support import discrete_onnx, linear_onnx
 
 ANGLE_ONLY = np.array([[0, 0], [0, 0], [0, 1], [0, 0]], np.float32)  # a poor policy: episodes of many lengths
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from dqn_testing.commands import run
 from dqn_training.config import DQNConfig
 from dqn_training.preset_file import preset_text, read_preset
 from dqn_training.presets import PRESETS
-from tests.testing.commands import run
 
 UNUSUAL = DQNConfig(
     env_id="plänt:P-v0",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from dqn_testing.disks import fill, small_file_system
 from dqn_training.checkpoint.file import CheckpointFile
 from dqn_training.config import DQNConfig
 from dqn_training.envs.make import environment_for
@@ -18,7 +19,6 @@ from dqn_training.learning.state import TrainingState, make_state
 from dqn_training.replay.buffer import ReplayBuffer
 from dqn_training.run.challenger import train_challenger
 from dqn_training.run.checkpoints import Checkpoints
-from tests.testing.disks import fill, small_file_system
 
 SHORT: dict[str, Any] = {
     "hidden_sizes": (16,),

@@ -15,8 +15,8 @@ from dqn_serving.http.head_cache import Head
 from dqn_serving.problems import Answer
 from dqn_serving.services import assemble
 from dqn_serving.settings import read_settings
+from dqn_testing.repositories import publish_discrete, publish_linear
 from tests.serving.fuzzing.streams import Streams
-from tests.testing.support import publish_discrete, publish_linear
 
 NATIVE_PATHS = ("/act", "/q-values", "/models/lake/act", "/models/lake/q-values")
 INFER_PATHS = ("/v2/models/cartpole/infer", "/v2/models/lake/infer", "/v2/models/cartpole/versions/1/infer")

@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 from dqn_models.repository import ModelRepository
+from dqn_testing.repositories import publish_linear
+from dqn_testing.server import Server, running_server, wait_until
 from tests.serving.oip.wire import INFER, send, tensor
-from tests.testing.server import Server, running_server, wait_until
-from tests.testing.support import publish_linear
 
 TOKEN = "correct-horse"  # noqa: S105  (of the server that the tests start)
 

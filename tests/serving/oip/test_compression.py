@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from dqn_serving.api.oip.compression import inflate
+from dqn_testing.server import Server
 from tests.serving.oip.test_infer import ROWS
 from tests.serving.oip.wire import binary_request, read, send, tensor
-from tests.testing.server import Server
 
 BODY = json.dumps({"inputs": [tensor()]}).encode()
 

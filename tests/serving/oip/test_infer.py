@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from dqn_models.repository import ModelRepository
+from dqn_testing.server import Server
 from tests.serving.oip.wire import INFER, LAKE, LENGTH, ROW, binary_request, binary_tensor, read, send, tensor
-from tests.testing.server import Server
 
 ROWS = np.random.default_rng(6).normal(size=(5, 4)).astype(np.float32)
 

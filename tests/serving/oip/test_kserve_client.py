@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from dqn_models.repository import ModelRepository
-from tests.testing.peers import peer_environment
-from tests.testing.server import Server
+from dqn_testing.peers import peer_environment
+from dqn_testing.server import Server
 
 KSERVE = "kserve==0.21.0"
 CALLS = Path(__file__).with_name("kserve_calls.py")

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from dqn_testing.server import Server
 from tests.serving.oip.wire import INFER, LAKE, ROW, binary_request, binary_tensor, send, tensor
-from tests.testing.server import Server
 
 
 class Malformed(NamedTuple):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 
+from dqn_testing.server import Server
 from tests.serving.oip.wire import LAKE, ROW, binary_tensor, read, send, tensor
-from tests.testing.server import Server
 
 Masks = list[list[bool]]
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dqn_testing.server import Server
 from tests.serving.oip.wire import INFER, LENGTH, binary_request, tensor
-from tests.testing.server import Server
 
 ROWS = np.random.default_rng(8).normal(size=(3, 4)).astype(np.float32)
 JSON = json.dumps({"id": "1", "inputs": [tensor()], "parameters": {"epsilon": 0.5, "seed": 3}}).encode()

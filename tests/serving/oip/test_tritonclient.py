@@ -9,7 +9,7 @@ import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
 from dqn_models.repository import ModelRepository
-from tests.testing.server import Server
+from dqn_testing.server import Server
 
 OBSERVATIONS = np.random.default_rng(4).normal(size=(6, 4)).astype(np.float32)
 

@@ -10,7 +10,7 @@ import tritonclient.http.aio as triton
 from tritonclient.utils import InferenceServerException
 
 from dqn_models.repository import ModelRepository
-from tests.testing.server import Server
+from dqn_testing.server import Server
 
 OBSERVATIONS = np.random.default_rng(5).normal(size=(6, 4)).astype(np.float32)
 

@@ -7,7 +7,7 @@ import httpx
 import numpy as np
 from numpy.typing import NDArray
 
-from tests.testing.server import Server
+from dqn_testing.server import Server
 
 INFER = "/v2/models/cartpole/infer"
 LAKE = "/v2/models/lake/infer"

@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from tests.testing.server import Server
+from dqn_testing.server import Server
 
 RIGHT, LEFT = [0.1, 0.2, 0.3, 0.4], [-0.5, 0.1, -0.3, 0.2]
 JSON, MSGPACK = "dqn.json", "dqn.msgpack"

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from dqn_models.repository import ModelRepository
+from dqn_testing.server import Server, wait_until
 from tests.serving.stream.client import JSON, LEFT, MSGPACK, RIGHT, stream
-from tests.testing.server import Server, wait_until
 
 pytestmark = pytest.mark.slow
 

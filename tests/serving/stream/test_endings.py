@@ -13,6 +13,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from dqn_models.repository import ModelRepository
+from dqn_testing.repositories import publish_linear
+from dqn_testing.server import Server, running_server, wait_until
 from tests.serving.stream.client import (
     JSON,
     LEFT,
@@ -25,8 +27,6 @@ from tests.serving.stream.client import (
     refusal,
     stream,
 )
-from tests.testing.server import Server, running_server, wait_until
-from tests.testing.support import publish_linear
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dqn_testing.server import Server
 from tests.serving.stream.client import JSON, MSGPACK, RIGHT, Stream, stream
-from tests.testing.server import Server
 
 pytestmark = pytest.mark.slow
 

@@ -6,11 +6,11 @@ from http.client import HTTPConnection
 import pytest
 
 from dqn_models.repository import ModelRepository
+from dqn_testing.repositories import publish_linear
+from dqn_testing.server import Server, running_server
 from tests.serving.conftest import TOKEN
 from tests.serving.connection import Connection
 from tests.serving.stream.client import MSGPACK, RIGHT, refusal, stream
-from tests.testing.server import Server, running_server
-from tests.testing.support import publish_linear
 
 pytestmark = pytest.mark.slow
 

@@ -3,9 +3,9 @@
 import pytest
 
 from dqn_models.repository import ModelRepository
+from dqn_testing.repositories import publish_discrete, publish_linear
+from dqn_testing.server import Server, running_server, wait_until
 from tests.serving.stream.client import MSGPACK, RIGHT, refusal, stream
-from tests.testing.server import Server, running_server, wait_until
-from tests.testing.support import publish_discrete, publish_linear
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,1 @@
+"""Real servers, commands and small policies, for tests and benchmarks."""
