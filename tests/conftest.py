@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from dqn_testing.trained import Trained, train_once
+
 
 @pytest.fixture(scope="session", autouse=True)
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -14,3 +16,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     os.environ["DQN_RUNS"] = str(folder)
     yield folder
     del os.environ["DQN_RUNS"]
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A policy of CartPole that took seconds to train, once for all tests."""
+    base = tmp_path_factory.getbasetemp()
+    return train_once(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)
