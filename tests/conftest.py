@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     os.environ["DQN_RUNS"] = str(folder)
     yield folder
     del os.environ["DQN_RUNS"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible() -> None:
+    """The commands that tests start heed Ctrl-C, though a shell that runs the tests in the background ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
