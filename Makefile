@@ -25,7 +25,7 @@ build_image := $(if $(wildcard $(CONTAINER_TOOLS)/build),$(CONTAINER_TOOLS)/make
 export PORT EVERY METRICS_PORT CONTAINER_TOOLS IMAGE
 
 .DEFAULT_GOAL := help
-.PHONY: help install train serve retrain up test test-fast check format benchmark image test-image clean
+.PHONY: help install train serve retrain up test test-fast check format generate benchmark image test-image clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -58,17 +58,21 @@ test: install ## run all tests but the container's, with branch coverage
 test-fast: install ## run the tests that need only moments
 	$(BIN)/pytest -m "not container and not slow" $(ARGS)
 
-check: install ## look for faults without running: format, lint, types, layers, pins
+check: install ## look for faults without running: format, lint, types, layers, generated files, pins
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/unasync.py --check
 	@! $(BIN)/pip freeze --exclude-editable | sed 's/+.*//' | grep -vixFf constraints.txt | grep -vE '^(nvidia|cuda|triton)' \
 	  || { echo "The packages above are not pinned in constraints.txt."; exit 1; }
 
 format: install ## format the code and repair what can be repaired
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+generate: install ## write the blocking client from the asynchronous one
+	$(BIN)/python scripts/unasync.py
 
 benchmark: install ## measure what the documents claim (BENCHMARKS=serving: only that)
 	@for name in $(BENCHMARKS); do $(BIN)/python "benchmarks/$$name.py" $(ARGS) || exit; done
