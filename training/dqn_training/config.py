@@ -97,7 +97,7 @@ class DQNConfig:
     """Widths of the hidden layers."""
     # See docs/ablation.md: with small budgets and untuned settings, plain DQN scores 0.33 without it and 0.26 with it.
     layer_norm: bool = True
-    """Layer normalization before each ReLU; presets are tuned with it, PQN relies on it, plain DQN starts faster without."""
+    """Layer norm before each ReLU; presets are tuned with it and PQN relies on it; plain DQN starts faster without."""
     dueling: bool = False
     """Dueling network: separate last hidden layers for the state value and the action advantages."""
     noisy: bool = False
@@ -163,7 +163,7 @@ class DQNConfig:
     target_update_every: Count = 500
     """Gradient steps between periodic target updates."""
     policy_weights: Literal["learned", "averaged"] = "averaged"
-    """Weights to evaluate and publish: the Q-network's (learned), or their running average, the soft target (averaged)."""
+    """Weights to publish: the Q-network's (learned), or their running average, the soft target (averaged)."""
 
     epsilon_schedule: Literal["linear", "exponential"] = "linear"
     """Shape of the decay of epsilon, the probability of a random action."""
