@@ -3,7 +3,7 @@
     .venv/bin/python scripts/code_map.py            # rewrite the map
     .venv/bin/python scripts/code_map.py --check    # fail if it is not what this would write
 
-Folders stand in the order of the import-linter layers in pyproject.toml, the highest first; files in that of the alphabet.
+Folders are in the order of pyproject's import-linter layers, the highest first; files are in alphabetical order.
 """
 
 import argparse
@@ -40,14 +40,18 @@ def _line(name: str, path: Path, depth: int) -> str:
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     sentence = " ".join(docstring.split("\n\n")[0].split())
     text = f"{'  ' * depth}{name}".ljust(_NAME_COLUMN) + " " + sentence
-    return text if len(text) <= _WIDTH else text[: _WIDTH - 3].rsplit(" ", 1)[0] + " ..."
+    for end in ("; ", ": ", ", ", " "):  # cut a long sentence where it reads on without its rest
+        if len(text) <= _WIDTH:
+            break
+        text = text[:_WIDTH].rpartition(end)[0] if end in text[_NAME_COLUMN + 20 : _WIDTH] else text
+    return text.rstrip(".,;:")
 
 
 def _layers() -> dict[str, int]:
     """The place of each folder among the layers of its package."""
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
     names: list[str] = []
-    for contract in contracts:
+    for contract in tools["importlinter"]["contracts"]:
         for layer in contract.get("layers", ()):
             names += [name.strip().rsplit(".", 1)[-1] for name in layer.replace(":", "|").split("|")]
     return {name: place for place, name in enumerate(names)}
