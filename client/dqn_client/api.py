@@ -1,4 +1,4 @@
-"""The native API: what each call sends, and the immutable typed value it returns. No input or output happens here.
+"""Each call of the native API as a value, and the immutable type of its result. No input or output happens here.
 
 Fields of a response that this release does not know are ignored.
 """

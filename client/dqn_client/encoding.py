@@ -1,4 +1,7 @@
-"""Observations as JSON or MessagePack. Arrays become lists in C code: 1,024 of CartPole take 0.6 ms as JSON."""
+"""Observations as JSON or MessagePack.
+
+Arrays become lists in C code: 1,024 observations of CartPole take 0.6 ms as JSON.
+"""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a call can fail with. The message of a refusal is the server's own sentence."""
+"""What a call can fail with, in the server's own sentences where it refused."""
 
 import ssl
 from collections.abc import Mapping
