@@ -13,7 +13,17 @@ _BOTH = ("prometheus_client", "structlog")
 _PACKAGES = {
     "models": ("numpy", "onnxruntime", "pydantic", "rich", "tyro"),
     "train": ("gymnasium", "matplotlib", "onnx", "safetensors", "torch", *_BOTH),
-    "serve": ("fastapi", "fastapi_swagger", "msgspec", "pydantic_settings", "uvicorn", "websockets", *_BOTH),
+    "serve": (
+        "fastapi",
+        "fastapi_swagger",
+        "httptools",
+        "msgspec",
+        "pydantic_settings",
+        "uvicorn",
+        "uvloop",
+        "websockets",
+    )
+    + _BOTH,
 }
 
 
