@@ -33,23 +33,28 @@ help: ## list the targets
 
 install: .venv/installed ## make .venv with everything in it; skipped when nothing changed
 
-.venv/installed: pyproject.toml constraints.txt
+# What trains and serves. pip compiles what it installs; Python does that as well, only for what is run, and later.
+.venv/run: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make install PYTHON=...")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) $(TORCH)
-	$(BIN)/pip install -e '.[train,serve,client,otel,dev]' -c constraints.txt
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --no-compile $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) $(TORCH)
+	$(BIN)/pip install --no-compile -e '.[train,serve]' -c constraints.txt
 	@touch $@
 
-train: install ## train a policy and publish it (ARGS="--preset tutorial --seed 3")
+.venv/installed: .venv/run
+	$(BIN)/pip install -e '.[client,dev,otel,serve,train]' -c constraints.txt
+	@touch $@
+
+train: .venv/run ## train a policy and publish it (ARGS="--preset tutorial --seed 3")
 	$(BIN)/dqn-train $(ARGS)
 
-serve: install ## serve the published policies
+serve: .venv/run ## serve the published policies
 	$(BIN)/dqn-serve $(if $(PORT),--port $(PORT)) $(ARGS)
 
-retrain: install ## retrain and promote what is not worse, every 15 minutes (ARGS=--once: one round)
+retrain: .venv/run ## retrain and promote what is not worse, every 15 minutes (ARGS=--once: one round)
 	$(BIN)/dqn-retrain $(if $(filter --once% --every%,$(ARGS)),,--every 15m) $(ARGS)
 
-up: install ## train a first policy if there is none, then serve it and keep it fresh until Ctrl-C
+up: .venv/run ## train a first policy if there is none, then serve it and keep it fresh until Ctrl-C
 	@$(BIN)/python scripts/up.py $(ARGS)
 
 test: install ## run all tests but the container's, with branch coverage
