@@ -19,8 +19,7 @@ from dqn_serving.api.stream.streams import StreamRoute, Streams
 from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.registry import ServedModel
 from dqn_serving.problems import Problem
-from dqn_serving.security.access import Gate
-from dqn_serving.telemetry.request_context import Correlation
+from dqn_serving.telemetry.request_context import RequestContext
 
 _VERSION = ((b"sec-websocket-version", b"13"),)
 _TRUTHS = {"true": True, "false": False}
@@ -31,7 +30,7 @@ class Terms(NamedTuple):
     """What was agreed."""
 
     route: StreamRoute
-    correlation: Correlation
+    context: RequestContext
     response: bytes
     codec: Codec
     served: ServedModel
@@ -48,22 +47,22 @@ class Wishes(NamedTuple):
     q_values: bool = False
 
 
-async def agree(streams: Streams, gate: Gate, route: StreamRoute, scope: Scope, correlation: Correlation) -> Terms:
-    """Checks a request for a stream, and loads the version that it names. Raises Problem."""
-    gate.check(scope)
-    if streams.lifecycle.is_draining:
+async def agree(streams: Streams, route: StreamRoute, scope: Scope, context: RequestContext) -> Terms:
+    """Checks a request for a stream, and loads the version that it names. Raises Problem and ModelError."""
+    streams.access.check(scope)
+    if streams.admission.is_draining:
         raise Problem(503, "The server is shutting down.")
     headers = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]])
     _check_origin(headers, streams.settings.cors_origins)
-    subprotocol, response = _upgrade(headers, route.path, correlation)
+    subprotocol, response = _upgrade(headers, route.path, context)
     wishes = read_query(scope["query_string"])
     served = streams.registry.get(route.model)
-    loaded = await streams.selector.select(served, wishes.version)
+    loaded = await streams.loader.select(served, wishes.version)
     is_pinned = wishes.pin or wishes.version != CHAMPION
     if is_pinned and not streams.registry.pinned.can_hold(loaded):
         detail = "Streams hold as many versions as may be loaded beside the champions (DQN_MAX_LOADED_VERSIONS)."
         raise Problem(503, detail)
-    return Terms(route, correlation, response, CODECS[subprotocol], served, loaded, is_pinned, wishes.q_values)
+    return Terms(route, context, response, CODECS[subprotocol], served, loaded, is_pinned, wishes.q_values)
 
 
 def read_query(query: bytes) -> Wishes:
@@ -102,7 +101,7 @@ def _check_origin(headers: Headers, allowed: Sequence[str]) -> None:
             raise Problem(403, f"Pages of {shown(origin)} may not connect to this server.")
 
 
-def _upgrade(headers: Headers, path: str, correlation: Correlation) -> tuple[str, bytes]:
+def _upgrade(headers: Headers, path: str, context: RequestContext) -> tuple[str, bytes]:
     """The subprotocol, and the whole response that agrees to it. Raises Problem (400 or 426)."""
     version = headers.get_all("sec-websocket-version")
     if version and version != ["13"]:
@@ -113,8 +112,8 @@ def _upgrade(headers: Headers, path: str, correlation: Correlation) -> tuple[str
     if response.status_code != 101:
         error = protocol.handshake_exc
         raise Problem(400, f"The WebSocket handshake failed: {error}.")
-    if correlation.request_id is not None:
-        response.headers["X-Request-ID"] = correlation.request_id
+    if context.request_id is not None:
+        response.headers["X-Request-ID"] = context.request_id
     return protocol.subprotocol or DEFAULT_SUBPROTOCOL, response.serialize()
 
 

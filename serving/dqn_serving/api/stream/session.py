@@ -20,7 +20,7 @@ from dqn_serving.api.stream.messages import (
     StreamVersion,
 )
 from dqn_serving.api.stream.streams import Streams
-from dqn_serving.inference.singles import Chosen, Single
+from dqn_serving.inference.batcher import Decision, PendingRequest
 from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.problems import Problem, Served
 
@@ -81,7 +81,7 @@ class Session:
             self._refuse(diagnose(frame, self._codec, loaded, error), started)
             return
         self.waiting += 1
-        self._streams.turn.join(loaded, self._served.measures, single, self._deliver_waiting)
+        self._streams.batcher.submit(loaded, self._served.measures, single, self._deliver_waiting)
 
     def _act(self, identity: FrameId, observation: Any, loaded: LoadedPolicy, started: float) -> bool:
         """The shortest way to a greedy action; False where something is out of the ordinary, which the turn meets."""
@@ -97,7 +97,7 @@ class Session:
         index = actions.item() - loaded.start
         is_plain = identity is UNSET and not self._with_q_values
         wire = self._plain_answers.get(index) if is_plain else None
-        self._write(wire or self._action(identity, loaded, Chosen(index, values, UNSET)))
+        self._write(wire or self._action(identity, loaded, Decision(index, values, UNSET)))
         self.errors = 0
         self._count_lone(loaded, index, ended - begun, perf_counter() - started)
         return True
@@ -107,7 +107,7 @@ class Session:
         measures.inference.observe(run_seconds)
         measures.batch_size.observe(1)
         loaded.action_counts[index] += 1
-        self._streams.count(self._terms.route, 200, seconds, self._terms.correlation, loaded.served)
+        self._streams.count(self._terms.route, 200, seconds, self._terms.context, loaded.served)
 
     def refuse_kind(self) -> None:
         """Answers a text frame where MessagePack was agreed, or a binary one where it was JSON."""
@@ -116,19 +116,21 @@ class Session:
         detail = f"The frame is {found}; this stream speaks {self._codec.encoding} and expects {expected} frames."
         self._refuse(Fault(Problem(415, detail, reason="encoding")), perf_counter())
 
-    def _single(self, request: StreamRequest, observation: Any, loaded: LoadedPolicy, started: float) -> Single[Reply]:
+    def _single(
+        self, request: StreamRequest, observation: Any, loaded: LoadedPolicy, started: float
+    ) -> PendingRequest[Reply]:
         raw = request.action_mask
         mask = None if raw is UNSET else self._reader_of(loaded).decode_mask(raw)
         form = partial(self._render, request.id, started)
-        return Single(observation, mask, request.epsilon, request.seed, form)
+        return PendingRequest(observation, mask, request.epsilon, request.seed, form)
 
-    def _render(self, identity: FrameId, started: float, loaded: LoadedPolicy, found: Chosen | Problem) -> Reply:
+    def _render(self, identity: FrameId, started: float, loaded: LoadedPolicy, found: Decision | Problem) -> Reply:
         if isinstance(found, Problem):
             return self._refusal(Fault(found, identity), started)
         self.errors = 0
         return Reply(200, started, self._action(identity, loaded, found), loaded.served)
 
-    def _action(self, identity: FrameId, loaded: LoadedPolicy, found: Chosen) -> bytes:
+    def _action(self, identity: FrameId, loaded: LoadedPolicy, found: Decision) -> bytes:
         is_plain = identity is UNSET and found.propensity is UNSET and not self._with_q_values
         wire = self._plain_answers.get(found.action_index) if is_plain else None
         if wire is None:
@@ -149,13 +151,13 @@ class Session:
     def answer_waiting(self) -> None:
         """Has the frames of this turn answered now, so that nothing overtakes them."""
         if self.waiting:
-            self._streams.turn.end()
+            self._streams.batcher.flush()
 
     def _refuse(self, fault: Fault, started: float) -> None:
         """Answers a frame with an error, after all that came before it."""
         self.answer_waiting()
         if fault.problem.reason is not None:
-            self._served.measures.rejected[fault.problem.reason] += 1
+            self._served.measures.rejected.add(fault.problem.reason)
         self._deliver(self._refusal(fault, started))
 
     def _refusal(self, fault: Fault, started: float) -> Reply:
@@ -171,7 +173,7 @@ class Session:
     def _deliver(self, reply: Reply) -> None:
         self._write(reply.wire)
         seconds = perf_counter() - reply.started
-        told = (self._terms.route, reply.status, seconds, self._terms.correlation, reply.served)
+        told = (self._terms.route, reply.status, seconds, self._terms.context, reply.served)
         self._streams.count(*told)
 
     def say_draining(self) -> None:
