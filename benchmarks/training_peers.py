@@ -26,7 +26,7 @@ from peers.trainers import Trainer, on_cartpole, on_minatar
 from rich.console import Console
 from rich.progress import track
 
-from dqn_training.presets import PRESETS
+from dqn_training.presets import preset_config
 
 PICTURE = documents.ROOT / "docs/training.png"
 SOLVED = 499.5  # on CartPole
@@ -68,7 +68,7 @@ def main(
     if task == "cartpole":
         trainers = on_cartpole(episodes, cleanrl)
     else:
-        trainers = on_minatar(episodes, PRESETS["minatar-breakout"].total_env_steps)
+        trainers = on_minatar(episodes, preset_config("minatar-breakout").total_env_steps)
     results: dict[str, list[Result]] = {trainer.name: [] for trainer in trainers}
     for seed in track(range(first, first + seeds), "seeds", console=Console(stderr=True)):
         for trainer in trainers:  # in turns, so that all meet the same noise

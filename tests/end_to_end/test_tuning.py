@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from dqn_testing.commands import result, run, start
-from dqn_training.preset_file import read_preset
+from dqn_training.presets import read_preset
 
 SMALL = ["--env-id", "tests.training.environments:Countdown-v0", "--total-env-steps", 400, "--learning-starts", 100]
 SMALL += ["--hidden-sizes", 8, "--seeds", 1, "--evaluations", 2, "--episodes", 2]

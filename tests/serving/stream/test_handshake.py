@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "status", "part"),
     [
-        ("/act/stream?pin=yes", 422, "pin is 'yes'; expected is true or false"),
+        ("/act/stream?pin=yes", 422, "pin is 'yes'; expected true or false"),
         ("/act/stream?q_values=", 422, "q_values is ''"),
         ("/act/stream?colour=red", 422, "unknown parameter 'colour'; allowed are pin, version, q_values"),
         ("/act/stream?pin=true&pin=false", 422, "more than once"),

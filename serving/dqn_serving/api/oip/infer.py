@@ -1,4 +1,4 @@
-"""The infer call: from a request of the protocol to its answer, with the native calls' policies, run and choice.
+"""The infer call: parse a request of the protocol, run the policy as the native calls do, answer.
 
 A request for one observation shares the run of its turn, with native requests too; a larger one runs by itself.
 """
@@ -9,27 +9,42 @@ from time import perf_counter_ns
 from typing import NamedTuple
 
 import numpy as np
+from msgspec import UNSET
 from starlette.types import Receive, Scope
 
 from dqn_models.layout import CHAMPION
-from dqn_serving.api.oip.compression import deflate
+from dqn_models.policy import Observations
 from dqn_serving.api.oip.errors import error_answer
-from dqn_serving.api.oip.outputs import ACTION, DTYPES, PROPENSITY, Q_VALUES, Outputs, write
-from dqn_serving.api.oip.reading import Asked, read
+from dqn_serving.api.oip.explain import decode_problem
+from dqn_serving.api.oip.framing import LENGTH, Headers, collect, deflate, inflate, split
+from dqn_serving.api.oip.messages import InferAnswer, InferRequest, RequestParameters, decode_infer_request, encode
 from dqn_serving.api.oip.statistics import Durations, Statistics
+from dqn_serving.api.oip.tensors import (
+    ACTION,
+    OUTPUT_DTYPES,
+    PROPENSITY,
+    Q_VALUES,
+    Outputs,
+    read_inputs,
+    requested_outputs,
+    write_output,
+)
 from dqn_serving.inference.admission import overload
 from dqn_serving.inference.batcher import Decision, PendingRequest
 from dqn_serving.policies.loaded import LoadedPolicy
+from dqn_serving.policies.observations import BoolArray
 from dqn_serving.policies.registry import ServedModel
-from dqn_serving.problems import Answer, Problem, make_answer
+from dqn_serving.problems import Answer, Header, Problem, make_answer
 from dqn_serving.services import Services
 from dqn_serving.telemetry.metrics import EndpointMeasures, ModelMeasures
 
 TEMPLATE = "/v2/models/{model}/infer"
 
+_NO_PARAMETERS = RequestParameters()
+
 
 class InferRoute(NamedTuple):
-    """An infer call of a champion: where to count, and the model."""
+    """An infer call of a champion, for the fast path."""
 
     call: "InferCall"
     measures: EndpointMeasures
@@ -39,6 +54,41 @@ class InferRoute(NamedTuple):
     def begin(self, scope: Scope, body: bytes, deliver: Callable[[Answer], None]) -> bool:
         """See `InferCall.begin`."""
         return self.call.begin(self.model, scope, body, deliver)
+
+
+class ParsedInfer(NamedTuple):
+    """A request that fits its policy: all that is left is to run and to answer."""
+
+    observations: Observations
+    """[batch, *observation_shape] in the policy's dtype."""
+    mask: BoolArray | None
+    """Which actions may be chosen, [batch, n_actions]."""
+    parameters: RequestParameters
+    outputs: dict[str, bool]
+    """The outputs to send, each with whether in binary."""
+    request_id: str | None
+    headers: Headers
+    started_ns: int
+    """When its tensors began to be read, and when they were, by `perf_counter_ns`."""
+    parsed_ns: int
+
+
+def parse(body: bytes, loaded: LoadedPolicy, scope: Scope, limit: int) -> ParsedInfer:
+    """Parses and checks a body for one policy; `limit` is how many bytes it may inflate to.
+
+    Raises Problem (400, 413, 415 or 422).
+    """
+    headers = collect(scope)
+    frame = split(inflate(body, headers, limit), headers)
+    try:
+        request: InferRequest = decode_infer_request(frame.json)
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+        raise decode_problem(bytes(frame.json), error) from None
+    started = perf_counter_ns()
+    parameters = request.parameters or _NO_PARAMETERS
+    observations, mask = read_inputs(request.inputs, frame.binary, loaded)
+    outputs = requested_outputs(request, parameters)
+    return ParsedInfer(observations, mask, parameters, outputs, request.id, headers, started, perf_counter_ns())
 
 
 class InferCall:
@@ -60,26 +110,26 @@ class InferCall:
         return InferRoute(self, self._measures, self._refusal, parts[3]) if is_infer else None
 
     def begin(self, model: str, scope: Scope, body: bytes, deliver: Callable[[Answer], None]) -> bool:
-        """Takes a call that needs no waiting and has no fault: `deliver` gets its answer, at the latest in this turn.
+        """Takes a call that needs no waiting and parses: `deliver` gets its answer, at the latest in this turn.
 
-        False where there is more to do: see `respond`.
+        False where there is more to do: see `respond`. Nothing has been run or counted then.
         """
         served = self._models.get(model)
         if served is None or served.champion is None:
             return False
         loaded = served.champion
         try:
-            asked = read(body, loaded, scope, self._bodies.limit)
-        except Exception:  # noqa: BLE001  (it is met again, answered and logged on the slow path)
+            parsed = parse(body, loaded, scope, self._bodies.limit)
+        except Exception:  # noqa: BLE001  (the slow path meets it again, and reports and logs it)
             return False
-        if len(asked.observations) == 1:
-            self._batcher.submit(loaded, served.measures, self._pending(asked), deliver)
+        if len(parsed.observations) == 1:
+            self._batcher.submit(loaded, served.measures, self._pending(parsed), deliver)
         else:
-            deliver(self._answer(asked, loaded, served.measures))
+            deliver(self._answer_batch(parsed, loaded, served.measures))
         return True
 
     async def respond(self, served: ServedModel, version: int | None, scope: Scope, receive: Receive) -> Answer:
-        """The answer to a request for a version, or for the champion. Raises Problem and DisconnectedError."""
+        """The answer to a request for a version, or for the champion. Raises Problem and ClientDisconnect."""
         loaded = None
         try:
             body = await self._bodies.read(scope, receive)
@@ -87,45 +137,62 @@ class InferCall:
             if loaded is None:
                 loaded = await self._loader.select(served, CHAMPION if version is None else version)
             started = perf_counter_ns()
-            asked = read(body, loaded, scope, self._bodies.limit)
+            parsed = parse(body, loaded, scope, self._bodies.limit)
         except Problem as problem:
             if loaded is not None:
                 self.statistics.count_failure(loaded, perf_counter_ns() - started)
             if problem.reason is not None:
                 served.measures.rejected.add(problem.reason)
             raise
-        if len(asked.observations) > 1:
-            return self._answer(asked, loaded, served.measures)
-        return await self._batcher.answer(loaded, served.measures, self._pending(asked))
+        if len(parsed.observations) == 1:
+            return await self._batcher.answer(loaded, served.measures, self._pending(parsed))
+        return self._answer_batch(parsed, loaded, served.measures)
 
-    def _pending(self, asked: Asked) -> PendingRequest[Answer]:
-        options = asked.parameters
-        render = partial(self._answer_single, asked)
-        return PendingRequest(asked.observations[0], asked.mask, options.epsilon, options.seed, render)
+    def _pending(self, parsed: ParsedInfer) -> PendingRequest[Answer]:
+        options = parsed.parameters
+        render = partial(self._answer_single, parsed)
+        return PendingRequest(parsed.observations[0], parsed.mask, options.epsilon, options.seed, render)
 
-    def _answer_single(self, asked: Asked, loaded: LoadedPolicy, found: Decision | Problem) -> Answer:
+    def _answer_single(self, parsed: ParsedInfer, loaded: LoadedPolicy, found: Decision | Problem) -> Answer:
         if isinstance(found, Problem):
-            self.statistics.count_failure(loaded, perf_counter_ns() - asked.began)
-            return error_answer(found)
+            return self._failure(parsed, loaded, found)
         values = {Q_VALUES: found.q_values, ACTION: found.action_index + loaded.start, PROPENSITY: found.propensity}
-        outputs = {name: np.array([values[name]], DTYPES[name]) for name in asked.wanted}
-        return self._written(asked, outputs, loaded)
+        outputs = {name: np.array([values[name]], OUTPUT_DTYPES[name]) for name in parsed.outputs}
+        return self._success(parsed, outputs, loaded)
 
-    def _answer(self, asked: Asked, loaded: LoadedPolicy, measures: ModelMeasures) -> Answer:
-        found = self._batcher.run_batch(loaded, measures, asked.observations, asked.mask, asked.parameters)
+    def _answer_batch(self, parsed: ParsedInfer, loaded: LoadedPolicy, measures: ModelMeasures) -> Answer:
+        """The answer to a batch, which is run once however that ends."""
+        found = self._batcher.run_batch(loaded, measures, parsed.observations, parsed.mask, parsed.parameters)
         if isinstance(found, Problem):
-            self.statistics.count_failure(loaded, perf_counter_ns() - asked.began)
-            return error_answer(found)
+            return self._failure(parsed, loaded, found)
         outputs: Outputs = {Q_VALUES: found.q_values, ACTION: found.indices + loaded.start}
         if found.propensities is not None:
             outputs[PROPENSITY] = found.propensities
-        return self._written(asked, outputs, loaded)
+        return self._success(parsed, outputs, loaded)
 
-    def _written(self, asked: Asked, outputs: Outputs, loaded: LoadedPolicy) -> Answer:
+    def _failure(self, parsed: ParsedInfer, loaded: LoadedPolicy, problem: Problem) -> Answer:
+        self.statistics.count_failure(loaded, perf_counter_ns() - parsed.started_ns)
+        return error_answer(problem)
+
+    def _success(self, parsed: ParsedInfer, outputs: Outputs, loaded: LoadedPolicy) -> Answer:
         inferred = perf_counter_ns()
-        body = write(asked.identity, asked.wanted, outputs, loaded)
-        data, encoding = deflate(body.data, asked.headers)
-        answer = make_answer(data, 200, body.content_type, (*body.headers, *encoding), loaded.served)
-        durations = Durations(asked.read - asked.began, inferred - asked.read, perf_counter_ns() - inferred)
-        self.statistics.count_success(loaded, len(asked.observations), durations)
+        body, content_type, headers = _write(parsed, outputs, loaded)
+        body, encoding = deflate(body, parsed.headers)
+        answer = make_answer(body, 200, content_type, (*headers, *encoding), loaded.served)
+        parsing, running = parsed.parsed_ns - parsed.started_ns, inferred - parsed.parsed_ns
+        durations = Durations(parsing, running, perf_counter_ns() - inferred)
+        self.statistics.count_success(loaded, len(parsed.observations), durations)
         return answer
+
+
+def _write(parsed: ParsedInfer, outputs: Outputs, loaded: LoadedPolicy) -> tuple[bytes, bytes, tuple[Header, ...]]:
+    """The body of an answer, its Content-Type, and its other headers."""
+    written = [write_output(name, outputs[name], is_binary=is_binary) for name, is_binary in parsed.outputs.items()]
+    request_id = UNSET if parsed.request_id is None else parsed.request_id
+    tensors = [tensor for tensor, _ in written]
+    answer = InferAnswer(model_name=loaded.model, model_version=str(loaded.version), id=request_id, outputs=tensors)
+    data = encode(answer)
+    if not any(parsed.outputs.values()):
+        return data, b"application/json", ()
+    body = b"".join([data, *(raw for _, raw in written)])
+    return body, b"application/octet-stream", ((LENGTH, b"%d" % len(data)),)

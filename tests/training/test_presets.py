@@ -6,8 +6,7 @@ import pytest
 
 from dqn_testing.commands import run
 from dqn_training.config import DQNConfig
-from dqn_training.preset_file import preset_text, read_preset
-from dqn_training.presets import PRESETS
+from dqn_training.presets import preset_config, preset_names, preset_text, read_preset
 
 UNUSUAL = DQNConfig(
     env_id="plänt:P-v0",
@@ -19,7 +18,7 @@ UNUSUAL = DQNConfig(
 )
 
 
-@pytest.mark.parametrize("config", [UNUSUAL, *PRESETS.values()])
+@pytest.mark.parametrize("config", [UNUSUAL, *map(preset_config, preset_names())])
 def test_a_written_preset_is_read_back(tmp_path: Path, config: DQNConfig) -> None:
     """Every preset and every kind of value survives the way through the file; fields at their default are not in it."""
     path = tmp_path / "p.toml"
