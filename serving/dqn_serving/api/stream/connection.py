@@ -1,6 +1,6 @@
 """One stream's connection: bytes to frames and back, its pace, and its end.
 
-The `websockets` library speaks the protocol; short whole frames, which most are, take a fast path past it.
+The `websockets` library speaks the protocol; messages of one frame, as most are, take a fast path past it.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from dqn_serving.api.stream.frames import short_payload, short_size, whole
+from dqn_serving.api.stream.frames import locate, short_payload, unmask, whole
 from dqn_serving.api.stream.handshake import NegotiatedStream, negotiate
 from dqn_serving.api.stream.hub import StreamRoute, Streams
 from dqn_serving.api.stream.session import Session
@@ -44,7 +44,8 @@ class StreamConnection(asyncio.Protocol):
         self._route = route
         self._connections = connections
         self._correlation = streams.name(correlation)
-        self._library = ServerProtocol(state=OPEN, max_size=streams.settings.max_body_bytes)
+        self._max_bytes = streams.settings.max_body_bytes
+        self._library = ServerProtocol(state=OPEN, max_size=self._max_bytes)
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._negotiated: NegotiatedStream | None = None
         self._session: Session = cast("Session", None)
@@ -113,7 +114,7 @@ class StreamConnection(asyncio.Protocol):
         self._was_heard = True
         if not self._received and self._is_between_frames():
             payload = short_payload(data, self._first_byte)
-            if payload is not None and short_size(payload) == len(data):
+            if payload is not None:
                 self._receive(payload, run_immediately=self._streams.has_single_stream)
                 return
         self._received += data
@@ -133,29 +134,39 @@ class StreamConnection(asyncio.Protocol):
         """Processes what came while the peer reads the answers; the rest waits, and nothing more is read."""
         if self._negotiated is None or self._transport.is_closing():
             return
-        while not self._is_write_paused:
+        is_progressing = True
+        while is_progressing and not self._is_write_paused:
             if self._frames:
                 frame = self._frames.popleft()
                 is_last = not self._frames and not self._received
                 self._take_frame(frame, run_immediately=run_immediately and is_last)
                 self._flush()
-            elif not self._received:
-                break
             else:
-                self._parse(run_immediately=run_immediately)
+                is_progressing = self._parse(run_immediately=run_immediately)
         self._pace()
 
-    def _parse(self, *, run_immediately: bool) -> None:
-        payload = short_payload(self._received, self._first_byte) if self._is_between_frames() else None
-        if payload is not None:
-            del self._received[: short_size(payload)]
-            self._receive(payload, run_immediately=run_immediately and not self._received)
-            return
+    def _parse(self, *, run_immediately: bool) -> bool:
+        """Takes a whole message, or lets the library parse; False where there is nothing to do for want of bytes."""
+        found = locate(self._received, self._first_byte) if self._is_between_frames() else None
+        if found is None or found[1] - found[0] > self._max_bytes:
+            return self._parse_by_library()
+        start, end = found
+        if end > len(self._received):
+            return False
+        payload = unmask(self._received, start, end)
+        del self._received[:end]
+        self._receive(payload, run_immediately=run_immediately and not self._received)
+        return True
+
+    def _parse_by_library(self) -> bool:
+        if not self._received:
+            return False
         self._library.receive_data(self._received[:_PIECE_BYTES])
         del self._received[:_PIECE_BYTES]
         parsed = cast("list[Frame]", self._library.events_received())
         self._frames.extend(() if self._is_ending else parsed)
         self._flush()
+        return True
 
     def _take_frame(self, frame: Frame, *, run_immediately: bool) -> None:
         """Adds a data frame to its message, and answers that when it is complete."""

@@ -90,25 +90,38 @@ class StreamDraining(Struct, frozen=True, tag_field="type", tag="draining"):
 
 _FINAL = _MASKED = 0x80
 _LENGTH_IN_2_BYTES, _LENGTH_IN_8_BYTES = 126, 127
-_SHORT_HEADER = 6  # with 4 bytes of mask
+_MASK_BYTES = 4
+_SHORT_HEADER = 2 + _MASK_BYTES
 
 
-def short_payload(data: bytes | bytearray, first_byte: int) -> bytes | None:
-    """The payload if `data` begins with a whole masked frame of at most 125 bytes, as most are; None if not.
+def short_payload(data: bytes, first_byte: int) -> bytes | None:
+    """The payload if `data` is exactly one masked frame of at most 125 bytes, as most are; None if not.
 
-    `first_byte` has its flags and opcode: see `whole`. The frame's size is that of its payload and 6 bytes.
+    `first_byte` has its flags and opcode: see `whole`.
     """
-    if len(data) < _SHORT_HEADER or data[0] != first_byte:
+    size = len(data) - _SHORT_HEADER
+    if size < 0 or data[0] != first_byte or data[1] != _MASKED + size or size >= _LENGTH_IN_2_BYTES:
         return None
-    end = data[1] - _MASKED + _SHORT_HEADER
-    if not _SHORT_HEADER <= end <= len(data) or end >= _LENGTH_IN_2_BYTES + _SHORT_HEADER:
-        return None
-    return apply_mask(data[_SHORT_HEADER:end], data[2:_SHORT_HEADER])
+    return apply_mask(data[_SHORT_HEADER:], data[2:_SHORT_HEADER])
 
 
-def short_size(payload: bytes) -> int:
-    """Bytes of the frame that `short_payload` found."""
-    return _SHORT_HEADER + len(payload)
+def locate(data: bytearray, first_byte: int) -> tuple[int, int] | None:
+    """Where the payload of the masked frame that `data` begins with starts and ends; the end may be beyond the data.
+
+    None if its header is another one, or not complete.
+    """
+    if len(data) < _SHORT_HEADER or data[0] != first_byte or data[1] < _MASKED:
+        return None
+    length, start = data[1] - _MASKED, _SHORT_HEADER
+    if length >= _LENGTH_IN_2_BYTES:
+        size_bytes = 2 if length == _LENGTH_IN_2_BYTES else 8
+        length, start = int.from_bytes(data[2 : 2 + size_bytes], "big"), _SHORT_HEADER + size_bytes
+    return (start, start + length) if len(data) >= start else None
+
+
+def unmask(data: bytearray, start: int, end: int) -> bytes:
+    """The payload that `locate` found."""
+    return apply_mask(data[start:end], data[start - _MASK_BYTES : start])
 
 
 def framed(opcode: Opcode, payload: bytes) -> bytes:
