@@ -9,7 +9,7 @@ import pytest
 
 
 def compiled(source: str, folder: Path) -> Path:
-    """Compiles a file of this folder to a library in `folder`; skips the test without a compiler, which fails it in CI."""
+    """Compiles a file beside this one into `folder`; without a compiler the test is skipped, and in CI it fails."""
     compiler = shutil.which("gcc")
     if not compiler:
         refuse = pytest.fail if "CI" in os.environ else pytest.skip
