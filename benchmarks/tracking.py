@@ -10,7 +10,7 @@ from pathlib import Path
 from dqn_training.envs.make import environment_for
 from dqn_training.learning.best import CheckpointScore
 from dqn_training.learning.state import TrainingState
-from dqn_training.presets import PRESETS
+from dqn_training.presets import preset_config
 from dqn_training.run.challenger import train_challenger
 from dqn_training.tracking.metrics_csv import MetricsFile
 from dqn_training.tracking.recorder import Tracker, Tracking
@@ -19,7 +19,7 @@ from dqn_training.tracking.tensorboard import TensorBoardTracker
 
 def measure(folder: Path, trackers: list[Tracker]) -> str:
     """Trains preset cartpole, seed 100, and says what its tracking cost."""
-    config = PRESETS["cartpole"]
+    config = preset_config("cartpole")
     spent = 0.0
     calls = 0
     process, thread = time.process_time(), time.thread_time()

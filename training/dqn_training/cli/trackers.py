@@ -1,6 +1,5 @@
 """Who keeps the numbers of a run beside metrics.csv; TensorBoard and MLflow are imported only when asked for."""
 
-import dataclasses
 import os
 from typing import TYPE_CHECKING
 
@@ -41,7 +40,7 @@ def make_tracking(options: TrainOptions, run: RunDirectory) -> "Tracking":
             from dqn_training.tracking.mlflow import MlflowTracker  # noqa: PLC0415
             from dqn_training.tracking.mlflow_run import MlflowRun, remembered  # noqa: PLC0415
         uri = str(remembered(run.mlflow).get("uri") or _mlflow_uri(options))
-        params = {"preset": options.preset, **dataclasses.asdict(options.config)}
+        params = {"preset": options.preset, **options.config.to_json()}
         served = MlflowRun(uri, run.mlflow, options.name or "", run.path.resolve().name, params)
         trackers.append(MlflowTracker(served, uri))
     return Tracking(options.config, MetricsFile(run.metrics), trackers)

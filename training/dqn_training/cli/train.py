@@ -134,7 +134,7 @@ def _description(options: TrainOptions) -> RunDescription:
     return RunDescription(
         name=options.name or "",
         preset=options.preset,
-        config=dataclasses.asdict(options.config),
+        config=options.config.to_json(),
         repository=str(options.repository.absolute()),
         gate=options.gate,
         command=sys.argv,

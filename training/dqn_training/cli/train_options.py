@@ -12,7 +12,6 @@ from dqn_models import cli_support
 from dqn_training.cli.flags import Directory, Flag, PresetName, Rule, parse, preset_of, read_first
 from dqn_training.config import DQNConfig
 from dqn_training.presets import preset_label
-from dqn_training.retraining.champion import config_from
 from dqn_training.run.directory import RunDirectory
 
 
@@ -69,7 +68,7 @@ def _options_of_run(path: Path, preset: str | None, args: Sequence[str]) -> Trai
     run = RunDirectory(path).read_description()
     began = TrainOptions(
         preset=run.preset,
-        config=config_from(run.config),
+        config=DQNConfig.from_json(run.config),
         name=run.name,
         repository=Path(run.repository),
         gate=run.gate,  # type: ignore[arg-type]  # it was checked then

@@ -1,6 +1,5 @@
 """From a challenger to a version: the gate, the manifest, the publication and, if the gate opens, the promotion."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -128,7 +127,7 @@ def _draft(challenger: Challenger, model: str, gate: GateResult | None, run: str
         environment=challenger.environment,
         training=TrainingInfo(
             preset=challenger.preset,
-            config=dataclasses.asdict(config),
+            config=config.to_json(),
             seed=config.seed,
             env_steps=state.env_steps,
             gradient_steps=state.agent.gradient_steps,

@@ -1,7 +1,6 @@
 """What retraining takes over from the champion: its configuration."""
 
 import dataclasses
-from typing import Any
 
 from dqn_models.repository import ModelRepository
 from dqn_training.config import DQNConfig
@@ -16,16 +15,7 @@ def champion_config(repository: ModelRepository, model: str) -> tuple[DQNConfig,
     if champion is None:
         return None
     training = repository.manifest(model, champion).training
-    return dataclasses.replace(config_from(training.config), seed=0), training.preset
-
-
-def config_from(values: dict[str, Any]) -> DQNConfig:
-    """A configuration from its JSON form."""
-    known = {field.name for field in dataclasses.fields(DQNConfig)}
-    kept: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items() if name in known
-    }
-    return DQNConfig(**kept)
+    return dataclasses.replace(DQNConfig.from_json(training.config), seed=0), training.preset
 
 
 def round_seed(repository: ModelRepository, model: str, config: DQNConfig) -> DQNConfig:
