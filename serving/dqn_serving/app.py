@@ -20,8 +20,8 @@ from dqn_serving.api.oip.infer import InferCall
 from dqn_serving.api.oip.routes import OipApi
 from dqn_serving.api.openapi import describe
 from dqn_serving.api.stream.connection import StreamConnection
+from dqn_serving.api.stream.hub import Streams
 from dqn_serving.api.stream.routes import stream_router
-from dqn_serving.api.stream.streams import Streams
 from dqn_serving.http.connection import ConnectionSettings
 from dqn_serving.http.fast_path import FastPath
 from dqn_serving.http.head_cache import FastRoute

@@ -24,6 +24,7 @@ from dqn_serving.http.middleware import CallRoute
 from dqn_serving.inference.admission import overload
 from dqn_serving.inference.batcher import Decision, Deliver, PendingRequest, Renderer
 from dqn_serving.policies.loaded import LoadedPolicy
+from dqn_serving.policies.observations import DECODE_ERRORS
 from dqn_serving.policies.registry import ServedModel
 from dqn_serving.problems import Answer, Problem, from_model_error, make_answer
 from dqn_serving.services import Services
@@ -31,7 +32,6 @@ from dqn_serving.telemetry.metrics import ModelMeasures
 
 _CALLS = ("act", "q-values")
 _EXPECTED = "expected exactly one of observation and observations"  # never sent: the diagnosis says it better
-_DECODE_ERRORS = (ValueError, RecursionError)  # msgspec's errors are ValueErrors
 
 
 class ActCall:
@@ -68,7 +68,7 @@ class ActCall:
                 deliver(self._decide_batch(request, loaded, served.measures))
             else:
                 self._batcher.submit(loaded, served.measures, self._pending(request, loaded), deliver)
-        except (*_DECODE_ERRORS, ModelError):
+        except (*DECODE_ERRORS, ModelError):
             return False
         return True
 
@@ -91,7 +91,7 @@ class ActCall:
             if request.observation is UNSET:
                 return self._decide_batch(request, loaded, served.measures)
             pending = self._pending(request, loaded)
-        except _DECODE_ERRORS as error:
+        except DECODE_ERRORS as error:
             raise await self._explain(served, body, error) from None
         return await self._batcher.answer(loaded, served.measures, pending)
 
