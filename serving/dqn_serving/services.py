@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from dqn_models.repository import ModelRepository
 from dqn_serving.api.act import NativeApi
 from dqn_serving.api.oip.infer import InferCall
-from dqn_serving.api.stream.streams import Streams
+from dqn_serving.api.stream.hub import Streams
 from dqn_serving.http.body import BodyReader
 from dqn_serving.inference.admission import Admission
 from dqn_serving.policies.loader import VersionSelector

@@ -10,8 +10,9 @@ import httpx
 import pytest
 
 from dqn_models.repository import ModelRepository
-from dqn_testing.commands import QUICK, free_port, result, run, start
+from dqn_testing.commands import QUICK, free_port, result, run, run_here, start
 from dqn_testing.server import running_server, wait_until
+from dqn_testing.trained import Trained
 
 pytestmark = pytest.mark.slow
 
@@ -21,11 +22,9 @@ ROUND = ["--total-env-steps=1200", "--learning-starts=200", "--eval-every=600", 
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with a champion that took seconds to train."""
-    repository = tmp_path_factory.mktemp("quick")
-    result("dqn-train", "--repository", repository, *QUICK)
-    return repository
+def quick(tmp_path_factory: pytest.TempPathFactory, trained: Trained) -> Path:
+    """A repository with a champion that took seconds to train, for all tests here."""
+    return trained.copy(tmp_path_factory.mktemp("quick"))
 
 
 def test_drift_is_answered_by_a_better_champion_that_a_running_server_serves(tmp_path: Path) -> None:
@@ -95,9 +94,9 @@ def test_one_job_at_a_time_and_a_killed_one_leaves_no_lock(quick: Path) -> None:
     assert run("dqn-retrain", "--once", "--repository", quick, *ROUND).returncode == 0
 
 
-def test_the_loop_survives_failed_rounds_and_counts_them(tmp_path: Path) -> None:
+def test_the_loop_survives_failed_rounds_and_counts_them(tmp_path: Path, trained: Trained) -> None:
     """Rounds fail while the champion's file is damaged and succeed once it is whole again; the metrics tell."""
-    result("dqn-train", "--repository", tmp_path, *QUICK)
+    trained.copy(tmp_path)
     weights = tmp_path / "cartpole" / "1" / "weights.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-1])
@@ -159,6 +158,6 @@ def test_sigterm_at_any_point_of_a_round_ends_the_loop_cleanly(quick: Path) -> N
 )
 def test_wrong_usage_ends_with_status_2(quick: Path, flags: list[str], words: str) -> None:
     """The sentence says what is expected."""
-    done = run("dqn-retrain", "--repository", quick, *flags)
+    done = run_here("dqn-retrain", "--repository", quick, *flags)
     assert done.returncode == 2
     assert words in done.stderr

@@ -16,12 +16,12 @@ from dqn_serving.inference.run import answer_batch
 from dqn_serving.inference.singles import Form, act_form, q_values_form, read_single
 from dqn_serving.inference.turn import Deliver, Turn
 from dqn_serving.policies.loader import VersionSelector
+from dqn_serving.policies.observations import DECODE_ERRORS
 from dqn_serving.policies.registry import Registry, ServedModel
 from dqn_serving.problems import Answer, Problem
 from dqn_serving.telemetry.metrics import EndpointMeasures, RequestMeasures
 
 _ALLOW = ((b"allow", b"POST"),)
-_MISFITS = (ValueError, RecursionError)  # what the typed decoders raise; msgspec's errors are ValueErrors
 
 
 class Route(NamedTuple):
@@ -94,7 +94,7 @@ class NativeApi:
             if loaded is None:
                 return False
             single = read_single(request, loaded, route.form)
-        except (*_MISFITS, Problem):
+        except (*DECODE_ERRORS, Problem):
             return False
         self.turn.join(loaded, served.measures, single, deliver)
         return True
@@ -110,7 +110,7 @@ class NativeApi:
                 wants = route.with_q_values
                 return answer_batch(request, loaded, served.measures, self._generator, with_q_values=wants)
             single = read_single(request, loaded, route.form)
-        except _MISFITS as error:
+        except DECODE_ERRORS as error:
             raise await self._diagnosed(served, body, error) from None
         return await self.turn.answer(loaded, served.measures, single)
 

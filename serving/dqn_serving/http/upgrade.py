@@ -9,7 +9,7 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from dqn_serving.api.stream.connection import StreamConnection
-from dqn_serving.api.stream.streams import Streams
+from dqn_serving.api.stream.hub import Streams
 from dqn_serving.http.ending import Limits
 from dqn_serving.http.guard import GuardedProtocol
 from dqn_serving.problems import CLOSE, Problem

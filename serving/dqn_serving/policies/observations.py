@@ -16,6 +16,8 @@ FLOAT32_BOUND = float(2**128 - 2**103)
 """Numbers of this size and beyond round to infinity in float32; JSON's tokens cannot be NaN or infinite themselves."""
 _INT64 = np.iinfo(np.int64)
 
+DECODE_ERRORS = (ValueError, RecursionError)
+"""What the typed decoders raise; msgspec's errors are ValueErrors."""
 FLAG: Any = bool | Annotated[int, Meta(ge=0, le=1)]
 """An entry of an action mask; environments give booleans, or 0 and 1."""
 

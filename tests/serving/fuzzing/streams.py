@@ -5,10 +5,12 @@ import json
 from typing import Any
 
 import msgspec
-from websockets.frames import Opcode
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.protocol import OPEN
+from websockets.uri import parse_uri
 
 from dqn_serving.api.stream.connection import StreamConnection
-from dqn_serving.api.stream.framing import cut
 from dqn_serving.http.fast_path import ShortWay
 from dqn_serving.services import Services
 from dqn_serving.telemetry.request_context import NONE
@@ -88,16 +90,11 @@ def _masked(opcode: Opcode, payload: bytes) -> bytes:
 
 
 def _messages(data: bytes) -> list[bytes]:
-    payloads = []
-    while data:
-        found = cut(data)
-        assert found is not None
-        assert not found.is_masked
-        assert found.end <= len(data)
-        if found.kind & 0x0F in {Opcode.TEXT, Opcode.BINARY}:
-            payloads.append(data[found.payload_at : found.end])
-        data = data[found.end :]
-    return payloads
+    client = ClientProtocol(parse_uri("ws://x"), state=OPEN, max_size=None)
+    client.receive_data(data)
+    assert client.parser_exc is None
+    frames = [event for event in client.events_received() if isinstance(event, Frame)]
+    return [bytes(frame.data) for frame in frames if frame.opcode in {Opcode.TEXT, Opcode.BINARY}]
 
 
 class _Transport(asyncio.Transport):

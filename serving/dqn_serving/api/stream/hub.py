@@ -1,4 +1,4 @@
-"""What all streams of a server share: their routes, their runs, how they are counted and how they end."""
+"""What all streams of a server share: their routes, their micro-batches, how they are counted and how they end."""
 
 from typing import NamedTuple, Protocol
 
@@ -19,7 +19,7 @@ _GAUGE = "streams"
 
 
 class StreamRoute(NamedTuple):
-    """A stream that was recognised: which model, and where to count."""
+    """The path of a stream: which model, and where to count."""
 
     path: str
     measures: EndpointMeasures
@@ -27,7 +27,7 @@ class StreamRoute(NamedTuple):
 
 
 class OpenStream(Protocol):
-    """A connection, as far as it matters here."""
+    """A connection, as far as the hub needs it."""
 
     def say_draining(self) -> None:
         """Tells the client that the server is about to end."""
@@ -61,8 +61,8 @@ class Streams:
             if name[0] == _GAUGE:  # a worker before this one was killed with these open
                 numbers[0] = 0.0
         self._is_draining = False
-        self.is_one = False
-        """Whether a single stream is open, so that no other frame can come with one of its."""
+        self.has_single_stream = False
+        """Whether a single stream is open, so that waiting for other frames to run with gains nothing."""
 
     def route(self, path: str) -> StreamRoute | None:
         """The route of a path; None where it is no stream's."""
@@ -75,7 +75,7 @@ class Streams:
     def add(self, stream: OpenStream, model: str) -> None:
         """Counts an open stream."""
         self._open.add(stream)
-        self.is_one = len(self._open) == 1
+        self.has_single_stream = len(self._open) == 1
         self._counts[model] += 1
         if self._is_draining:
             stream.say_draining()
@@ -83,11 +83,11 @@ class Streams:
     def remove(self, stream: OpenStream, model: str) -> None:
         """Counts a stream that has ended."""
         self._open.remove(stream)
-        self.is_one = len(self._open) == 1
+        self.has_single_stream = len(self._open) == 1
         self._counts[model] -= 1
 
     def say_draining(self) -> None:
-        """Tells every client, once, that the server is about to end."""
+        """Tells each client, once, that the server is about to end."""
         if not self._is_draining:
             self._is_draining = True
             for stream in list(self._open):
