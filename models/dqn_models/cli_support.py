@@ -10,6 +10,7 @@ from typing import Any
 
 from dqn_models.errors import ModelError
 from dqn_models.layout import DEFAULT_REPOSITORY
+from dqn_models.streams import guard_standard_streams
 
 DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
@@ -24,7 +25,19 @@ def default_repository() -> Path:
 
 
 def run(command: Callable[[], None]) -> int:
-    """Runs a command and returns its exit status; a failure is one sentence on standard error, never a traceback."""
+    """Runs a command and returns its exit status; a failure is one sentence on standard error, never a traceback.
+
+    Meanwhile standard error is a LossyStream.
+    """
+    standard_error = sys.stderr
+    guard_standard_streams()
+    try:
+        return _run(command)
+    finally:
+        sys.stderr = standard_error
+
+
+def _run(command: Callable[[], None]) -> int:
     try:
         command()
     except KeyboardInterrupt as interrupt:
