@@ -26,11 +26,11 @@ class MetricsFile:
         self._warned = False
 
     def begin(self, env_steps: int, evaluations: int) -> Row | None:
-        """Keeps the rows before this moment and drops the others; returns the last one that is left.
+        """Keeps the rows up to this moment and drops later ones; returns the last one that is left.
 
         Raises RepositoryError when the file cannot be written.
         """
-        kept = [line for line in _lines(self._path) if _moment(line) < (env_steps, evaluations)]
+        kept = [line for line in _lines(self._path) if _moment(line) <= (env_steps, evaluations)]
         text = "".join(",".join(line.get(name, "") for name in SCALARS) + "\n" for line in kept)
         content = (",".join(SCALARS) + "\n" + text).encode()
         with explained(f"write {self._path}"):
