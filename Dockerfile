@@ -17,9 +17,9 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
 RUN python -m venv --without-pip /opt/dqn
 COPY pyproject.toml constraints.txt ./
-RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-[open(f'{extra}.txt', 'w').write('\n'.join(project['dependencies'] + needed)) \
-for extra, needed in project['optional-dependencies'].items()]"
+RUN python -c "import tomllib; \
+extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
+[open(f'{extra}.txt', 'w').write('\n'.join(extras['models'] + extras[extra][1:])) for extra in ('train', 'serve')]"
 
 FROM builder AS wheel
 COPY README.md LICENSE ./
@@ -49,8 +49,9 @@ RUN pip --python /opt/dqn/bin/python install --requirement serve.txt --constrain
     rm -f onnxruntime/capi/libonnxruntime.so.*
 COPY --from=wheel /build/*.whl ./
 RUN pip --python /opt/dqn/bin/python install --no-deps ./*.whl && \
-    rm -r /opt/dqn/lib/python3*/site-packages/dqn_training \
-    /opt/dqn/bin/dqn-train /opt/dqn/bin/dqn-evaluate /opt/dqn/bin/dqn-retrain /opt/dqn/bin/dqn-tune /opt/dqn/bin/dqn-compare
+    cd /opt/dqn && rm -r lib/python3*/site-packages/dqn_training lib/python3*/site-packages/dqn_client && \
+    # a command that does not answer without what is left out is left out, too
+    for command in bin/dqn-*; do $command --help >/dev/null || rm $command; done
 
 FROM base AS training
 COPY --from=training-builder /opt/dqn /opt/dqn

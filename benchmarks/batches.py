@@ -79,16 +79,16 @@ def _cases(folder: Path) -> list[Case]:
     publish_hardly_trained(wide, cartpole(1024))
     for preset in ("minatar-breakout", "breakout"):
         publish_hardly_trained(pixels, PRESETS[preset], preset)
-    tensor = _tensor("cartpole", _observations(BATCH), "FP32")
-    batch_json = dqn_serve("4-128-128-2, JSON", small, _json_batch())
-    batch_binary = dqn_serve("4-128-128-2, binary", small, tensor)
+    binary = infer_request("cartpole", sample_observations(BATCH), "FP32")
+    batch_json = dqn_serve("4-128-128-2, JSON", small, json_batch())
+    batch_binary = dqn_serve("4-128-128-2, binary", small, binary)
     two = dqn_serve(
-        "4-128-128-2, JSON, 2 workers on both cores", small, _json_batch(), flags=["--workers=2"], cores="0,1"
+        "4-128-128-2, JSON, 2 workers on both cores", small, json_batch(), flags=["--workers=2"], cores="0,1"
     )
     larger = [
         dqn_serve("4-1024-1024-2, JSON", wide),
         dqn_serve("10x10x4 pixels, JSON", pixels, _json_image("minatar-breakout")),
-        dqn_serve("84x84x4 pixels, binary", pixels, _tensor("breakout", _images(4, 84, 84), "UINT8")),
+        dqn_serve("84x84x4 pixels, binary", pixels, infer_request("breakout", _images(4, 84, 84), "UINT8")),
     ]
     return [
         *(Case(system, 1, BATCH) for system in (batch_json, batch_binary)),
@@ -97,7 +97,7 @@ def _cases(folder: Path) -> list[Case]:
     ]
 
 
-def _observations(count: int) -> NDArray[np.float32]:
+def sample_observations(count: int) -> NDArray[np.float32]:
     """Numbers with six digits, as controllers send them."""
     return np.random.default_rng(0).normal(size=(count, 4)).round(6).astype(np.float32)
 
@@ -106,9 +106,10 @@ def _images(*shape: int, values: int = 256) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, values, (1, *shape), dtype=np.uint8)
 
 
-def _json_batch() -> Request:
-    observations = _observations(BATCH).astype(float).round(6).tolist()
-    return Request("/act", json.dumps({"observations": observations}).encode(), _JSON)
+def json_batch() -> Request:
+    """Many observations in one request of the native API."""
+    rows = sample_observations(BATCH).astype(float).round(6).tolist()
+    return Request("/act", json.dumps({"observations": rows}).encode(), _JSON)
 
 
 def _json_image(model: str) -> Request:
@@ -116,7 +117,7 @@ def _json_image(model: str) -> Request:
     return Request(f"/models/{model}/act", body.encode(), _JSON)
 
 
-def _tensor(model: str, observations: NDArray[np.generic], datatype: str) -> Request:
+def infer_request(model: str, observations: NDArray[np.generic], datatype: str) -> Request:
     """A request of the standard protocol, binary both ways."""
     tensor = {"name": "observation", "shape": list(observations.shape), "datatype": datatype}
     head = {
@@ -133,7 +134,7 @@ def _alone(policy: Policy, seconds: float) -> float:
     """Observations a second by the policy's run alone, on the server's core."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {0})
-    observations, runs, started = _observations(BATCH), 0, time.perf_counter()
+    observations, runs, started = sample_observations(BATCH), 0, time.perf_counter()
     while time.perf_counter() - started < seconds:
         policy.run(observations)
         runs += 1

@@ -13,7 +13,7 @@ from peers.environments import peer_python, versions
 FOLDER = Path(__file__).parent
 _JSON = (("content-type", "application/json"),)
 _ONE = b'{"observation": [0.02, -0.01, 0.03, 0.04]}'
-_ONE_TENSOR = (
+ONE_TENSOR = (
     b'{"inputs": [{"name": "observation", "shape": [1, 4], "datatype": "FP32", "data": [0.02, -0.01, 0.03, 0.04]}]}'
 )
 ACT = Request("/act", _ONE, _JSON)
@@ -99,4 +99,4 @@ def _mlserver(folder: Path) -> System:
         )
         return [python.with_name("mlserver"), "start", own]
 
-    return System("MLServer", command, Request("/v2/models/m/infer", _ONE_TENSOR, _JSON), "mlserver", python)
+    return System("MLServer", command, Request("/v2/models/m/infer", ONE_TENSOR, _JSON), "mlserver", python)

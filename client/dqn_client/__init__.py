@@ -1,5 +1,17 @@
 """Calls a dqn-serve: `PolicyClient`, and `AsyncPolicyClient` for asyncio. Imports nothing else of this project."""
 
+try:
+    import httpx  # noqa: F401  (only to say what is missing)
+    import msgspec  # noqa: F401
+    import sniffio  # noqa: F401
+    import websockets  # noqa: F401
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"dqn_client needs the extra 'client', whose package {error.name} is not installed: "
+        "pip install 'dqn-policy-server[client]'.",
+        name=error.name,
+    ) from error
+
 from dqn_client.aio import AsyncPolicyClient
 from dqn_client.answers import Action, Actions, Manifest, Model, Promotion, QValues, QValuesBatch, Readiness, Refresh
 from dqn_client.client import PolicyClient

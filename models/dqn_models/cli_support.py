@@ -28,19 +28,27 @@ def run(command: Callable[[], None]) -> int:
     try:
         command()
     except KeyboardInterrupt as interrupt:
-        return _fail(str(interrupt) or "Interrupted.", INTERRUPTED)
+        return fail(str(interrupt) or "Interrupted.", INTERRUPTED)
     except UsageError as error:
-        return _fail(str(error), WRONG_USAGE)
+        return fail(str(error), WRONG_USAGE)
     except BrokenPipeError:  # the reader of our output went away, as `head` does
         sys.stdout = None  # nothing is left to flush at exit
         return FAILED
     except (ModelError, ValueError, OSError) as error:
-        return _fail(str(error), FAILED)
+        return fail(str(error), FAILED)
     except Exception as error:  # noqa: BLE001  (the outermost place: a command never ends in a traceback)
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(frame.filename).name}:{frame.lineno}"
-        return _fail(f"Unexpected {type(error).__name__} at {place}: {error}. Please report it.", FAILED)
+        return fail(f"Unexpected {type(error).__name__} at {place}: {error}. Please report it.", FAILED)
     return DONE
+
+
+def missing_extra(what: str, extra: str, package: str) -> str:
+    """The sentence for something that needs an extra, of which at least this package is missing."""
+    return (
+        f"{what} needs the extra '{extra}', whose package {package} is not installed: "
+        f"pip install 'dqn-policy-server[{extra}]'."
+    )
 
 
 def print_json(result: Any) -> None:
@@ -48,6 +56,7 @@ def print_json(result: Any) -> None:
     print(json.dumps(result, allow_nan=False), flush=True)
 
 
-def _fail(sentence: str, status: int) -> int:
+def fail(sentence: str, status: int) -> int:
+    """Says on standard error why the command ends, and returns the status that it ends with."""
     print(f"error: {sentence}" if status != INTERRUPTED else sentence, file=sys.stderr, flush=True)
     return status

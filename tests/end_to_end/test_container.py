@@ -19,7 +19,7 @@ pytestmark = pytest.mark.container
 IMAGE = "dqn-policy-server:test"
 MAX_ADDED_BYTES = 220_000_000
 EPISODES = 5
-ABSENT = ["torch", "gymnasium", "onnx", "pip", "dqn_training"]
+ABSENT = ["torch", "gymnasium", "onnx", "pip", "dqn_training", "dqn_client"]
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +105,16 @@ def test_the_image_has_nothing_that_serving_does_not_need(container: Container, 
     added = engine.inspect(IMAGE)["Size"] - engine.inspect(BASE)["Size"]
     print(f"The image adds {added / 1e6:.1f} MB to its base.")
     assert added <= MAX_ADDED_BYTES
+
+
+def test_every_command_in_the_image_works(container: Container) -> None:
+    """The image has the commands of serving and of the repository, each of which answers, and no other of ours."""
+    found = container.execute("sh", "-c", "ls /opt/dqn/bin | grep ^dqn-").stdout.split()
+    assert found == ["dqn-models", "dqn-serve"]
+    for command in found:
+        done = container.execute(command, "--help")
+        assert done.returncode == 0, done.stderr
+    assert container.execute("dqn-models", "verify").stdout.endswith("cartpole version 1: ok\n")
 
 
 def test_a_mounted_repository_takes_the_place_of_the_baked_one(

@@ -29,9 +29,7 @@ def needs_extra(what: str, extra: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
-        raise cli_support.UsageError(
-            f"{what} needs the package {error.name}, which is not installed: pip install 'dqn-policy-server[{extra}]'."
-        ) from error
+        raise cli_support.UsageError(cli_support.missing_extra(what, extra, str(error.name))) from error
 
 
 @contextlib.contextmanager

@@ -1,0 +1,64 @@
+"""The commands' front doors. They import nothing but the standard library until the packages of their extra are found,
+so that a command without them says in one sentence what to install.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+
+from dqn_models import cli_support
+
+_BOTH = ("prometheus_client", "structlog")
+_PACKAGES = {
+    "models": ("numpy", "onnxruntime", "pydantic", "rich", "tyro"),
+    "train": ("gymnasium", "matplotlib", "onnx", "safetensors", "torch", *_BOTH),
+    "serve": ("fastapi", "fastapi_swagger", "msgspec", "pydantic_settings", "uvicorn", "websockets", *_BOTH),
+}
+
+
+def models() -> None:
+    """Entry point of `dqn-models`."""
+    _start("dqn-models", "dqn_models.cli", "main", "models")
+
+
+def serve() -> None:
+    """Entry point of `dqn-serve`."""
+    _start("dqn-serve", "dqn_serving.cli", "main", "serve")
+
+
+def train() -> None:
+    """Entry point of `dqn-train`."""
+    _start("dqn-train", "dqn_training.cli.main", "train", "train")
+
+
+def evaluate() -> None:
+    """Entry point of `dqn-evaluate`."""
+    _start("dqn-evaluate", "dqn_training.cli.main", "evaluate", "train")
+
+
+def retrain() -> None:
+    """Entry point of `dqn-retrain`."""
+    _start("dqn-retrain", "dqn_training.cli.main", "retrain", "train")
+
+
+def tune() -> None:
+    """Entry point of `dqn-tune`."""
+    _start("dqn-tune", "dqn_training.cli.main", "tune", "train")
+
+
+def compare() -> None:
+    """Entry point of `dqn-compare`."""
+    _start("dqn-compare", "dqn_training.cli.main", "compare", "train")
+
+
+def _start(command: str, module: str, function: str, extra: str) -> None:
+    missing = _missing((module.partition(".")[0], *_PACKAGES["models"], *_PACKAGES[extra]))
+    if missing:
+        sys.exit(cli_support.fail(cli_support.missing_extra(command, extra, missing), cli_support.WRONG_USAGE))
+    getattr(import_module(module), function)()
+
+
+def _missing(packages: Sequence[str]) -> str:
+    """The first of these packages that is not installed; else an empty text."""
+    return next((name for name in packages if find_spec(name) is None), "")
