@@ -68,9 +68,7 @@ def judge(candidate: NDArray[np.float64], champion: Incumbent, best: Incumbent |
     if best is not None:
         against_best = _compare(candidate, best, MARGIN)
         promoted = promoted and against_best.passed
-        reason += (
-            f" The best version so far, {best.version}, has {best.returns.mean():.2f}; {against_best.sentence()}"
-        )
+        reason += f" The best version so far, {best.version}, has {best.returns.mean():.2f}; {against_best.sentence()}"
         statistics |= {
             "best_version": best.version,
             "best_mean": float(best.returns.mean()),

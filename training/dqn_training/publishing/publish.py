@@ -197,6 +197,8 @@ def _draft(candidate: Candidate, model: str, gate: GateResult | None, run: str |
         ),
         evaluation=play_test_episodes(candidate),
         observations=candidate.observations,
-        lineage=Lineage(parent_version=candidate.parent, origin="scratch" if candidate.parent is None else "warm-start"),
+        lineage=Lineage(
+            parent_version=candidate.parent, origin="scratch" if candidate.parent is None else "warm-start"
+        ),
         gate=gate,
     )

@@ -1,7 +1,6 @@
 """What follows a run: one protocol for progress, plots, metrics, checkpoints and evaluations."""
 
 import time
-from typing import Protocol
 
 from dqn_models.manifest import EnvironmentInfo
 from dqn_models.policy import Policy
@@ -13,10 +12,10 @@ from dqn_training.learning.state import TrainingState
 from dqn_training.seeds import first_seed
 
 
-class Callback(Protocol):
+class Callback:
     """Follows a run from its first step to its last; what it raises ends the run.
 
-    A class that derives from it may leave out the methods that it does not need.
+    A subclass leaves out the methods that it does not need.
     """
 
     def begin(self, state: TrainingState) -> None:

@@ -72,9 +72,26 @@ class RunDirectory:
                     raise
                 raise KeyboardInterrupt(f"{interrupt} {self.how_to_resume()}") from None
 
+    def recorded(self, repository: Path) -> str:
+        """A repository as run.json has it: a relative path leads there from this directory, wherever both move."""
+        return str(
+            repository if repository.is_absolute() else os.path.relpath(repository.resolve(), self.path.resolve())
+        )
+
+    def resolve(self, repository: str) -> Path:
+        """The repository that run.json means."""
+        return (self.path / repository).resolve()
+
     def how_to_resume(self) -> str:
         """A sentence with the command that resumes this run."""
         return f"dqn-train --resume {self.path} goes on with it."
+
+    def check_new(self) -> None:
+        """Raises UsageError when there is a run in this directory already."""
+        if self.description.exists():
+            raise cli_support.UsageError(
+                f"{self.path} holds a run already: go on with it by --resume {self.path}, or name another --run-dir."
+            )
 
     def begin(self, description: RunDescription) -> None:
         """Writes run.json. Raises UsageError when there is one already."""
@@ -83,12 +100,9 @@ class RunDirectory:
             temporary = durable.write_temporary(self.description, data)
             try:
                 durable.commit_new(temporary, self.description)
-            except FileExistsError as error:
+            except FileExistsError:
                 temporary.unlink()
-                raise cli_support.UsageError(
-                    f"{self.path} holds a run already: go on with it by --resume {self.path}, or name another "
-                    "--run-dir."
-                ) from error
+                self.check_new()
 
     def read_description(self) -> RunDescription:
         """What run.json says. Raises UsageError when there is none or it is not one."""

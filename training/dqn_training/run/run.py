@@ -47,11 +47,11 @@ class Run:
             checkpoints = Checkpoints(self.directory.checkpoint, self.checkpoint_seconds, self.say)
             last = checkpoints.last()
         config = self.config if last is None else dataclasses.replace(self.config, vectorization=last["vectorization"])
-        with contextlib.closing(make_state(config, self.environment, self.warm and self.warm.weights)) as state:
+        parent, weights = (self.warm.parent, self.warm.weights) if self.warm else (None, None)
+        with contextlib.closing(make_state(config, self.environment, weights)) as state:
             if checkpoints is not None:
                 checkpoints.restore(state, last)
             self._follow(state, [Evaluation(self.config, self.environment), Clock(), *self.callbacks], checkpoints)
-            parent = self.warm.parent if self.warm else None
             return make_candidate(self.config, self.preset, self.environment, state, parent)
 
     def _follow(self, state: TrainingState, callbacks: list[Callback], checkpoints: Checkpoints | None) -> None:

@@ -53,6 +53,10 @@ class TrainingProgress(Callback):
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Clears the display."""
+        self.stop()
+
+    def stop(self) -> None:
+        """Clears the display."""
         if self._console.is_terminal:
             self._bar.stop()
 
