@@ -115,7 +115,7 @@ def test_the_gate_pairs_episodes() -> None:
 
 
 def test_versions_that_are_each_hardly_worse_do_not_creep_down() -> None:
-    """Of candidates that are each half a per cent worse than the champion, those within 1 % of the best are promoted."""
+    """Of candidates each half a per cent worse than the champion, those within 1 % of the best are promoted."""
     best = champion = Incumbent(1, np.full(50, 500.0))
     for version in range(2, 12):
         candidate = champion.returns - 2.5

@@ -67,7 +67,7 @@ def test_a_full_disk_costs_no_row(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (tmp_path / "m.csv").read_bytes() == whole
 
 
-def test_a_file_that_cannot_be_made_costs_no_row_either(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_made_costs_no_row_either(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Where the file cannot be replaced at first, the rows of before and those since are there once it can."""
     whole = write(tmp_path / "whole.csv", row(10), row(20), row(30))
     path = tmp_path / "m.csv"
@@ -83,6 +83,7 @@ def test_a_file_that_cannot_be_made_costs_no_row_either(tmp_path: Path) -> None:
     file.append(row(30))
     file.close()
     assert path.read_bytes() == whole
+    assert "m.csv cannot be written: File too large. Training goes on." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -53,10 +53,10 @@ def _train(options: TrainOptions, environment: EnvironmentInfo, plot: LivePlot |
     directory = RunDirectory(options.resume or options.run_dir or Path(new_run_directory(options.name)))
     repository = ModelRepository(options.repository)
     with directory.locked(), contextlib.ExitStack() as stack:
-        if result := directory.read_result():  # by now
-            return result
         if options.resume is None:
             directory.begin(_description(options, directory))
+        elif result := directory.read_result():  # by now
+            return result
         else:
             _warn_of_other_libraries(directory)
         description = directory.read_description()
