@@ -19,7 +19,8 @@ RUN python -m venv --without-pip /opt/dqn
 COPY pyproject.toml constraints.txt ./
 RUN python -c "import tomllib; \
 extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
-[open(f'{extra}.txt', 'w').write('\n'.join(extras['models'] + extras[extra][1:])) for extra in ('train', 'serve')]"
+[open(f'{extra}.txt', 'w').write('\n'.join(x for x in extras['models'] + extras[extra] if 'dqn-' not in x)) \
+for extra in ('train', 'serve')]"
 
 FROM builder AS wheel
 COPY README.md LICENSE ./

@@ -19,13 +19,14 @@ IMAGE ?= dqn-policy-server
 BENCHMARKS ?= seeds tutorial serving batches client
 
 BIN := .venv/bin
+PYTEST := $(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist loadscope --no-loadscope-reorder
 TORCH := $(shell grep '^torch==' constraints.txt)
 build_image := $(if $(wildcard $(CONTAINER_TOOLS)/build),$(CONTAINER_TOOLS)/make-base && $(CONTAINER_TOOLS)/build,docker build --tag)
 
 export PORT EVERY METRICS_PORT CONTAINER_TOOLS IMAGE
 
 .DEFAULT_GOAL := help
-.PHONY: help install train serve retrain up test test-fast check format benchmark image test-image clean
+.PHONY: help install train serve retrain up test test-fast test-long coverage check format generate benchmark image test-image clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -33,42 +34,57 @@ help: ## list the targets
 
 install: .venv/installed ## make .venv with everything in it; skipped when nothing changed
 
-.venv/installed: pyproject.toml constraints.txt
+# What trains and serves. pip compiles what it installs; Python does that as well, only for what is run, and later.
+.venv/run: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make install PYTHON=...")'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/pip install $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) $(TORCH)
-	$(BIN)/pip install -e '.[train,serve,client,otel,dev]' -c constraints.txt
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --no-compile $(if $(TORCH_INDEX_URL),--index-url $(TORCH_INDEX_URL)) $(TORCH)
+	$(BIN)/pip install --no-compile -e '.[train,serve]' -c constraints.txt
 	@touch $@
 
-train: install ## train a policy and publish it (ARGS="--preset tutorial --seed 3")
+.venv/installed: .venv/run
+	$(BIN)/pip install -e '.[client,dev,otel,serve,train]' -c constraints.txt
+	@touch $@
+
+train: .venv/run ## train a policy and publish it (ARGS="--preset tutorial --seed 3")
 	$(BIN)/dqn-train $(ARGS)
 
-serve: install ## serve the published policies
+serve: .venv/run ## serve the published policies
 	$(BIN)/dqn-serve $(if $(PORT),--port $(PORT)) $(ARGS)
 
-retrain: install ## retrain and promote what is not worse, every 15 minutes (ARGS=--once: one round)
+retrain: .venv/run ## retrain and promote what is not worse, every 15 minutes (ARGS=--once: one round)
 	$(BIN)/dqn-retrain $(if $(filter --once% --every%,$(ARGS)),,--every 15m) $(ARGS)
 
-up: install ## train a first policy if there is none, then serve it and keep it fresh until Ctrl-C
+up: .venv/run ## train a first policy if there is none, then serve it and keep it fresh until Ctrl-C
 	@$(BIN)/python scripts/up.py $(ARGS)
 
-test: install ## run all tests but the container's, with branch coverage
-	$(BIN)/pytest -m "not container" --cov $(ARGS)
+test: install ## run the tests (ARGS="-k tokens": only those)
+	$(PYTEST) -m "not container and not long" $(ARGS)
 
 test-fast: install ## run the tests that need only moments
-	$(BIN)/pytest -m "not container and not slow" $(ARGS)
+	$(PYTEST) -m "not container and not long and not slow" $(ARGS)
 
-check: install ## look for faults without running: format, lint, types, layers, pins
+test-long: install ## run what takes minutes: many kills, and clients and servers that are installed for it
+	$(PYTEST) -m long $(ARGS)
+
+coverage: install ## run the tests of `make test` with branch coverage, which has a floor
+	$(PYTEST) -m "not container and not long" --cov $(ARGS)
+
+check: install ## look for faults without running: format, lint, types, layers, generated files, pins
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/unasync.py --check
 	@! $(BIN)/pip freeze --exclude-editable | sed 's/+.*//' | grep -vixFf constraints.txt | grep -vE '^(nvidia|cuda|triton)' \
 	  || { echo "The packages above are not pinned in constraints.txt."; exit 1; }
 
 format: install ## format the code and repair what can be repaired
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+generate: install ## write the blocking client from the asynchronous one
+	$(BIN)/python scripts/unasync.py
 
 benchmark: install ## measure what the documents claim (BENCHMARKS=serving: only that)
 	@for name in $(BENCHMARKS); do $(BIN)/python "benchmarks/$$name.py" $(ARGS) || exit; done

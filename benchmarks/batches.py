@@ -30,7 +30,7 @@ from rich.progress import track
 
 from dqn_models.policy import Policy
 from dqn_models.repository import ModelRepository
-from dqn_training.presets import PRESETS
+from dqn_training.presets import preset_config
 
 BATCH = 1024
 _JSON = (("content-type", "application/json"),)
@@ -78,7 +78,7 @@ def _cases(folder: Path) -> list[Case]:
     publish_hardly_trained(small, cartpole(128))
     publish_hardly_trained(wide, cartpole(1024))
     for preset in ("minatar-breakout", "breakout"):
-        publish_hardly_trained(pixels, PRESETS[preset], preset)
+        publish_hardly_trained(pixels, preset_config(preset), preset)
     binary = infer_request("cartpole", sample_observations(BATCH), "FP32")
     batch_json = dqn_serve("4-128-128-2, JSON", small, json_batch())
     batch_binary = dqn_serve("4-128-128-2, binary", small, binary)

@@ -22,7 +22,7 @@ from dqn_training.config import DQNConfig
 from dqn_training.envs.make import environment_for
 from dqn_training.learning.loop import train
 from dqn_training.learning.state import TrainingState, make_state
-from dqn_training.presets import PRESETS
+from dqn_training.presets import preset_config
 from dqn_training.run.checkpoints import Checkpoints
 
 
@@ -53,7 +53,7 @@ def main(
     for column in ("preset", "steps/s", "checkpoints", "waited", "share", "CPU beside", "size", "written"):
         table.add_column(column, justify="left" if column == "preset" else "right")
     for preset in presets:
-        cost = _measure(PRESETS[preset], seconds, checkpoint_seconds, filled)
+        cost = _measure(preset_config(preset), seconds, checkpoint_seconds, filled)
         table.add_row(
             preset,
             f"{cost.env_steps / cost.seconds:,.0f}",

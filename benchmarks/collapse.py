@@ -25,7 +25,7 @@ from dqn_training.export.onnx_graph import export
 from dqn_training.learning.health import Health, warning
 from dqn_training.learning.loop import train
 from dqn_training.learning.state import make_state
-from dqn_training.presets import PRESETS
+from dqn_training.presets import preset_config
 from dqn_training.seeds import first_seed
 from dqn_training.tracking.curve import draw_health
 
@@ -71,7 +71,7 @@ def main(seeds: int = 6, first: int = 100, env_steps: int = 120_000) -> None:
 
 
 def _run(seed: int, env_steps: int) -> Run:
-    config = dataclasses.replace(PRESETS["tutorial"], seed=seed, max_episodes=None, total_env_steps=env_steps)
+    config = dataclasses.replace(preset_config("tutorial"), seed=seed, max_episodes=None, total_env_steps=env_steps)
     environment = environment_for(config)
     state = make_state(config, environment, None)
     returns: list[float] = []

@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from dqn_training.envs.make import environment_for
 from dqn_training.learning.loop import train
 from dqn_training.learning.state import make_state
-from dqn_training.presets import PRESETS
+from dqn_training.presets import preset_config
 from dqn_training.replay.buffer import ReplayBuffer
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -65,7 +65,7 @@ def main(seconds: float = 0.5) -> None:
 
 
 def _row(value: int, seconds: float, **changes: object) -> Row:
-    config = dataclasses.replace(PRESETS["cartpole"], total_env_steps=10**12, **changes)  # type: ignore[arg-type]
+    config = dataclasses.replace(preset_config("cartpole"), total_env_steps=10**12, **changes)  # type: ignore[arg-type]
     acting = dataclasses.replace(config, train_every=10**12)
     environment = environment_for(acting)
     state = make_state(acting, environment, None)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dqn_training.envs.make import environment_for
 from dqn_training.learning.state import TrainingState
-from dqn_training.presets import PRESETS
+from dqn_training.presets import preset_config
 from dqn_training.run.callbacks import Callback
 from dqn_training.run.run import Run
 from dqn_training.tracking.metrics_csv import MetricsFile
@@ -34,7 +34,7 @@ class Timed(Callback):
 
 def measure(folder: Path, trackers: list[Tracker]) -> str:
     """Trains preset cartpole, seed 100, and says what its tracking cost."""
-    config = PRESETS["cartpole"]
+    config = preset_config("cartpole")
     process, thread = time.process_time(), time.thread_time()
     with Recorder(config, MetricsFile(folder / "metrics.csv"), trackers) as recorder:
         timed = Timed(recorder)

@@ -4,8 +4,9 @@
     .venv/bin/python benchmarks/training_peers.py --task minatar --seeds 3
 
 CartPole goes to README.md and docs/training.png, MinAtar's Breakout, with as many steps for both, to docs/training.md.
-Each peer gets an environment of its own (in build/peers, or $PEERS), which is installed at the first run. CleanRL is no
-package: without a checkout its row is left out. Seconds are those of training, with whatever evaluations a system makes
+Each peer gets an environment of its own (in ~/.cache/dqn-policy-server/peers, or $PEERS), which is installed at the
+first run. CleanRL is no package: without a checkout its row is left out.
+Seconds are those of training, with whatever evaluations a system makes
 to choose a checkpoint; what counts as the result is the policy that it then has, played greedily with other seeds.
 """
 
@@ -26,7 +27,7 @@ from peers.trainers import Trainer, on_cartpole, on_minatar
 from rich.console import Console
 from rich.progress import track
 
-from dqn_training.presets import PRESETS
+from dqn_training.presets import preset_config
 
 PICTURE = documents.ROOT / "docs/training.png"
 SOLVED = 499.5  # on CartPole
@@ -68,7 +69,7 @@ def main(
     if task == "cartpole":
         trainers = on_cartpole(episodes, cleanrl)
     else:
-        trainers = on_minatar(episodes, PRESETS["minatar-breakout"].total_env_steps)
+        trainers = on_minatar(episodes, preset_config("minatar-breakout").total_env_steps)
     results: dict[str, list[Result]] = {trainer.name: [] for trainer in trainers}
     for seed in track(range(first, first + seeds), "seeds", console=Console(stderr=True)):
         for trainer in trainers:  # in turns, so that all meet the same noise

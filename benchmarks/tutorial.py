@@ -21,7 +21,7 @@ from rich.table import Table
 from dqn_training.envs.make import environment_for
 from dqn_training.learning.loop import train
 from dqn_training.learning.state import make_state
-from dqn_training.presets import PRESETS
+from dqn_training.presets import preset_config
 
 
 class Run(NamedTuple):
@@ -49,7 +49,7 @@ def usual_way(seed: int) -> Run:
 
 def preset(seed: int) -> Run:
     """Ours."""
-    config = dataclasses.replace(PRESETS["tutorial"], seed=seed, max_episodes=starting_system.EPISODES)
+    config = dataclasses.replace(preset_config("tutorial"), seed=seed, max_episodes=starting_system.EPISODES)
     environment = environment_for(config)
     state = make_state(config, environment, None)
     started = time.perf_counter()

@@ -13,7 +13,7 @@ from dqn_serving.settings import ENV_PREFIX, ServerSettings, read_settings
 from dqn_testing.commands import run
 from dqn_testing.repositories import publish_linear
 from dqn_testing.server import running_server
-from dqn_training.presets import PRESETS
+from dqn_training.presets import preset_names
 from dqn_training.retraining.metrics import RetrainMetrics
 
 ROOT = Path(__file__).parent.parent
@@ -64,7 +64,7 @@ def test_every_command_and_preset_is_documented() -> None:
         assert re.search(rf"^{script} ", GUIDE, re.MULTILINE), script
     for subcommand in re.findall(r"• (\w+) ", run("dqn-models", "--help").stdout):
         assert f"dqn-models {subcommand}" in GUIDE
-    for preset in PRESETS:
+    for preset in preset_names():
         assert f"| `{preset}` |" in GUIDE
 
 

@@ -12,9 +12,11 @@ except ModuleNotFoundError as error:
         name=error.name,
     ) from error
 
-from dqn_client.aio import AsyncPolicyClient
-from dqn_client.answers import Action, Actions, Manifest, Model, Promotion, QValues, QValuesBatch, Readiness, Refresh
-from dqn_client.client import PolicyClient
+from dqn_client._async.client import AsyncPolicyClient
+from dqn_client._async.stream import AsyncStream
+from dqn_client._sync.client import PolicyClient
+from dqn_client._sync.stream import Stream
+from dqn_client.api import Action, Actions, Manifest, Model, Promotion, QValues, QValuesBatch, Readiness, Refresh
 from dqn_client.errors import (
     AccessDeniedError,
     ConnectionLostError,
@@ -23,11 +25,9 @@ from dqn_client.errors import (
     PolicyClientError,
     RequestRefusedError,
     TimedOutError,
-    UnexpectedAnswerError,
+    UnexpectedResponseError,
 )
-from dqn_client.retries import Retries
-from dqn_client.stream.aio import AsyncStream
-from dqn_client.stream.blocking import Stream
+from dqn_client.retries import RetryPolicy
 
 __all__ = [
     "AccessDeniedError",
@@ -48,8 +48,8 @@ __all__ = [
     "Readiness",
     "Refresh",
     "RequestRefusedError",
-    "Retries",
+    "RetryPolicy",
     "Stream",
     "TimedOutError",
-    "UnexpectedAnswerError",
+    "UnexpectedResponseError",
 ]

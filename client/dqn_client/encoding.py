@@ -1,4 +1,7 @@
-"""From observations to bytes. Arrays become lists in C code: 1,024 CartPole observations cost 0.6 ms as JSON."""
+"""Observations as JSON or MessagePack.
+
+Arrays become lists in C code: 1,024 observations of CartPole take 0.6 ms as JSON.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,9 +23,9 @@ Observation = Values | int
 
 
 def to_json(fields: Mapping[str, Any]) -> bytes:
-    """Raises TypeError for a value that is neither JSON's nor an array."""
+    """A JSON object. Raises TypeError for a value that is neither JSON nor an array."""
     body = _encode_json(fields)
-    if b"null" in body:  # NaN and infinities: sent as what they are, so that the server can say which one it refuses
+    if b"null" in body:  # NaN and infinities: sent as such, so that the server can say which one it refuses
         return json.dumps(fields, default=_plain).encode()
     return body
 

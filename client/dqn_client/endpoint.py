@@ -1,4 +1,4 @@
-"""A server as seen by a client: calls become httpx requests, responses become answers or errors.
+"""A server as seen by a client: calls become httpx requests, responses become results or errors.
 
 Requests go straight to httpx's transports: its `Client` adds cookies, redirects, proxies of the environment and a third
 of the time, none of which a control loop wants.
@@ -9,30 +9,27 @@ import ssl
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib import metadata
-from typing import TypeVar
 
 import httpx
 import msgspec
 
-from dqn_client.calls import Call
+from dqn_client.api import Call, Result
 from dqn_client.errors import (
     ConnectionLostError,
-    TimedOutError,
-    UnexpectedAnswerError,
+    UnexpectedResponseError,
     error_from,
-    reason_of,
-    shown,
+    excerpt,
+    message_of,
+    timed_out,
     unreachable,
 )
-
-Answer = TypeVar("Answer")
 
 _KEEP_SECONDS = 60.0  # less than the server's DQN_KEEP_ALIVE_SECONDS
 _CONNECTIONS = 100
 
 
 class Endpoint:
-    """Where the server is and what every request carries."""
+    """The server's URL and what every request carries."""
 
     def __init__(
         self,
@@ -43,36 +40,36 @@ class Endpoint:
         headers: Mapping[str, str] | None,
         tls: ssl.SSLContext | None,
     ) -> None:
-        """Raises ValueError for a URL, token or timeout that cannot be."""
+        """Raises ValueError for a URL, token, header or timeout that is not valid."""
         self.url = _checked_url(base_url)
         if not timeout > 0:
-            raise ValueError(f"timeout is {timeout}; it is in seconds and must be more than 0.")
+            raise ValueError(f"timeout is {timeout}; it must be more than 0 (seconds).")
         self.timeout = timeout
-        self.headers = _headers(token, headers)
+        self.headers = _checked_headers(token, headers)
         self._tls = tls
         self._extensions = {"timeout": httpx.Timeout(timeout).as_dict()}
         self._request_headers = httpx.Headers(self.headers)
 
     @property
     def tls(self) -> ssl.SSLContext | None:
-        """How the server's certificate is checked; None for http://."""
+        """The context that checks the server's certificate; None for http://."""
         if self._tls is None and self.url.startswith("https:"):
             self._tls = ssl.create_default_context()
         return self._tls
 
     @property
     def pool(self) -> httpx.Limits:
-        """How many connections are kept, and for how long."""
+        """How many connections are kept, and for how many seconds."""
         return httpx.Limits(
             max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS, keepalive_expiry=_KEEP_SECONDS
         )
 
     @property
     def verify(self) -> ssl.SSLContext:
-        """What httpx wants as `verify`, also where there is nothing to verify."""
+        """The context that httpx requires, even for http://."""
         return self.tls or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
-    def request(self, call: Call[Answer]) -> httpx.Request:
+    def request(self, call: Call[Result]) -> httpx.Request:
         """The request of a call."""
         return httpx.Request(
             call.method,
@@ -82,31 +79,31 @@ class Endpoint:
             extensions=self._extensions,
         )
 
-    def read(self, call: Call[Answer], response: httpx.Response) -> Answer:
-        """The answer that a response carries. Raises the error that it stands for."""
+    def decode(self, call: Call[Result], response: httpx.Response) -> Result:
+        """The result in a response. Raises the PolicyClientError that the response stands for."""
         body = response.content
         if response.status_code != 200:
             raise error_from(response.status_code, response.headers, body, self.url + call.path)
         try:
-            return call.read(body)
+            return call.decode(body)
         except msgspec.DecodeError:
-            raise UnexpectedAnswerError(
-                f"{self.url}{call.path} answered 200 with {shown(body)}, which is no answer of dqn-serve to "
-                f"{call.method}; is the URL right?"
+            raise UnexpectedResponseError(
+                f"{self.url}{call.path} answered 200 with {excerpt(body)}, which is not a dqn-serve response "
+                f"to this {call.method}; is the URL right?"
             ) from None
 
     @contextlib.contextmanager
-    def explained(self) -> Iterator[None]:
-        """Turns httpx's exceptions into this package's."""
+    def translated_errors(self) -> Iterator[None]:
+        """Raises httpx's exceptions as this package's."""
         try:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise unreachable(self.url, error) from error
         except httpx.TimeoutException as error:
-            raise TimedOutError(f"{self.url} did not answer within {self.timeout:g} s.") from error
+            raise timed_out(self.url, self.timeout) from error
         except httpx.TransportError as error:
             raise ConnectionLostError(
-                f"Lost the connection to {self.url}: {reason_of(error)}.", was_open=True
+                f"Lost the connection to {self.url}: {message_of(error)}.", was_open=True
             ) from error
 
 
@@ -116,14 +113,16 @@ def _checked_url(base_url: str) -> str:
     except httpx.InvalidURL:
         url = httpx.URL()
     if url.scheme not in {"http", "https"} or not url.host or url.userinfo or url.query or url.fragment:
-        raise ValueError(f"base_url is {base_url!r}; it must be like http://127.0.0.1:8000 or https://host/prefix.")
+        raise ValueError(
+            f"base_url is {base_url!r}; expected a URL such as http://127.0.0.1:8000 or https://host/prefix."
+        )
     return str(url).rstrip("/")
 
 
-def _headers(token: str | None, headers: Mapping[str, str] | None) -> dict[str, str]:
+def _checked_headers(token: str | None, headers: Mapping[str, str] | None) -> dict[str, str]:
     for what, value in {"token": token, **(headers or {})}.items():
         if value is not None and not (value.isascii() and value.isprintable() and value == value.strip() != ""):
-            raise ValueError(f"{what} must be of printable ASCII characters, without spaces at its ends.")
+            raise ValueError(f"{what} must consist of printable ASCII characters, without leading or trailing spaces.")
     own = {"User-Agent": f"dqn-client/{_release()}"} | ({"Authorization": f"Bearer {token}"} if token else {})
     return own | dict(headers or {})
 

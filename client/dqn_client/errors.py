@@ -1,27 +1,38 @@
-"""What a call can fail with. The message of a refusal is the server's own sentence."""
+"""What a call can fail with, in the server's own sentences where it refused."""
 
 import ssl
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 
 _NOT_READY = frozenset({HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
-_SHOWN_CHARACTERS = 200
+_EXCERPT_CHARACTERS = 200
 
 
 class PolicyClientError(Exception):
-    """Base of everything that a call raises on purpose."""
+    """Base of everything that a call raises on purpose; can be pickled, so that workers can raise it."""
 
     request_id: str | None = None
-    """The `X-Request-ID` of the answer, which the server's log has as well."""
+    """The `X-Request-ID` of the response, which is in the server's log as well."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Restores an error without calling its constructor, whose arguments are not those of `Exception`."""
+        return _restored, (type(self), self.args), self.__dict__
+
+
+def _restored(kind: type[PolicyClientError], args: tuple[Any, ...]) -> PolicyClientError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
 
 
 class RequestRefusedError(PolicyClientError):
-    """The server understood the call and refused it (4xx); the same call again is refused again."""
+    """The server understood the call and refused it (4xx); the same call would be refused again."""
 
     def __init__(self, status: int, title: str, detail: str, reason: str | None = None) -> None:
-        """`reason` is the kind of fault of a body, such as "shape"; the message is `detail`."""
+        """`reason` is the kind of fault in a body, such as "shape"; the message is `detail`."""
         super().__init__(detail)
         self.status = status
         self.title = title
@@ -38,7 +49,7 @@ class AccessDeniedError(RequestRefusedError):
 
 
 class NotReadyError(PolicyClientError):
-    """The server, or a proxy before it, cannot answer for now (502, 503, 504), and did not within the retries."""
+    """The server, or a proxy in front of it, could not answer (502, 503, 504) within the retries."""
 
     def __init__(self, status: int, title: str, detail: str, retry_after: float | None = None) -> None:
         """`retry_after`: seconds that the server asks to wait; the message is `detail`."""
@@ -50,7 +61,7 @@ class NotReadyError(PolicyClientError):
 
 
 class ConnectionLostError(PolicyClientError, ConnectionError):
-    """The server could not be reached, or the connection ended before the answer, and retries did not help."""
+    """The server could not be reached, or the connection ended before the response, and retries did not help."""
 
     def __init__(self, message: str, *, was_open: bool, may_pass: bool = True) -> None:
         """`was_open`: the server may have carried out the call; `may_pass`: the next attempt may succeed."""
@@ -63,8 +74,8 @@ class TimedOutError(PolicyClientError, TimeoutError):
     """The server accepted the call but did not answer within the timeout."""
 
 
-class UnexpectedAnswerError(PolicyClientError):
-    """Not an answer of dqn-serve, or its own failure (500)."""
+class UnexpectedResponseError(PolicyClientError):
+    """Not a response of dqn-serve, or its own failure (500)."""
 
 
 class _Problem(msgspec.Struct, frozen=True):
@@ -75,16 +86,16 @@ class _Problem(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
-_read_problem = msgspec.json.Decoder(_Problem).decode
+_decode_problem = msgspec.json.Decoder(_Problem).decode
 
 
 def error_from(status: int, headers: Mapping[str, str], body: bytes, url: str) -> PolicyClientError:
-    """The error that an answer other than 200 stands for."""
+    """The error for a response with a status other than 200."""
     try:
-        problem = _read_problem(body)
-    except msgspec.DecodeError:  # a proxy's answer, or another server's
+        problem = _decode_problem(body)
+    except msgspec.DecodeError:  # from a proxy, or another server
         phrase = HTTPStatus(status).phrase if status in set(HTTPStatus) else "unknown status"
-        problem = _Problem(phrase, f"{url} answered {status} {phrase}: {shown(body)}")
+        problem = _Problem(phrase, f"{url} answered {status} {phrase}: {excerpt(body)}")
     error = refusal(status, problem.title, problem.detail, problem.reason, headers.get("retry-after"))
     error.request_id = headers.get("x-request-id")
     return error
@@ -93,7 +104,7 @@ def error_from(status: int, headers: Mapping[str, str], body: bytes, url: str) -
 def refusal(
     status: int, title: str, detail: str, reason: str | None = None, retry_after: str | None = None
 ) -> PolicyClientError:
-    """The error for a status, as it comes in an answer, a handshake or an error frame."""
+    """The error for a status in a response, a handshake or an error frame."""
     if status in _NOT_READY:
         return NotReadyError(status, title, detail, _seconds(retry_after))
     if status == HTTPStatus.NOT_FOUND:
@@ -102,29 +113,39 @@ def refusal(
         return AccessDeniedError(status, title, detail, reason)
     if 400 <= status < 500:
         return RequestRefusedError(status, title, detail, reason)
-    return UnexpectedAnswerError(detail)
+    return UnexpectedResponseError(detail)
 
 
 def unreachable(url: str, error: BaseException) -> ConnectionLostError:
-    """The error where no connection could be made; one whose certificate is not trusted will not be next time."""
+    """The error where no connection could be made; retrying does not help against an untrusted certificate."""
     causes = [error]
     while cause := causes[-1].__cause__ or causes[-1].__context__:
         causes.append(cause)
-    is_distrusted = any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes)
-    return ConnectionLostError(f"Cannot reach {url}: {reason_of(error)}.", was_open=False, may_pass=not is_distrusted)
+    is_untrusted = any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes)
+    return ConnectionLostError(f"Cannot reach {url}: {message_of(error)}.", was_open=False, may_pass=not is_untrusted)
 
 
-def reason_of(error: BaseException) -> str:
-    """What a library's exception says, for the middle of a sentence."""
+def lost(url: str, error: OSError) -> ConnectionLostError:
+    """The error where an open stream's connection failed."""
+    return ConnectionLostError(f"Lost the stream {url}: {message_of(error)}.", was_open=True)
+
+
+def timed_out(url: str, timeout: float) -> TimedOutError:
+    """The error after `timeout` seconds without a response."""
+    return TimedOutError(f"{url} did not answer within {timeout:g} s.")
+
+
+def message_of(error: BaseException) -> str:
+    """The message of a library's exception, for the middle of a sentence."""
     return (str(error) or type(error).__name__).rstrip(".")
 
 
-def shown(body: bytes) -> str:
+def excerpt(body: bytes) -> str:
     """The beginning of a body, for a message."""
-    text = body[:_SHOWN_CHARACTERS].decode(errors="replace").strip()
+    text = body[:_EXCERPT_CHARACTERS].decode(errors="replace").strip()
     return repr(text) if text else "an empty body"
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Seconds of a Retry-After; dates, which dqn-serve never sends, count as none."""
+    """Seconds of a Retry-After; dates, which dqn-serve never sends, are ignored."""
     return float(retry_after) if retry_after and retry_after.isascii() and retry_after.isdecimal() else None

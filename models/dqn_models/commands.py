@@ -3,17 +3,16 @@ so that a command without them says in one sentence what to install.
 """
 
 import sys
-from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 
 from dqn_models import cli_support
 
-_BOTH = ("prometheus_client", "structlog")
 _PACKAGES = {
-    "models": ("numpy", "onnxruntime", "pydantic", "rich", "tyro"),
-    "train": ("gymnasium", "matplotlib", "onnx", "safetensors", "torch", *_BOTH),
-    "serve": ("fastapi", "fastapi_swagger", "msgspec", "pydantic_settings", "uvicorn", "websockets", *_BOTH),
+    "models": "numpy onnxruntime pydantic rich tyro",
+    "train": "gymnasium matplotlib onnx prometheus_client safetensors structlog torch",
+    "serve": "fastapi fastapi_swagger httptools msgspec prometheus_client pydantic_settings structlog uvicorn uvloop"
+    " websockets",
 }
 
 
@@ -53,12 +52,12 @@ def compare() -> None:
 
 
 def _start(command: str, module: str, function: str, extra: str) -> None:
-    missing = _missing((module.partition(".")[0], *_PACKAGES["models"], *_PACKAGES[extra]))
+    missing = _missing([module.partition(".")[0], *_PACKAGES["models"].split(), *_PACKAGES[extra].split()])
     if missing:
         sys.exit(cli_support.fail(cli_support.missing_extra(command, extra, missing), cli_support.WRONG_USAGE))
     getattr(import_module(module), function)()
 
 
-def _missing(packages: Sequence[str]) -> str:
+def _missing(packages: list[str]) -> str:
     """The first of these packages that is not installed; else an empty text."""
     return next((name for name in packages if find_spec(name) is None), "")

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-from dqn_client import AsyncPolicyClient, PolicyClient, Retries
+from dqn_client import AsyncPolicyClient, PolicyClient, RetryPolicy
 
 KINDS = ["sync", "asyncio"]
-QUICK = Retries(count=3, seconds=20, first_pause=0.01, longest_pause=0.05)
-"""Retries for tests in which all of them fail."""
-PATIENT = Retries(count=1000, seconds=60, first_pause=0.02, longest_pause=0.1)
-"""Retries for tests that wait for a server on a busy machine."""
+QUICK = RetryPolicy(max_retries=3, deadline=20, initial_backoff=0.01, max_backoff=0.05)
+"""RetryPolicy for tests in which all of them fail."""
+PATIENT = RetryPolicy(max_retries=1000, deadline=60, initial_backoff=0.02, max_backoff=0.1)
+"""RetryPolicy for tests that wait for a server on a busy machine."""
 
 
 class Blocking:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import dqn_client
-from dqn_client import PolicyClient, PolicyClientError, Retries
+from dqn_client import PolicyClient, PolicyClientError, RetryPolicy
 from dqn_testing.commands import free_port
+from dqn_testing.fixtures import TOKEN
 from dqn_testing.server import Server, running_server
 from tests.client.clients import QUICK, Answering, open_client, response
-from tests.serving.conftest import TOKEN
 
 OBSERVATION = [0.0, 0.0, 0.0, 0.0]
 
@@ -79,7 +79,7 @@ def test_too_large(client: Any) -> None:
 
 def test_not_ready(kind: str, vacant: Server) -> None:
     """Without a champion `act` fails with the reason once there are no retries left, and `ready` tells it."""
-    with open_client(kind, vacant.url, retries=Retries(0)) as client:
+    with open_client(kind, vacant.url, retries=RetryPolicy(0)) as client:
         with pytest.raises(dqn_client.NotReadyError) as caught:
             client.act(OBSERVATION)
         assert (caught.value.status, caught.value.retry_after) == (503, 1.0)
@@ -114,10 +114,10 @@ def test_timeout(kind: str) -> None:
 @pytest.mark.parametrize(
     ("answer", "error", "part"),
     [
-        (response("200 OK", b"<html>Welcome</html>"), dqn_client.UnexpectedAnswerError, "Welcome"),
-        (response("200 OK", b'{"action": "left"}'), dqn_client.UnexpectedAnswerError, "is the URL right"),
-        (response("302 Found", b"", "Location: /login"), dqn_client.UnexpectedAnswerError, "302"),
-        (response("500 Internal Server Error", b""), dqn_client.UnexpectedAnswerError, "500"),
+        (response("200 OK", b"<html>Welcome</html>"), dqn_client.UnexpectedResponseError, "Welcome"),
+        (response("200 OK", b'{"action": "left"}'), dqn_client.UnexpectedResponseError, "is the URL right"),
+        (response("302 Found", b"", "Location: /login"), dqn_client.UnexpectedResponseError, "302"),
+        (response("500 Internal Server Error", b""), dqn_client.UnexpectedResponseError, "500"),
         (response("404 Not Found", b"nginx"), dqn_client.NotFoundError, "nginx"),
         (response("429 Too Many Requests", b"slow down"), dqn_client.RequestRefusedError, "slow down"),
         (b"SSH-2.0-OpenSSH\r\n", dqn_client.ConnectionLostError, "Lost the connection"),
@@ -128,7 +128,7 @@ def test_other_servers(kind: str, answer: bytes, error: type[PolicyClientError],
     with Answering(answer) as other, open_client(kind, other.url, retries=QUICK) as client:
         with pytest.raises(error, match=part):
             client.act(OBSERVATION)
-        assert len(other.requests) == (QUICK.count + 1 if error is dqn_client.ConnectionLostError else 1)
+        assert len(other.requests) == (QUICK.max_retries + 1 if error is dqn_client.ConnectionLostError else 1)
 
 
 @pytest.mark.parametrize(
@@ -142,8 +142,8 @@ def test_other_servers(kind: str, answer: bytes, error: type[PolicyClientError],
         ({"headers": {"X-Request-ID": "a\r\nb"}}, "X-Request-ID"),
         ({"timeout": 0}, "timeout is 0"),
         ({"timeout": math.nan}, "timeout is nan"),
-        ({"token": "two\nlines"}, "token must be of printable ASCII"),
-        ({"token": ""}, "token must be of printable ASCII"),
+        ({"token": "two\nlines"}, "token must consist of printable ASCII"),
+        ({"token": ""}, "token must consist of printable ASCII"),
     ],
 )
 def test_wrong_arguments(arguments: dict[str, Any], part: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dqn_client import ConnectionLostError, NotReadyError, Retries
+from dqn_client import ConnectionLostError, NotReadyError, RetryPolicy
 from dqn_client.retries import Attempts
 from dqn_models.repository import ModelRepository
 from dqn_testing.commands import free_port
@@ -88,15 +88,15 @@ def test_lost_connections_are_opened_again(kind: str) -> None:
         assert deaf.requests == ["PUT /models/cartpole/aliases/champion"]
 
 
-def test_count_is_the_most(kind: str) -> None:
-    """After `count` repetitions the last error is raised."""
+def test_max_retries(kind: str) -> None:
+    """After `max_retries` retries the last error is raised."""
     with (
         Answering(response("503 Service Unavailable", b"no")) as busy,
         open_client(kind, busy.url, retries=QUICK) as client,
     ):
         with pytest.raises(NotReadyError):
             client.act(OBSERVATION)
-        assert len(busy.requests) == 1 + QUICK.count
+        assert len(busy.requests) == 1 + QUICK.max_retries
 
 
 def test_time_is_bounded(kind: str) -> None:
@@ -111,24 +111,24 @@ def test_time_is_bounded(kind: str) -> None:
 
 def test_pauses() -> None:
     """Pauses double up to the longest, are shortened by at most half, and come on top of Retry-After."""
-    attempts = Attempts(Retries(count=100, seconds=1000, first_pause=0.1, longest_pause=1.0))
-    pauses = [attempts.pause_after(ConnectionLostError("refused", was_open=False)) for _ in range(50)]
+    attempts = Attempts(RetryPolicy(max_retries=100, deadline=1000, initial_backoff=0.1, max_backoff=1.0))
+    pauses = [attempts.backoff_after(ConnectionLostError("refused", was_open=False)) for _ in range(50)]
     for pause, longest in zip(pauses, itertools.chain([0.1, 0.2, 0.4, 0.8], itertools.repeat(1.0)), strict=False):
         assert longest / 2 <= pause <= longest
     assert len(set(pauses)) == len(pauses)
-    asked = attempts.pause_after(NotReadyError(503, "Service Unavailable", "later", retry_after=7))
+    asked = attempts.backoff_after(NotReadyError(503, "Service Unavailable", "later", retry_after=7))
     assert 7.5 <= asked <= 8.0
 
 
 def test_lost_connection_is_tried_at_once() -> None:
     """The first repetition after a connection that had been open follows without a pause."""
-    attempts = Attempts(Retries(count=2))
-    assert attempts.pause_after(ConnectionLostError("lost", was_open=True)) == 0
-    assert attempts.pause_after(ConnectionLostError("lost", was_open=True)) > 0
+    attempts = Attempts(RetryPolicy(max_retries=2))
+    assert attempts.backoff_after(ConnectionLostError("lost", was_open=True)) == 0
+    assert attempts.backoff_after(ConnectionLostError("lost", was_open=True)) > 0
 
 
-@pytest.mark.parametrize("wrong", [{"count": -1}, {"seconds": float("nan")}, {"first_pause": -0.1}])
+@pytest.mark.parametrize("wrong", [{"max_retries": -1}, {"deadline": float("nan")}, {"initial_backoff": -0.1}])
 def test_wrong_retries(wrong: dict[str, Any]) -> None:
     """A number below 0 is refused with its name."""
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        Retries(**wrong)
+        RetryPolicy(**wrong)

@@ -221,7 +221,7 @@ def test_unknown_frames_are_told(kind: str) -> None:
 
     with Peer(script) as peer, open_client(kind, peer.url) as client:
         stream = client.stream()
-        with pytest.raises(dqn_client.UnexpectedAnswerError, match="Welcome"):
+        with pytest.raises(dqn_client.UnexpectedResponseError, match="Welcome"):
             stream.act(1)
         stream.close()
 
@@ -231,14 +231,14 @@ def test_server_that_ends_for_good(kind: str) -> None:
     with Peer(lambda *_: None) as peer, open_client(kind, peer.url, retries=QUICK) as client:
         with client.stream() as stream, pytest.raises(dqn_client.ConnectionLostError, match="closed the stream"):
             stream.act(1)
-        assert len(peer.paths) == 1 + QUICK.count
+        assert len(peer.paths) == 1 + QUICK.max_retries
 
 
 @pytest.mark.parametrize(
     ("sent", "error"),
     [
-        (response("200 OK", b"<html>Welcome</html>"), dqn_client.UnexpectedAnswerError),
-        (b"SSH-2.0-OpenSSH\r\n", dqn_client.UnexpectedAnswerError),
+        (response("200 OK", b"<html>Welcome</html>"), dqn_client.UnexpectedResponseError),
+        (b"SSH-2.0-OpenSSH\r\n", dqn_client.UnexpectedResponseError),
         (b"", dqn_client.ConnectionLostError),
         (response("502 Bad Gateway", b"no upstream"), dqn_client.NotReadyError),
     ],
@@ -248,7 +248,7 @@ def test_what_speaks_no_websocket(kind: str, sent: bytes, error: type[Exception]
     with Answering(sent) as other, open_client(kind, other.url, retries=QUICK) as client:
         with pytest.raises(error, match="/act/stream"), client.stream():
             pass
-        assert len(other.requests) == (1 if error is dqn_client.UnexpectedAnswerError else 1 + QUICK.count)
+        assert len(other.requests) == (1 if error is dqn_client.UnexpectedResponseError else 1 + QUICK.max_retries)
 
 
 def test_silent_server(kind: str) -> None:
@@ -271,5 +271,5 @@ def test_closed_stream_says_so(kind: str) -> None:
         stream.close()
         assert stream.act(2).action == 2
         stream.close()
-        with pytest.raises(ValueError, match="encoding is 'pickle'"):
+        with pytest.raises(ValueError, match="encoding is 'pickle'; expected one of msgpack, json"):
             client.stream(encoding="pickle")

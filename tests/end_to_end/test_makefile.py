@@ -5,8 +5,8 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PROMISED = ["help", "install", "train", "serve", "retrain", "up", "test", "test-fast", "check", "format", "benchmark"]
-PROMISED += ["image", "test-image", "clean"]
+PROMISED = ["help", "install", "train", "serve", "retrain", "up", "test", "test-fast", "test-long"]
+PROMISED += ["coverage", "check", "format", "generate", "benchmark", "image", "test-image", "clean"]
 
 
 def make(*arguments: str) -> str:
@@ -30,6 +30,16 @@ def test_main_targets_install_first() -> None:
         assert plan.rindex("pip install") < plan.rindex(".venv/bin/"), target
 
 
+def test_what_runs_needs_no_tools_of_development() -> None:
+    """`make up` installs what trains and serves and no more, in one step of which `make test` installs the rest."""
+    for target in ("up", "train", "serve", "retrain"):
+        installs = re.findall(r"pip install .*-e '\.\[(.*)\]'", make("-nB", target))
+        assert installs == ["train,serve"], target
+    for target in ("install", "test", "check", "benchmark"):
+        installs = re.findall(r"pip install .*-e '\.\[(.*)\]'", make("-nB", target))
+        assert installs == ["train,serve", "client,dev,otel,serve,train"], target
+
+
 def test_variables_reach_the_commands() -> None:
     """ARGS, PORT, PYTHON and TORCH_INDEX_URL do what the help says."""
     plan = make(
@@ -37,6 +47,6 @@ def test_variables_reach_the_commands() -> None:
     )
     assert "dqn-serve --port 9000 --workers 2" in plan
     assert "python3.12 -m venv .venv" in plan
-    assert re.search(r"pip install --index-url https://w.example torch==[0-9.]+\n", plan)
+    assert re.search(r"pip install --no-compile --index-url https://w.example torch==[0-9.]+\n", plan)
     assert "dqn-retrain --every 15m --name x" in make("-nB", "retrain", "ARGS=--name x")
     assert "--every" not in make("-nB", "retrain", "ARGS=--once")

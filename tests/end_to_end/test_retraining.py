@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from dqn_models.repository import ModelRepository
-from dqn_testing.commands import QUICK, free_port, result, run, start
+from dqn_testing.commands import QUICK, free_port, result, run, run_here, start
 from dqn_testing.server import running_server, wait_until
+from dqn_testing.trained import Trained
 from dqn_training.tracking.metrics_csv import read_metrics
 
 pytestmark = pytest.mark.slow
@@ -23,11 +24,9 @@ ROUND = ["--total-env-steps=1200", "--learning-starts=200", "--eval-every=600", 
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with a champion that took seconds to train."""
-    repository = tmp_path_factory.mktemp("quick")
-    result("dqn-train", "--repository", repository, *QUICK)
-    return repository
+def quick(tmp_path_factory: pytest.TempPathFactory, trained: Trained) -> Path:
+    """A repository with a champion that took seconds to train, for all tests here."""
+    return trained.copy(tmp_path_factory.mktemp("quick"))
 
 
 def test_drift_is_answered_by_a_better_champion_that_a_running_server_serves(tmp_path: Path) -> None:
@@ -88,17 +87,18 @@ def test_the_first_round_of_a_model_makes_its_first_champion(tmp_path: Path) -> 
 def test_a_model_that_does_not_exist_is_not_trained_by_mistake(quick: Path, interval: list[str]) -> None:
     """A name with a typing error, and no flag that says what a first version should be trained for, is wrong usage."""
     before = sorted(quick.rglob("*"))
-    done = run("dqn-retrain", *interval, "--repository", quick, "--name", "cartpoel")
+    done = run_here("dqn-retrain", *interval, "--repository", quick, "--name", "cartpoel")
     assert done.returncode == 2
     assert f"{quick} has no champion of cartpoel. To train a first version, name its --env-id or" in done.stderr
     assert sorted(quick.rglob("*")) == before
 
 
-def test_a_round_is_a_run_to_look_at_and_to_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_round_is_a_run_to_look_at_and_to_resume(
+    tmp_path: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A killed round has settings, metrics and a checkpoint; `dqn-train --resume` completes it as a warm start."""
     monkeypatch.setenv("DQN_RUNS", str(tmp_path / "runs"))
-    store = tmp_path / "store"
-    result("dqn-train", "--repository", store, "--run-dir", tmp_path / "first", *QUICK)
+    store = trained.copy(tmp_path / "store")
     process = start("dqn-retrain", "--once", "--repository", store, "--total-env-steps=30000", "--stop-return=1e9")
     assert process.stderr is not None
     assert any("greedy" in line for line in process.stderr)
@@ -125,9 +125,9 @@ def test_one_job_at_a_time_and_a_killed_one_leaves_no_lock(quick: Path) -> None:
     assert run("dqn-retrain", "--once", "--repository", quick, *ROUND).returncode == 0
 
 
-def test_the_loop_survives_failed_rounds_and_counts_them(tmp_path: Path) -> None:
+def test_the_loop_survives_failed_rounds_and_counts_them(tmp_path: Path, trained: Trained) -> None:
     """Rounds fail while the champion's file is damaged and succeed once it is whole again; the metrics tell."""
-    result("dqn-train", "--repository", tmp_path, *QUICK)
+    trained.copy(tmp_path)
     weights = tmp_path / "cartpole" / "1" / "weights.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-1])
@@ -189,6 +189,6 @@ def test_sigterm_at_any_point_of_a_round_ends_the_loop_cleanly(quick: Path) -> N
 )
 def test_wrong_usage_ends_with_status_2(quick: Path, flags: list[str], words: str) -> None:
     """The sentence says what is expected."""
-    done = run("dqn-retrain", "--repository", quick, *flags)
+    done = run_here("dqn-retrain", "--repository", quick, *flags)
     assert done.returncode == 2
     assert words in done.stderr

@@ -7,8 +7,8 @@ from typing import Any
 import optuna
 import pytest
 
-from dqn_testing.commands import result, run, start
-from dqn_training.preset_file import read_preset
+from dqn_testing.commands import result, run, run_here, start
+from dqn_training.presets import read_preset
 
 SMALL = ["--env-id", "tests.training.environments:Countdown-v0", "--total-env-steps", 400, "--learning-starts", 100]
 SMALL += ["--hidden-sizes", 8, "--seeds", 1, "--evaluations", 2, "--episodes", 2]
@@ -74,6 +74,6 @@ def test_a_search_goes_on_and_writes_a_preset(tmp_path: Path) -> None:
 )
 def test_wrong_usage_of_tune(tmp_path: Path, flags: list[object], sentence: str) -> None:
     """The command ends with status 2 before there is a study."""
-    done = run("dqn-tune", "--storage", tmp_path / "study.db", *flags)
+    done = run_here("dqn-tune", "--storage", tmp_path / "study.db", *flags)
     assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
     assert not list(tmp_path.iterdir())

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageSequence
 
 from dqn_models.repository import ModelRepository
-from dqn_testing.commands import result, run
+from dqn_testing.commands import result, run_here
 from dqn_testing.repositories import draft, publish_discrete, publish_linear
 
 pytestmark = pytest.mark.slow
@@ -69,6 +69,6 @@ def test_what_prevents_a_film_is_told_before_playing(
 ) -> None:
     """Status 2 and a sentence; no file is left."""
     flags = [flag.format(folder=tmp_path) for flag in flags]
-    done = run("dqn-evaluate", model, "--repository", store, "--episodes", 10**9, *flags)
+    done = run_here("dqn-evaluate", model, "--repository", store, "--episodes", 10**9, *flags)
     assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
     assert list(tmp_path.iterdir()) == [store]

@@ -1,14 +1,12 @@
 """Settings: wrong ones are refused with a sentence that names the field, the value and what is allowed."""
 
-import dataclasses
 import json
 from typing import Any
 
 import pytest
 
 from dqn_training.config import DQNConfig
-from dqn_training.presets import PRESETS, default_preset
-from dqn_training.retraining.champion import config_from
+from dqn_training.presets import default_preset, preset_config, preset_names
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"gamma": 1.5}, "gamma is 1.5; it must lie between 0 and 1."),
@@ -50,18 +48,18 @@ def test_a_wrong_value_is_refused_with_a_sentence(changes: dict[str, Any], sente
 
 def test_every_preset_survives_its_json_form() -> None:
     """What the manifest keeps of a configuration gives the same configuration back."""
-    for config in PRESETS.values():
-        assert config_from(json.loads(json.dumps(dataclasses.asdict(config)))) == config
+    for config in map(preset_config, preset_names()):
+        assert DQNConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
 def test_fields_of_a_newer_release_are_left_out() -> None:
     """A configuration from a manifest with an unknown field is read without it."""
-    assert config_from({"gamma": 0.9, "not_yet_invented": 1}) == DQNConfig(gamma=0.9)
+    assert DQNConfig.from_json({"gamma": 0.9, "not_yet_invented": 1}) == DQNConfig(gamma=0.9)
 
 
 def test_the_tutorial_preset_is_the_tutorial() -> None:
     """Every number of the starting system stands in the preset."""
-    tutorial = PRESETS["tutorial"]
+    tutorial = preset_config("tutorial")
     assert (tutorial.num_envs, tutorial.hidden_sizes, tutorial.layer_norm) == (1, (128, 128), False)
     assert (tutorial.replay_capacity, tutorial.batch_size, tutorial.learning_starts) == (10_000, 128, 128)
     assert (tutorial.train_every, tutorial.n_step, tutorial.double_dqn) == (1, 1, False)

@@ -12,7 +12,7 @@ from dqn_training.learning.schedules import (
     learning_rate_schedule,
     linear,
 )
-from dqn_training.presets import PRESETS
+from dqn_training.presets import preset_config
 
 
 def test_linear_goes_straight_to_its_end_and_stays() -> None:
@@ -23,7 +23,7 @@ def test_linear_goes_straight_to_its_end_and_stays() -> None:
 
 def test_exponential_is_the_tutorials() -> None:
     """Epsilon of the tutorial after n actions is 0.05 + 0.85 exp(-n / 1000)."""
-    schedule = epsilon_schedule(PRESETS["tutorial"])
+    schedule = epsilon_schedule(preset_config("tutorial"))
     for step in (0, 1_000, 2_500):
         assert schedule(step) == pytest.approx(0.05 + 0.85 * math.exp(-step / 1_000))
     assert exponential(1.0, 0.0, 10)(10) == pytest.approx(math.exp(-1))

@@ -3,15 +3,15 @@
 import optuna
 import pytest
 
-from dqn_training.presets import PRESETS
+from dqn_training.presets import preset_config, preset_names
 from dqn_training.tuning.space import configuration, parameters_of, search_space
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", preset_names())
 def test_a_preset_is_a_point_of_its_own_space(preset: str) -> None:
     """The first trial is the preset itself, whatever it is; then come others that differ in these settings only."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    base = PRESETS[preset]
+    base = preset_config(preset)
     space = search_space(base)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     study.enqueue_trial(parameters_of(base, space))

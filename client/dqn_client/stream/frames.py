@@ -1,4 +1,4 @@
-"""What goes over a stream: the frames of `/act/stream` as types, in MessagePack or JSON."""
+"""The frames of `/act/stream` as types, in MessagePack or JSON."""
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -14,7 +14,7 @@ Space = dict[str, Any]
 
 
 class Hello(Struct, frozen=True, tag="hello"):
-    """Which version answers, and its spaces; the first frame."""
+    """The first frame: which version answers, and its spaces."""
 
     model: str
     version: int
@@ -33,7 +33,7 @@ class Version(Struct, frozen=True, tag="version"):
 
 
 class ActionFrame(Struct, frozen=True, tag="action"):
-    """The answer to the observation with this id."""
+    """The action for the observation with this id."""
 
     action: int
     version: int
@@ -43,7 +43,7 @@ class ActionFrame(Struct, frozen=True, tag="action"):
 
 
 class ErrorFrame(Struct, frozen=True, tag="error"):
-    """The refusal of the observation with this id; the stream goes on."""
+    """The refusal of the observation with this id; the stream stays open."""
 
     status: int
     title: str
@@ -53,14 +53,14 @@ class ErrorFrame(Struct, frozen=True, tag="error"):
 
 
 class Draining(Struct, frozen=True, tag="draining"):
-    """The server is about to end; it still answers."""
+    """The server is about to shut down; until then it still answers."""
 
 
 Frame = Hello | Version | ActionFrame | ErrorFrame | Draining
 
 
 class Codec(NamedTuple):
-    """One way to write frames."""
+    """One encoding of the frames."""
 
     subprotocol: str
     is_text: bool

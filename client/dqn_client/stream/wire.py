@@ -1,7 +1,7 @@
-"""A WebSocket connection without input or output: bytes in, messages out, and the other way round.
+"""A WebSocket connection without input or output (sans-io): bytes in, messages out, and the reverse.
 
-Whoever drives it sends `outgoing()` after each `send` and `feed`. So no second thread has to read, which would double
-the time of an exchange.
+The caller sends `data_to_send()` after each `send` and `receive_data`. So no second thread has to read, which would
+double the time of an exchange.
 """
 
 from collections import deque
@@ -20,7 +20,7 @@ from dqn_client.errors import (
     ConnectionLostError,
     PolicyClientError,
     RequestRefusedError,
-    UnexpectedAnswerError,
+    UnexpectedResponseError,
     error_from,
 )
 
@@ -28,7 +28,7 @@ _LONGEST_MESSAGE = 2**24  # bytes; a hello with the bounds of every pixel is lon
 
 
 class Wire:
-    """One connection from the handshake to its end."""
+    """One connection, from handshake to close."""
 
     def __init__(self, url: str, headers: Mapping[str, str], subprotocol: str) -> None:
         """Begins the handshake; `url` is ws:// or wss://."""
@@ -42,32 +42,32 @@ class Wire:
         request.headers.update(Headers(headers))
         self._protocol.send_request(request)
 
-    def outgoing(self) -> bytes:
-        """What is to be sent now."""
+    def data_to_send(self) -> bytes:
+        """The bytes to send now."""
         return b"".join(self._protocol.data_to_send())
 
     def send(self, message: bytes, *, is_text: bool) -> None:
         """Queues a message. Raises ConnectionLostError where the server has closed the connection."""
         if self._protocol.state is not State.OPEN:
-            raise ConnectionLostError(self._farewell(), was_open=True)
+            raise ConnectionLostError(self._close_message(), was_open=True)
         (self._protocol.send_text if is_text else self._protocol.send_binary)(message)
 
-    def feed(self, data: bytes) -> None:
-        """Takes what was received; empty: the end. Raises the error that a refused handshake stands for."""
+    def receive_data(self, data: bytes) -> None:
+        """Processes received bytes; empty: end of file. Raises the error that a refused handshake stands for."""
         if data:
             self._protocol.receive_data(data)
         else:
             self._protocol.receive_eof()
         for event in self._protocol.events_received():
             if isinstance(event, Frame):
-                self._take_frame(event)
+                self._append(event)
             elif isinstance(event, Response) and event.status_code != 101:
                 raise error_from(event.status_code, event.headers, bytes(event.body or b""), self.url)
         if self._protocol.handshake_exc is not None:
             raise self._failed_handshake(self._protocol.handshake_exc)
 
     def next_message(self) -> bytes | None:
-        """The next message; None where more bytes are needed. Raises what the end of the connection stands for."""
+        """The next message; None where more bytes are needed. Raises a PolicyClientError where the connection ended."""
         if self._messages:
             return self._messages.popleft()
         if self._protocol.state in {State.CLOSING, State.CLOSED}:
@@ -75,11 +75,11 @@ class Wire:
         return None
 
     def close(self) -> None:
-        """Queues a farewell where the connection is open."""
+        """Queues a close frame where the connection is open."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
 
-    def _take_frame(self, frame: Frame) -> None:
+    def _append(self, frame: Frame) -> None:
         if frame.opcode in {Opcode.TEXT, Opcode.BINARY, Opcode.CONT}:
             self._fragments.append(bytes(frame.data))
             if frame.fin:
@@ -88,17 +88,17 @@ class Wire:
 
     def _failed_handshake(self, error: Exception) -> PolicyClientError:
         if isinstance(error, WebSocketException) and not isinstance(error.__cause__, EOFError):
-            return UnexpectedAnswerError(f"{self.url} does not speak WebSocket: {error}.")
+            return UnexpectedResponseError(f"{self.url} does not speak WebSocket: {error}.")
         return ConnectionLostError(f"Lost the connection to {self.url} in the handshake.", was_open=True)
 
     def _end(self) -> PolicyClientError:
-        said = self._protocol.close_rcvd
-        if said is not None and said.code == CloseCode.MESSAGE_TOO_BIG:
-            return RequestRefusedError(413, "Content Too Large", self._farewell(), "too_large")
-        return ConnectionLostError(self._farewell(), was_open=True)
+        received = self._protocol.close_rcvd
+        if received is not None and received.code == CloseCode.MESSAGE_TOO_BIG:
+            return RequestRefusedError(413, "Content Too Large", self._close_message(), "too_large")
+        return ConnectionLostError(self._close_message(), was_open=True)
 
-    def _farewell(self) -> str:
-        said = self._protocol.close_rcvd
-        if said is None:
+    def _close_message(self) -> str:
+        received = self._protocol.close_rcvd
+        if received is None:
             return f"Lost the stream {self.url}."
-        return f"{self.url} closed the stream ({int(said.code)}: {said.reason or 'no reason given'})."
+        return f"{self.url} closed the stream ({int(received.code)}: {received.reason or 'no reason given'})."

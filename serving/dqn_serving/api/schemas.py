@@ -11,8 +11,11 @@ MAX_SEED = 2**63 - 1
 OBSERVATION = "Numbers in the shape of the model's observation space (a single integer for a Discrete space)."
 NUMBERS = "Numbers"
 NUMBERS_REF = {"$ref": f"#/components/schemas/{NUMBERS}"}
-FLAGS = {"anyOf": [{"type": "boolean"}, {"type": "array", "items": {"type": "boolean"}, "minItems": 1}]}
-MASK = "Which actions may be chosen: one list of booleans or, for `observations`, one for all or one for each."
+FLAG = {"anyOf": [{"type": "boolean"}, {"enum": [0, 1]}]}
+FLAGS = {"anyOf": [*FLAG["anyOf"], {"type": "array", "items": FLAG, "minItems": 1}]}
+MASK = (
+    "Which actions may be chosen: one list of booleans (or 0 and 1); for `observations`, one for all or one for each."
+)
 
 Version = Annotated[int, Meta(ge=1, le=MAX_VERSION)] | str
 Epsilon = Annotated[

@@ -8,8 +8,7 @@ import numpy as np
 from dqn_models.errors import PolicyError
 from dqn_models.layout import ONNX_FILE
 from dqn_models.manifest import Manifest
-from dqn_models.policy import Policy
-from dqn_models.prepared import PreparedRun
+from dqn_models.policy import Policy, PreparedRun
 from dqn_models.reader import RepositoryReader
 from dqn_serving.api.schemas import ActAnswer, encode
 from dqn_serving.policies.observations import ObservationReader

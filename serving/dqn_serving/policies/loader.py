@@ -7,7 +7,7 @@ from typing import Any
 from dqn_models.errors import ModelError
 from dqn_models.layout import CHAMPION
 from dqn_models.reader import RepositoryReader
-from dqn_serving.api.explain.wording import shown
+from dqn_serving.api.explain import shown
 from dqn_serving.policies.loaded import LoadedPolicy, load
 from dqn_serving.policies.pinned import Key
 from dqn_serving.policies.registry import Registry, ServedModel

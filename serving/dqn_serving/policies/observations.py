@@ -16,6 +16,9 @@ FLOAT32_BOUND = float(2**128 - 2**103)
 """Numbers of this size and beyond round to infinity in float32; JSON's tokens cannot be NaN or infinite themselves."""
 _INT64 = np.iinfo(np.int64)
 
+FLAG: Any = bool | Annotated[int, Meta(ge=0, le=1)]
+"""An entry of an action mask; environments give booleans, or 0 and 1."""
+
 BoolArray = NDArray[np.bool_]
 AnyDecoder: TypeAlias = type[msgspec.json.Decoder[Any]] | type[msgspec.msgpack.Decoder[Any]]
 
@@ -32,16 +35,16 @@ def element_bounds(manifest: Manifest, policy: Policy) -> tuple[float, float]:
     return int(_INT64.min), int(_INT64.max)
 
 
-def _element_type(policy: Policy, low: float, high: float) -> Any:
-    if policy.observation_dtype == np.float32:
-        return Annotated[float, Meta(gt=low, lt=high)]
-    return Annotated[int, Meta(ge=low, le=high)]
+def _element_type(policy: Policy, low: float, high: float, *, accepts_booleans: bool) -> Any:
+    is_real = policy.observation_dtype == np.float32
+    element: Any = Annotated[float, Meta(gt=low, lt=high)] if is_real else Annotated[int, Meta(ge=low, le=high)]
+    return element | bool if accepts_booleans else element
 
 
 class ObservationReader:
     """Turns what a request has, still encoded, into arrays; anything that does not fit raises ValueError.
 
-    The message of that error is msgspec's; `serving.diagnosis` finds the better one.
+    The message of that error is msgspec's; `api.explain` finds the better one.
     """
 
     def __init__(
@@ -53,15 +56,32 @@ class ObservationReader:
         self.n_actions = policy.n_actions
         self.max_batch_size = max_batch_size
         self.low, self.high = element_bounds(manifest, policy)
-        one: Any = _element_type(policy, self.low, self.high)
+        self.accepts_booleans = getattr(manifest.environment.observation_space, "dtype", None) == "bool"
+        """Whether `obs.tolist()` has booleans."""
+        self._element = _element_type(policy, self.low, self.high, accepts_booleans=self.accepts_booleans)
+        self._nested: dict[int, Callable[[Raw], Any]] = {}
+        one: Any = self._element
         for size in reversed(self.shape):
             one = Annotated[list[one], Meta(min_length=size, max_length=size)]
-        mask: Any = Annotated[list[bool], Meta(min_length=self.n_actions, max_length=self.n_actions)]
+        mask: Any = Annotated[list[FLAG], Meta(min_length=self.n_actions, max_length=self.n_actions)]
         self.decode_one: Callable[[Raw], Any] = decoder(one).decode
         """The observation as nested lists; an array is made of all that run together."""
         self._many = decoder(Annotated[list[one], Meta(min_length=1, max_length=max_batch_size)]).decode
         self._mask = decoder(mask).decode
         self._masks = decoder(list[mask]).decode
+
+    def decode_nested(self, raw: Raw, depth: int) -> Any:
+        """Lists of elements, nested `depth` deep and of any size, for formats that send the shape beside the elements.
+
+        Raises ValueError or RecursionError.
+        """
+        decode = self._nested.get(depth)
+        if decode is None:
+            kind: Any = self._element
+            for _ in range(depth):
+                kind = list[kind]
+            decode = self._nested[depth] = msgspec.json.Decoder(kind).decode
+        return decode(raw)
 
     def read_one(self, request: ActRequest) -> Any:
         """The one observation of the request, as `decode_one` returns it."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dqn_serving.api.oip.compression import inflate
+from dqn_serving.api.oip.framing import inflate
 from dqn_testing.server import Server
 from tests.serving.oip.test_infer import ROWS
 from tests.serving.oip.wire import binary_request, read, send, tensor
@@ -51,8 +51,8 @@ def test_compressed_requests(server: Server, encoding: str, compress: Callable[[
         ("gzip", b"", 400, "ends too early"),
         ("deflate", b"", 400, "ends too early"),
         ("gzip", gzip.compress(BODY)[:-4], 400, "ends too early"),
-        ("gzip", gzip.compress(BODY) + b"more", 400, "goes on after its end"),
-        ("gzip", gzip.compress(BODY) + gzip.compress(BODY), 400, "goes on after its end"),
+        ("gzip", gzip.compress(BODY) + b"more", 400, "continues after its end"),
+        ("gzip", gzip.compress(BODY) + gzip.compress(BODY), 400, "continues after its end"),
         ("gzip", gzip.compress(b" " * 100_001), 413, "inflated body is larger than the 100000 bytes"),
         ("deflate", zlib.compress(b" " * 50_000_000), 413, "inflated body is larger than the 100000 bytes"),
     ],

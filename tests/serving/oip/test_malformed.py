@@ -82,7 +82,7 @@ MALFORMED = {
         "its shape is [1, 4]",
     ),
     "partly nested": wrong(422, "its shape is [1, 4]", data=[[1], 2, 3, 4]),
-    "data is null": wrong(422, "data is null; expected is a list", data=None),
+    "data is null": wrong(422, "data is null; expected a list", data=None),
     "data is text": wrong(422, "data is '[1, 2]'", data="[1, 2]"),
     "data is an object": wrong(422, "data is an object", data={"a": 1}),
     "empty data": wrong(422, "has 0 elements", data=[]),
@@ -112,9 +112,9 @@ MALFORMED = {
     "binary_data_output text": parameters("parameters.binary_data_output: Expected `bool`", binary_data_output="yes"),
     "parameters list": Malformed({"inputs": [tensor()], "parameters": []}, 422, "parameters: Expected `object | null`"),
     "unknown output": Malformed({"inputs": [tensor()], "outputs": [{"name": "value"}]}, 422, "Output 'value'"),
-    "output twice": Malformed({"inputs": [tensor()], "outputs": [{"name": "action"}] * 2}, 422, "a second time"),
+    "output twice": Malformed({"inputs": [tensor()], "outputs": [{"name": "action"}] * 2}, 422, "requested twice"),
     "propensity without epsilon": Malformed(
-        {"inputs": [tensor()], "outputs": [{"name": "propensity"}]}, 422, "Output 'propensity' is wanted but there is"
+        {"inputs": [tensor()], "outputs": [{"name": "propensity"}]}, 422, "Output 'propensity' is unknown"
     ),
     "classification": Malformed(
         {"inputs": [tensor()], "outputs": [{"name": "q_values", "parameters": {"classification": 2}}]},
@@ -123,7 +123,7 @@ MALFORMED = {
     ),
     "length is text": Malformed(VALID, 400, "Inference-Header-Content-Length is 'ten'", length="ten"),
     "length negative": Malformed(VALID, 400, "Inference-Header-Content-Length is '-1'", length=-1),
-    "length beyond the body": Malformed(VALID, 400, "expected is a number of at most", length=len(VALID) + 1),
+    "length beyond the body": Malformed(VALID, 400, "expected a number of at most", length=len(VALID) + 1),
     "length of thousands": Malformed(VALID, 400, "Inference-Header-Content-Length", length="9" * 5_000),
     "length 0": Malformed(VALID, 400, "The body is empty", length=0),
     "length too short": Malformed(VALID, 400, "not JSON", length=LENGTH_OF_VALID - 1),

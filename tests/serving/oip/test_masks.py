@@ -96,11 +96,11 @@ def test_tritonclient_sends_masks(server: Server) -> None:
     [
         ({"shape": [2, 2]}, "action_mask has shape [2, 2]; cartpole version 1 expects [1, 2] for this batch"),
         ({"shape": [2]}, "action_mask has shape [2]"),
-        ({"datatype": "UINT8"}, "action_mask has datatype 'UINT8'; expected is BOOL"),
+        ({"datatype": "FP32"}, "action_mask has datatype 'FP32'; expected BOOL"),
         ({"data": [True]}, "The data of action_mask has 1 elements; its shape is [1, 2]"),
         ({"data": [[True], [False]]}, "The data of action_mask has shape [2, 1]"),
         ({"data": [[True, False], [True]]}, "not a list of booleans"),
-        ({"data": [1, 0]}, "not a list of booleans"),
+        ({"data": [1, 2]}, "not a list of booleans"),
         ({"data": "x"}, "not a list of booleans"),
         ({"data": [False, False]}, "action_mask[0] masks every action"),
         ({"name": "mask"}, "The inputs are 'observation', 'mask'"),
@@ -116,7 +116,7 @@ def test_wrong_masks(server: Server, changes: dict[str, Any], error: str) -> Non
 @pytest.mark.parametrize(
     ("size", "raw", "error"),
     [
-        (2, b"\x01\x02", "element 1 of the binary action_mask is 2; expected is 0 or 1"),
+        (2, b"\x01\x02", "element 1 of the binary action_mask is 2; expected 0 or 1"),
         (2, b"\x01", "binary_data_size 2 and 1 bytes after the JSON"),
         (3, b"\x01\x00\x01", "needs 2 bytes"),
         (2, b"\x01\x00\x00", "binary_data_size 2 and 3 bytes"),

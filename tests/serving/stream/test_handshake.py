@@ -6,9 +6,9 @@ from http.client import HTTPConnection
 import pytest
 
 from dqn_models.repository import ModelRepository
+from dqn_testing.fixtures import TOKEN
 from dqn_testing.repositories import publish_linear
 from dqn_testing.server import Server, running_server
-from tests.serving.conftest import TOKEN
 from tests.serving.connection import Connection
 from tests.serving.stream.client import MSGPACK, RIGHT, refusal, stream
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "status", "part"),
     [
-        ("/act/stream?pin=yes", 422, "pin is 'yes'; expected is true or false"),
+        ("/act/stream?pin=yes", 422, "pin is 'yes'; expected true or false"),
         ("/act/stream?q_values=", 422, "q_values is ''"),
         ("/act/stream?colour=red", 422, "unknown parameter 'colour'; allowed are pin, version, q_values"),
         ("/act/stream?pin=true&pin=false", 422, "more than once"),

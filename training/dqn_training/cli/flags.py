@@ -9,10 +9,9 @@ import tyro
 
 from dqn_models import cli_support
 from dqn_training.config import DQNConfig
-from dqn_training.preset_file import SUFFIX
-from dqn_training.presets import PRESETS, default_preset, preset_config, preset_label
+from dqn_training.presets import SUFFIX, default_preset, preset_config, preset_label, preset_names
 
-PresetName = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(PRESETS)}}}|FILE{SUFFIX}")]
+PresetName = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(preset_names())}}}|FILE{SUFFIX}")]
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Directory = Annotated[Path, tyro.conf.arg(metavar="DIR")]
 Options = TypeVar("Options")

@@ -13,7 +13,6 @@ from dqn_training.cli.flags import Directory, Flag, PresetName, parse, preset_of
 from dqn_training.config import DQNConfig, JsonObject
 from dqn_training.evaluation.gate import Rule
 from dqn_training.presets import default_model_name
-from dqn_training.retraining.champion import champion_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +84,7 @@ def retrain_options(args: Sequence[str]) -> RetrainOptions:
     preset, config = preset_of(first)
     name = first.name or default_model_name(first.env_id or config.env_id)
     repository = ModelRepository(first.repository or cli_support.default_repository())
-    champion = None if first.preset else champion_config(repository, name)
+    champion = None if first.preset else _champion_settings(repository, name)
     config, preset = champion or (config, preset)
     options = parse(RetrainOptions, "dqn-retrain", args, RetrainOptions(preset=preset, config=config, name=name))
     if options.once == (options.every is not None):
@@ -97,6 +96,18 @@ def retrain_options(args: Sequence[str]) -> RetrainOptions:
             f"{repository.root} has no champion of {name}. To train a first version, name its --env-id or --preset."
         )
     return dataclasses.replace(options, preset=preset)
+
+
+def _champion_settings(repository: ModelRepository, model: str) -> tuple[DQNConfig, str] | None:
+    """The settings (but for the seed) and preset of the champion; None where there is no champion.
+
+    Fields that this release does not know are left out, missing ones have their defaults.
+    """
+    champion = repository.alias(model)
+    if champion is None:
+        return None
+    training = repository.manifest(model, champion).training
+    return dataclasses.replace(DQNConfig.from_json(training.config), seed=0), training.preset
 
 
 @dataclasses.dataclass(frozen=True)

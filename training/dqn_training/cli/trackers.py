@@ -1,6 +1,5 @@
 """TensorBoard and MLflow beside metrics.csv, each imported only when it is asked for."""
 
-import dataclasses
 import os
 
 from dqn_models.cli_support import needs_extra
@@ -36,7 +35,7 @@ def make_trackers(options: TrainOptions, run: RunDirectory) -> list[Tracker]:
             from dqn_training.tracking.mlflow import MlflowTracker  # noqa: PLC0415  (an extra)
             from dqn_training.tracking.mlflow_run import MlflowRun, remembered  # noqa: PLC0415  (an extra)
         uri = str(remembered(run.mlflow).get("uri") or _mlflow_uri(options))
-        params = {"preset": options.preset, **dataclasses.asdict(options.config)}
+        params = {"preset": options.preset, **options.config.to_json()}
         trackers.append(MlflowTracker(MlflowRun(uri, run.mlflow, options.name, run.path.resolve().name, params), uri))
     return trackers
 

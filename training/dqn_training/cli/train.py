@@ -1,7 +1,6 @@
 """`dqn-train`: one run, from flags to a published version."""
 
 import contextlib
-import dataclasses
 import sys
 from pathlib import Path
 from typing import Any
@@ -89,7 +88,7 @@ def _description(options: TrainOptions, directory: RunDirectory) -> RunDescripti
     return RunDescription(
         name=options.name,
         preset=options.preset,
-        config=dataclasses.asdict(options.config),
+        config=options.config.to_json(),
         repository=directory.recorded(options.repository),
         gate=options.gate,
         command=sys.argv,

@@ -13,7 +13,6 @@ from dqn_training.cli.flags import Directory, First, Flag, PresetName, parse, pr
 from dqn_training.config import DQNConfig
 from dqn_training.evaluation.gate import Rule
 from dqn_training.presets import default_model_name, preset_label
-from dqn_training.retraining.champion import config_from
 from dqn_training.run.directory import RunDirectory
 
 _AUTO = "auto"
@@ -86,7 +85,7 @@ def _options_of_run(path: Path, first: First, args: Sequence[str]) -> TrainOptio
     run = directory.read_description()
     began = TrainOptions(
         preset=run.preset,
-        config=config_from(run.config),
+        config=DQNConfig.from_json(run.config),
         name=run.name,
         repository=directory.resolve(run.repository),
         gate=run.gate,  # type: ignore[arg-type]  # it was checked then
@@ -97,7 +96,7 @@ def _options_of_run(path: Path, first: First, args: Sequence[str]) -> TrainOptio
     asked = dataclasses.replace(asked, preset=preset_label(first.preset) if first.preset else run.preset, resume=path)
     before, now = (
         {"preset": options.preset, "name": options.name, "gate": options.gate, "run_dir": options.run_dir}
-        | dataclasses.asdict(options.config)
+        | options.config.to_json()
         for options in (began, asked)
     )
     for name in before:

@@ -1,6 +1,5 @@
 """From a candidate to a version: the gate, the test episodes, the publication and, if the gate opens, the promotion."""
 
-import dataclasses
 import math
 from typing import Any, NamedTuple
 
@@ -185,7 +184,7 @@ def _draft(candidate: Candidate, model: str, gate: GateResult | None, run: str |
         environment=candidate.environment,
         training=TrainingInfo(
             preset=candidate.preset,
-            config=dataclasses.asdict(config),
+            config=config.to_json(),
             seed=config.seed,
             env_steps=candidate.env_steps,
             gradient_steps=candidate.gradient_steps,

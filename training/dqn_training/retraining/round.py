@@ -93,7 +93,7 @@ class Round:
         description = RunDescription(
             name=self.model,
             preset=self.preset,
-            config=dataclasses.asdict(config),
+            config=config.to_json(),
             repository=directory.recorded(self.repository.root),
             gate=self.rule,
             command=sys.argv,

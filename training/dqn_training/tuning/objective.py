@@ -40,7 +40,7 @@ class Search:
     def identity(self) -> dict[str, Any]:
         """All of it as JSON."""
         parts = {"first_seed": self.first_seed, "seeds": self.seeds, "evaluations": self.evaluations}
-        described: dict[str, Any] = {**dataclasses.asdict(self.base), **parts, "episodes": self.episodes}
+        described: dict[str, Any] = {**self.base.to_json(), **parts, "episodes": self.episodes}
         identity: dict[str, Any] = json.loads(json.dumps(described))
         return identity
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dqn_training.evaluation.statistics import mean_interval
-from dqn_training.preset_file import preset_text
+from dqn_training.presets import preset_text
 from dqn_training.tuning.confirm import DEFAULT, Confirmed
 from dqn_training.tuning.objective import Search
 from dqn_training.tuning.space import configuration

@@ -1,4 +1,4 @@
-"""The infer call: from a request of the protocol to its answer, with the native calls' policies, run and choice.
+"""The infer call: parse a request of the protocol, run the policy as the native calls do, answer.
 
 A request for one observation shares the run of its turn, with native requests too; a larger one runs by itself.
 """
@@ -9,14 +9,27 @@ from time import perf_counter_ns
 from typing import NamedTuple
 
 import numpy as np
+import structlog
+from msgspec import UNSET
 from starlette.types import Receive, Scope
 
 from dqn_models.layout import CHAMPION
-from dqn_serving.api.oip.compression import deflate
+from dqn_models.policy import Observations
 from dqn_serving.api.oip.errors import error_answer
-from dqn_serving.api.oip.outputs import ACTION, DTYPES, PROPENSITY, Q_VALUES, Outputs, write
-from dqn_serving.api.oip.reading import Asked, read
+from dqn_serving.api.oip.explain import decode_problem
+from dqn_serving.api.oip.framing import LENGTH, Headers, collect, deflate, inflate, split
+from dqn_serving.api.oip.messages import InferAnswer, InferRequest, RequestParameters, decode_infer_request, encode
 from dqn_serving.api.oip.statistics import Durations, Statistics
+from dqn_serving.api.oip.tensors import (
+    ACTION,
+    OUTPUT_DTYPES,
+    PROPENSITY,
+    Q_VALUES,
+    Outputs,
+    read_inputs,
+    requested_outputs,
+    write_output,
+)
 from dqn_serving.http.body import BodyReader
 from dqn_serving.inference.admission import Admission
 from dqn_serving.inference.exploration import take
@@ -25,11 +38,16 @@ from dqn_serving.inference.singles import Chosen, Single
 from dqn_serving.inference.turn import Turn
 from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.loader import VersionSelector
+from dqn_serving.policies.observations import BoolArray
 from dqn_serving.policies.registry import Registry, ServedModel
-from dqn_serving.problems import Answer, Problem, make_answer
+from dqn_serving.problems import Answer, Header, Problem, internal_error, make_answer
 from dqn_serving.telemetry.metrics import EndpointMeasures, ModelMeasures, RequestMeasures
 
 TEMPLATE = "/v2/models/{model}/infer"
+
+_NO_PARAMETERS = RequestParameters()
+
+log = structlog.get_logger()
 
 
 class InferRoute(NamedTuple):
@@ -38,6 +56,41 @@ class InferRoute(NamedTuple):
     template: str
     measures: EndpointMeasures
     model: str
+
+
+class ParsedInfer(NamedTuple):
+    """A request that fits its policy: all that is left is to run and to answer."""
+
+    observations: Observations
+    """[batch, *observation_shape] in the policy's dtype."""
+    mask: BoolArray | None
+    """Which actions may be chosen, [batch, n_actions]."""
+    parameters: RequestParameters
+    outputs: dict[str, bool]
+    """The outputs to send, each with whether in binary."""
+    request_id: str | None
+    headers: Headers
+    started_ns: int
+    """When its tensors began to be read, and when they were, by `perf_counter_ns`."""
+    parsed_ns: int
+
+
+def parse(body: bytes, loaded: LoadedPolicy, scope: Scope, limit: int) -> ParsedInfer:
+    """Parses and checks a body for one policy; `limit` is how many bytes it may inflate to.
+
+    Raises Problem (400, 413, 415 or 422).
+    """
+    headers = collect(scope)
+    frame = split(inflate(body, headers, limit), headers)
+    try:
+        request: InferRequest = decode_infer_request(frame.json)
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+        raise decode_problem(bytes(frame.json), error) from None
+    started = perf_counter_ns()
+    parameters = request.parameters or _NO_PARAMETERS
+    observations, mask = read_inputs(request.inputs, frame.binary, loaded)
+    outputs = requested_outputs(request, parameters)
+    return ParsedInfer(observations, mask, parameters, outputs, request.id, headers, started, perf_counter_ns())
 
 
 class InferCall:
@@ -68,23 +121,22 @@ class InferCall:
         return InferRoute(TEMPLATE, self._measures, parts[3]) if is_infer else None
 
     def begin(self, route: InferRoute, scope: Scope, body: bytes, deliver: Callable[[Answer], None]) -> bool:
-        """Takes a call that needs no waiting and has no fault: `deliver` gets its answer, at the latest in this turn.
+        """Takes a call that needs no waiting and parses: `deliver` gets its answer, at the latest in this turn.
 
-        False where there is more to do: see `respond`.
+        False where there is more to do: see `respond`. Nothing has been run or counted then.
         """
         served = self._models.get(route.model)
         if served is None or served.champion is None:
             return False
         loaded = served.champion
         try:
-            asked = read(body, loaded, scope, self._bodies.limit)
-            answer = None if len(asked.observations) == 1 else self._answer(asked, loaded, served.measures)
-        except Exception:  # noqa: BLE001  (it is met again, told and logged on the long way)
+            parsed = parse(body, loaded, scope, self._bodies.limit)
+        except Exception:  # noqa: BLE001  (the slow path meets it again, and reports and logs it)
             return False
-        if answer is None:
-            self._turn.join(loaded, served.measures, self._single(asked), deliver)
+        if len(parsed.observations) == 1:
+            self._turn.join(loaded, served.measures, self._single(parsed), deliver)
         else:
-            deliver(answer)
+            deliver(self._answer_batch(parsed, loaded, served.measures))
         return True
 
     async def respond(self, served: ServedModel, version: int | None, scope: Scope, receive: Receive) -> Answer:
@@ -97,47 +149,71 @@ class InferCall:
             if loaded is None:
                 loaded = await self._selector.select(served, CHAMPION if version is None else version)
             started = perf_counter_ns()
-            asked = read(body, loaded, scope, self._bodies.limit)
-            answer = None if len(asked.observations) == 1 else self._answer(asked, loaded, served.measures)
+            parsed = parse(body, loaded, scope, self._bodies.limit)
         except Problem as problem:
             if loaded is not None:
                 self.statistics.count_failure(loaded, perf_counter_ns() - started)
             if problem.reason is not None:
                 served.measures.rejected[problem.reason] += 1
             raise
-        if answer is None:
-            answer = await self._turn.answer(loaded, served.measures, self._single(asked))
-        return answer
+        if len(parsed.observations) == 1:
+            return await self._turn.answer(loaded, served.measures, self._single(parsed))
+        return self._answer_batch(parsed, loaded, served.measures)
 
-    def _single(self, asked: Asked) -> Single[Answer]:
-        options = asked.parameters
+    def _single(self, parsed: ParsedInfer) -> Single[Answer]:
+        options = parsed.parameters
         return Single(
-            asked.observations[0], asked.mask, options.epsilon, options.seed, partial(self._answer_single, asked)
+            parsed.observations[0], parsed.mask, options.epsilon, options.seed, partial(self._answer_single, parsed)
         )
 
-    def _answer_single(self, asked: Asked, loaded: LoadedPolicy, found: Chosen | Problem) -> Answer:
+    def _answer_single(self, parsed: ParsedInfer, loaded: LoadedPolicy, found: Chosen | Problem) -> Answer:
         if isinstance(found, Problem):
-            self.statistics.count_failure(loaded, perf_counter_ns() - asked.began)
-            return error_answer(found)
+            return self._failure(parsed, loaded, found)
         values = {Q_VALUES: found.q_values, ACTION: found.action_index + loaded.start, PROPENSITY: found.propensity}
-        outputs = {name: np.array([values[name]], DTYPES[name]) for name in asked.wanted}
-        return self._written(asked, outputs, loaded)
+        outputs = {name: np.array([values[name]], OUTPUT_DTYPES[name]) for name in parsed.outputs}
+        return self._success(parsed, outputs, loaded)
 
-    def _answer(self, asked: Asked, loaded: LoadedPolicy, measures: ModelMeasures) -> Answer:
-        q_values, actions = run_policy(loaded, measures, asked.observations)
-        taken = take(q_values, actions - loaded.start, asked.mask, asked.parameters, self._generator)
+    def _answer_batch(self, parsed: ParsedInfer, loaded: LoadedPolicy, measures: ModelMeasures) -> Answer:
+        """The answer to a batch, which is run once however that ends."""
+        try:
+            q_values, actions = run_policy(loaded, measures, parsed.observations)
+        except Problem as problem:
+            if problem.reason is not None:
+                measures.rejected[problem.reason] += 1
+            return self._failure(parsed, loaded, problem)
+        except Exception:
+            log.exception("request failed", model=loaded.model, version=loaded.version)
+            return self._failure(parsed, loaded, internal_error())
+        taken = take(q_values, actions - loaded.start, parsed.mask, parsed.parameters, self._generator)
+        count_actions(loaded, taken.indices)
         outputs: Outputs = {Q_VALUES: q_values, ACTION: taken.indices + loaded.start}
         if taken.propensities is not None:
             outputs[PROPENSITY] = taken.propensities
-        answer = self._written(asked, outputs, loaded)
-        count_actions(loaded, taken.indices)
+        return self._success(parsed, outputs, loaded)
+
+    def _failure(self, parsed: ParsedInfer, loaded: LoadedPolicy, problem: Problem) -> Answer:
+        self.statistics.count_failure(loaded, perf_counter_ns() - parsed.started_ns)
+        return error_answer(problem)
+
+    def _success(self, parsed: ParsedInfer, outputs: Outputs, loaded: LoadedPolicy) -> Answer:
+        inferred = perf_counter_ns()
+        body, content_type, headers = _write(parsed, outputs, loaded)
+        body, encoding = deflate(body, parsed.headers)
+        answer = make_answer(body, 200, content_type, (*headers, *encoding), loaded.served)
+        parsing, running = parsed.parsed_ns - parsed.started_ns, inferred - parsed.parsed_ns
+        durations = Durations(parsing, running, perf_counter_ns() - inferred)
+        self.statistics.count_success(loaded, len(parsed.observations), durations)
         return answer
 
-    def _written(self, asked: Asked, outputs: Outputs, loaded: LoadedPolicy) -> Answer:
-        inferred = perf_counter_ns()
-        body = write(asked.identity, asked.wanted, outputs, loaded)
-        data, encoding = deflate(body.data, asked.headers)
-        answer = make_answer(data, 200, body.content_type, (*body.headers, *encoding), loaded.served)
-        durations = Durations(asked.read - asked.began, inferred - asked.read, perf_counter_ns() - inferred)
-        self.statistics.count_success(loaded, len(asked.observations), durations)
-        return answer
+
+def _write(parsed: ParsedInfer, outputs: Outputs, loaded: LoadedPolicy) -> tuple[bytes, bytes, tuple[Header, ...]]:
+    """The body of an answer, its Content-Type, and its other headers."""
+    written = [write_output(name, outputs[name], is_binary=is_binary) for name, is_binary in parsed.outputs.items()]
+    request_id = UNSET if parsed.request_id is None else parsed.request_id
+    tensors = [tensor for tensor, _ in written]
+    answer = InferAnswer(model_name=loaded.model, model_version=str(loaded.version), id=request_id, outputs=tensors)
+    data = encode(answer)
+    if not any(parsed.outputs.values()):
+        return data, b"application/json", ()
+    body = b"".join([data, *(raw for _, raw in written)])
+    return body, b"application/octet-stream", ((LENGTH, b"%d" % len(data)),)

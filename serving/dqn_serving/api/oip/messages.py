@@ -42,6 +42,11 @@ class InputTensor(Struct, frozen=True):
         Annotated[Raw, Meta(description=_DATA, extra_json_schema={"type": "array", "items": _ELEMENTS})] | UnsetType
     ) = UNSET
 
+    @property
+    def binary_size(self) -> int | UnsetType:
+        """Bytes of this tensor after the JSON; unset where its data is in the JSON."""
+        return self.parameters.binary_data_size if self.parameters else UNSET
+
 
 _Refused = Annotated[
     Any, Meta(description="Not supported: refused where it is sent.", extra_json_schema={"type": "null"})

@@ -7,9 +7,8 @@ from typing import Any
 from dqn_models.errors import ModelError
 from dqn_models.layout import ONNX_FILE
 from dqn_models.manifest import Manifest, TensorSpec
-from dqn_serving.api.oip.masks import DATATYPE, MASK
 from dqn_serving.api.oip.messages import IndexEntry, ModelMetadata, ServerMetadata, TensorMetadata
-from dqn_serving.api.oip.tensors import DATATYPES
+from dqn_serving.api.oip.tensors import DATATYPES, MASK, MASK_DATATYPE
 from dqn_serving.policies.registry import ServedModel
 from dqn_serving.services import Services
 
@@ -59,7 +58,7 @@ async def model_config(services: Services, served: ServedModel, version: int | N
             *(_configured(spec) | {"format": "FORMAT_NONE", "optional": False} for spec in onnx.inputs),
             {
                 "name": MASK,
-                "data_type": f"TYPE_{DATATYPE}",
+                "data_type": f"TYPE_{MASK_DATATYPE}",
                 "dims": [actions],
                 "format": "FORMAT_NONE",
                 "optional": True,

@@ -9,10 +9,9 @@ from starlette.types import Receive, Scope, Send
 
 from dqn_models.errors import ModelError
 from dqn_models.layout import CHAMPION, version_number
-from dqn_serving.api.oip.compression import inflate
-from dqn_serving.api.oip.diagnosis import undecodable
 from dqn_serving.api.oip.errors import error_answer
-from dqn_serving.api.oip.framing import collect
+from dqn_serving.api.oip.explain import decode_problem
+from dqn_serving.api.oip.framing import collect, inflate
 from dqn_serving.api.oip.messages import IndexRequest, Live, ModelReady, ServerReady, decode_index_request, encode
 from dqn_serving.api.oip.metadata import model_config, model_metadata, repository_index, server_metadata
 from dqn_serving.api.oip.paths import Call, find_call
@@ -106,7 +105,7 @@ class OipApi:
         try:
             request: IndexRequest = decode_index_request(body or b"{}")
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise undecodable(body, error) from None
+            raise decode_problem(body, error) from None
         return request
 
     async def _model_ready(self, served: ServedModel, version: int | None) -> ModelReady:

@@ -1,68 +1,73 @@
-"""Tensors between the wire and NumPy: input in JSON or binary, checked for one policy; output in either form."""
+"""Tensors between the wire and NumPy, both ways, in JSON or binary: observations, action masks and outputs."""
 
-import functools
 import math
 import re
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
-from msgspec import UNSET, Meta, Raw, UnsetType
+from msgspec import UNSET, Raw
 from numpy.typing import NDArray
 
 from dqn_models.policy import Observations
-from dqn_serving.api.explain.wording import listed, rejected, shown
-from dqn_serving.api.oip.diagnosis import check_elements, misfit
-from dqn_serving.api.oip.masks import MASK, read_mask
-from dqn_serving.api.oip.messages import BinarySize, InputTensor, OutputTensor
+from dqn_serving.api.explain import all_masked, listed, rejected, shown, too_many
+from dqn_serving.api.oip.explain import check_elements, mismatch
+from dqn_serving.api.oip.messages import BinarySize, InferRequest, InputTensor, OutputTensor, RequestParameters
 from dqn_serving.policies.loaded import LoadedPolicy
-from dqn_serving.policies.observations import BoolArray, ObservationReader
+from dqn_serving.policies.observations import FLAG, BoolArray, ObservationReader
 from dqn_serving.problems import Problem
 
+OBSERVATION, MASK = "observation", "action_mask"
+Q_VALUES, ACTION, PROPENSITY = "q_values", "action", "propensity"
+OUTPUT_DTYPES = {Q_VALUES: np.float32, ACTION: np.int64, PROPENSITY: np.float64}
 DATATYPES = {"float32": "FP32", "float64": "FP64", "uint8": "UINT8", "int64": "INT64"}
-INPUT = "observation"
+MASK_DATATYPE = "BOOL"
+
+Outputs = dict[str, NDArray[Any]]
 
 _DATATYPE_OF = {np.dtype(name): datatype for name, datatype in DATATYPES.items()}  # an array's dtype.name is slow
-
 _NESTED = re.compile(rb"\s*\[\s*\[")
+
+_decode_flags = msgspec.json.Decoder(list[FLAG]).decode
+_decode_rows_of_flags = msgspec.json.Decoder(list[list[FLAG]]).decode
 
 
 class Inputs(NamedTuple):
     """What a request asks about."""
 
     observations: Observations
+    """[batch, *observation_shape] in the policy's dtype."""
     mask: BoolArray | None
     """Which actions may be chosen, [batch, n_actions]."""
 
 
 def read_inputs(inputs: list[InputTensor], binary: memoryview, loaded: LoadedPolicy) -> Inputs:
-    """The observations of a request, [batch, *observation_shape] in the policy's dtype, and its action mask.
+    """The observations of a request and its action mask; `binary` is what follows the JSON.
 
     Raises Problem (413 or 422) where the inputs are not tensors that fit the policy.
     """
     names = [tensor.name for tensor in inputs]
-    if names.count(INPUT) != 1 or names.count(MASK) != len(names) - 1 or len(names) > 2:
+    if names.count(OBSERVATION) != 1 or names.count(MASK) != len(names) - 1 or len(names) > 2:
         found = ", ".join(shown(name) for name in names[:8]) or "none"
-        raise rejected(
-            "fields", f"The inputs are {found}; {loaded} expects exactly one {INPUT!r}; {MASK!r} is optional."
-        )
+        expected = f"{loaded} expects exactly one {OBSERVATION!r}; {MASK!r} is optional"
+        raise rejected("fields", f"The inputs are {found}; {expected}.")
     raw = _raw_parts(inputs, binary)
-    observations = _read_observations(inputs[names.index(INPUT)], raw[INPUT], loaded)
+    observations = _read_observations(inputs[names.index(OBSERVATION)], raw[OBSERVATION], loaded)
     if MASK not in names:
         return Inputs(observations, None)
-    mask = read_mask(inputs[names.index(MASK)], raw[MASK], [len(observations), loaded.observations.n_actions], loaded)
-    return Inputs(observations, mask)
+    shape = [len(observations), loaded.observations.n_actions]
+    return Inputs(observations, _read_mask(inputs[names.index(MASK)], raw[MASK], shape, loaded))
 
 
 def _raw_parts(inputs: list[InputTensor], binary: memoryview) -> dict[str, memoryview]:
     """The bytes of each tensor that is sent in binary: they follow one another in the order of the inputs."""
     parts: dict[str, memoryview] = {}
     for tensor in inputs:
-        size = tensor.parameters.binary_data_size if tensor.parameters else UNSET
+        size = tensor.binary_size
         if (size is UNSET) is (tensor.data is UNSET):
             found = "neither data nor" if size is UNSET else "both data and"
-            raise rejected("fields", f"{tensor.name} has {found} binary_data_size; expected is one of them.")
-        is_last = tensor is inputs[-1]  # has what is left, so that a wrong size is told with the bytes that there are
+            raise rejected("fields", f"{tensor.name} has {found} binary_data_size; expected one of them.")
+        is_last = tensor is inputs[-1]  # gets all the rest, so that a wrong size is reported with the bytes that came
         end = len(binary) if is_last else min(0 if size is UNSET else size, len(binary))
         parts[tensor.name], binary = binary[:end], binary[end:]
         if size is UNSET and parts[tensor.name]:
@@ -75,12 +80,13 @@ def _read_observations(tensor: InputTensor, raw: memoryview, loaded: LoadedPolic
     reader = loaded.observations
     datatype = _DATATYPE_OF[reader.dtype]
     if tensor.datatype != datatype:
-        raise rejected("type", f"{INPUT} has datatype {shown(tensor.datatype)}; {loaded} expects {datatype}.")
+        raise rejected("type", f"{OBSERVATION} has datatype {shown(tensor.datatype)}; {loaded} expects {datatype}.")
     _check_shape(tensor.shape, reader, str(loaded))
-    if tensor.data is not UNSET:
-        return _from_json(tensor.data, tensor.shape, loaded).reshape(tensor.shape[0], *reader.shape)
-    size = tensor.parameters.binary_data_size if tensor.parameters else UNSET
-    return _from_binary(raw, size, tensor.shape, loaded).reshape(tensor.shape[0], *reader.shape)
+    if tensor.data is UNSET:
+        elements = _from_binary(tensor, raw, loaded)
+    else:
+        elements = _from_json(tensor.data, tensor.shape, loaded)
+    return elements.reshape(tensor.shape[0], *reader.shape)
 
 
 def _check_shape(shape: list[int], reader: ObservationReader, model: str) -> None:
@@ -88,48 +94,112 @@ def _check_shape(shape: list[int], reader: ObservationReader, model: str) -> Non
     allowed = (reader.shape, reader.shape or (1,))
     if not shape or tuple(shape[1:]) not in allowed or shape[0] < 1:
         found = listed([shown(size) for size in shape[:8]])
-        raise rejected("shape", f"{INPUT} has shape {found}; {model} expects {listed(['batch', *reader.shape])}.")
+        raise rejected("shape", f"{OBSERVATION} has shape {found}; {model} expects {listed(['batch', *reader.shape])}.")
     if shape[0] > reader.max_batch_size:
-        found = f"{INPUT} has {shown(shape[0])} entries"
-        raise Problem(413, f"{found}; at most {reader.max_batch_size} are allowed in one request.", reason="too_large")
+        raise too_many(OBSERVATION, shape[0], reader.max_batch_size)
 
 
-def _from_binary(binary: memoryview, size: int | UnsetType, shape: list[int], loaded: LoadedPolicy) -> Observations:
+def _from_binary(tensor: InputTensor, raw: memoryview, loaded: LoadedPolicy) -> Observations:
     dtype = loaded.observations.dtype
-    expected = math.prod(shape) * dtype.itemsize
-    if size != expected or len(binary) != size:
-        found = f"binary_data_size {shown(size)} and {len(binary)} bytes after the JSON"
-        raise rejected("shape", f"{INPUT} has {found}; shape {listed(shape)} needs {expected} bytes.")
-    elements = np.frombuffer(binary, dtype.newbyteorder("<"))
+    fault = _size_fault(tensor, raw, math.prod(tensor.shape) * dtype.itemsize)
+    if fault:
+        raise rejected("shape", fault)
+    elements = np.frombuffer(raw, dtype.newbyteorder("<"))
     check_elements(elements, loaded)
     return np.array(elements, dtype)  # aligned, and in this machine's byte order
+
+
+def _size_fault(tensor: InputTensor, raw: memoryview, expected: int) -> str | None:
+    """What is wrong with the size of a binary tensor, in bytes; None if nothing is."""
+    if tensor.binary_size == expected == len(raw):
+        return None
+    found = f"binary_data_size {shown(tensor.binary_size)} and {len(raw)} bytes after the JSON"
+    return f"{tensor.name} has {found}; shape {listed(tensor.shape)} needs {expected} bytes."
 
 
 def _from_json(data: Raw, shape: list[int], loaded: LoadedPolicy) -> Observations:
     reader = loaded.observations
     is_nested = _NESTED.match(memoryview(data)) is not None
-    decode = _decoder(reader.dtype.kind == "f", reader.low, reader.high, len(shape) if is_nested else 1)
     try:
-        elements = np.array(decode(data), reader.dtype)
+        elements = np.array(reader.decode_nested(data, len(shape) if is_nested else 1), reader.dtype)
     except (ValueError, RecursionError):  # wrong elements, or ragged lists
-        raise misfit(bytes(data), shape, reader, str(loaded)) from None
-    if elements.size != math.prod(shape) or (is_nested and list(elements.shape) != shape):
-        found = f"shape {listed(list(elements.shape))}" if is_nested else f"{elements.size} elements"
-        raise rejected("shape", f"The data of {INPUT} has {found}; its shape is {listed(shape)}.")
+        raise mismatch(bytes(data), shape, reader, str(loaded)) from None
+    fault = _count_fault(elements, shape, OBSERVATION, is_nested=is_nested)
+    if fault:
+        raise rejected("shape", fault)
     return elements
 
 
-@functools.lru_cache(maxsize=64)
-def _decoder(is_real: bool, low: float, high: float, depth: int) -> Any:  # noqa: FBT001  (private, and cached by place)
-    """A typed decoder of lists nested so deep whose elements are within the bounds of a policy."""
-    kind: Any = Annotated[float, Meta(gt=low, lt=high)] if is_real else Annotated[int, Meta(ge=low, le=high)]
-    for _ in range(depth):
-        kind = list[kind]
-    return msgspec.json.Decoder(kind).decode
+def _count_fault(elements: NDArray[Any], shape: list[int], name: str, *, is_nested: bool) -> str | None:
+    """What is wrong with the number or the nesting of elements in JSON; None if nothing is."""
+    if elements.size == math.prod(shape) and (not is_nested or list(elements.shape) == shape):
+        return None
+    found = f"shape {listed(elements.shape)}" if is_nested else f"{elements.size} elements"
+    return f"The data of {name} has {found}; its shape is {listed(shape)}."
+
+
+def _read_mask(tensor: InputTensor, raw: memoryview, shape: list[int], loaded: LoadedPolicy) -> BoolArray:
+    """The mask, whose shape must be [batch, n_actions] and of which each row must allow an action."""
+    if tensor.datatype not in {MASK_DATATYPE, "INT8", "UINT8"}:  # Gymnasium's masks are int8
+        raise _wrong_mask(f"{MASK} has datatype {shown(tensor.datatype)}; expected {MASK_DATATYPE}.")
+    if tensor.shape != shape:
+        found = listed([shown(size) for size in tensor.shape[:8]])
+        raise _wrong_mask(f"{MASK} has shape {found}; {loaded} expects {listed(shape)} for this batch.")
+    mask = _mask_from_binary(tensor, raw) if tensor.data is UNSET else _mask_from_json(tensor.data, shape)
+    is_possible = mask.any(axis=1)
+    if not is_possible.all():
+        raise all_masked(f"{MASK}[{int(is_possible.argmin())}]")
+    return mask
+
+
+def _mask_from_binary(tensor: InputTensor, raw: memoryview) -> BoolArray:
+    fault = _size_fault(tensor, raw, math.prod(tensor.shape))
+    if fault:
+        raise _wrong_mask(fault)
+    elements = np.frombuffer(raw, np.uint8)
+    if (elements > 1).any():
+        index = int((elements > 1).argmax())
+        raise _wrong_mask(f"element {index} of the binary {MASK} is {elements[index]}; expected 0 or 1.")
+    return elements.astype(np.bool_).reshape(tensor.shape)
+
+
+def _mask_from_json(data: Raw, shape: list[int]) -> BoolArray:
+    is_nested = _NESTED.match(memoryview(data)) is not None
+    try:
+        elements = np.array(_decode_rows_of_flags(data) if is_nested else _decode_flags(data), np.bool_)
+    except ValueError:  # wrong elements, or ragged lists
+        raise _wrong_mask(f"The data of {MASK} is not a list of booleans, flat or nested as its shape says.") from None
+    fault = _count_fault(elements, shape, MASK, is_nested=is_nested)
+    if fault:
+        raise _wrong_mask(fault)
+    return elements.reshape(shape)
+
+
+def _wrong_mask(detail: str) -> Problem:
+    return rejected("action_mask", detail)
+
+
+# outputs
+
+
+def requested_outputs(request: InferRequest, parameters: RequestParameters) -> dict[str, bool]:
+    """The names of the outputs to send, each with whether in binary. Raises Problem (422)."""
+    names = (Q_VALUES, ACTION) if parameters.epsilon is UNSET else (Q_VALUES, ACTION, PROPENSITY)
+    outputs: dict[str, bool] = {}
+    for output in request.outputs or ():
+        if output.name not in names or output.name in outputs:
+            found = "requested twice" if output.name in outputs else "unknown"
+            raise rejected("fields", f"Output {shown(output.name)} is {found}; allowed are {', '.join(names)}.")
+        options = output.parameters
+        if options and (options.classification is not None or options.shared_memory_region is not None):
+            raise rejected("fields", f"Output {output.name} needs an extension that this server does not have.")
+        is_binary = options.binary_data if options else UNSET
+        outputs[output.name] = parameters.binary_data_output if is_binary is UNSET else is_binary
+    return outputs or dict.fromkeys(names, parameters.binary_data_output)
 
 
 def write_output(name: str, values: NDArray[Any], *, is_binary: bool) -> tuple[OutputTensor, bytes]:
-    """An output for the answer's JSON, and the bytes that follow the JSON (none where the data is in it)."""
+    """An output [batch, ...] for the answer's JSON, and the bytes that follow the JSON (none if not binary)."""
     shape, datatype = list(values.shape), _DATATYPE_OF[values.dtype]
     if not is_binary:
         return OutputTensor(name, shape, datatype, data=values.ravel().tolist()), b""

@@ -8,7 +8,7 @@ import msgspec
 from websockets.frames import Opcode
 
 from dqn_serving.api import explain
-from dqn_serving.api.explain.wording import Document, rejected, shown
+from dqn_serving.api.explain import Document, rejected, shown
 from dqn_serving.api.stream.framing import framed
 from dqn_serving.api.stream.messages import StreamRequest
 from dqn_serving.policies.loaded import LoadedPolicy
@@ -44,10 +44,10 @@ def _parse_msgpack(frame: bytes) -> Document:
     except RecursionError:
         raise Problem(400, "The frame is nested too deeply to be read as MessagePack.", reason="not_msgpack") from None
     except ValueError as error:
-        found = f"The frame is not MessagePack: {error}." if frame else "The frame is empty; expected is a map."
+        found = f"The frame is not MessagePack: {error}." if frame else "The frame is empty; expected a map."
         raise Problem(400, found, reason="not_msgpack") from None
     if not isinstance(document, dict):
-        raise rejected("type", f"The frame is {shown(document)}; expected is a map with an observation.")
+        raise rejected("type", f"The frame is {shown(document)}; expected a map with an observation.")
     return document
 
 

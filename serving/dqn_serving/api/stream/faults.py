@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from msgspec import UNSET, MsgspecError, UnsetType
 
 from dqn_serving.api import explain
-from dqn_serving.api.explain.wording import Document, is_integer, rejected, shown
+from dqn_serving.api.explain import Document, is_integer, rejected, shown
 from dqn_serving.api.stream.codecs import Codec
 from dqn_serving.api.stream.messages import GREATEST_ID, LEAST_ID, LONGEST_ID, StreamError, StreamRequest
 from dqn_serving.policies.loaded import LoadedPolicy
@@ -43,11 +43,11 @@ def diagnose(frame: bytes, codec: Codec, loaded: LoadedPolicy, error: Exception)
 def _check(document: Document) -> None:
     explain.check_names(document, FIELDS, "frame")
     if "observation" not in document:
-        raise rejected("fields", "The frame has no observation; expected is one.")
+        raise rejected("fields", "The frame has no observation; expected one.")
     explain.check_options(document)
     if "id" in document and not _is_id(document["id"]):
         expected = f"an integer or a string of at most {LONGEST_ID} characters"
-        raise rejected("fields", f"id is {shown(document['id'])}; expected is {expected}.")
+        raise rejected("fields", f"id is {shown(document['id'])}; expected {expected}.")
 
 
 def _is_id(value: Any) -> bool:

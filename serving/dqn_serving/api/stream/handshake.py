@@ -12,7 +12,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
 from dqn_models.layout import CHAMPION, version_number
-from dqn_serving.api.explain.wording import shown
+from dqn_serving.api.explain import shown
 from dqn_serving.api.stream.codecs import CODECS, DEFAULT_SUBPROTOCOL, Codec
 from dqn_serving.api.stream.routes import UPGRADE
 from dqn_serving.api.stream.streams import StreamRoute, Streams
@@ -83,14 +83,14 @@ def read_query(query: bytes) -> Wishes:
         raise Problem(422, "The URL has a parameter more than once.", reason="fields")
     version = wishes.get("version", CHAMPION)
     if not version:
-        raise Problem(422, "version is ''; expected is a positive integer or the name of an alias.", reason="version")
+        raise Problem(422, "version is ''; expected a positive integer or the name of an alias.", reason="version")
     return Wishes(_truth(wishes, "pin"), version_number(version) or version, _truth(wishes, "q_values"))
 
 
 def _truth(wishes: dict[str, str], name: str) -> bool:
     text = wishes.get(name, "false")
     if text not in _TRUTHS:
-        raise Problem(422, f"{name} is {shown(text)}; expected is true or false.", reason="fields")
+        raise Problem(422, f"{name} is {shown(text)}; expected true or false.", reason="fields")
     return _TRUTHS[text]
 
 
@@ -106,7 +106,7 @@ def _upgrade(headers: Headers, path: str, correlation: Correlation) -> tuple[str
     """The subprotocol, and the whole response that agrees to it. Raises Problem (400 or 426)."""
     version = headers.get_all("sec-websocket-version")
     if version and version != ["13"]:
-        raise Problem(426, f"The WebSocket version is {shown(version[0])}; expected is 13.", headers=UPGRADE + _VERSION)
+        raise Problem(426, f"The WebSocket version is {shown(version[0])}; expected 13.", headers=UPGRADE + _VERSION)
     offered = [Subprotocol(name) for name in CODECS]
     protocol = ServerProtocol(subprotocols=offered, select_subprotocol=_choose_subprotocol)
     response = protocol.accept(Request(path, headers))

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from dqn_serving.api.schemas import MASK, NUMBERS_REF, OBSERVATION, Epsilon, Seed, documented
+from dqn_serving.api.schemas import FLAG, MASK, NUMBERS_REF, OBSERVATION, Epsilon, Seed, documented
 
 LONGEST_ID = 64
 LEAST_ID, GREATEST_ID = -(2**63), 2**64 - 1
@@ -27,9 +27,7 @@ class StreamRequest(Struct, frozen=True, forbid_unknown_fields=True):
     ]
     epsilon: Epsilon | UnsetType = UNSET
     seed: Seed | UnsetType = UNSET
-    action_mask: (
-        Annotated[Raw, documented(MASK, {"type": "array", "minItems": 1, "items": {"type": "boolean"}})] | UnsetType
-    ) = UNSET
+    action_mask: Annotated[Raw, documented(MASK, {"type": "array", "minItems": 1, "items": FLAG})] | UnsetType = UNSET
     id: FrameId | UnsetType = UNSET
 
 

@@ -46,7 +46,7 @@ _PARAMETERS: list[Document] = [
 _REFUSALS = {
     400: ("The handshake is wrong, or no subprotocol that it offers is known.", "The WebSocket handshake failed."),
     403: ("The page of another origin.", "Pages of 'https://example.com' may not connect to this server."),
-    422: ("A parameter is unknown or wrong.", "pin is 'yes'; expected is true or false."),
+    422: ("A parameter is unknown or wrong.", "pin is 'yes'; expected true or false."),
     426: ("Not a request for an upgrade.", "This is a stream: connect to it with a WebSocket client."),
 }
 

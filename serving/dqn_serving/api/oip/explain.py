@@ -10,8 +10,7 @@ import numpy as np
 
 from dqn_models.policy import Observations
 from dqn_serving.api import explain
-from dqn_serving.api.explain.observations import check_element
-from dqn_serving.api.explain.wording import listed, rejected, shape_of, shown
+from dqn_serving.api.explain import check_element, listed, rejected, shape_of, shown
 from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.observations import ObservationReader
 from dqn_serving.problems import Problem, Reason
@@ -19,18 +18,18 @@ from dqn_serving.problems import Problem, Reason
 _AT = re.compile(r"(?P<fault>.*?)(?: - at `\$\.?(?P<place>.*)`)?", re.DOTALL)
 
 
-def undecodable(body: bytes, error: Exception) -> Problem:
-    """What to answer to JSON that did not decode into a request."""
+def decode_problem(body: bytes, error: Exception) -> Problem:
+    """The answer to JSON that did not decode into a request."""
     if isinstance(error, msgspec.ValidationError):
         return _misplaced(error)
     try:
         document = explain.parse(body)
     except Problem as problem:
         return problem
-    # Python reads what JSON does not know, NaN and infinities: say where they are.
+    # Python reads NaN and infinities, which JSON does not have: say where they are.
     for path, value in _scalars(document, ""):
         if isinstance(value, float) and not math.isfinite(value):
-            return rejected("non_finite", f"{path.lstrip('.')} is {shown(value)}; expected is a finite number.")
+            return rejected("non_finite", f"{path.lstrip('.')} is {shown(value)}; expected a finite number.")
     return Problem(400, f"The body is not JSON: {error or type(error).__name__}.", reason="not_json")
 
 
@@ -42,12 +41,12 @@ def _misplaced(error: msgspec.ValidationError) -> Problem:
     return rejected(reasons.get(place, "fields"), f"The request is not one of the protocol. {where}{fault}.")
 
 
-def misfit(data: bytes, shape: list[int], reader: ObservationReader, model: str) -> Problem:
-    """What to answer to data in JSON whose elements or nesting do not fit the policy."""
+def mismatch(data: bytes, shape: list[int], reader: ObservationReader, model: str) -> Problem:
+    """The answer to data in JSON whose elements or nesting do not fit the policy."""
     try:
         values = explain.parse(b'{"data": ' + data + b"}")["data"]
         if not isinstance(values, list):
-            return rejected("type", f"data is {shown(values)}; expected is a list, flat or nested.")
+            return rejected("type", f"data is {shown(values)}; expected a list, flat or nested.")
         for path, value in _scalars(values, "data"):
             check_element(value, reader, model, path)
     except Problem as problem:
@@ -70,7 +69,7 @@ def check_elements(elements: Observations, loaded: LoadedPolicy) -> None:
 
 
 def _scalars(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Everything in a JSON value that holds nothing itself, with its place; in order, and without recursion."""
+    """Every number, string, boolean and null in a JSON value, with its path; in order, and without recursion."""
     pending = [iter([(path, value)])]
     while pending:
         found = next(pending[-1], None)

@@ -1,0 +1,1 @@
+"""The asynchronous client, written by hand; `scripts/unasync.py` generates `_sync` from it."""

@@ -1,0 +1,223 @@
+"""The client for asyncio."""
+
+import ssl
+from collections.abc import Mapping
+from functools import partial
+from types import TracebackType
+from typing import Any, Self, Unpack
+
+import httpx
+
+from dqn_client import api
+from dqn_client._async.stream import AsyncStream
+from dqn_client.api import (
+    Action,
+    Actions,
+    ActOptions,
+    Call,
+    Manifest,
+    Model,
+    Promotion,
+    QValues,
+    QValuesBatch,
+    Readiness,
+    Refresh,
+    Result,
+)
+from dqn_client.backends.aio import Home, drop_ended, home, sleep
+from dqn_client.encoding import Observation, Values
+from dqn_client.endpoint import Endpoint
+from dqn_client.errors import NotReadyError, PolicyClientError
+from dqn_client.retries import Attempts, RetryPolicy
+from dqn_client.stream.frames import Encoding
+from dqn_client.stream.session import OnVersion, Session
+
+
+class AsyncPolicyClient:
+    """Calls a dqn-serve. May be shared by several tasks.
+
+    Acting changes nothing in the server, so it is safe to ask twice: every call is retried after a 502, 503 or 504 and
+    after a lost or refused connection, as `retries` says; `promote` only where the server cannot have received it.
+    A 4xx is never retried, nor is a call that timed out. Every method raises a PolicyClientError where it fails.
+
+    Each process, and event loop, opens connections of its own. A pickled client is its arguments, the token included.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        model: str | None = None,
+        token: str | None = None,
+        timeout: float = 5.0,
+        retries: RetryPolicy = RetryPolicy(),  # noqa: B008  (immutable)
+        headers: Mapping[str, str] | None = None,
+        tls: ssl.SSLContext | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Opens no connection yet. Raises ValueError for an argument that is not valid.
+
+        Args:
+            base_url: such as http://127.0.0.1:8000, with the prefix that a proxy puts before all paths, if any.
+            model: the model that acts; default: the server's default model (DQN_MODEL).
+            token: the bearer token, where the server asks for one.
+            timeout: seconds to wait for a connection, and for each part of a response.
+            retries: when to retry.
+            headers: sent with every request.
+            tls: how to check the server's certificate, or present a client certificate; default: the system's
+                authorities.
+            transport: instead of `httpx.AsyncHTTPTransport()`, for proxies or Unix sockets; it then decides on TLS.
+                Streams do not use it.
+        """
+        self._arguments: dict[str, Any] = {
+            "base_url": base_url,
+            "model": model,
+            "token": token,
+            "timeout": timeout,
+            "retries": retries,
+            "headers": dict(headers) if headers is not None else None,
+            "tls": tls,
+            "transport": transport,
+        }
+        self._endpoint = Endpoint(base_url, token=token, timeout=timeout, headers=headers, tls=tls)
+        self._retries = retries
+        self._model = model
+        self._prefix = api.model_path(model) if model is not None else ""
+        self._custom_transport = transport
+        self._transports: dict[Home, httpx.AsyncBaseTransport] = {}
+
+    async def act(self, observation: Observation, **options: Unpack[ActOptions]) -> Action:
+        """The action for one observation: numbers in the shape of the observation space, as lists or an array."""
+        return await self._call(api.act(self._prefix, observation, **options))
+
+    async def act_batch(self, observations: Values, **options: Unpack[ActOptions]) -> Actions:
+        """The actions for observations in an array [batch, *shape] or a list."""
+        return await self._call(api.act_batch(self._prefix, observations, **options))
+
+    async def q_values(self, observation: Observation, **options: Unpack[ActOptions]) -> QValues:
+        """The Q-values [actions] for one observation, and the action selected."""
+        return await self._call(api.q_values(self._prefix, observation, **options))
+
+    async def q_values_batch(self, observations: Values, **options: Unpack[ActOptions]) -> QValuesBatch:
+        """The Q-values [batch, actions] for many observations, and the actions selected."""
+        return await self._call(api.q_values_batch(self._prefix, observations, **options))
+
+    def stream(
+        self,
+        *,
+        pin: bool = False,
+        version: int | str | None = None,
+        q_values: bool = False,
+        encoding: Encoding = "msgpack",
+        on_version: OnVersion | None = None,
+    ) -> AsyncStream:
+        """Acts over one WebSocket: `async with client.stream() as stream: await stream.act(observation)`.
+
+        Args:
+            pin: keep the version that acts first for the whole stream, also across lost connections.
+            version: a number or an alias instead of the champion; the stream is then pinned as well.
+            q_values: include the Q-values in each action.
+            encoding: of the frames.
+            on_version: called with the new number after the acting version changed, before `act` returns.
+        """
+        session = Session(
+            self._endpoint,
+            self._prefix,
+            pin=pin,
+            version=version,
+            q_values=q_values,
+            encoding=encoding,
+            on_version=on_version,
+        )
+        return AsyncStream(session, self._endpoint, self._retries)
+
+    async def ready(self) -> Readiness:
+        """Whether the server can act, and if not, why; never retried. Raises ConnectionLostError if it is down."""
+        try:
+            return await self._send(api.ready)
+        except NotReadyError as error:
+            return Readiness(ready=False, detail=error.detail)
+
+    async def models(self) -> tuple[Model, ...]:
+        """Every model that the server knows."""
+        known = await self._call(api.models)
+        return known.models
+
+    async def model(self, name: str | None = None) -> Model:
+        """One model; default: this client's."""
+        return await self._call(api.model(name or await self._model_name()))
+
+    async def manifest(self, version: int | str = "champion") -> Manifest:
+        """The manifest of a version (a number or an alias): see `dqn_models.manifest`."""
+        return await self._call(api.manifest(await self._model_name(), version))
+
+    async def promote(self, version: int, alias: str = "champion") -> Promotion:
+        """Points the alias at the version; a new champion is served before this returns. Needs the token."""
+        return await self._call(api.promote(await self._model_name(), version, alias))
+
+    async def refresh(self) -> Refresh:
+        """Makes the server look at its repository now. Needs the token."""
+        return await self._call(api.refresh(await self._model_name()))
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        unused = None if self._transports else self._custom_transport
+        if transport := self._transports.pop(home(), unused):
+            await transport.aclose()
+
+    async def __aenter__(self) -> Self:
+        """Returns itself."""
+        return self
+
+    async def __aexit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        """Closes the connections."""
+        await self.close()
+
+    def __reduce__(self) -> tuple[partial[Self], tuple[()]]:
+        """Pickles the constructor's arguments. Raises PolicyClientError for those that cannot be pickled."""
+        for name in ("tls", "transport"):
+            if self._arguments[name] is not None:
+                raise PolicyClientError(
+                    f"A client with `{name}` cannot be pickled or copied; make the client in the process that uses it."
+                )
+        return partial(type(self), **self._arguments), ()
+
+    def _transport(self) -> httpx.AsyncBaseTransport:
+        here = home()
+        return self._transports.get(here) or self._new_transport(here)
+
+    def _new_transport(self, here: Home) -> httpx.AsyncBaseTransport:
+        if self._custom_transport is not None and self._transports.keys() - {here}:
+            raise PolicyClientError(
+                "A client with `transport` works only in the process, and event loop, that used it first; "
+                "make another client here."
+            )
+        drop_ended(self._transports, here)
+        transport = self._custom_transport or httpx.AsyncHTTPTransport(
+            verify=self._endpoint.verify, limits=self._endpoint.pool
+        )
+        return self._transports.setdefault(here, transport)
+
+    async def _model_name(self) -> str:
+        return self._model if self._model is not None else api.default_model(await self.models())
+
+    async def _call(self, call: Call[Result]) -> Result:
+        attempts = Attempts(self._retries, may_repeat=call.may_repeat)
+        while True:
+            try:
+                return await self._send(call)
+            except PolicyClientError as error:
+                backoff = attempts.backoff_after(error)
+            await sleep(backoff)
+
+    async def _send(self, call: Call[Result]) -> Result:
+        transport = self._transport()
+        with self._endpoint.translated_errors():
+            response = await transport.handle_async_request(self._endpoint.request(call))
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
+        return self._endpoint.decode(call, response)

@@ -1,0 +1,237 @@
+"""Each call of the native API as a value, and the immutable type of its result. No input or output happens here.
+
+Fields of a response that this release does not know are ignored.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Generic, Literal, TypedDict, TypeVar
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Struct
+
+from dqn_client.encoding import Observation, Values, to_json
+from dqn_client.errors import NotFoundError
+
+Result = TypeVar("Result")
+
+
+class Action(Struct, frozen=True):
+    """The action for one observation."""
+
+    action: int
+    model: str
+    version: int
+    propensity: float | None = None
+    """Probability with which this action was selected; only where `epsilon` was given."""
+    q_values: tuple[float, ...] | None = None
+    """[actions]; only from a stream opened with `q_values=True`."""
+
+
+class Actions(Struct, frozen=True):
+    """The actions for a batch, in its order: [batch]."""
+
+    actions: tuple[int, ...]
+    model: str
+    version: int
+    propensity: tuple[float, ...] | None = None
+
+
+class QValues(Struct, frozen=True):
+    """The Q-values [actions] of one observation, and the action selected."""
+
+    q_values: tuple[float, ...]
+    action: int
+    model: str
+    version: int
+    propensity: float | None = None
+
+
+class QValuesBatch(Struct, frozen=True):
+    """The Q-values [batch, actions] of a batch, and the actions selected."""
+
+    q_values: tuple[tuple[float, ...], ...]
+    actions: tuple[int, ...]
+    model: str
+    version: int
+    propensity: tuple[float, ...] | None = None
+
+
+class Model(Struct, frozen=True):
+    """A model in the server's repository, and which of its versions are in memory."""
+
+    model: str
+    is_default: bool
+    """Whether calls without a model name use this one."""
+    champion: int | None
+    """The version that answers by default; None where there is none."""
+    aliases: dict[str, int]
+    versions: tuple[int, ...]
+    loaded_versions: tuple[int, ...]
+    problem: str | None = None
+    """Why there is no champion to answer."""
+
+
+class Models(Struct, frozen=True):
+    """The body of `GET /models`."""
+
+    models: tuple[Model, ...]
+
+
+class Readiness(Struct, frozen=True):
+    """Whether the server can act; usable as a boolean."""
+
+    ready: bool
+    model: str | None = None
+    version: int | None = None
+    detail: str | None = None
+    """Why the server cannot act."""
+
+    def __bool__(self) -> bool:
+        """Whether the server can act."""
+        return self.ready
+
+
+class Promotion(Struct, frozen=True):
+    """The version that an alias names now and the one before, and the champion that answers."""
+
+    model: str
+    alias: str
+    version: int
+    previous: int | None
+    champion: int | None
+
+
+class Refresh(Struct, frozen=True):
+    """The result of the server's look at its repository."""
+
+    model: str
+    champion: int | None
+    outcome: Literal["refreshed", "unchanged", "failed"]
+    detail: str | None = None
+    """Why the refresh failed."""
+
+
+Manifest = dict[str, Any]
+"""A version's manifest: the JSON object in its `manifest.json`."""
+
+
+class SelectionOptions(TypedDict, total=False):
+    """How the action is selected; without any of these: greedily among all."""
+
+    epsilon: float | None
+    """Probability of a uniformly random action, in [0, 1]; the result then has the `propensity` of its action."""
+    seed: int | None
+    """Makes the random selection reproducible."""
+    action_mask: Values | None
+    """Booleans or 0 and 1, [actions] or, for a batch, [batch, actions]; False or 0: the action is never selected."""
+
+
+class ActOptions(SelectionOptions, total=False):
+    """What a call may give beside its observation."""
+
+    version: int | str | None
+    """A version number or an alias; default: the champion."""
+
+
+@dataclass(frozen=True)
+class Call(Generic[Result]):
+    """One request and the decoder of its response."""
+
+    method: str
+    path: str
+    decode: Callable[[bytes], Result]
+    body: bytes | None = None
+    may_repeat: bool = True
+    """Whether the request may be sent again after the connection was lost and the server may have received it."""
+
+
+def _decoder(kind: type[Result]) -> Callable[[bytes], Result]:
+    return msgspec.json.Decoder(kind).decode
+
+
+_decode_action = _decoder(Action)
+_decode_actions = _decoder(Actions)
+_decode_q_values = _decoder(QValues)
+_decode_q_values_batch = _decoder(QValuesBatch)
+_decode_models = _decoder(Models)
+_decode_model = _decoder(Model)
+_decode_manifest = _decoder(Manifest)
+_decode_promotion = _decoder(Promotion)
+_decode_refresh = _decoder(Refresh)
+
+ready = Call("GET", "/readyz", _decoder(Readiness))
+models = Call("GET", "/models", _decode_models)
+
+
+def act(prefix: str, observation: Observation, **options: Any) -> Call[Action]:
+    """`POST /act` for one observation; `prefix` is "" for the server's default model, else `model_path(name)`."""
+    return Call("POST", f"{prefix}/act", _decode_action, _body("observation", observation, **options))
+
+
+def act_batch(prefix: str, observations: Values, **options: Any) -> Call[Actions]:
+    """`POST /act` for many observations, [batch, *shape]."""
+    return Call("POST", f"{prefix}/act", _decode_actions, _body("observations", observations, **options))
+
+
+def q_values(prefix: str, observation: Observation, **options: Any) -> Call[QValues]:
+    """`POST /q-values` for one observation."""
+    return Call("POST", f"{prefix}/q-values", _decode_q_values, _body("observation", observation, **options))
+
+
+def q_values_batch(prefix: str, observations: Values, **options: Any) -> Call[QValuesBatch]:
+    """`POST /q-values` for many observations, [batch, *shape]."""
+    return Call("POST", f"{prefix}/q-values", _decode_q_values_batch, _body("observations", observations, **options))
+
+
+def model(name: str) -> Call[Model]:
+    """`GET /models/{model}`."""
+    return Call("GET", model_path(name), _decode_model)
+
+
+def manifest(name: str, version: int | str) -> Call[Manifest]:
+    """`GET /models/{model}/versions/{version}`."""
+    return Call("GET", f"{model_path(name)}/versions/{_segment(str(version))}", _decode_manifest)
+
+
+def promote(name: str, version: int, alias: str) -> Call[Promotion]:
+    """`PUT /models/{model}/aliases/{alias}`; a late repetition could undo a promotion made in between."""
+    body = to_json({"version": version})
+    return Call("PUT", f"{model_path(name)}/aliases/{_segment(alias)}", _decode_promotion, body, may_repeat=False)
+
+
+def refresh(name: str) -> Call[Refresh]:
+    """`POST /models/{model}/refresh`."""
+    return Call("POST", f"{model_path(name)}/refresh", _decode_refresh, b"")
+
+
+def model_path(name: str) -> str:
+    """The path below which the calls of a model are."""
+    return f"/models/{_segment(name)}"
+
+
+def default_model(known: Iterable[Model]) -> str:
+    """The name of the server's default model. Raises NotFoundError where there is none."""
+    for candidate in known:
+        if candidate.is_default:
+            return candidate.model
+    raise NotFoundError(404, "Not Found", "The server has no default model; name one with `model=...`.")
+
+
+def _segment(name: str) -> str:
+    """A name as one segment of a path, also where it is "..", which URL libraries would resolve."""
+    return name.replace(".", "%2E") if name in {".", ".."} else quote(name, safe="")
+
+
+def _body(
+    field: str,
+    value: Observation,
+    *,
+    version: int | str | None = None,
+    epsilon: float | None = None,
+    seed: int | None = None,
+    action_mask: Values | None = None,
+) -> bytes:
+    fields = {field: value, "version": version, "epsilon": epsilon, "seed": seed, "action_mask": action_mask}
+    return to_json({name: value for name, value in fields.items() if value is not None})

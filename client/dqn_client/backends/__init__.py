@@ -1,0 +1,1 @@
+"""What differs between the two clients: `aio` and `blocking` have the same names. All else is generated."""

@@ -1,0 +1,90 @@
+"""With asyncio: its streams, sleep and locks; the same names as in `blocking`."""
+
+import asyncio
+import contextlib
+import os
+import ssl
+from asyncio import Lock, sleep
+from typing import Any, NamedTuple, Self
+
+from dqn_client.errors import PolicyClientError
+
+__all__ = ["INTERRUPTIONS", "Home", "Lock", "Socket", "drop_ended", "home", "sleep"]
+
+_CLOSE_SECONDS = 1.0
+
+INTERRUPTIONS: tuple[type[BaseException], ...] = ()
+"""What may leave a message half sent or half received: nothing, as a transport keeps whole what a task wrote."""
+
+
+class Home(NamedTuple):
+    """Where connections can be used: in the event loop that opened them, and not in a fork of its process."""
+
+    loop: asyncio.AbstractEventLoop
+    process: int
+
+
+def home() -> Home:
+    """The running event loop. Raises PolicyClientError where there is none."""
+    try:
+        return Home(asyncio.get_running_loop(), os.getpid())
+    except RuntimeError:
+        raise PolicyClientError(
+            "No asyncio event loop is running in this process; after a fork start one with asyncio.run(...), "
+            "or use PolicyClient, which needs none."
+        ) from None
+
+
+def drop_ended(by_home: dict[Home, Any], here: Home) -> bool:
+    """Removes what belongs to closed event loops. Returns whether other loops of this process are still open.
+
+    Raises PolicyClientError in a loop that was inherited by a fork.
+    """
+    is_shared = False
+    for other in list(by_home):
+        if other.loop is here.loop and other.process != here.process:
+            raise PolicyClientError(
+                f"This event loop belongs to process {other.process}, of which this one is a fork; "
+                "start a new one with asyncio.run(...)."
+            )
+        if other.process != here.process:
+            continue  # stays: deleted, it would take its sockets from the selector shared with the parent
+        if other.loop.is_closed():
+            by_home.pop(other, None)
+        elif other != here:
+            is_shared = True
+    return is_shared
+
+
+class Socket:
+    """A TCP or TLS connection. Every method raises OSError, also after `timeout` seconds."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, timeout: float) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._timeout = timeout
+
+    @classmethod
+    async def connect(cls, address: tuple[str, int], tls: ssl.SSLContext | None, timeout: float) -> Self:  # noqa: ASYNC109  (the pair's signature)
+        """Opens a connection to (host, port)."""
+        async with asyncio.timeout(timeout):
+            return cls(*await asyncio.open_connection(*address, ssl=tls), timeout)
+
+    async def send(self, data: bytes) -> None:
+        """Sends all of it."""
+        self._writer.write(data)
+        async with asyncio.timeout(self._timeout):
+            await self._writer.drain()
+
+    async def receive(self, most: int) -> bytes:
+        """The next bytes, at most so many; none at the end."""
+        async with asyncio.timeout(self._timeout):
+            return await self._reader.read(most)
+
+    async def close(self, last: bytes) -> None:
+        """Sends `last` if possible at once, and closes."""
+        self._writer.write(last)
+        self._writer.close()
+        with contextlib.suppress(OSError):  # a timeout as well
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._writer.wait_closed()

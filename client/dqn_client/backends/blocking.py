@@ -1,0 +1,56 @@
+"""Without an event loop: plain sockets, read by the calling thread; the same names as in `aio`."""
+
+import os
+import socket
+import ssl
+from threading import Lock
+from time import sleep
+from typing import Any, Self
+
+__all__ = ["INTERRUPTIONS", "Home", "Lock", "Socket", "drop_ended", "home", "sleep"]
+
+
+INTERRUPTIONS = (BaseException,)
+"""What may leave a message half sent or half received, so that its connection is of no further use."""
+
+Home = int
+"""Where connections can be used: the id of the process that opened them."""
+
+home = os.getpid
+
+
+def drop_ended(by_home: dict[Home, Any], here: Home) -> bool:
+    """Removes what a parent process opened, sending nothing: the parent still uses it. Returns False: no loops."""
+    for other in list(by_home):
+        if other != here:
+            by_home.pop(other, None)
+    return False
+
+
+class Socket:
+    """A TCP or TLS connection. Every method raises OSError, also after `timeout` seconds."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
+        self.receive = connected.recv
+        self.send = connected.sendall
+
+    @classmethod
+    def connect(cls, address: tuple[str, int], tls: ssl.SSLContext | None, timeout: float) -> Self:
+        """Opens a connection to (host, port)."""
+        connected = socket.create_connection(address, timeout)
+        try:
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return cls(tls.wrap_socket(connected, server_hostname=address[0]) if tls else connected)
+        except OSError:
+            connected.close()
+            raise
+
+    def close(self, last: bytes) -> None:
+        """Sends `last` if possible, and closes."""
+        try:
+            self._socket.sendall(last)
+        except OSError:  # a close frame is a courtesy
+            pass
+        finally:
+            self._socket.close()
