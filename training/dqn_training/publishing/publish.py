@@ -8,7 +8,7 @@ from dqn_models.layout import CHAMPION, ONNX_FILE
 from dqn_models.manifest import EnvironmentInfo, Evaluation, GateResult, Lineage, Manifest, ManifestDraft, TrainingInfo
 from dqn_models.policy import Policy
 from dqn_models.repository import ModelRepository
-from dqn_training.checkpoint.file import CheckpointFile
+from dqn_training.checkpoint.store import CheckpointFile
 from dqn_training.evaluation.gate import Incumbent, Rule, judge
 from dqn_training.evaluation.play import play, summarize
 from dqn_training.export.onnx_graph import onnx_info
@@ -83,7 +83,7 @@ def publish(
 def play_test_episodes(candidate: Candidate) -> Evaluation:
     """Plays the episodes that a manifest reports; their seeds neither chose the checkpoint nor gate it."""
     config = candidate.config
-    seed = first_seed("report", config.seed)
+    seed = first_seed("test", config.seed)
     episodes = play(candidate.policy, candidate.environment, seed, config.report_episodes, config.episode_step_limit)
     return summarize(episodes, seed)
 

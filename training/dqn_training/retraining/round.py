@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from dqn_models.manifest import EnvironmentInfo
 from dqn_models.repository import ModelRepository
-from dqn_training.checkpoint.file import CheckpointFile
+from dqn_training.checkpoint.store import CheckpointFile
 from dqn_training.config import DQNConfig
 from dqn_training.envs.make import environment_for
 from dqn_training.evaluation.gate import Rule

@@ -49,10 +49,10 @@ class Evaluation(Callback):
         config = self._config
         state.selection.due = state.env_steps - state.env_steps % config.eval_every + config.eval_every
         policy = Policy(export(state.agent.policy_network, self._environment))
-        seed = first_seed("choose", config.seed)
+        seed = first_seed("selection", config.seed)
         episodes = play(policy, self._environment, seed, config.eval_episodes, config.episode_step_limit)
         score = CheckpointScore(state.env_steps, float(episodes.returns.mean()))
-        state.monitor.look(state.env_steps, state.agent.q_network, state.replay)
+        state.monitor.record(state.env_steps, state.agent.q_network, state.replay)
         state.selection.add(score, state.agent.policy_parameters, config.stop_return)
 
 

@@ -68,7 +68,7 @@ def make_candidate(
     state.agent.policy_parameters.copy_(best)
     onnx = export(network, environment)
     policy = Policy(onnx)
-    check_parity(network, policy, environment, state.replay.seen(), config.seed)
+    check_parity(network, policy, environment, state.replay.observations(), config.seed)
     # cloned, because safetensors refuses views of one tensor
     weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     return Candidate(
@@ -91,7 +91,7 @@ def make_candidate(
 
 
 def _observation_statistics(state: TrainingState) -> ObservationStatistics:
-    seen = state.replay.seen()
+    seen = state.replay.observations()
     flat = seen.reshape(len(seen), -1) if seen[0].size <= MOST_DESCRIBED_ELEMENTS else seen.reshape(-1, 1)
     return ObservationStatistics(
         mean=flat.mean(axis=0, dtype=np.float64).tolist(),

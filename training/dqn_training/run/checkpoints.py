@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dqn_training.checkpoint.captures import Capture
-from dqn_training.checkpoint.file import CheckpointError, CheckpointFile
+from dqn_training.checkpoint.store import CheckpointError, CheckpointFile
+from dqn_training.checkpoint.values import State
 from dqn_training.learning.state import TrainingState
 from dqn_training.run.callbacks import Callback
 
@@ -26,11 +26,11 @@ class Checkpoints(Callback):
         self._said = ""
         self.cost_seconds = 0.0  # spent on all checkpoints of this process
 
-    def last(self) -> Capture | None:
+    def last(self) -> State | None:
         """The last checkpoint, if there is one. Raises CheckpointError when it is damaged."""
         return self._file.read()
 
-    def restore(self, state: TrainingState, last: Capture | None) -> None:
+    def restore(self, state: TrainingState, last: State | None) -> None:
         """Resumes from the last checkpoint, if there is one, and says what the next ones will lack.
 
         Raises CheckpointError when the last one is another run's.
@@ -44,7 +44,7 @@ class Checkpoints(Callback):
         if last is None:
             return
         try:
-            exact = state.restore(last)
+            exact = state.resume(last)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(
                 f"{self._file.path} does not fit this run; another release of this program may have written it: "
@@ -60,7 +60,7 @@ class Checkpoints(Callback):
         with self._explained():
             if not self._file.settle(wait=False):
                 return
-            self._file.write(state.capture())
+            self._file.write(state.state_dict())
         spent = time.perf_counter() - started
         self.cost_seconds += spent
         self._due = started + spent + max(self._seconds, spent / _FRACTION)
