@@ -19,13 +19,14 @@ IMAGE ?= dqn-policy-server
 BENCHMARKS ?= seeds tutorial serving batches client
 
 BIN := .venv/bin
+PYTEST := $(BIN)/pytest --numprocesses logical --maxprocesses 8 --dist loadscope --no-loadscope-reorder
 TORCH := $(shell grep '^torch==' constraints.txt)
 build_image := $(if $(wildcard $(CONTAINER_TOOLS)/build),$(CONTAINER_TOOLS)/make-base && $(CONTAINER_TOOLS)/build,docker build --tag)
 
 export PORT EVERY METRICS_PORT CONTAINER_TOOLS IMAGE
 
 .DEFAULT_GOAL := help
-.PHONY: help install train serve retrain up test test-fast check format generate benchmark image test-image clean
+.PHONY: help install train serve retrain up test test-fast test-long coverage check format generate benchmark image test-image clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -57,11 +58,17 @@ retrain: .venv/run ## retrain and promote what is not worse, every 15 minutes (A
 up: .venv/run ## train a first policy if there is none, then serve it and keep it fresh until Ctrl-C
 	@$(BIN)/python scripts/up.py $(ARGS)
 
-test: install ## run all tests but the container's, with branch coverage
-	$(BIN)/pytest -m "not container" --cov $(ARGS)
+test: install ## run the tests (ARGS="-k tokens": only those)
+	$(PYTEST) -m "not container and not long" $(ARGS)
 
 test-fast: install ## run the tests that need only moments
-	$(BIN)/pytest -m "not container and not slow" $(ARGS)
+	$(PYTEST) -m "not container and not long and not slow" $(ARGS)
+
+test-long: install ## run what takes minutes: many kills, and clients and servers that are installed for it
+	$(PYTEST) -m long $(ARGS)
+
+coverage: install ## run the tests of `make test` with branch coverage, which has a floor
+	$(PYTEST) -m "not container and not long" --cov $(ARGS)
 
 check: install ## look for faults without running: format, lint, types, layers, generated files, pins
 	$(BIN)/ruff format --check

@@ -4,7 +4,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,6 +13,8 @@ from typing import NamedTuple
 
 import httpx
 import psutil
+
+from dqn_testing.commands import free_port
 
 SERVER_CORES, CLIENT_CORE = "0", "1"
 _SECONDS_TO_START = 60
@@ -127,13 +128,6 @@ def running(
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(request: Request, port: int) -> None:

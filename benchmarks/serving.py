@@ -4,8 +4,8 @@
 
 Each server has core 0 and the load generator core 1. Rounds are interleaved, so that all meet the same noise; who is
 not measured is stopped meanwhile (SIGSTOP), because even an idle server takes some of the core. Every peer serves the
-same ONNX file, from an environment of its own (in build/peers, or $PEERS) that is installed at the first run. Figures
-are medians over the rounds. With --save README's table and docs/serving.png are written.
+same ONNX file, from an environment of its own (in ~/.cache/dqn-policy-server/peers, or $PEERS) that is installed at the
+first run. Figures are medians over the rounds. With --save README's table and docs/serving.png are written.
 """
 
 import contextlib

@@ -27,7 +27,7 @@ import documents
 import numpy as np
 import tyro
 import uvloop
-from load import free_port, wait_for
+from load import wait_for
 from matplotlib.figure import Figure
 from mixture import KINDS, ONE, Kind
 from peers.servers import ACT
@@ -35,6 +35,7 @@ from policies import cartpole, publish_hardly_trained
 from websockets.asyncio.client import connect
 
 from dqn_models.repository import ModelRepository
+from dqn_testing.commands import free_port
 
 PICTURE = documents.ROOT / "docs/soak.png"
 _WARM_UP = 0.1  # of the time, before memory is compared

@@ -4,8 +4,9 @@
     .venv/bin/python benchmarks/training_peers.py --task minatar --seeds 3
 
 CartPole goes to README.md and docs/training.png, MinAtar's Breakout, with as many steps for both, to docs/training.md.
-Each peer gets an environment of its own (in build/peers, or $PEERS), which is installed at the first run. CleanRL is no
-package: without a checkout its row is left out. Seconds are those of training, with whatever evaluations a system makes
+Each peer gets an environment of its own (in ~/.cache/dqn-policy-server/peers, or $PEERS), which is installed at the
+first run. CleanRL is no package: without a checkout its row is left out.
+Seconds are those of training, with whatever evaluations a system makes
 to choose a checkpoint; what counts as the result is the policy that it then has, played greedily with other seeds.
 """
 

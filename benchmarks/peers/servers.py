@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from load import Request, free_port
-from peers.environments import peer_python, versions
+from load import Request
+
+from dqn_testing.commands import free_port
+from dqn_testing.peers import peer_python, versions
 
 FOLDER = Path(__file__).parent
 _JSON = (("content-type", "application/json"),)

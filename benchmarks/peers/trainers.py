@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from peers.environments import peer_python, versions
+from dqn_testing.peers import peer_python, versions
 
 _FOLDER = Path(__file__).parent
 _OURS = Path(sys.executable)

@@ -1,13 +1,18 @@
 """The policy: an immutable map from observations to Q-values and actions; one ONNX file run by ONNX Runtime."""
 
+import os
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from dqn_models.errors import PolicyError
 from dqn_models.manifest import TensorSpec
+
+# ONNX Runtime reads this as it is imported, which happens only here. Without it, it looks up a host of its maker, and
+# keeps an id of the machine and a queue of events in the home directory.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+import onnxruntime as ort
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -68,12 +73,12 @@ class Policy:
         if names != ["observation"] or outputs != _OUTPUTS or not all(isinstance(size, int) for size in fixed):
             described = f"inputs {_described(self.inputs)} and outputs {_described(self.outputs)}"
             raise PolicyError(
-                f"{where} is not a policy: it has {described}; expected are input observation [batch, ...] and "
+                f"{where} is not a policy: it has {described}; expected input observation [batch, ...] and "
                 "outputs q_values float32 [batch, n_actions] and action int64 [batch]."
             )
         if self.inputs[0].dtype not in _DTYPES.values():
             raise PolicyError(
-                f"{where} takes observations of dtype {self.inputs[0].dtype}; expected is float32, uint8 or int64."
+                f"{where} takes observations of dtype {self.inputs[0].dtype}; expected float32, uint8 or int64."
             )
 
     def run(self, observations: Observations) -> tuple[FloatArray, IntArray]:
@@ -107,8 +112,36 @@ class Policy:
             if q_values.shape != (batch, self.n_actions) or actions.shape != (batch,):
                 raise PolicyError(
                     f"The policy answers a batch of {batch} with q_values {list(q_values.shape)} and action "
-                    f"{list(actions.shape)}; expected are [{batch}, {self.n_actions}] and [{batch}]."
+                    f"{list(actions.shape)}; expected [{batch}, {self.n_actions}] and [{batch}]."
                 )
+
+
+class PreparedRun:
+    """Runs single observations of one policy on tensors that stay in place, which takes a third less time.
+
+    Not safe to share between threads.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self._session = policy.session
+        self._observation = np.zeros((1, *policy.observation_shape), policy.observation_dtype)
+        self._q_values = np.zeros((1, policy.n_actions), np.float32)
+        self._action = np.zeros(1, np.int64)
+        self._binding = self._session.io_binding()
+        # On a CPU these are the arrays' own memory: what is written there is what runs.
+        of = ort.OrtValue.ortvalue_from_numpy
+        self._binding.bind_ortvalue_input("observation", of(self._observation))
+        self._binding.bind_ortvalue_output("q_values", of(self._q_values))
+        self._binding.bind_ortvalue_output("action", of(self._action))
+
+    def __call__(self, observation: Any) -> tuple[FloatArray, IntArray]:
+        """Q-values [1, n_actions] and greedy action [1], as `Policy.run` answers them; valid until the next call.
+
+        The observation is a number or nested lists in the policy's shape, with elements that its dtype can hold.
+        """
+        self._observation[0] = observation
+        self._session.run_with_iobinding(self._binding)
+        return self._q_values, self._action
 
 
 def _described(tensors: list[TensorSpec]) -> str:

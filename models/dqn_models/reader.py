@@ -51,7 +51,7 @@ class RepositoryReader:
             return None
         version = layout.version_number(data.decode(errors="replace").strip())
         if version is None:
-            raise RepositoryError(f"{path} holds {data[:40]!r}; expected is a version number.")
+            raise RepositoryError(f"{path} holds {data[:40]!r}; expected a version number.")
         return version
 
     def resolve(self, model: str, version: int | str = CHAMPION) -> int:
@@ -106,7 +106,7 @@ class RepositoryReader:
         if found != entry:
             raise IntegrityError(
                 f"{path} is not what was published: {found.size} bytes with SHA-256 {found.sha256[:12]}..., "
-                f"expected are {entry.size} bytes with {entry.sha256[:12]}..."
+                f"expected {entry.size} bytes with {entry.sha256[:12]}..."
             )
         return data
 

@@ -5,12 +5,11 @@ from typing import Any
 
 import pytest
 
+from dqn_testing.fixtures import TOKEN, empty, repository, secure, server, tls_files
 from dqn_testing.server import Server
 from tests.client.clients import KINDS, QUICK, open_client
-from tests.serving.conftest import TOKEN, empty, repository, server
-from tests.serving.test_tls import files, secure
 
-__all__ = ["empty", "files", "repository", "secure", "server"]
+__all__ = ["empty", "repository", "secure", "server", "tls_files"]
 
 
 @pytest.fixture(params=KINDS)

@@ -8,10 +8,10 @@ import pytest
 
 from dqn_client import Action, Actions, QValues, Readiness
 from dqn_models.repository import ModelRepository
+from dqn_testing.fixtures import TOKEN
 from dqn_testing.repositories import publish_linear
 from dqn_testing.server import Server, running_server
 from tests.client.clients import open_client
-from tests.serving.conftest import TOKEN
 
 RIGHT = [0.1, 0.2, 0.3, 0.4]
 LEFT = [-0.5, 0.1, -0.3, 0.2]

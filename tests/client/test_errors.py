@@ -11,9 +11,9 @@ import pytest
 import dqn_client
 from dqn_client import PolicyClient, PolicyClientError, RetryPolicy
 from dqn_testing.commands import free_port
+from dqn_testing.fixtures import TOKEN
 from dqn_testing.server import Server, running_server
 from tests.client.clients import QUICK, Answering, open_client, response
-from tests.serving.conftest import TOKEN
 
 OBSERVATION = [0.0, 0.0, 0.0, 0.0]
 

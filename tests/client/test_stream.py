@@ -9,10 +9,10 @@ import pytest
 import dqn_client
 from dqn_client import Action
 from dqn_models.repository import ModelRepository
+from dqn_testing.fixtures import TOKEN
 from dqn_testing.repositories import publish_linear
 from dqn_testing.server import Server, running_server, wait_until
 from tests.client.clients import open_client
-from tests.serving.conftest import TOKEN
 
 RIGHT = [0.1, 0.2, 0.3, 0.4]
 ENCODINGS = ["msgpack", "json"]

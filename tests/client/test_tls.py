@@ -6,17 +6,17 @@ import pytest
 
 import dqn_client
 from dqn_testing.server import Server
+from dqn_testing.tls import TlsFiles
 from tests.client.clients import open_client
-from tests.serving.test_tls import Files
 
 RIGHT = [0.1, 0.2, 0.3, 0.4]
 
 
 @pytest.mark.slow
-def test_certificates_are_checked(kind: str, secure: Server, files: Files) -> None:
+def test_certificates_are_checked(kind: str, secure: Server, tls_files: TlsFiles) -> None:
     """With a trusted authority calls and streams work; without it they are refused at once, as no retry would help."""
     trusting = ssl.create_default_context()
-    files.authority.configure_trust(trusting)
+    tls_files.authority.configure_trust(trusting)
     with open_client(kind, secure.url, tls=trusting) as client, client.stream() as stream:
         assert stream.act(RIGHT) == client.act(RIGHT)
     with open_client(kind, secure.url) as client:

@@ -1,7 +1,6 @@
 """The container image that serves, built and run for real."""
 
 import os
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import httpx
 import pytest
 
 from dqn_models.repository import ModelRepository
+from dqn_testing.commands import free_port
 from dqn_testing.repositories import publish_linear
 from dqn_testing.server import wait_until
 from tests.end_to_end.containers import BASE, USER, Container, Engine, find_engine, output
@@ -34,9 +34,7 @@ def engine() -> Engine:
 @pytest.fixture
 def port() -> int:
     """A free port: containers share this machine's network."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture

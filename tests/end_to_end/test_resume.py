@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dqn_models.repository import ModelRepository
-from dqn_testing.commands import QUICK, result, run, start
+from dqn_testing.commands import QUICK, result, run, run_here, start
 
 OFTEN = "--checkpoint-seconds=0.01"
 
@@ -99,10 +99,10 @@ def test_a_run_is_resumed_as_it_was_begun(tmp_path: Path) -> None:
         ("--name", "other", "cartpole"),
         ("--preset", "tutorial", "cartpole"),
     ):
-        refused = run("dqn-train", "--resume", folder, flag, value)
+        refused = run_here("dqn-train", "--resume", folder, flag, value)
         assert refused.returncode == 2
         assert f"{flag} is {value}, but the run in {folder} began with {was}." in refused.stderr
-    other = run("dqn-train", "--run-dir", folder, "--repository", tmp_path / "store")
+    other = run_here("dqn-train", "--run-dir", folder, "--repository", tmp_path / "store")
     assert other.returncode == 2
     assert f"{folder} holds a run already: go on with it by --resume {folder}" in other.stderr
     description = json.loads((folder / "run.json").read_text())
@@ -112,11 +112,11 @@ def test_a_run_is_resumed_as_it_was_begun(tmp_path: Path) -> None:
 
 def test_what_is_no_run_cannot_be_resumed(tmp_path: Path) -> None:
     """A directory without run.json, or with a broken one, is wrong usage."""
-    missing = run("dqn-train", "--resume", tmp_path)
+    missing = run_here("dqn-train", "--resume", tmp_path)
     assert missing.returncode == 2
     assert f"{tmp_path} is no directory of a run: it has no run.json." in missing.stderr
     (tmp_path / "run.json").write_text("{")
-    broken = run("dqn-train", "--resume", tmp_path)
+    broken = run_here("dqn-train", "--resume", tmp_path)
     assert broken.returncode == 2
     assert "run.json cannot be read" in broken.stderr
 

@@ -1,5 +1,6 @@
 """What is kept of a run: metrics.csv always, TensorBoard and MLflow where they are asked for."""
 
+import contextlib
 import json
 import math
 import os
@@ -9,10 +10,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from mlflow import MlflowClient
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from dqn_testing.commands import free_port, result, run, start
-from dqn_testing.peers import peer_environment
+from dqn_testing.peers import peer_python
 from dqn_training.tracking.metrics_csv import read_metrics
 from dqn_training.tracking.scalars import SCALARS
 
@@ -78,12 +80,12 @@ def test_a_killed_and_resumed_run_leaves_the_same_metrics(tmp_path: Path, uninte
         ]
 
 
-@pytest.fixture
-def mlflow_server(tmp_path: Path, pytestconfig: pytest.Config) -> Iterator[str]:
-    """The address of a real tracking server."""
-    bin_folder = peer_environment(pytestconfig.cache, "mlflow", MLFLOW)
+@contextlib.contextmanager
+def mlflow_server(tmp_path: Path) -> Iterator[str]:
+    """The address of a real tracking server, installed for it."""
+    mlflow = peer_python("mlflow", MLFLOW).with_name("mlflow")
     port = free_port()
-    words: list[str | Path] = [bin_folder / "mlflow", "server", "--port", str(port), "--workers", "1"]
+    words: list[str | Path] = [mlflow, "server", "--port", str(port), "--workers", "1"]
     words += [
         "--backend-store-uri",
         f"sqlite:///{tmp_path}/mlflow.db",
@@ -102,23 +104,30 @@ def mlflow_server(tmp_path: Path, pytestconfig: pytest.Config) -> Iterator[str]:
     server.wait(30)
 
 
-def test_mlflow_gets_settings_numbers_and_files(tmp_path: Path, mlflow_server: str) -> None:
-    """A real tracking server has every setting, every row and the published version's files afterwards."""
-    flags = ["--repository", tmp_path / "store", "--run-dir", tmp_path / "run", "--mlflow", mlflow_server]
+@pytest.fixture(params=["files", pytest.param("server", marks=pytest.mark.long)])
+def tracking_uri(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Where MLflow keeps runs: a folder of its own, or a real server."""
+    if request.param == "files":
+        monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+        yield (tmp_path / "mlruns").as_uri()
+    else:
+        with mlflow_server(tmp_path) as uri:
+            yield uri
+
+
+def test_mlflow_gets_settings_numbers_and_files(tmp_path: Path, tracking_uri: str) -> None:
+    """MLflow has every setting, every row and the published version's files afterwards."""
+    flags = ["--repository", tmp_path / "store", "--run-dir", tmp_path / "run", "--mlflow", tracking_uri]
     manifest = result("dqn-train", *flags, *SHORT)
     run_id = json.loads((tmp_path / "run" / "mlflow.json").read_text())["run_id"]
-    with httpx.Client(base_url=f"{mlflow_server}/api/2.0/mlflow/", timeout=60) as client:
-        told = client.get("runs/get", params={"run_id": run_id}).json()["run"]
-        files = client.get("artifacts/list", params={"run_id": run_id}).json()["files"]
-        history = client.get("metrics/get-history", params={"run_id": run_id, "metric_key": "loss"}).json()["metrics"]
-    assert told["info"]["status"] == "FINISHED"
-    params = {param["key"]: param["value"] for param in told["data"]["params"]}
-    assert params["total_env_steps"] == "6000"
-    assert params.keys() >= manifest["training"]["config"].keys()
-    tags = {tag["key"]: tag["value"] for tag in told["data"]["tags"]}
-    assert (tags["model"], tags["version"], tags["promoted"]) == ("cartpole", "1", "True")
+    client = MlflowClient(tracking_uri)
+    logged = client.get_run(run_id)
+    assert logged.info.status == "FINISHED"
+    assert logged.data.params["total_env_steps"] == "6000"
+    assert logged.data.params.keys() >= manifest["training"]["config"].keys()
+    assert {"model": "cartpole", "version": "1", "promoted": "True"}.items() <= logged.data.tags.items()
     expected = [(row["env_steps"], row["loss"]) for row in rows(tmp_path / "run" / "metrics.csv") if row["loss"]]
-    assert [(metric["step"], metric["value"]) for metric in history] == expected
-    assert {file["path"] for file in files} == {*manifest["files"], "manifest.json"}
-    (onnx,) = (file for file in files if file["path"] == "model.onnx")
-    assert int(onnx["file_size"]) == manifest["files"]["model.onnx"]["size"]
+    assert [(metric.step, metric.value) for metric in client.get_metric_history(run_id, "loss")] == expected
+    sizes = {file.path: file.file_size for file in client.list_artifacts(run_id)}
+    assert sizes.keys() == {*manifest["files"], "manifest.json"}
+    assert sizes["model.onnx"] == manifest["files"]["model.onnx"]["size"]

@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 import pytest
 
-from dqn_testing.commands import result, run, start
+from dqn_testing.commands import result, run, run_here, start
 from dqn_training.presets import read_preset
 
 SMALL = ["--env-id", "tests.training.environments:Countdown-v0", "--total-env-steps", 400, "--learning-starts", 100]
@@ -68,12 +68,12 @@ def test_a_search_goes_on_and_writes_a_preset(tmp_path: Path) -> None:
     [
         (["--trials", 0], "--trials is 0; it must be at least 1."),
         (["--first-seed", 7], "--first-seed is 7; it must be at least 100."),
-        (["--timeout", "soon"], "--timeout is 'soon'; expected is a number with s, m, h or d"),
+        (["--timeout", "soon"], "--timeout is 'soon'; expected a number with s, m, h or d"),
         (["--env-id", "Nope-v1"], "env_id is 'Nope-v1'"),
     ],
 )
 def test_wrong_usage_of_tune(tmp_path: Path, flags: list[object], sentence: str) -> None:
     """The command ends with status 2 before there is a study."""
-    done = run("dqn-tune", "--storage", tmp_path / "study.db", *flags)
+    done = run_here("dqn-tune", "--storage", tmp_path / "study.db", *flags)
     assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
     assert not list(tmp_path.iterdir())

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ import httpx
 import pytest
 
 from dqn_models.repository import ModelRepository
+from dqn_testing.commands import free_port
 from dqn_testing.repositories import publish_linear
 from dqn_testing.server import wait_until
 
@@ -64,9 +64,7 @@ class Up:
 @contextlib.contextmanager
 def up(store: Path, *arguments: str) -> Iterator[Up]:
     """Starts the script on a free port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     environment = os.environ | {"DQN_REPOSITORY": str(store), "PORT": str(port), "EVERY": "1h", "METRICS_PORT": "0"}
     command = [sys.executable, str(SCRIPT), *arguments]
     with subprocess.Popen(

@@ -9,17 +9,18 @@ import pytest
 from PIL import Image, ImageSequence
 
 from dqn_models.repository import ModelRepository
-from dqn_testing.commands import result, run
-from dqn_testing.repositories import draft, publish_discrete, publish_linear
+from dqn_testing.commands import result, run_here
+from dqn_testing.repositories import CARTPOLE_WEIGHTS, draft, linear_onnx, publish_discrete
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """A repository with a CartPole policy, a FrozenLake policy, and one for an environment that draws nothing."""
+    """Policies of CartPole that lose it soon, of FrozenLake, and of an environment that draws nothing."""
     repository = ModelRepository(tmp_path / "store")
-    publish_linear(repository, promote=True)
+    clumsy = repository.publish(draft(), {"model.onnx": linear_onnx(CARTPOLE_WEIGHTS * [[1], [1], [1], [0]])})
+    repository.promote("cartpole", clumsy.version)
     publish_discrete(repository)
     environment = draft().environment.model_copy(update={"id": "tests.training.environments:Countdown-v0"})
     repository.promote("plain", repository.publish(draft("plain", environment=environment), _onnx(repository)).version)
@@ -69,6 +70,6 @@ def test_what_prevents_a_film_is_told_before_playing(
 ) -> None:
     """Status 2 and a sentence; no file is left."""
     flags = [flag.format(folder=tmp_path) for flag in flags]
-    done = run("dqn-evaluate", model, "--repository", store, "--episodes", 10**9, *flags)
+    done = run_here("dqn-evaluate", model, "--repository", store, "--episodes", 10**9, *flags)
     assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
     assert list(tmp_path.iterdir()) == [store]

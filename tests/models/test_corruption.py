@@ -105,7 +105,7 @@ def test_an_alias_with_garbage_is_named_and_can_be_repaired(repository: ModelRep
     """Reading it is an error that shows what it holds; listing goes on; a promotion repairs it."""
     (repository.root / "cartpole/aliases/champion").write_bytes(content)
     for attempt in (repository.alias, repository.resolve, repository.aliases, repository.rollback, repository.prune):
-        with pytest.raises(RepositoryError, match=r"champion holds .*; expected is a version number"):
+        with pytest.raises(RepositoryError, match=r"champion holds .*; expected a version number"):
             attempt("cartpole")
     assert [row["aliases"] for row in describe(repository)] == [[], [], ["champion"]]
     assert sum(not finding["ok"] for finding in check(repository)) == 1

@@ -1,4 +1,7 @@
-"""Kills a writer at every single line of the code that writes, each time from the same state."""
+"""Kills a writer at the lines of the code that writes, each time from the same state.
+
+`make test` takes a line now and then, `make test-long` every single one.
+"""
 
 import itertools
 import shutil
@@ -14,14 +17,17 @@ from dqn_testing.repositories import publish_linear
 from tests.models.crashes import assert_sound, publisher
 from tests.models.publisher import KEPT_BY_PRUNE, MODEL
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.parametrize("stride", [8, pytest.param(1, marks=pytest.mark.long)]),
+]
 
 
-def killed_at_every_line(before: ModelRepository, operation: str) -> Iterator[tuple[ModelRepository, set[int]]]:
-    """The repository after the operation was killed at line 1, 2, 3, ... and at last not at all; what it published."""
+def killed(before: ModelRepository, operation: str, stride: int) -> Iterator[tuple[ModelRepository, set[int]]]:
+    """The repository after each kill, `stride` lines later than the last, and at last none; what it published."""
     root = before.root.with_name("killed")
     with publisher(root) as child:
-        for line in itertools.count(1):
+        for line in itertools.count(1, stride):
             shutil.rmtree(root, ignore_errors=True)
             shutil.copytree(before.root, root)
             child.start(f"{operation} {line}")
@@ -42,9 +48,9 @@ def repository(tmp_path: Path) -> ModelRepository:
     return repository
 
 
-def test_a_publish_killed_at_any_line_loses_nothing(repository: ModelRepository) -> None:
+def test_a_publish_killed_at_any_line_loses_nothing(repository: ModelRepository, stride: int) -> None:
     """Wherever a publish is cut off, earlier versions stay, and the next one gets a number of its own."""
-    for after, published in killed_at_every_line(repository, "publish"):
+    for after, published in killed(repository, "publish", stride):
         assert_sound(after, {1, 2, 3} | published, set())
         left_behind = {int(path.name) for path in (after.root / MODEL).iterdir() if path.name.isdigit()}
         assert publish_linear(after).version == max(left_behind) + 1
@@ -54,11 +60,11 @@ def test_a_publish_killed_at_any_line_loses_nothing(repository: ModelRepository)
 
 @pytest.mark.parametrize(("operation", "old", "new"), [("promote", 2, 3), ("rollback", 2, 1)])
 def test_a_change_of_champion_killed_at_any_line_is_done_or_not(
-    repository: ModelRepository, operation: str, old: int, new: int
+    repository: ModelRepository, operation: str, old: int, new: int, stride: int
 ) -> None:
     """Wherever a promotion or roll back is cut off, the champion is the old or the new one, and rolls back rightly."""
     before = {1: None, 2: 1, 3: 2}
-    for after, _ in killed_at_every_line(repository, operation):
+    for after, _ in killed(repository, operation, stride):
         champion = after.alias(MODEL)
         assert champion in (old, new)
         assert history.previous_version(after.history(MODEL), "champion", champion) == before[champion]
@@ -66,13 +72,13 @@ def test_a_change_of_champion_killed_at_any_line_is_done_or_not(
     assert champion == new
 
 
-def test_a_prune_killed_at_any_line_keeps_what_must_stay(repository: ModelRepository) -> None:
+def test_a_prune_killed_at_any_line_keeps_what_must_stay(repository: ModelRepository, stride: int) -> None:
     """Wherever a prune is cut off, the newest versions, the champion and the roll-back target are whole."""
     for _ in range(1 + KEPT_BY_PRUNE):
         publish_linear(repository)
     (repository.root / MODEL / "8").mkdir()
     must_stay = {1, 2, 5, 6, 7}
-    for after, _ in killed_at_every_line(repository, "prune"):
+    for after, _ in killed(repository, "prune", stride):
         assert_sound(after, must_stay, set())
         again = ModelRepository(after.root)
         again.prune(MODEL, keep=KEPT_BY_PRUNE)

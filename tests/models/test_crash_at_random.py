@@ -13,17 +13,16 @@ from dqn_models.repository import ModelRepository
 from tests.models.crashes import assert_sound, publisher
 from tests.models.publisher import MODEL
 
-KILLS = 200
-
 
 @pytest.mark.slow
-def test_a_publisher_killed_at_200_random_instants_damages_and_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [20, pytest.param(1_000, marks=pytest.mark.long)])
+def test_a_publisher_killed_at_random_instants_damages_and_loses_nothing(tmp_path: Path, kills: int) -> None:
     """After every SIGKILL the repository lists, verifies and serves, and has all versions that were reported."""
     repository, chance = ModelRepository(tmp_path), random.Random(0)
     published: set[int] = set()
     verified: set[int] = set()
     with publisher(tmp_path) as child:
-        for _ in range(KILLS):
+        for _ in range(kills):
             pid, begin, wanted = child.start("forever"), time.monotonic(), chance.randint(1, 4)
             reports = child.reports()
             seen = [next(reports) for _ in range(wanted)]
@@ -38,7 +37,7 @@ def test_a_publisher_killed_at_200_random_instants_damages_and_loses_nothing(tmp
             assert_sound(repository, published, verified)
     assert all(finding["ok"] for finding in check(repository, MODEL))
     pruned = repository.prune(MODEL, keep=5)
-    print(f"{KILLS} kills, {len(published)} versions reported, {len(verified)} found, {len(pruned.garbage)} cut off")
+    print(f"{kills} kills, {len(published)} versions reported, {len(verified)} found, {len(pruned.garbage)} cut off")
     assert pruned.garbage, "no kill fell into a publish"
     assert not repository.prune(MODEL, keep=5).garbage
     assert_sound(repository, published - set(pruned.versions), verified)

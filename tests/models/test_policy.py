@@ -69,7 +69,7 @@ def linear_with(input_type: int, batch: str | int, outputs: list[str]) -> bytes:
         (linear_with(TensorProto.FLOAT, "batch", ["q_values", "a"]), "is not a policy"),
         (
             linear_with(TensorProto.DOUBLE, "batch", ["q_values", "action"]),
-            r"dtype tensor\(double\); expected is float32",
+            r"dtype tensor\(double\); expected float32",
         ),
         (linear_with(TensorProto.FLOAT, 1, ["q_values", "action"]), "does not run on a batch of 2"),
     ],
@@ -92,5 +92,5 @@ def test_a_graph_that_answers_in_another_shape_is_refused() -> None:
         [("q_values", TensorProto.FLOAT, ["twice", 2]), ("action", TensorProto.INT64, ["batch"])],
         {},
     )
-    with pytest.raises(PolicyError, match=r"q_values \[2, 2\] and action \[1\]; expected are \[1, 2\] and \[1\]"):
+    with pytest.raises(PolicyError, match=r"q_values \[2, 2\] and action \[1\]; expected \[1, 2\] and \[1\]"):
         Policy(data).warm_up()

@@ -1,42 +1,5 @@
 """A repository with small policies and one server for the tests of a module."""
 
-from collections.abc import Iterator
-from pathlib import Path
+from dqn_testing.fixtures import empty, repository, secure, server, tls_files
 
-import pytest
-
-from dqn_models.repository import ModelRepository
-from dqn_testing.repositories import publish_discrete, publish_linear
-from dqn_testing.server import Server, running_server
-
-TOKEN = "correct-horse"  # noqa: S105  (of the server that the tests start)
-
-
-@pytest.fixture(scope="module")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> ModelRepository:
-    """`cartpole` with versions 1 (champion), 2 (challenger) and 3; `lake` with a Discrete observation space."""
-    store = ModelRepository(tmp_path_factory.mktemp("store"))
-    publish_linear(store, promote=True)
-    publish_linear(store, bias=1.0)
-    publish_linear(store, bias=2.0)
-    store.promote("cartpole", 2, alias="challenger")
-    publish_discrete(store)
-    return store
-
-
-@pytest.fixture(scope="module")
-def server(repository: ModelRepository) -> Iterator[Server]:
-    """A server of that repository with the admin calls on."""
-    tokens = repository.root.with_name("tokens")
-    tokens.write_text("alice:battery-staple\n")
-    tokens.chmod(0o600)
-    limits = {"max_body_bytes": 100_000, "max_batch_size": 64}
-    with running_server(repository, env={"DQN_API_TOKEN": TOKEN}, api_token_file=tokens, **limits) as running:
-        running.wait_ready()
-        yield running
-
-
-@pytest.fixture
-def empty(tmp_path: Path) -> ModelRepository:
-    """A repository without any model."""
-    return ModelRepository(tmp_path / "store")
+__all__ = ["empty", "repository", "secure", "server", "tls_files"]

@@ -7,9 +7,9 @@ import pytest
 
 from dqn_models.repository import ModelRepository
 from dqn_serving.problems import MEDIA_TYPE
+from dqn_testing.fixtures import TOKEN
 from dqn_testing.repositories import publish_linear
 from dqn_testing.server import Server, running_server
-from tests.serving.conftest import TOKEN
 
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 OBSERVATION = {"observation": [0, 0, 0, 0]}

@@ -6,9 +6,9 @@ import pytest
 
 from dqn_models.repository import ModelRepository
 from dqn_testing.conformance import check
+from dqn_testing.fixtures import TOKEN
 from dqn_testing.repositories import publish_discrete, publish_linear
 from dqn_testing.server import running_server
-from tests.serving.conftest import TOKEN
 
 
 @pytest.mark.slow

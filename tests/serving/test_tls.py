@@ -2,67 +2,25 @@
 
 import json
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-import trustme
 from cryptography.hazmat.primitives import serialization
 from websockets.sync.client import connect
 
 from dqn_models.cli_support import UsageError
-from dqn_models.repository import ModelRepository
 from dqn_serving.settings import read_settings
-from dqn_testing.server import Server, running_server, wait_until
-from tests.serving.conftest import TOKEN
+from dqn_testing.fixtures import TOKEN
+from dqn_testing.server import Server, wait_until
+from dqn_testing.tls import TlsFiles
 
 ACT = {"observation": [0.1, 0.2, 0.3, 0.4]}
 
 
-class Files:
-    """A certificate and its key for 127.0.0.1, where a server finds them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.authority = trustme.CA()
-        self.settings: dict[str, Any] = {"tls_certificate": folder / "cert.pem", "tls_key": folder / "key.pem"}
-        self.write()
-
-    def write(self) -> None:
-        """Makes new ones, of the same authority."""
-        issued = self.authority.issue_cert("127.0.0.1")
-        self.settings["tls_certificate"].write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
-        self.settings["tls_key"].write_bytes(issued.private_key_pem.bytes())
-
-    def trust(self) -> ssl.SSLContext:
-        """For clients that trust the authority, and nobody else."""
-        context = ssl.create_default_context()
-        self.authority.configure_trust(context)
-        return context
-
-    def client(self) -> httpx.Client:
-        """Such a client."""
-        return httpx.Client(verify=self.trust(), timeout=20)
-
-
-@pytest.fixture
-def files(tmp_path: Path) -> Files:
-    """A fresh certificate."""
-    return Files(tmp_path)
-
-
-@pytest.fixture
-def secure(repository: ModelRepository, files: Files) -> Iterator[Server]:
-    """A server that speaks HTTPS."""
-    with running_server(repository, env={"DQN_API_TOKEN": TOKEN}, **files.settings) as running:
-        assert running.url.startswith("https://")
-        yield running
-
-
-def serial_number(server: Server, files: Files) -> str:
+def serial_number(server: Server, tls_files: TlsFiles) -> str:
     """The serial number of the certificate that a new connection meets."""
-    with files.client() as client, client.stream("GET", f"{server.url}/healthz") as response:
+    with tls_files.client() as client, client.stream("GET", f"{server.url}/healthz") as response:
         connection: ssl.SSLObject = response.extensions["network_stream"].get_extra_info("ssl_object")
         certificate = connection.getpeercert()
         assert certificate is not None
@@ -70,16 +28,16 @@ def serial_number(server: Server, files: Files) -> str:
 
 
 @pytest.mark.slow
-def test_calls_work_and_certificates_change(secure: Server, files: Files) -> None:
+def test_calls_work_and_certificates_change(secure: Server, tls_files: TlsFiles) -> None:
     """Every kind of call works over TLS, whoever does not trust the certificate is kept out, and a new one is taken."""
-    with files.client() as client:
+    with tls_files.client() as client:
         for _ in range(3):  # on one connection
             assert client.post(f"{secure.url}/act", json=ACT).json()["action"] == 1
         assert client.get(f"{secure.url}/readyz").status_code == 200
         headers = {"Authorization": f"Bearer {TOKEN}"}
         assert client.post(f"{secure.url}/models/cartpole/refresh", headers=headers).json()["outcome"] == "unchanged"
         assert client.post(f"{secure.url}/act", content=b" " * 300_000).status_code == 400
-        with connect(f"{secure.url.replace('https', 'wss')}/act/stream", ssl=files.trust()) as stream:
+        with connect(f"{secure.url.replace('https', 'wss')}/act/stream", ssl=tls_files.trust()) as stream:
             assert json.loads(stream.recv())["type"] == "hello"
             stream.send(json.dumps(ACT))
             assert json.loads(stream.recv())["action"] == 1
@@ -87,21 +45,21 @@ def test_calls_work_and_certificates_change(secure: Server, files: Files) -> Non
             httpx.get(f"{secure.url}/healthz")
         with pytest.raises(httpx.TransportError):
             httpx.get(f"{secure.url.replace('https', 'http')}/healthz")
-        before = serial_number(secure, files)
-        files.settings["tls_key"].write_bytes(b"not a key")
+        before = serial_number(secure, tls_files)
+        tls_files.settings["tls_key"].write_bytes(b"not a key")
         assert "not a certificate and its key" in secure.wait_log("file not reloaded", kind="tls")["reason"]
-        assert serial_number(secure, files) == before
-        files.write()
-        wait_until(lambda: serial_number(secure, files) != before, 20, "reloaded")
+        assert serial_number(secure, tls_files) == before
+        tls_files.write()
+        wait_until(lambda: serial_number(secure, tls_files) != before, 20, "reloaded")
         assert client.post(f"{secure.url}/act", json=ACT).json()["action"] == 1  # still the first connection
     assert secure.stop() == 0
 
 
-def test_wrong_files_are_refused_at_start(files: Files, tmp_path: Path) -> None:
+def test_wrong_files_are_refused_at_start(tls_files: TlsFiles, tmp_path: Path) -> None:
     """Half a pair, files that are not there, a key of another certificate, one with a password: each is named."""
-    certificate, key = (str(path) for path in files.settings.values())
+    certificate, key = (str(path) for path in tls_files.settings.values())
     (tmp_path / "other").mkdir()
-    other = Files(tmp_path / "other")
+    other = TlsFiles(tmp_path / "other")
     locked = tmp_path / "locked.pem"
     locked.write_bytes(
         serialization.load_pem_private_key(Path(key).read_bytes(), None).private_bytes(

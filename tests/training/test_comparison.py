@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dqn_testing.commands import result, run
+from dqn_testing.commands import result, run_here
 from dqn_training.tracking.metrics_csv import MetricsFile
 from dqn_training.tracking.scalars import SCALARS
 
@@ -71,5 +71,5 @@ def test_wrong_usage_of_compare(tmp_path: Path, arguments: list[str], sentence: 
     """The command ends with status 2 and names what is missing."""
     make_run(tmp_path / "a", [1.0])
     (tmp_path / "empty").mkdir()
-    done = run("dqn-compare", *(argument.format(folder=tmp_path) for argument in arguments))
+    done = run_here("dqn-compare", *(argument.format(folder=tmp_path) for argument in arguments))
     assert (done.returncode, sentence.format(folder=tmp_path) in done.stderr) == (2, True), done.stderr

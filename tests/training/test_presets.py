@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dqn_testing.commands import run
+from dqn_testing.commands import run_here
 from dqn_training.config import DQNConfig
 from dqn_training.presets import preset_config, preset_names, preset_text, read_preset
 
@@ -62,7 +62,7 @@ def test_a_wrong_preset_file_is_refused(tmp_path: Path, text: str | None, senten
 )
 def test_an_unknown_preset_is_wrong_usage(preset: str, sentence: str) -> None:
     """The command ends with status 2 and says which presets there are."""
-    done = run("dqn-train", "--preset", preset)
+    done = run_here("dqn-train", "--preset", preset)
     assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
 
 
@@ -71,6 +71,6 @@ def test_a_preset_file_decides_the_defaults(tmp_path: Path) -> None:
     """`--help` shows the file's settings as defaults; the flags beside it win."""
     path = tmp_path / "mine.toml"
     path.write_text(preset_text(UNUSUAL, "mine"), encoding="utf-8")
-    told = " ".join(run("dqn-train", "--preset", path, "--help").stdout.replace("│", " ").split())
+    told = " ".join(run_here("dqn-train", "--preset", path, "--help").stdout.replace("│", " ").split())
     assert "(default: 1e-05)" in told
     assert "(default: 7)" in told

@@ -1,7 +1,6 @@
 """KServe's REST client, unmodified, against a real server.
 
-Its package needs older releases of some of our dependencies, so it runs in an environment of its own, which is kept in
-pytest's cache.
+Its package needs older releases of some of our dependencies, so it runs in an environment of its own.
 """
 
 import json
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 
 from dqn_models.repository import ModelRepository
-from dqn_testing.peers import peer_environment
+from dqn_testing.peers import peer_python
 from dqn_testing.server import Server
 
 KSERVE = "kserve==0.21.0"
@@ -21,12 +20,12 @@ CALLS = Path(__file__).with_name("kserve_calls.py")
 
 
 @pytest.fixture(scope="module")
-def kserve_python(pytestconfig: pytest.Config) -> Path:
+def kserve_python() -> Path:
     """A Python that has KServe."""
-    return peer_environment(pytestconfig.cache, "kserve", [KSERVE]) / "python"
+    return peer_python("kserve", [KSERVE])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_kserve_client(server: Server, repository: ModelRepository, kserve_python: Path) -> None:
     """Health, inference in every form, exploring and errors work with KServe's client."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

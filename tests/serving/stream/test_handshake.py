@@ -6,9 +6,9 @@ from http.client import HTTPConnection
 import pytest
 
 from dqn_models.repository import ModelRepository
+from dqn_testing.fixtures import TOKEN
 from dqn_testing.repositories import publish_linear
 from dqn_testing.server import Server, running_server
-from tests.serving.conftest import TOKEN
 from tests.serving.connection import Connection
 from tests.serving.stream.client import MSGPACK, RIGHT, refusal, stream
 

@@ -1,11 +1,18 @@
-"""Starts the real commands of this environment, as a person would type them."""
+"""The commands of this environment, as a person would type them."""
 
+import contextlib
+import io
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib.metadata import distribution
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+from unittest.mock import patch
 
 BIN = Path(sys.executable).parent
 
@@ -25,6 +32,42 @@ def run(name: str, *arguments: object, timeout: float = 120) -> subprocess.Compl
     """Runs a command to its end."""
     words = [str(BIN / name), *map(str, arguments)]
     return subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+def run_here(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Runs a command in this process, for tables of usage that it refuses: a process of its own would take seconds."""
+    words = [name, *map(str, arguments)]
+    (command,) = distribution("dqn-policy-server").entry_points.select(group="console_scripts", name=name)
+    main = command.load()
+    with _as_a_process(words) as (output, errors):
+        try:
+            main()
+            status = 0
+        except SystemExit as leaving:
+            status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    return subprocess.CompletedProcess(words, status, output.getvalue(), errors.getvalue())
+
+
+@contextlib.contextmanager
+def _as_a_process(words: list[str]) -> Iterator[tuple[io.StringIO, io.StringIO]]:
+    """What a command changes in its process is as before afterwards, and ending it is only SystemExit."""
+    output, errors, handler = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
+
+    def leave(status: int) -> NoReturn:
+        raise SystemExit(status)
+
+    replaced = (
+        patch.object(sys, "argv", words),
+        patch.object(sys, "path", [*sys.path]),
+        patch.object(os, "_exit", leave),
+    )
+    with contextlib.ExitStack() as stack:
+        for each in (*replaced, contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors)):
+            stack.enter_context(each)
+        try:
+            yield output, errors
+        finally:
+            signal.signal(signal.SIGTERM, handler)
 
 
 def result(name: str, *arguments: object, timeout: float = 120) -> Any:

@@ -1,30 +1,52 @@
-"""Packages that fit no environment of ours, each in an environment of its own, which is kept in pytest's cache."""
+"""Packages whose requirements do not fit ours or each other's, each in a virtual environment of its own.
+
+They are installed once per machine, in $PEERS or ~/.cache/dqn-policy-server/peers, which `make clean` keeps.
+"""
 
 import fcntl
+import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
-import pytest
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+FOLDER = Path(os.environ.get("PEERS") or _CACHE / "dqn-policy-server/peers").absolute()
 
 
-def peer_environment(cache: pytest.Cache, name: str, packages: list[str]) -> Path:
-    """The `bin` folder of an environment with these packages; made once. Skips the test where that is not possible."""
-    folder = cache.mkdir(name)
-    home = folder / "-".join(packages[0].split("=="))
-    with (folder / "lock").open("w") as lock:  # other runs of the tests wait
+def peer_python(name: str, requirements: Sequence[str]) -> Path:
+    """The Python of an environment with these requirements, which is installed if it is not there yet.
+
+    A process that needs an environment which another is installing waits. Raises subprocess.CalledProcessError, with
+    what pip said in `stderr`, when an installation fails.
+    """
+    digest = hashlib.sha256("\n".join([sys.version, *requirements]).encode()).hexdigest()[:12]
+    home = FOLDER / f"{name}-{digest}"
+    home.mkdir(parents=True, exist_ok=True)
+    python = home / "bin/python"
+    with (home / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (home / "installed").exists():
-            _install(home, packages)
-    return home / "bin"
+            _install(python, requirements)
+            (home / "installed").touch()
+    return python
 
 
-def _install(home: Path, packages: list[str]) -> None:
-    subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
-    command = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", *packages]
-    installed = subprocess.run(command, capture_output=True, text=True, check=False)
-    if installed.returncode and not os.environ.get("CI"):
-        pytest.skip(f"{packages[0]} cannot be installed here")
-    assert installed.returncode == 0, installed.stderr
-    (home / "installed").touch()
+def _install(python: Path, requirements: Sequence[str]) -> None:
+    print(f"installing {', '.join(requirements)} in {python.parents[1]}", file=sys.stderr)
+    subprocess.run([sys.executable, "-m", "venv", python.parents[1]], check=True)
+    # torch alone, so that pip takes the build that is chosen for us
+    first = [f"torch=={version('torch').partition('+')[0]}"] if "torch" in requirements else []
+    for wanted in (first, [requirement for requirement in requirements if requirement != "torch"]):
+        if wanted:
+            command = [str(python), "-m", "pip", "install", "--quiet", *wanted]
+            subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True)
+
+
+def versions(python: Path, packages: Sequence[str]) -> Mapping[str, str]:
+    """The installed versions of packages."""
+    code = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
+    found = subprocess.run([python, "-c", code, *packages], capture_output=True, text=True, check=True).stdout
+    return dict(zip(packages, found.split(), strict=True))
