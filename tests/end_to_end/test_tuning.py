@@ -68,7 +68,7 @@ def test_a_search_goes_on_and_writes_a_preset(tmp_path: Path) -> None:
     [
         (["--trials", 0], "--trials is 0; it must be at least 1."),
         (["--first-seed", 7], "--first-seed is 7; it must be at least 100."),
-        (["--timeout", "soon"], "--timeout is 'soon'; expected is a number with s, m, h or d"),
+        (["--timeout", "soon"], "--timeout is 'soon'; expected a number with s, m, h or d"),
         (["--env-id", "Nope-v1"], "env_id is 'Nope-v1'"),
     ],
 )
