@@ -9,10 +9,18 @@ import io
 import os
 import select
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
 _PATIENCE_MILLISECONDS = 100  # for a reader that is slow; after a line that it cost nobody waits, until it reads again
+
+
+_lost = 0
+
+
+def lost_writes() -> int:
+    """How many lines on standard streams this process has lost."""
+    return _lost
 
 
 class LossyStream(io.TextIOBase):
@@ -31,7 +39,9 @@ class LossyStream(io.TextIOBase):
         """Writes text, or counts its lines as lost."""
         if text and not self._try_write(text):
             self._is_losing = True
+            global _lost  # noqa: PLW0603  (one number for the process, whoever writes)
             lines = text.count("\n")
+            _lost += lines
             if lines and self.on_loss is not None:
                 self.on_loss(lines)
         return len(text)
@@ -93,19 +103,49 @@ class LossyStream(io.TextIOBase):
         return getattr(self._stream, name)
 
 
-def guard_standard_streams() -> LossyStream:
-    """Makes standard error lossy, and standard output if it was closed; returns what standard error is from now on.
+@contextlib.contextmanager
+def protected() -> Iterator[None]:
+    """Makes standard error a LossyStream while the block runs, and opens closed standard streams on the null device.
 
-    Descriptors that were closed are opened on the null device, or the next file would get their numbers, and with them
-    what native libraries print.
+    Without the latter the next file that the process opens would get the number of a standard stream, and would be
+    written into by whatever prints. Standard output still raises: a result that does not arrive is a failure.
     """
-    for descriptor in range(3):
+    for number in range(3):
         try:
-            os.fstat(descriptor)
+            os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
-    if sys.stdout is None:
-        sys.stdout = LossyStream(None)
-    if not isinstance(sys.stderr, LossyStream):
-        sys.stderr = LossyStream(sys.stderr)
-    return sys.stderr
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+    out, error = sys.stdout, sys.stderr
+    sys.stderr = LossyStream(error)
+    with contextlib.ExitStack() as stack:
+        if out is None:
+            sys.stdout = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123  (no path of ours)
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = out, error
+
+
+@contextlib.contextmanager
+def tolerant_output() -> Iterator[None]:
+    """Counts what cannot be written to standard output in the block, instead of raising."""
+    out = sys.stdout
+    with contextlib.redirect_stdout(LossyStream(out)):
+        yield
+
+
+@contextlib.contextmanager
+def output_to_stderr() -> Iterator[None]:
+    """Sends what others print in the block, C libraries and child processes included, to standard error.
+
+    So standard output has nothing but the result that a command prints after the block.
+    """
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
