@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqn_models.durable import commit_replace, make_directory, write_temporary
-from dqn_models.errors import explained
+from dqn_models.errors import wrap_os_errors
 from dqn_training.tracking.scalars import SCALARS, Row
 
 METRICS_FILE = "metrics.csv"
@@ -33,7 +33,7 @@ class MetricsFile:
         kept = [line for line in _lines(self._path) if _moment(line) < (env_steps, evaluations)]
         text = "".join(",".join(line.get(name, "") for name in SCALARS) + "\n" for line in kept)
         content = (",".join(SCALARS) + "\n" + text).encode()
-        with explained(f"write {self._path}"):
+        with wrap_os_errors(f"write {self._path}"):
             make_directory(self._path.parent)
             commit_replace(write_temporary(self._path, content), self._path)
             self._descriptor = os.open(self._path, os.O_WRONLY)
