@@ -12,8 +12,8 @@ from dqn_serving.api.oip.openapi import add_protocol, error_response
 from dqn_serving.api.oip.paths import is_below
 from dqn_serving.api.problem_documents import HEADERS, ProblemDocument, problems
 from dqn_serving.api.schemas import NUMBERS, ActAnswer, ActBatchAnswer, ActRequest, QValuesAnswer, QValuesBatchAnswer
-from dqn_serving.api.stream.openapi import add_streams
-from dqn_serving.security.access import OPEN_PATHS
+from dqn_serving.api.stream import routes as stream_routes
+from dqn_serving.security.auth import OPEN_PATHS
 
 Document = dict[str, Any]
 
@@ -72,7 +72,7 @@ def describe(app: FastAPI, *, token_needed: bool, max_batch_size: int) -> Docume
         document["paths"][f"/{call}"] = {"post": _operation(call, named=False)}
         document["paths"][f"/models/{{model}}/{call}"] = {"post": _operation(call, named=True)}
     add_protocol(document)
-    add_streams(document)
+    schemas.update(stream_routes.schemas())
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
     components["headers"] = HEADERS

@@ -1,20 +1,89 @@
-"""What a call to a stream's path gets that is plain HTTP: word that it must be upgraded."""
+"""The streams as routes: the answer to a call that is plain HTTP, and what `/openapi.json` can say of an upgrade."""
 
+from typing import Any
+
+import msgspec
 from fastapi import APIRouter
 
-from dqn_serving.api.stream.streams import DEFAULT_TEMPLATE, NAMED_TEMPLATE
-from dqn_serving.problems import Header, Problem
+from dqn_serving.api.problem_documents import problem_response, problems
+from dqn_serving.api.stream import frames
+from dqn_serving.api.stream.frames import CODECS
+from dqn_serving.api.stream.handshake import UPGRADE
+from dqn_serving.api.stream.hub import DEFAULT_TEMPLATE, NAMED_TEMPLATE
+from dqn_serving.problems import Problem
 
-UPGRADE: tuple[Header, ...] = ((b"upgrade", b"websocket"), (b"connection", b"upgrade"))
+Document = dict[str, Any]
+
+_REF = "#/components/schemas/{name}"
+_SENT = frames.StreamRequest
+_ANSWERED = [
+    frames.StreamHello,
+    frames.StreamAction,
+    frames.StreamVersion,
+    frames.StreamError,
+    frames.StreamDraining,
+]
+_DESCRIPTION = f"""A WebSocket. The subprotocol is one of {", ".join(CODECS)}: text frames of JSON (also where none is
+asked for) or binary frames of MessagePack, with the same fields. The first frame is a `StreamHello`. Each
+`StreamRequest` is answered, in order, with a `StreamAction` or a `StreamError`; a `StreamVersion` says that another
+version answers from now on, and `StreamDraining` that the server is about to end. For example, a text frame
+`{{"observation": [0.01, -0.02, 0.03, 0.04], "id": 7}}` is answered with
+`{{"type":"action","action":1,"version":3,"id":7}}`.
+"""
+_BOOLEAN = {"type": "string", "enum": ["true", "false"], "default": "false"}
+_PARAMETERS: list[Document] = [
+    {
+        "name": "pin",
+        "in": "query",
+        "description": "Whether the version that answers first answers all the time.",
+        "schema": _BOOLEAN,
+    },
+    {
+        "name": "version",
+        "in": "query",
+        "description": "The version (a number or an alias) that answers all the time; by default the champion does.",
+        "schema": {"type": "string", "minLength": 1},
+    },
+    {"name": "q_values", "in": "query", "description": "Whether answers carry the Q-values.", "schema": _BOOLEAN},
+]
+_REFUSALS = {
+    400: ("The handshake is wrong, or no subprotocol that it offers is known.", "The WebSocket handshake failed."),
+    403: ("A page of another origin.", "Origin 'https://example.com' is not allowed (DQN_CORS_ORIGINS)."),
+    422: ("A parameter is unknown or wrong.", "pin is 'yes'; expected true or false."),
+    426: ("Not a request for an upgrade.", "This is a stream: connect to it with a WebSocket client."),
+}
 
 
 def stream_router() -> APIRouter:
-    """`GET /act/stream` and `/models/{model}/act/stream` without an upgrade."""
-    router = APIRouter(include_in_schema=False)
+    """`GET /act/stream` and `/models/{model}/act/stream`."""
+    router = APIRouter(tags=["stream"])
 
-    @router.get(DEFAULT_TEMPLATE)
-    @router.get(NAMED_TEMPLATE)
     async def stream() -> None:
         raise Problem(426, "This is a stream: connect to it with a WebSocket client.", headers=UPGRADE)
 
+    for path, name in ((DEFAULT_TEMPLATE, "act_stream"), (NAMED_TEMPLATE, "model_act_stream")):
+        router.add_api_route(path, stream, methods=["GET"], name=name, **_documented(is_named=path == NAMED_TEMPLATE))
     return router
+
+
+def schemas() -> Document:
+    """The components of the frames, by name."""
+    _, found = msgspec.json.schema_components([_SENT, *_ANSWERED], ref_template=_REF)
+    return found
+
+
+def _documented(*, is_named: bool) -> Document:
+    model = [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}]
+    frame_refs = {kind.__name__: {"$ref": _REF.format(name=kind.__name__)} for kind in (_SENT, *_ANSWERED)}
+    return {
+        "summary": "Observations in, actions out" + (", by a named model" if is_named else ""),
+        "description": _DESCRIPTION,
+        "status_code": 101,
+        "response_description": "Switching Protocols; the connection carries frames.",
+        "responses": {
+            101: {"x-frames": frame_refs},
+            **problems(404, 503),
+            **{status: problem_response(status, *texts) for status, texts in _REFUSALS.items()},
+        },
+        "openapi_extra": {"parameters": (model if is_named else []) + _PARAMETERS},
+    }

@@ -1,4 +1,4 @@
-"""What a stream means: whom it follows, what its client was told, and what each of its frames is answered."""
+"""A stream's session: which version answers, what the client knows of it, and the answer to each frame."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,22 +9,23 @@ from typing import Any, NamedTuple
 from msgspec import UNSET
 from websockets.frames import Opcode
 
-from dqn_serving.api.stream.faults import Fault, FrameId, diagnose, error_message
-from dqn_serving.api.stream.handshake import Terms
-from dqn_serving.api.stream.messages import (
+from dqn_serving.api.stream.frames import (
+    FrameError,
+    FrameId,
     Space,
     StreamAction,
     StreamDraining,
     StreamHello,
     StreamRequest,
     StreamVersion,
+    explain_frame,
 )
-from dqn_serving.api.stream.streams import Streams
-from dqn_serving.inference.singles import Chosen, Single
+from dqn_serving.api.stream.handshake import NegotiatedStream
+from dqn_serving.api.stream.hub import Streams
+from dqn_serving.inference.batcher import Decision, PendingRequest
 from dqn_serving.policies.loaded import LoadedPolicy
+from dqn_serving.policies.observations import DECODE_ERRORS
 from dqn_serving.problems import Problem, Served
-
-_MISFITS = (ValueError, RecursionError)  # what the typed decoders raise; msgspec's errors are ValueErrors
 
 
 class Reply(NamedTuple):
@@ -39,140 +40,138 @@ class Reply(NamedTuple):
 class Session:
     """One client's observations and our actions, in order."""
 
-    def __init__(
-        self, streams: Streams, terms: Terms, write: Callable[[bytes], None], go_on: Callable[[], None]
-    ) -> None:
-        """`write` sends bytes to the client, if it still is there; `go_on` is called when nothing waits any more."""
+    def __init__(self, streams: Streams, negotiated: NegotiatedStream, write: Callable[[bytes], None]) -> None:
+        """`write` sends bytes to the client, if it is still there."""
         self._streams = streams
-        self._terms = terms
-        self._codec = terms.codec
-        self._reader_of = terms.codec.reader_of
-        self._served = terms.served
-        self._pinned = terms.loaded if terms.is_pinned else None
-        self._told = terms.loaded
-        self._with_q_values = terms.with_q_values
+        self._negotiated = negotiated
+        self._codec = negotiated.codec
+        self._reader_of = negotiated.codec.reader_of
+        self._served = negotiated.served
+        self._pinned = negotiated.loaded if negotiated.is_pinned else None
+        self._announced = negotiated.loaded
+        self._with_q_values = negotiated.with_q_values
         self._plain_answers: dict[int, bytes] = {}
         self._write = write
-        self._go_on = go_on
         self.waiting = 0
-        """How many frames wait for the end of the turn."""
+        """How many frames wait to be run."""
         self.errors = 0
-        """How many frames in succession were not answered with an action."""
+        """How many consecutive frames were not answered with an action."""
 
     def hello(self) -> bytes:
         """The first frame."""
-        loaded, is_pinned = self._told, self._pinned is not None
+        loaded, is_pinned = self._announced, self._pinned is not None
         return self._codec.frame(StreamHello(loaded.model, loaded.version, is_pinned, *_spaces(loaded)))
 
-    def receive(self, frame: bytes, *, is_alone: bool) -> None:
-        """Has a frame answered: at once if it `is_alone`, else together with what else arrived in this turn."""
+    def receive(self, frame: bytes, *, run_immediately: bool) -> None:
+        """Answers a frame: immediately if that is wanted and possible, else with what else arrived in this turn."""
         started = perf_counter()
-        loaded = self._pinned or self._served.champion or self._told
-        if loaded is not self._told:
-            self._tell(loaded)
+        loaded = self._pinned or self._served.champion or self._announced
+        if loaded is not self._announced:
+            self._announce(loaded)
         try:
             request = self._codec.decode(frame)
             observation = self._reader_of(loaded).decode_one(request.observation)
             is_greedy = request.epsilon is UNSET and request.action_mask is UNSET
-            if is_alone and is_greedy and not self.waiting and self._act(request.id, observation, loaded, started):
+            can_run = run_immediately and is_greedy and not self.waiting
+            if can_run and self._act_immediately(request.id, observation, loaded, started):
                 return
             single = self._single(request, observation, loaded, started)
-        except _MISFITS as error:
-            self._refuse(diagnose(frame, self._codec, loaded, error), started)
+        except DECODE_ERRORS as error:
+            self._refuse(explain_frame(frame, self._codec, loaded, error), started)
             return
         self.waiting += 1
-        self._streams.turn.join(loaded, self._served.measures, single, self._deliver_waiting)
+        self._streams.batcher.submit(loaded, self._served.measures, single, self._deliver_waiting)
 
-    def _act(self, identity: FrameId, observation: Any, loaded: LoadedPolicy, started: float) -> bool:
-        """The shortest way to a greedy action; False where something is out of the ordinary, which the turn meets."""
+    def _act_immediately(self, frame_id: FrameId, observation: Any, loaded: LoadedPolicy, started: float) -> bool:
+        """The fast path to a greedy action; False where something is out of the ordinary, which the turn reports."""
         begun = perf_counter()
         try:
             q_values, actions = loaded.prepared(observation)
-        except Exception:  # noqa: BLE001  (it is met again, told and logged)
+        except Exception:  # noqa: BLE001  (the turn meets it again, reports and logs it)
             return False
         ended = perf_counter()
         values = q_values.tolist()[0]
         if not isfinite(sum(values)):
             return False
         index = actions.item() - loaded.start
-        is_plain = identity is UNSET and not self._with_q_values
+        is_plain = frame_id is UNSET and not self._with_q_values
         wire = self._plain_answers.get(index) if is_plain else None
-        self._write(wire or self._action(identity, loaded, Chosen(index, values, UNSET)))
+        self._write(wire or self._action_frame(frame_id, loaded, Decision(index, values, UNSET)))
         self.errors = 0
-        self._count_lone(loaded, index, ended - begun, perf_counter() - started)
+        self._record_single(loaded, index, ended - begun, perf_counter() - started)
         return True
 
-    def _count_lone(self, loaded: LoadedPolicy, index: int, run_seconds: float, seconds: float) -> None:
+    def _record_single(self, loaded: LoadedPolicy, index: int, run_seconds: float, seconds: float) -> None:
         measures = self._served.measures
         measures.inference.observe(run_seconds)
         measures.batch_size.observe(1)
         loaded.action_counts[index] += 1
-        self._streams.count(self._terms.route, 200, seconds, self._terms.correlation, loaded.served)
+        self._streams.count(self._negotiated.route, 200, seconds, self._negotiated.context, loaded.served)
 
     def refuse_kind(self) -> None:
-        """Answers a text frame where MessagePack was agreed, or a binary one where it was JSON."""
+        """Refuses a text frame where MessagePack was negotiated, or a binary one where it was JSON."""
         expected = "text" if self._codec.opcode is Opcode.TEXT else "binary"
         found = "binary" if expected == "text" else "text"
         detail = f"The frame is {found}; this stream speaks {self._codec.encoding} and expects {expected} frames."
-        self._refuse(Fault(Problem(415, detail, reason="encoding")), perf_counter())
+        self._refuse(FrameError(Problem(415, detail, reason="encoding")), perf_counter())
 
-    def _single(self, request: StreamRequest, observation: Any, loaded: LoadedPolicy, started: float) -> Single[Reply]:
+    def _single(
+        self, request: StreamRequest, observation: Any, loaded: LoadedPolicy, started: float
+    ) -> PendingRequest[Reply]:
         raw = request.action_mask
         mask = None if raw is UNSET else self._reader_of(loaded).decode_mask(raw)
         form = partial(self._render, request.id, started)
-        return Single(observation, mask, request.epsilon, request.seed, form)
+        return PendingRequest(observation, mask, request.epsilon, request.seed, form)
 
-    def _render(self, identity: FrameId, started: float, loaded: LoadedPolicy, found: Chosen | Problem) -> Reply:
+    def _render(self, frame_id: FrameId, started: float, loaded: LoadedPolicy, found: Decision | Problem) -> Reply:
         if isinstance(found, Problem):
-            return self._refusal(Fault(found, identity), started)
+            return self._refusal(FrameError(found, frame_id), started)
         self.errors = 0
-        return Reply(200, started, self._action(identity, loaded, found), loaded.served)
+        return Reply(200, started, self._action_frame(frame_id, loaded, found), loaded.served)
 
-    def _action(self, identity: FrameId, loaded: LoadedPolicy, found: Chosen) -> bytes:
-        is_plain = identity is UNSET and found.propensity is UNSET and not self._with_q_values
+    def _action_frame(self, frame_id: FrameId, loaded: LoadedPolicy, found: Decision) -> bytes:
+        is_plain = frame_id is UNSET and found.propensity is UNSET and not self._with_q_values
         wire = self._plain_answers.get(found.action_index) if is_plain else None
         if wire is None:
             q_values = found.q_values if self._with_q_values else UNSET
             action = found.action_index + loaded.start
-            answer = StreamAction(action, loaded.version, identity, found.propensity, q_values)
+            answer = StreamAction(action, loaded.version, frame_id, found.propensity, q_values)
             wire = self._codec.frame(answer)
             if is_plain:
                 self._plain_answers[found.action_index] = wire
         return wire
 
-    def _tell(self, loaded: LoadedPolicy) -> None:
-        """Says that another version answers from now on; what came before is answered first."""
+    def _announce(self, loaded: LoadedPolicy) -> None:
+        """Announces that another version answers from now on, after answering what came before."""
         self.answer_waiting()
-        self._told, self._plain_answers = loaded, {}
+        self._announced, self._plain_answers = loaded, {}
         self._write(self._codec.frame(StreamVersion(loaded.model, loaded.version, *_spaces(loaded))))
 
     def answer_waiting(self) -> None:
-        """Has the frames of this turn answered now, so that nothing overtakes them."""
+        """Answers the frames that wait now, so that nothing overtakes them."""
         if self.waiting:
-            self._streams.turn.end()
+            self._streams.batcher.flush()
 
-    def _refuse(self, fault: Fault, started: float) -> None:
+    def _refuse(self, error: FrameError, started: float) -> None:
         """Answers a frame with an error, after all that came before it."""
         self.answer_waiting()
-        if fault.problem.reason is not None:
-            self._served.measures.rejected[fault.problem.reason] += 1
-        self._deliver(self._refusal(fault, started))
+        if error.problem.reason is not None:
+            self._served.measures.rejected.add(error.problem.reason)
+        self._deliver(self._refusal(error, started))
 
-    def _refusal(self, fault: Fault, started: float) -> Reply:
+    def _refusal(self, error: FrameError, started: float) -> Reply:
         self.errors += 1
-        return Reply(fault.problem.status, started, self._codec.frame(error_message(fault)))
+        return Reply(error.problem.status, started, self._codec.frame(error.message()))
 
     def _deliver_waiting(self, reply: Reply) -> None:
         self.waiting -= 1
         self._deliver(reply)
-        if not self.waiting:
-            self._go_on()
 
     def _deliver(self, reply: Reply) -> None:
         self._write(reply.wire)
         seconds = perf_counter() - reply.started
-        told = (self._terms.route, reply.status, seconds, self._terms.correlation, reply.served)
-        self._streams.count(*told)
+        route, correlation = self._negotiated.route, self._negotiated.context
+        self._streams.count(route, reply.status, seconds, correlation, reply.served)
 
     def say_draining(self) -> None:
         """Tells the client that the server is about to end."""

@@ -1,0 +1,245 @@
+"""The frames of a stream: their messages, the two encodings, what is wrong with one, and their bytes on the wire.
+
+The messages' classes decode, encode and document them, in JSON and in MessagePack alike.
+"""
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import UNSET, Meta, MsgspecError, Raw, Struct, UnsetType
+from websockets.frames import Opcode
+from websockets.speedups import apply_mask
+
+from dqn_serving.api import explain
+from dqn_serving.api.explain import Document, is_integer, rejected, shown
+from dqn_serving.api.schemas import FLAG, MASK, NUMBERS_REF, OBSERVATION, Epsilon, Seed, documented
+from dqn_serving.policies.loaded import LoadedPolicy
+from dqn_serving.policies.observations import ObservationReader
+from dqn_serving.problems import Problem
+
+_MAX_ID_LENGTH = 64
+_MIN_ID, _MAX_ID = -(2**63), 2**64 - 1
+
+FrameId = (
+    Annotated[int, Meta(ge=_MIN_ID)]
+    | Annotated[str, Meta(max_length=_MAX_ID_LENGTH, description="Sent back with the answer.")]
+    | UnsetType
+)
+Space = dict[str, Any]
+
+_OBSERVATION = {"type": ["array", "integer"], "items": NUMBERS_REF, "examples": [[0.01, -0.02, 0.03, 0.04]]}
+_FLAGS = {"type": "array", "minItems": 1, "items": FLAG}
+
+
+class StreamRequest(Struct, frozen=True, forbid_unknown_fields=True):
+    """An observation to act on."""
+
+    observation: Annotated[Raw, documented(OBSERVATION, _OBSERVATION)]
+    epsilon: Epsilon | UnsetType = UNSET
+    seed: Seed | UnsetType = UNSET
+    action_mask: Annotated[Raw, documented(MASK, _FLAGS)] | UnsetType = UNSET
+    id: FrameId = UNSET
+
+
+class StreamHello(Struct, frozen=True, tag_field="type", tag="hello"):
+    """The first frame: what answers, and its spaces as the manifest has them."""
+
+    model: str
+    version: int
+    pinned: bool
+    observation_space: Space
+    action_space: Space
+
+
+class StreamVersion(Struct, frozen=True, tag_field="type", tag="version"):
+    """Another version answers from now on."""
+
+    model: str
+    version: int
+    observation_space: Space
+    action_space: Space
+
+
+class StreamAction(Struct, frozen=True, tag_field="type", tag="action"):
+    """The action; with the request's `id`, `propensity` where `epsilon` was sent, `q_values` where the URL asks."""
+
+    action: int
+    version: int
+    id: int | str | UnsetType = UNSET
+    propensity: float | UnsetType = UNSET
+    q_values: list[float] | UnsetType = UNSET
+
+
+class StreamError(Struct, frozen=True, tag_field="type", tag="error"):
+    """A frame that was not answered with an action; the stream continues."""
+
+    status: int
+    title: str
+    detail: str
+    reason: str | UnsetType = UNSET
+    id: int | str | UnsetType = UNSET
+
+
+class StreamDraining(Struct, frozen=True, tag_field="type", tag="draining"):
+    """The server is about to end: it still answers, but a client should connect again."""
+
+
+# bytes on the wire: RFC 6455, section 5.2
+
+_FINAL = _MASKED = 0x80
+_LENGTH_IN_2_BYTES, _LENGTH_IN_8_BYTES = 126, 127
+_MASK_BYTES = 4
+_SHORT_HEADER = 2 + _MASK_BYTES
+
+
+def short_payload(data: bytes, first_byte: int) -> bytes | None:
+    """The payload if `data` is exactly one masked frame of at most 125 bytes, as most are; None if not.
+
+    `first_byte` has its flags and opcode: see `whole`.
+    """
+    size = len(data) - _SHORT_HEADER
+    if size < 0 or data[0] != first_byte or data[1] != _MASKED + size or size >= _LENGTH_IN_2_BYTES:
+        return None
+    return apply_mask(data[_SHORT_HEADER:], data[2:_SHORT_HEADER])
+
+
+def locate(data: bytearray, first_byte: int) -> tuple[int, int] | None:
+    """Where the payload of the masked frame that `data` begins with starts and ends; the end may be beyond the data.
+
+    None if its header is another one, or not complete.
+    """
+    if len(data) < _SHORT_HEADER or data[0] != first_byte or data[1] < _MASKED:
+        return None
+    length, start = data[1] - _MASKED, _SHORT_HEADER
+    if length >= _LENGTH_IN_2_BYTES:
+        size_bytes = 2 if length == _LENGTH_IN_2_BYTES else 8
+        length, start = int.from_bytes(data[2 : 2 + size_bytes], "big"), _SHORT_HEADER + size_bytes
+    return (start, start + length) if len(data) >= start else None
+
+
+def unmask(data: bytearray, start: int, end: int) -> bytes:
+    """The payload that `locate` found."""
+    return apply_mask(data[start:end], data[start - _MASK_BYTES : start])
+
+
+def framed(opcode: Opcode, payload: bytes) -> bytes:
+    """A payload as one frame, unmasked and uncompressed as servers send it."""
+    size = len(payload)
+    if size < _LENGTH_IN_2_BYTES:
+        return bytes((_FINAL | opcode, size)) + payload
+    if size < 2**16:
+        return bytes((_FINAL | opcode, _LENGTH_IN_2_BYTES)) + size.to_bytes(2, "big") + payload
+    return bytes((_FINAL | opcode, _LENGTH_IN_8_BYTES)) + size.to_bytes(8, "big") + payload
+
+
+def whole(opcode: Opcode) -> int:
+    """The first byte of a frame that is a message by itself."""
+    return _FINAL | opcode
+
+
+class Codec(NamedTuple):
+    """How the frames of one subprotocol are written and read."""
+
+    encoding: str
+    opcode: Opcode
+    encode: Callable[[Any], bytes]
+    decode: Callable[[bytes], StreamRequest]
+    """Raises ValueError or RecursionError."""
+    reader_of: Callable[[LoadedPolicy], ObservationReader]
+    parse: Callable[[bytes], Document]
+    """Everything that a frame has, without a schema. Raises Problem (400 or 422)."""
+
+    def frame(self, message: Struct) -> bytes:
+        """A message as bytes on the wire."""
+        return framed(self.opcode, self.encode(message))
+
+
+def _parse_json(frame: bytes) -> Document:
+    return explain.parse(frame, "frame")
+
+
+def _parse_msgpack(frame: bytes) -> Document:
+    try:
+        msgspec.msgpack.decode(frame, type=msgspec.Raw)  # containers are as large as they claim, so this costs no more
+        document = msgspec.msgpack.decode(frame)
+    except RecursionError:
+        raise Problem(400, "The frame is nested too deeply to be read as MessagePack.", reason="not_msgpack") from None
+    except ValueError as error:
+        found = f"The frame is not MessagePack: {error}." if frame else "The frame is empty; expected a map."
+        raise Problem(400, found, reason="not_msgpack") from None
+    if not isinstance(document, dict):
+        raise rejected("type", f"The frame is {shown(document)}; expected a map with an observation.")
+    return document
+
+
+CODECS: dict[str, Codec] = {
+    "dqn.json": Codec(
+        "JSON",
+        Opcode.TEXT,
+        msgspec.json.Encoder().encode,
+        msgspec.json.Decoder(StreamRequest).decode,
+        attrgetter("observations"),
+        _parse_json,
+    ),
+    "dqn.msgpack": Codec(
+        "MessagePack",
+        Opcode.BINARY,
+        msgspec.msgpack.Encoder().encode,
+        msgspec.msgpack.Decoder(StreamRequest).decode,
+        attrgetter("packed_observations"),
+        _parse_msgpack,
+    ),
+}
+"""By subprotocol."""
+DEFAULT_SUBPROTOCOL = "dqn.json"
+
+
+# what is wrong with a frame: the slow path, taken by faulty frames only
+
+
+class FrameError(NamedTuple):
+    """A problem, and the `id` of the frame that has it, if it has a valid one."""
+
+    problem: Problem
+    frame_id: FrameId = UNSET
+
+    def message(self) -> StreamError:
+        """As the client gets it."""
+        problem = self.problem
+        title, reason = str(problem.document()["title"]), problem.reason or UNSET
+        return StreamError(problem.status, title, problem.detail, reason, self.frame_id)
+
+
+def explain_frame(frame: bytes, codec: Codec, loaded: LoadedPolicy, error: Exception) -> FrameError:
+    """The first fault found in a frame that the typed decoders refused with `error`."""
+    frame_id: FrameId = UNSET
+    try:
+        document = codec.parse(frame)
+        if _is_id(document.get("id")):
+            frame_id = document["id"]
+        _check_fields(document)
+        reader = codec.reader_of(loaded)
+        explain.check_observations(document, reader, str(loaded))
+        explain.check_mask(document, reader, str(loaded))
+    except Problem as problem:
+        return FrameError(problem, frame_id)
+    found = str(error) if isinstance(error, MsgspecError) else type(error).__name__
+    return FrameError(Problem(422, f"The frame does not fit: {found}.", reason="type"), frame_id)
+
+
+def _check_fields(document: Document) -> None:
+    explain.check_names(document, StreamRequest.__struct_fields__, "frame")
+    if "observation" not in document:
+        raise rejected("fields", "The frame has no observation; expected one.")
+    explain.check_options(document)
+    if "id" in document and not _is_id(document["id"]):
+        expected = f"an integer or a string of at most {_MAX_ID_LENGTH} characters"
+        raise rejected("fields", f"id is {shown(document['id'])}; expected {expected}.")
+
+
+def _is_id(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= _MAX_ID_LENGTH and not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return is_integer(value) and _MIN_ID <= value <= _MAX_ID

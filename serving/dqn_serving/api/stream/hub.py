@@ -1,0 +1,90 @@
+"""What all streams of a server share: their routes, their micro-batches, how they are counted and how they end."""
+
+from typing import NamedTuple, Protocol
+
+from dqn_serving.problems import Served
+from dqn_serving.services import Services
+from dqn_serving.telemetry.metrics import Counts, EndpointMeasures
+from dqn_serving.telemetry.request_context import RequestContext
+
+DEFAULT_TEMPLATE = "/act/stream"
+NAMED_TEMPLATE = "/models/{model}/act/stream"
+_GAUGE = "streams"
+
+
+class StreamRoute(NamedTuple):
+    """The path of a stream: which model, and where to count."""
+
+    path: str
+    measures: EndpointMeasures
+    model: str | None
+
+
+class OpenStream(Protocol):
+    """A connection, as far as the hub needs it."""
+
+    def say_draining(self) -> None:
+        """Tells the client that the server is about to end."""
+
+
+class Streams:
+    """All streams of this process."""
+
+    def __init__(self, services: Services) -> None:
+        self.settings = services.settings
+        self.registry = services.registry
+        self.loader = services.loader
+        self.batcher = services.batcher
+        self.admission = services.admission
+        self.access = services.access
+        self._log = services.request_log
+        requests, segment = services.requests, services.segment
+        self._open: set[OpenStream] = set()
+        self._default = StreamRoute(DEFAULT_TEMPLATE, requests.endpoint(DEFAULT_TEMPLATE), None)
+        self._named_measures = requests.endpoint(NAMED_TEMPLATE)
+        self._counts: Counts[str] = Counts(segment, _GAUGE)
+        for name, values in segment.entries():
+            if name[0] == _GAUGE:  # a worker before this one was killed with these open
+                values[0] = 0.0
+        self._is_draining = False
+        self.has_single_stream = False
+        """Whether a single stream is open, so that waiting for other frames to run with gains nothing."""
+
+    def route(self, path: str) -> StreamRoute | None:
+        """The route of a path; None where it is no stream's."""
+        if path == DEFAULT_TEMPLATE:
+            return self._default
+        parts = path.split("/")
+        is_named = len(parts) == 5 and (parts[1], parts[3], parts[4]) == ("models", "act", "stream")
+        return StreamRoute(path, self._named_measures, parts[2]) if is_named else None
+
+    def add(self, stream: OpenStream, model: str) -> None:
+        """Counts an open stream."""
+        self._open.add(stream)
+        self.has_single_stream = len(self._open) == 1
+        self._counts.add(model)
+        if self._is_draining:
+            stream.say_draining()
+
+    def remove(self, stream: OpenStream, model: str) -> None:
+        """Counts a stream that has ended."""
+        self._open.remove(stream)
+        self.has_single_stream = len(self._open) == 1
+        self._counts.add(model, -1)
+
+    def say_draining(self) -> None:
+        """Tells each client, once, that the server is about to end."""
+        if not self._is_draining:
+            self._is_draining = True
+            for stream in list(self._open):
+                stream.say_draining()
+
+    def count(
+        self, route: StreamRoute, status: int, seconds: float, context: RequestContext, served: Served | None = None
+    ) -> None:
+        """Counts a handshake, or a frame that `served` answered."""
+        self._log.observe(route.measures, "STREAM", route.path, status, seconds, context, served)
+
+    def name(self, context: RequestContext) -> RequestContext:
+        """What ties a stream to its log lines; with a request id where every request has one."""
+        return context.with_request_id() if self._log.assigns_request_ids else context
