@@ -128,7 +128,7 @@ def test_series_of_an_unloaded_version_disappear(empty: ModelRepository) -> None
 
 def test_histogram_puts_values_where_prometheus_does() -> None:
     """A bucket counts what is at most its bound; the last one counts everything."""
-    histogram = Histogram((1, 2, 4))
+    histogram = Histogram((1, 2, 4), [0.0] * 5)
     for value in (0.5, 1, 1.5, 4, 100):
         histogram.observe(value)
     assert histogram.buckets() == [("1.0", 2), ("2.0", 3), ("4.0", 4), ("+Inf", 5)]

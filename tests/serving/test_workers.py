@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dqn_models.repository import ModelRepository
-from dqn_serving.telemetry.shared_memory import Ledger
+from dqn_serving.telemetry.shared_memory import SharedMetrics
 from dqn_testing.repositories import publish_linear
 from dqn_testing.server import Server, running_server, wait_until
 
@@ -174,26 +174,26 @@ def test_port_of_another_server_is_not_shared(store: ModelRepository) -> None:
             )
 
 
-def test_page_goes_on_where_it_was() -> None:
-    """A page that is opened again has every name and number; totals are over all pages."""
-    ledger = Ledger(2)
-    numbers = ledger.page(0).numbers(("requests", "/act", "200"), 1)
-    numbers[0] += 2
-    ledger.page(0).numbers(("inference", "käfer"), 3)[2] = 0.5
-    again = ledger.page(0)
-    again.numbers(("requests", "/act", "200"), 1)[0] += 1
-    ledger.page(1).numbers(("requests", "/act", "200"), 1)[0] += 4
-    assert numbers[0] == 3
-    assert ledger.totals() == {("requests", "/act", "200"): [7], ("inference", "käfer"): [0, 0, 0.5]}
+def test_segment_goes_on_where_it_was() -> None:
+    """A segment that is opened again has every name and number; totals are over all segments."""
+    shared = SharedMetrics(2)
+    values = shared.segment(0).values(("requests", "/act", "200"), 1)
+    values[0] += 2
+    shared.segment(0).values(("inference", "käfer"), 3)[2] = 0.5
+    again = shared.segment(0)
+    again.values(("requests", "/act", "200"), 1)[0] += 1
+    shared.segment(1).values(("requests", "/act", "200"), 1)[0] += 4
+    assert values[0] == 3
+    assert shared.totals() == {("requests", "/act", "200"): [7], ("inference", "käfer"): [0, 0, 0.5]}
 
 
-def test_full_page_still_counts_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a page has no room a number is not shared, and nothing fails."""
-    monkeypatch.setattr("dqn_serving.telemetry.shared_memory.PAGE_BYTES", 64)
-    ledger = Ledger()
-    page = ledger.page(0)
-    page.numbers(("a",), 1)[0] = 1
-    lost = page.numbers(("b",), 4)
+def test_full_segment_still_counts_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a segment has no room a number is not shared, and nothing fails."""
+    monkeypatch.setattr("dqn_serving.telemetry.shared_memory.SEGMENT_BYTES", 64)
+    shared = SharedMetrics()
+    segment = shared.segment(0)
+    segment.values(("a",), 1)[0] = 1
+    lost = segment.values(("b",), 4)
     lost[3] += 1
-    assert page.numbers(("b",), 4)[3] == 1
-    assert ledger.totals() == {("a",): [1]}
+    assert segment.values(("b",), 4)[3] == 1
+    assert shared.totals() == {("a",): [1]}

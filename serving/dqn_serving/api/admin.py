@@ -1,16 +1,20 @@
 """Promoting, rolling back and refreshing by HTTP; every call needs the bearer token."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 import structlog
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.routing import APIRoute
+from typing_extensions import override
 
 from dqn_models.errors import IntegrityError, ManifestError, PolicyError
 from dqn_models.layout import check_alias_name
 from dqn_serving.api.documents import AliasChange, AliasChanged, RefreshAnswer
 from dqn_serving.api.problem_documents import problems
+from dqn_serving.http.body import BodyReader, replay
 from dqn_serving.problems import Problem
 from dqn_serving.services import Services
 
@@ -21,9 +25,9 @@ def admin_router(services: Services) -> APIRouter:
     """`PUT /models/{model}/aliases/{alias}` and `POST /models/{model}/refresh`."""
 
     def authorise(request: Request) -> str:
-        return services.gate.check_admin(request.scope)
+        return services.access.check_admin(request.scope)
 
-    router = APIRouter(prefix="/models/{model}", tags=["admin"])
+    router = APIRouter(prefix="/models/{model}", tags=["admin"], route_class=_reading_first(services.bodies))
 
     @router.put(
         "/aliases/{alias}", summary="Promote or roll back", responses=problems(400, 401, 403, 404, 409, 413, 422, 503)
@@ -51,6 +55,23 @@ def admin_router(services: Services) -> APIRouter:
         )
 
     return router
+
+
+def _reading_first(bodies: BodyReader) -> type[APIRoute]:
+    """Routes that read the body within its limits before FastAPI does anything else."""
+
+    class ReadingRoute(APIRoute):
+        @override
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            respond = super().get_route_handler()
+
+            async def read_and_respond(request: Request) -> Response:
+                body = await bodies.read(request.scope, request.receive)
+                return await respond(Request(request.scope, replay(body)))
+
+            return read_and_respond
+
+    return ReadingRoute
 
 
 def _champion(services: Services, model: str) -> int | None:

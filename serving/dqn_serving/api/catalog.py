@@ -68,5 +68,5 @@ async def _summary(services: Services, model: str) -> ModelSummary:
         aliases=served.aliases if served else {},
         versions=versions or loaded,
         loaded_versions=loaded,
-        problem=None if champion or not served else served.why_no_champion(),
+        problem=None if champion or not served else served.describe_unavailability(),
     )

@@ -18,9 +18,7 @@ def health_router(services: Services) -> APIRouter:
 
     @router.get("/readyz", summary="Can it act?", responses=problems(503))
     async def readyz() -> Ready:
-        if services.lifecycle.is_draining:
-            raise Problem(503, "The server is shutting down.")
-        reason = services.registry.not_ready()
+        reason = services.unavailable_reason()
         if reason is not None:
             raise Problem(503, reason)
         champion = services.registry.get(None).require_champion()

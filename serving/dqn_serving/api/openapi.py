@@ -13,7 +13,7 @@ from dqn_serving.api.oip.paths import is_below
 from dqn_serving.api.problem_documents import HEADERS, ProblemDocument, problems
 from dqn_serving.api.schemas import NUMBERS, ActAnswer, ActBatchAnswer, ActRequest, QValuesAnswer, QValuesBatchAnswer
 from dqn_serving.api.stream import routes as stream_routes
-from dqn_serving.security.access import OPEN_PATHS
+from dqn_serving.security.auth import OPEN_PATHS
 
 Document = dict[str, Any]
 
