@@ -115,7 +115,7 @@ class Session:
         detail = f"The frame is {found}; this stream speaks {self._codec.encoding} and expects {expected} frames."
         self._refuse(FrameError(Problem(415, detail, reason="encoding")), perf_counter())
 
-    def _single(
+    def _pending(
         self, request: StreamRequest, observation: Any, loaded: LoadedPolicy, started: float
     ) -> PendingRequest[Reply]:
         raw = request.action_mask
