@@ -17,7 +17,7 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from dqn_training.checkpoint.file import CheckpointFile
+from dqn_training.checkpoint.store import CheckpointFile
 from dqn_training.config import DQNConfig
 from dqn_training.envs.make import environment_for
 from dqn_training.learning.loop import train
@@ -76,7 +76,7 @@ def _measure(config: DQNConfig, seconds: float, checkpoint_seconds: float, fille
         file = CheckpointFile(Path(folder) / "checkpoint")
         if filled:
             _fill(state, config)
-            file.write(state.capture())
+            file.write(state.state_dict())
             file.settle()
         checkpoints = Checkpoints(file, checkpoint_seconds, print)
         count, cost = 0, 0.0
@@ -101,7 +101,7 @@ def _fill(state: TrainingState, config: DQNConfig) -> None:
     nothing = np.zeros(config.num_envs, np.int64)
     never = nothing.astype(np.bool_)
     for step in range(config.replay_capacity // config.num_envs):
-        state.replay.add(noise[step % 64], nothing, nothing, never, never, noise[(step + 1) % 64])
+        state.replay.add(noise[step % 64], nothing, nothing, never, never, noise[(step + 1) % 64], ~never)
 
 
 def _written() -> int:

@@ -78,9 +78,9 @@ def _run(seed: int, env_steps: int) -> Run:
     for _ in train(config, environment, state):
         if state.env_steps >= EVERY * (len(returns) + 1):
             policy = Policy(export(state.agent.policy_network, environment))
-            episodes = play(policy, environment, first_seed("choose", seed), EPISODES, config.episode_step_limit)
+            episodes = play(policy, environment, first_seed("selection", seed), EPISODES, config.episode_step_limit)
             returns.append(float(episodes.returns.mean()))
-            state.monitor.look(state.env_steps, state.agent.q_network, state.replay)
+            state.monitor.record(state.env_steps, state.agent.q_network, state.replay)
     state.close()
     return Run(seed, returns, state.monitor.history)
 

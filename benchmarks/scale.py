@@ -87,7 +87,7 @@ def _fill(replay: ReplayBuffer) -> None:
     nothing = np.zeros(count, np.bool_)
     actions = generator.integers(0, 2, count)
     while replay.time < replay.time_steps + replay.n_step:
-        replay.add(observations, actions, np.ones(count), nothing, nothing, observations)
+        replay.add(observations, actions, np.ones(count), nothing, nothing, observations, ~nothing)
 
 
 def _rate(work: Callable[[], object], seconds: float) -> float:

@@ -18,6 +18,9 @@ pytestmark = pytest.mark.slow
 
 PLANT = ["--env-id", "examples.tunable_cartpole:TunableCartPole-v0", "--name", "plant"]
 LONGER_POLE = '{"pole_length": 2.5}'
+EPISODES = ["--episodes=60"]
+BRIEF = ["--stop-evaluations=1", "--total-env-steps=60000", "--eval-episodes=20", "--report-episodes=60"]
+BRIEF += ["--gate-episodes=60"]
 ROUND = ["--total-env-steps=1200", "--learning-starts=200", "--eval-every=600", "--eval-episodes=5"]
 
 
@@ -30,20 +33,20 @@ def quick(tmp_path_factory: pytest.TempPathFactory, trained: Trained) -> Path:
 def test_drift_is_answered_by_a_better_champion_that_a_running_server_serves(tmp_path: Path) -> None:
     """The pole grows five times as long: the champion falls clearly, a round promotes a better one, it is served."""
     at = ["--repository", tmp_path]
-    flags = ["--seed=1", "--stop-return=480", "--stop-evaluations=1", "--total-env-steps=60000"]
+    flags = ["--seed=1", "--stop-return=480", *BRIEF]
     result("dqn-train", *at, *PLANT, *flags)
-    before = result("dqn-evaluate", "plant", *at)
-    drifted = result("dqn-evaluate", "plant", *at, "--env-kwargs", LONGER_POLE)
+    before = result("dqn-evaluate", "plant", *at, *EPISODES)
+    drifted = result("dqn-evaluate", "plant", *at, *EPISODES, "--env-kwargs", LONGER_POLE)
     assert drifted["ci95"][1] < 0.8 * before["mean"]
     with running_server(tmp_path, model="plant") as server:
         server.wait_ready()
-        flags = ["--env-kwargs", LONGER_POLE, "--stop-return=420", "--stop-evaluations=1", "--total-env-steps=60000"]
+        flags = ["--env-kwargs", LONGER_POLE, "--stop-return=420", *BRIEF]
         outcome = result("dqn-retrain", "--once", "--name", "plant", *at, *flags)
         assert (outcome["decision"], outcome["challenger_version"], outcome["champion_version"]) == ("promoted", 2, 1)
         assert outcome["statistics"]["difference_low"] > 0
         body = {"observation": [0.0, 0.0, 0.05, 0.0]}
         wait_until(lambda: server.post("/act", body).json()["version"] == 2, 5, "serving version 2")
-    after = result("dqn-evaluate", "plant", *at, "--env-kwargs", LONGER_POLE)
+    after = result("dqn-evaluate", "plant", *at, *EPISODES, "--env-kwargs", LONGER_POLE)
     assert after["ci95"][0] > drifted["ci95"][1]
     manifest = ModelRepository(tmp_path).manifest("plant", 2)
     assert (manifest.lineage.origin, manifest.lineage.parent_version) == ("warm-start", 1)
@@ -128,16 +131,17 @@ def test_the_loop_survives_failed_rounds_and_counts_them(tmp_path: Path, trained
     assert "Traceback" not in errors
 
 
-def test_sigterm_at_any_point_of_a_round_ends_the_loop_cleanly(quick: Path) -> None:
+@pytest.mark.parametrize("instants", [4, pytest.param(32, marks=pytest.mark.long)])
+def test_sigterm_at_any_point_of_a_round_ends_the_loop_cleanly(quick: Path, instants: int) -> None:
     """Stopped at instants spread over import, training, judging and publishing, it exits 0 and damages nothing."""
     began = time.monotonic()
     run("dqn-retrain", "--once", "--repository", quick, *ROUND)
     whole_round = time.monotonic() - began
     repository = ModelRepository(quick)
-    for step in range(1, 9):
+    for step in range(1, instants + 1):
         process = start("dqn-retrain", "--every=1h", "--metrics-port=0", "--repository", quick, *ROUND)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0.6 + whole_round * step / 8)
+            process.wait(0.6 + whole_round * step / instants)
         process.send_signal(signal.SIGTERM)
         _, errors = process.communicate(timeout=20)
         assert process.returncode == 0, errors

@@ -9,7 +9,7 @@ from torch import nn
 
 from dqn_training.config import DQNConfig
 from dqn_training.learning.agent import DQNAgent
-from dqn_training.replay.buffer import Batch
+from dqn_training.replay.source import Batch
 
 
 def agent(**changes: Any) -> DQNAgent:

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from dqn_testing.disks import fill, small_file_system
-from dqn_training.checkpoint.captures import Ring
-from dqn_training.checkpoint.file import CheckpointError, CheckpointFile
+from dqn_training.checkpoint.store import CheckpointError, CheckpointFile
+from dqn_training.checkpoint.values import Ring
 
 ROWS, WIDTH = 300, 5_000  # rows of 40 kB: large enough for blocks
 
@@ -54,14 +54,14 @@ def test_a_ring_comes_back_whatever_was_written_between(tmp_path: Path, seed: in
     """After any number of new rows, around the end or many times around, the file has exactly the present array."""
     generator = random.Random(seed)
     file = CheckpointFile(tmp_path / "checkpoint")
-    array, written, behind = np.zeros((ROWS, WIDTH)), 0, 7
+    array, written, mutable_tail = np.zeros((ROWS, WIDTH)), 0, 7
     for _ in range(12):
         for _ in range(generator.choice([0, 1, 30, 104, 299, 300, 700])):
             array[written % ROWS] = generator.random()
             written += 1
-        for row in range(max(0, written - behind), written):
+        for row in range(max(0, written - mutable_tail), written):
             array[row % ROWS] += 1
-        file.write({"replay": {"ring": Ring(array, written, behind), "written": written}})
+        file.write({"replay": {"ring": Ring(array, written, mutable_tail), "written": written}})
         if generator.random() < 0.3:  # the process ends; another goes on
             file.settle()
             file = CheckpointFile(file.path)

@@ -12,7 +12,7 @@ from dqn_training.envs.make import describe
 from dqn_training.learning.agent import DQNAgent
 from dqn_training.networks.device import check_device, choose_device
 from dqn_training.networks.q_network import make_q_network
-from dqn_training.replay.buffer import Batch
+from dqn_training.replay.source import Batch
 from dqn_training.run.resources import available_bytes, check_machine
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
@@ -42,7 +42,7 @@ def test_auto_is_a_gpu_only_for_convolutions(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("distribution", ["none", "c51", "quantile"])
 def test_an_update_on_the_gpu_is_that_on_the_cpu(distribution: str) -> None:
     """The same agent and batch give the same loss and weights but for rounding."""
-    from tests.training.test_objectives import weighted
+    from tests.training.test_losses import weighted
 
     made, batch = weighted("huber", distribution)
     again, _ = weighted("huber", distribution)
@@ -82,4 +82,4 @@ def test_an_update_leaves_no_tensor_behind_on_the_cpu(distribution: str, setting
     assert learned.errors is not None
     assert learned.loss.is_meta
     assert learned.errors.is_meta
-    assert agent.capture()["noise"]["values"].is_meta
+    assert agent.state_dict()["_noise"]["values"].is_meta

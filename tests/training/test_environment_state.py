@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from dqn_training.checkpoint.file import CheckpointFile
+from dqn_training.checkpoint.store import CheckpointFile
 from dqn_training.config import DQNConfig
 from dqn_training.envs.make import environment_for
 from dqn_training.envs.restoring import restore_environment

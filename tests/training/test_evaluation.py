@@ -66,8 +66,8 @@ def test_the_summary_is_the_arithmetic_of_the_returns() -> None:
 
 
 def test_seed_sets_do_not_meet() -> None:
-    """What trains, chooses, gates and reports uses four disjoint sets of seeds, for every run's seed."""
-    purposes: tuple[Purpose, ...] = ("train", "choose", "gate", "report")
+    """Training, checkpoint selection, the gate and the test evaluation use disjoint seeds, for every run's seed."""
+    purposes: tuple[Purpose, ...] = ("train", "selection", "gate", "test")
     sets = [{first_seed(purpose, run) for run in range(20_000)} for purpose in purposes]
     spans = [(min(found), max(found) + 99_999) for found in sets]
     assert all(low > high for (low, _), (_, high) in zip(spans[1:], spans[:-1], strict=True))

@@ -98,7 +98,7 @@ def test_a_noisy_agent_explores_without_epsilon_and_its_noise_can_be_captured() 
     observations = np.random.default_rng(0).normal(size=(1, 4)).astype(np.float32) * 0.1
     generator = np.random.default_rng(1)
     assert {int(first.act(observations, 0.0, generator)[0]) for _ in range(100)} == {0, 1}
-    second.restore(first.capture())
+    second.load_state_dict(first.state_dict())
     both = [
         [int(one.act(observations, 0.0, np.random.default_rng(2))[0]) for _ in range(50)] for one in (first, second)
     ]

@@ -1,4 +1,4 @@
-"""The collapse monitor tells what it says it tells, and warns when it should."""
+"""The collapse monitor records what it says, and warns when it should."""
 
 from typing import Any
 
@@ -9,22 +9,23 @@ from numpy.typing import NDArray
 from torch import nn
 
 from dqn_training.learning.health import CollapseMonitor, Health, warning
+from dqn_training.replay.buffer import ReplayBuffer
 
 
-class Rows:
+class Rows(ReplayBuffer):
     """Observations that a replay buffer might hold."""
 
-    def __init__(self, observations: NDArray[Any], share: float) -> None:
-        self._observations = observations
-        self._share = share
+    def __init__(self, observations: NDArray[Any], fraction: float) -> None:
+        self._rows = observations
+        self._fraction = fraction
 
-    def seen(self) -> NDArray[Any]:
+    def observations(self, _most_bytes: int = 0) -> NDArray[Any]:
         """All of them."""
-        return self._observations
+        return self._rows
 
-    def terminal_share(self) -> float:
-        """As it was told."""
-        return self._share
+    def terminal_fraction(self) -> float:
+        """As given."""
+        return self._fraction
 
 
 def network() -> nn.Sequential:
@@ -35,29 +36,29 @@ def network() -> nn.Sequential:
     return nn.Sequential(halves, nn.ReLU(), values)
 
 
-def signs(env_steps: int = 0, share: float = 0.1, gap: float = 1.0) -> Health:
-    """The signs of a healthy network, but for what is given."""
+def indicators(env_steps: int = 0, share: float = 0.1, gap: float = 1.0) -> Health:
+    """The indicators of a healthy network, but for what is given."""
     return Health(env_steps, share, gap, largest_q=10.0, dormant_share=0.0)
 
 
-def test_signs_are_those_of_the_probe_states() -> None:
+def test_indicators_are_those_of_the_probe_states() -> None:
     """Gap, largest Q-value and dormant units are those of the first observations, whatever replay holds later."""
     monitor = CollapseMonitor()
     first = Rows(np.array([[1.0], [2.0], [3.0]], np.float32), 0.25)
-    health = monitor.look(7, network(), first)
+    health = monitor.record(7, network(), first)
     # Of |1|, |2|, |3| the gap is |x| itself; the unit for negative inputs never wakes.
     assert health == Health(7, 0.25, 2.0, 6.0, 0.5)
-    later = monitor.look(8, network(), Rows(np.array([[-50.0]], np.float32), 0.0))
+    later = monitor.record(8, network(), Rows(np.array([[-50.0]], np.float32), 0.0))
     assert later == Health(8, 0.0, 2.0, 6.0, 0.5)
 
 
-def test_goes_on_from_a_capture() -> None:
+def test_a_restored_monitor_continues() -> None:
     """A restored monitor has the history and the probe states."""
     monitor, restored = CollapseMonitor(), CollapseMonitor()
-    monitor.look(7, network(), Rows(np.array([[1.0]], np.float32), 0.25))
-    restored.restore(monitor.capture())
+    monitor.record(7, network(), Rows(np.array([[1.0]], np.float32), 0.25))
+    restored.load_state_dict(monitor.state_dict())
     other = Rows(np.array([[9.0]], np.float32), 0.1)
-    assert restored.look(8, network(), other) == monitor.look(8, network(), other)
+    assert restored.record(8, network(), other) == monitor.record(8, network(), other)
     assert restored.history == monitor.history
 
 
@@ -65,12 +66,12 @@ def test_goes_on_from_a_capture() -> None:
     ("history", "warns"),
     [
         ([], False),
-        ([signs()], False),
-        ([signs(share=0.0, gap=0.0)], False),
-        ([signs(), signs(share=0.01)], False),
-        ([signs(), signs(gap=0.4)], False),
-        ([signs(), signs(share=0.01, gap=0.4)], True),
-        ([signs(), signs(share=0.01, gap=0.4), signs()], False),
+        ([indicators()], False),
+        ([indicators(share=0.0, gap=0.0)], False),
+        ([indicators(), indicators(share=0.01)], False),
+        ([indicators(), indicators(gap=0.4)], False),
+        ([indicators(), indicators(share=0.01, gap=0.4)], True),
+        ([indicators(), indicators(share=0.01, gap=0.4), indicators()], False),
     ],
 )
 def test_warns_when_terminations_are_rare_and_the_gap_has_shrunk(history: list[Health], *, warns: bool) -> None:

@@ -93,11 +93,12 @@ def test_replay_draws_by_priority_only_what_is_a_transition() -> None:
     """Over several laps of the ring, drawn rows are ready, belong together and have weights; errors change the draw."""
     replay = ReplayBuffer(40, 2, (), np.dtype(np.float32), 2, n_step=2, gamma=0.5, priority_exponent=1.0)
     generator = np.random.default_rng(3)
-    assert replay.priorities
+    alive = np.ones(2, bool)
     for step in range(70):
         here = np.array([step, 1_000 + step], np.float32)
         ended = np.array([step % 11 == 10, step % 7 == 6])
-        replay.add(here, here.astype(np.int64) % 2, np.ones(2), ended, np.zeros(2, bool), here + 1)
+        replay.add(here, here.astype(np.int64) % 2, np.ones(2), ended, np.zeros(2, bool), here + 1, alive)
+        alive = ~ended
         if len(replay) < 8:
             continue
         batch = replay.sample(8, generator, 0.5)
@@ -105,21 +106,23 @@ def test_replay_draws_by_priority_only_what_is_a_transition() -> None:
         assert batch.weights.max() == 1.0
         gone = batch.next_observations - batch.observations
         assert ((gone == 2) | ((gone == 1) & (batch.discounts == 0))).all()
-        replay.priorities.update(batch.rows, generator.random(8).astype(np.float32))
-    replay.priorities.update(np.arange(40)[replay.outcomes > 0], np.full(len(replay), 1e-9, np.float32))
+        replay.update_priorities(batch.rows, generator.random(8).astype(np.float32))
+    everything = np.unique(np.concatenate([replay.sample(40, generator).rows for _ in range(50)]))
+    assert len(everything) == len(replay)
+    replay.update_priorities(everything, np.full(len(replay), 1e-9, np.float32))
     chosen = batch.rows[:1]
-    replay.priorities.update(chosen, np.array([10.0], np.float32))
+    replay.update_priorities(chosen, np.array([10.0], np.float32))
     assert set(replay.sample(50, generator).rows.tolist()) == set(chosen.tolist())
 
 
-def test_captured_priorities_go_on_as_they_were() -> None:
+def test_restored_priorities_continue_as_they_were() -> None:
     """A restored tree draws the same rows and weights, to the last bit."""
     first, second = Priorities(300, 0.6), Priorities(300, 0.6)
     generator = np.random.default_rng(4)
     first.replace(np.zeros(0, np.int64), np.arange(250))
     for _ in range(10):
         first.update(generator.integers(0, 250, 32), generator.random(32).astype(np.float32) * 3)
-    second.restore(first.capture())
+    second.load_state_dict(first.state_dict())
     drawn = [one.draw(64, 0.5, np.random.default_rng(5)) for one in (first, second)]
     np.testing.assert_array_equal(drawn[0][0], drawn[1][0])
     np.testing.assert_array_equal(drawn[0][1], drawn[1][1])

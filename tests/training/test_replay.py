@@ -16,7 +16,7 @@ def buffer(n_step: int, num_envs: int = 1, capacity: int = 100) -> ReplayBuffer:
 
 def feed(replay: ReplayBuffer, steps: list[tuple[float, float, str]], first: float = 0.0) -> None:
     """Feeds one environment (observation after the step, reward, '' or 't'erminated or 'c'ut off), from `first` on."""
-    observation = first
+    observation, alive = first, True
     for following, reward, end in steps:
         replay.add(
             np.array([observation]),
@@ -25,8 +25,9 @@ def feed(replay: ReplayBuffer, steps: list[tuple[float, float, str]], first: flo
             np.array([end == "t"]),
             np.array([end == "c"]),
             np.array([following]),
+            np.array([alive]),
         )
-        observation = following
+        observation, alive = following, not end
 
 
 def transitions(replay: ReplayBuffer) -> dict[float, tuple[float, float, float]]:
@@ -88,7 +89,9 @@ def test_environments_do_not_mix() -> None:
     ends = [[False, False], [False, True], [False, False]]
     for step, ended in enumerate(ends):
         here = np.array([step, 100 + step])
-        replay.add(here, here % 2, np.array([1.0, 10.0]), np.array(ended), np.zeros(2, bool), here + 1)
+        replay.add(
+            here, here % 2, np.array([1.0, 10.0]), np.array(ended), np.zeros(2, bool), here + 1, np.ones(2, bool)
+        )
     assert transitions(replay) == {
         0: (1.5, 0.25, 2),
         1: (1.5, 0.25, 3),
@@ -129,10 +132,10 @@ def test_a_transition_takes_its_observation_and_at_most_16_bytes() -> None:
         assert replay.memory_bytes <= 10_000_000 * (4 * 4 + 16)  # the system hands it out as it is written
 
 
-def test_the_terminal_share_counts_transitions_whose_episode_terminated() -> None:
+def test_the_terminal_fraction_counts_transitions_whose_episode_terminated() -> None:
     """Of five transitions, the two that reach the terminal state count; a truncated one does not."""
     replay = buffer(2)
-    assert np.isnan(replay.terminal_share())
+    assert np.isnan(replay.terminal_fraction())
     feed(replay, [(1, 1, ""), (2, 1, ""), (3, 1, "t"), (10, 0, ""), (11, 1, ""), (12, 1, "c")])
     assert len(replay) == 5
-    assert replay.terminal_share() == 2 / 5
+    assert replay.terminal_fraction() == 2 / 5

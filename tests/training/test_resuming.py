@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from dqn_testing.disks import fill, small_file_system
-from dqn_training.checkpoint.file import CheckpointFile
+from dqn_training.checkpoint.store import CheckpointFile
 from dqn_training.config import DQNConfig
 from dqn_training.envs.make import environment_for
 from dqn_training.learning.loop import train
@@ -47,8 +47,8 @@ def fresh(config: DQNConfig) -> TrainingState:
 
 
 def parts(state: TrainingState) -> list[Any]:
-    """The capture as one list, without the environments, whose spaces are seeded by the operating system."""
-    return flat({**state.capture(), "environments": None})
+    """The state as one list, without the environments, whose spaces are seeded by the operating system."""
+    return flat({**state.state_dict(), "environments": None})
 
 
 def flat(value: Any) -> list[Any]:
@@ -79,13 +79,13 @@ def test_a_resumed_run_equals_an_uninterrupted_one(config: DQNConfig, tmp_path: 
     steps(config, whole, 300)
     steps(config, first, 150)
     file = CheckpointFile(tmp_path / "checkpoint")
-    file.write(first.capture())
+    file.write(first.state_dict())
     steps(config, first, 3)  # what comes after the checkpoint must not matter
     file.settle()
     torch.manual_seed(999)
     last = CheckpointFile(file.path).read()
     assert last is not None
-    assert second.restore(last)
+    assert second.resume(last)
     steps(config, second, 150)
     assert whole.agent.gradient_steps > 100
     assert parts(second) == parts(whole)
@@ -101,9 +101,9 @@ def test_where_environments_cannot_be_captured_new_episodes_begin(tmp_path: Path
         assert "Checkpoints lack the state of these environments: they run in processes of their own" in told[0]
         steps(config, first, 50)
         assert isinstance(first.replay, ReplayBuffer)
-        first.replay.observations[first.replay._slot(first.replay.time)] = 77.0  # the newest, of running episodes
+        first.replay._observations[first.replay._slot(first.replay.time)] = 77.0  # the newest, of running episodes
         file = CheckpointFile(tmp_path / "checkpoint")
-        file.write(first.capture())
+        file.write(first.state_dict())
         file.settle()
         count = len(first.replay)
     with contextlib.closing(fresh(config)) as second:
@@ -163,7 +163,7 @@ def test_training_time_adds_up(tmp_path: Path) -> None:
     steps(config, first, 30)
     first.wall_seconds = 1_000.0
     file = CheckpointFile(tmp_path / "checkpoint")
-    file.write(first.capture())
+    file.write(first.state_dict())
     file.settle()
     told: list[str] = []
     checkpoints = Checkpoints(CheckpointFile(file.path), 10.0, told.append)

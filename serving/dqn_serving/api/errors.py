@@ -17,11 +17,6 @@ HANDLED: tuple[type[Exception], ...] = (
     Exception,
 )
 """What the framework is to hand to `handle_error`."""
-_DETAILS = {
-    404: "There is no such path here; /docs lists those that there are.",
-    405: "The method is not allowed here; the Allow header names those that are.",
-}
-
 log = structlog.get_logger()
 
 
@@ -58,7 +53,12 @@ def problem_of(error: Exception) -> Problem:
 def _from_http(error: HTTPException) -> Problem:
     """Starlette's own 404 and 405, and FastAPI's 400 for a body that it cannot read."""
     headers = tuple((name.lower().encode(), _in_order(value).encode()) for name, value in (error.headers or {}).items())
-    return Problem(error.status_code, _DETAILS.get(error.status_code, str(error.detail)), headers=headers)
+    if error.status_code == 404:
+        return Problem(404, "There is no such path here; /docs lists those that there are.", headers=headers)
+    if error.status_code == 405:
+        allowed = dict(headers).get(b"allow", b"").decode()
+        return Problem(405, f"The method is not allowed here; use {allowed}.", headers=headers)
+    return Problem(error.status_code, str(error.detail), headers=headers)
 
 
 def _in_order(methods: str) -> str:

@@ -1,14 +1,77 @@
-"""Captures as JSON and arrays."""
+"""What a checkpoint keeps of an object, and how it is written: as JSON and arrays.
+
+Everything of a run that changes is an object with torch's pair `state_dict` and `load_state_dict`. What it does after
+`load_state_dict(state)` is exactly what it would have done after `state_dict()`.
+"""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from dqn_training.checkpoint.captures import Ring
+State = Mapping[str, Any]
+"""Names to plain values: None, bool, int, float, str, arrays, NumPy scalars, tensors, a Ring, and dicts (whose keys are
+strings), lists and tuples of these. A tensor comes back on the CPU, a tuple as a list, a Ring as its array."""
+
+
+class Ring(NamedTuple):
+    """A large array whose rows are written in turn, over and over; a checkpoint writes only what is new in it."""
+
+    array: NDArray[Any]  # [rows, ...]
+    written: int  # rows written since the beginning
+    mutable_tail: int  # this many of them, the latest, may still change
+
+
+class Stateful:
+    """An object whose state is in the attributes that `_state` names.
+
+    These are plain values, other Stateful objects and random generators. A tensor is loaded in place, so that views of
+    it stay views.
+    """
+
+    _state: ClassVar[tuple[str, ...]] = ()
+
+    def state_dict(self) -> State:
+        """The state. It may share memory with the object: write it before the object changes."""
+        return {name: _saved(getattr(self, name)) for name in self._state}
+
+    def load_state_dict(self, state: State) -> None:
+        """Takes over the state of an object that was made with the same configuration."""
+        for name in self._state:
+            setattr(self, name, _loaded(getattr(self, name), state[name]))
+
+
+def _saved(value: Any) -> Any:
+    match value:
+        case Stateful():
+            return value.state_dict()
+        case np.random.Generator():
+            return value.bit_generator.state
+        case torch.Generator():
+            return value.get_state()
+        case Tensor():
+            return value.detach()
+    return value
+
+
+def _loaded(present: Any, saved: Any) -> Any:
+    """What the attribute is to be: the present object with the saved state, or the saved value."""
+    match present:
+        case Stateful():
+            present.load_state_dict(saved)
+        case np.random.Generator():
+            present.bit_generator.state = saved
+        case torch.Generator():
+            present.set_state(saved)
+        case Tensor():
+            present.data.copy_(saved)
+        case _:
+            return saved
+    return present
+
 
 WriteRing = Callable[[str, Ring], bool]
 """Writes a ring under a name; False when it is too small to be worth it."""
@@ -16,7 +79,7 @@ ReadRing = Callable[[str], NDArray[Any]]
 
 
 class Encoder:
-    """Turns a capture into a JSON value, and collects its arrays by the numbers that the value refers to."""
+    """Turns a state into a JSON value, and collects its arrays by the numbers that the value refers to."""
 
     def __init__(self, write_ring: WriteRing) -> None:
         self.arrays: dict[str, NDArray[Any]] = {}
@@ -47,7 +110,7 @@ class Encoder:
 
 
 class Decoder:
-    """Turns what an Encoder made back into a capture."""
+    """Turns what an Encoder made back into a state."""
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]], read_ring: ReadRing) -> None:
         self._arrays = arrays

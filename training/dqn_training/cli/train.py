@@ -18,7 +18,7 @@ from dqn_training.run.directory import RunDescription, RunDirectory, new_run_dir
 from dqn_training.run.provenance import library_versions
 
 if TYPE_CHECKING:
-    from dqn_training.checkpoint.file import CheckpointFile
+    from dqn_training.checkpoint.store import CheckpointFile
     from dqn_training.learning.best import CheckpointScore
     from dqn_training.learning.state import TrainingState
     from dqn_training.publishing.publish import Published
@@ -78,7 +78,7 @@ def _warn_of_other_libraries(run: RunDirectory) -> None:
 def _train(
     options: TrainOptions, environment: EnvironmentInfo, title: str, run: RunDirectory, plot: "Watcher | None"
 ) -> "tuple[Challenger, Published]":
-    from dqn_training.checkpoint.file import CheckpointFile  # noqa: PLC0415
+    from dqn_training.checkpoint.store import CheckpointFile  # noqa: PLC0415
     from dqn_training.publishing.publish import publish  # noqa: PLC0415
 
     file, repository = CheckpointFile(run.checkpoint), ModelRepository(options.repository)

@@ -7,17 +7,19 @@ forward, backward and step 398 us with torch.optim.Adam(fused=True), 270 us with
 import torch
 from torch import Tensor, nn
 
-from dqn_training.checkpoint.captures import Capture
+from dqn_training.checkpoint.values import Stateful
 from dqn_training.config import DQNConfig
 
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 
 
-class Adam:
+class Adam(Stateful):
     """Adam (Kingma & Ba, 2015), with decoupled weight decay (Loshchilov & Hutter, 2019), AMSGrad (Reddi et al., 2018).
 
     `learning_rate` may be changed between steps.
     """
+
+    _state = ("_mean", "_square", "_largest", "_steps")
 
     def __init__(self, parameters: nn.Parameter, config: DQNConfig) -> None:
         """`parameters` is flat and has its gradient in `grad`."""
@@ -63,15 +65,3 @@ class Adam:
             amsgrad=self._largest is not None,
             maximize=False,
         )
-
-    def capture(self) -> Capture:
-        """The moments and the number of steps; not the parameters."""
-        return {"mean": self._mean, "square": self._square, "largest": self._largest, "steps": self._steps}
-
-    def restore(self, capture: Capture) -> None:
-        """Takes over captured moments."""
-        self._mean.copy_(capture["mean"])
-        self._square.copy_(capture["square"])
-        if self._largest is not None:
-            self._largest.copy_(capture["largest"])
-        self._steps = capture["steps"]

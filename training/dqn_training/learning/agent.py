@@ -8,26 +8,36 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dqn_training.checkpoint.captures import Capture
+from dqn_training.checkpoint.values import Stateful
 from dqn_training.config import DQNConfig
 from dqn_training.learning.adam import Adam
-from dqn_training.learning.objectives import make_objective
+from dqn_training.learning.losses import make_objective, outputs_of
 from dqn_training.networks.backward import Backpropagation, forward_of
 from dqn_training.networks.device import choose_device
 from dqn_training.networks.noisy import Noise
 from dqn_training.networks.parameters import flatten_parameters
-from dqn_training.replay.buffer import Batch
+from dqn_training.replay.source import Batch
 
 
-class Learned(NamedTuple):
-    """What came of a gradient step; tensors, so that nobody waits for numbers that are not asked for."""
+class UpdateResult(NamedTuple):
+    """The results of a gradient step; tensors, so that nobody waits for numbers that are not asked for."""
 
     loss: Tensor  # a scalar
     errors: Tensor | None  # [batch], of the transitions before the step; None where nobody needs priorities
 
 
-class DQNAgent:
+class DQNAgent(Stateful):
     """A Q-network, its target network and its optimiser, all on one device; arrays come and go as NumPy's."""
+
+    _state = (
+        "parameters",
+        "target_parameters",
+        "optimizer",
+        "gradient_steps",
+        "_noise",
+        "_target_noise",
+        "_noise_generator",
+    )
 
     def __init__(self, config: DQNConfig, q_network: nn.Sequential, n_actions: int) -> None:
         """Takes over `q_network`; the target network starts as its copy."""
@@ -67,8 +77,19 @@ class DQNAgent:
         return actions
 
     @torch.no_grad()
-    def update(self, batch: Batch) -> Learned:
-        """One gradient step on a batch of transitions."""
+    def update(self, batch: Batch) -> UpdateResult:
+        """One gradient step on a batch of transitions.
+
+        It computes, with one Q-value for each action (learning/targets.py and losses.py have the distributions):
+
+            next_action = argmax_a Q(s', a)                     (Q_target(s', a) without double DQN)
+            target      = return + discount * Q_target(s', next_action)
+            loss        = mean over the batch of weight * huber(Q(s, a) - target)
+            parameters -= step of Adam on the clipped gradient of the loss
+            target parameters += tau * (parameters - target parameters)     (or a copy from time to time)
+
+        Return and discount are those of n steps; the discount is 0 where the episode terminated.
+        """
         if self.config.noisy:
             self._noise.draw()
             self._target_noise.draw()
@@ -79,7 +100,7 @@ class DQNAgent:
     @torch.no_grad()
     def regress(
         self, observations: NDArray[Any], actions: NDArray[np.int64], td_target: NDArray[np.float32]
-    ) -> Learned:
+    ) -> UpdateResult:
         """One gradient step of the Q-values of `actions` [batch] towards given targets [batch]."""
         return self._learn(observations, actions, self._tensor(td_target), None)
 
@@ -103,50 +124,25 @@ class DQNAgent:
         """Changes the step size of the next updates."""
         self.optimizer.learning_rate = learning_rate
 
-    def capture(self) -> Capture:
-        """Both networks with their noise, and the optimiser."""
-        return {
-            "parameters": self.parameters.data,
-            "target_parameters": self.target_parameters,
-            "optimizer": self.optimizer.capture(),
-            "gradient_steps": self.gradient_steps,
-            "noise": self._noise.capture(),
-            "target_noise": self._target_noise.capture(),
-            "noise_generator": self._noise_generator.get_state(),
-        }
-
-    def restore(self, capture: Capture) -> None:
-        """Takes over captured networks, which stay views of the flat parameters."""
-        self.parameters.data.copy_(capture["parameters"])
-        self.target_parameters.copy_(capture["target_parameters"])
-        self.optimizer.restore(capture["optimizer"])
-        self.gradient_steps = capture["gradient_steps"]
-        self._noise.restore(capture["noise"])
-        self._target_noise.restore(capture["target_noise"])
-        self._noise_generator.set_state(capture["noise_generator"])
-
     def _learn(
         self,
         observations: NDArray[Any],
         actions: NDArray[np.int64],
         target: Tensor,
         weights: NDArray[np.float32] | None,
-    ) -> Learned:
-        outputs = self._learning.forward(self._tensor(observations))
-        index = _index(outputs, self._tensor(actions))
-        chosen = _of_actions(outputs, index)
-        losses, derivative = self._objective.loss(chosen, target)
+    ) -> UpdateResult:
+        outputs, taken = self._learning.forward(self._tensor(observations)), self._tensor(actions)
+        losses, d_outputs = self._objective.loss(outputs, taken, target)
         errors = None
         if weights is not None:
-            errors = self._objective.error(chosen, target) if self._objective.error else losses
+            errors = self._objective.error(outputs, taken, target) if self._objective.error else losses
             weighting = self._tensor(weights)
             losses = losses * weighting
-            derivative = derivative * weighting.view(-1, *[1] * (derivative.dim() - 1))
-        derivative = derivative.div_(len(losses)).view_as(index)
-        self._descend(torch.zeros_like(outputs).scatter_(1, index, derivative))
+            d_outputs = d_outputs * weighting.view(-1, *[1] * (d_outputs.dim() - 1))
+        self._descend(d_outputs.div_(len(losses)))
         self.gradient_steps += 1
         self._update_target()
-        return Learned(losses.mean(), errors)
+        return UpdateResult(losses.mean(), errors)
 
     def _next_outputs(self, next_observations: NDArray[Any]) -> Tensor:
         """The target network's outputs for the best next action: by its own Q-values, or with double DQN by those of
@@ -157,7 +153,7 @@ class DQNAgent:
         if not self.config.double_dqn and self.config.distribution == "none":
             return outputs.amax(dim=1)
         q_values = self._q_values(observations) if self.config.double_dqn else self._means(outputs)
-        return _of_actions(outputs, _index(outputs, q_values.argmax(dim=1)))
+        return outputs_of(outputs, q_values.argmax(dim=1))
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self.device)
@@ -178,14 +174,3 @@ class DQNAgent:
             self.target_parameters.lerp_(self.parameters.data, self.config.tau)
         elif self.gradient_steps % self.config.target_update_every == 0:
             self.target_parameters.copy_(self.parameters.data)
-
-
-def _index(outputs: Tensor, actions: Tensor) -> Tensor:
-    """Where the outputs of the actions [batch] are among outputs [batch, n_actions, ...], for gather and scatter."""
-    if outputs.dim() == 2:
-        return actions.unsqueeze(1)
-    return actions.view(-1, 1, 1).expand(-1, 1, outputs.shape[2])
-
-
-def _of_actions(outputs: Tensor, index: Tensor) -> Tensor:
-    return outputs.gather(1, index).squeeze(1)

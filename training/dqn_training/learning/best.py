@@ -1,4 +1,4 @@
-"""The best policy of a run so far, by the evaluations on the choosing seeds."""
+"""The best policy of a run so far, by the evaluations on the selection seeds."""
 
 import dataclasses
 import math
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from dqn_training.checkpoint.captures import Capture
+from dqn_training.checkpoint.values import State, Stateful
 
 
 class CheckpointScore(NamedTuple):
@@ -20,8 +20,10 @@ _UNPLAYED = CheckpointScore(0, -math.inf)
 
 
 @dataclasses.dataclass
-class Selection:
+class Selection(Stateful):
     """Scores so far, and the weights of the best (the latest of equals)."""
+
+    _state = ("scores", "chosen", "weights", "reached", "due")
 
     scores: list[CheckpointScore] = dataclasses.field(default_factory=list)
     chosen: CheckpointScore = _UNPLAYED
@@ -37,12 +39,8 @@ class Selection:
         enough = stop_return is not None and score.mean >= stop_return
         self.reached = self.reached + 1 if enough else 0
 
-    def capture(self) -> Capture:
-        """All of it."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-
-    def restore(self, capture: Capture) -> None:
-        """Takes over a captured state."""
-        self.scores = [CheckpointScore(*score) for score in capture["scores"]]
-        self.chosen = CheckpointScore(*capture["chosen"])
-        self.weights, self.reached, self.due = capture["weights"], capture["reached"], capture["due"]
+    def load_state_dict(self, state: State) -> None:
+        """Takes over a saved state; a checkpoint has plain lists in it."""
+        super().load_state_dict(state)
+        self.scores = [CheckpointScore(*score) for score in self.scores]
+        self.chosen = CheckpointScore(*self.chosen)

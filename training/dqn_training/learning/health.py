@@ -1,4 +1,4 @@
-"""Signs of a collapse that the TD loss does not show: what replay holds, and what the network says of fixed states.
+"""Indicators of a collapse that the TD loss does not show: what replay holds, and Q-values of fixed states.
 
 A policy that stops failing fills replay with its successes. Then nothing reminds the network of what failure looks
 like, the values of its actions drift together, and the policy falls while the loss stays small. docs/collapse.png shows
@@ -6,15 +6,16 @@ such a run.
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dqn_training.checkpoint.captures import Capture
+from dqn_training.checkpoint.values import State, Stateful
 from dqn_training.networks.noisy import mean_weights
+from dqn_training.replay.source import Experience
 
 PROBES = 256
 RARE = 0.2
@@ -23,7 +24,7 @@ _DORMANT = 0.025
 
 
 class Health(NamedTuple):
-    """The signs after so many environment steps."""
+    """The indicators after so many environment steps."""
 
     env_steps: int
     terminal_share: float  # of the transitions in replay: those whose episode terminates within their n steps
@@ -32,38 +33,30 @@ class Health(NamedTuple):
     dormant_share: float  # of the hidden units: mean activation at most 2.5 % of their layer's (Sokar et al., 2023)
 
 
-class Remembered(Protocol):
-    """What the monitor asks of a replay buffer."""
-
-    def seen(self) -> NDArray[Any]:
-        """Observations, [transitions, *observation_shape]."""
-
-    def terminal_share(self) -> float:
-        """The share of transitions that end in a termination."""
-
-
-class CollapseMonitor:
+class CollapseMonitor(Stateful):
     """Looks at a network through the same probe states each time: the first observations that replay held."""
+
+    _state = ("history", "_probes")
 
     def __init__(self) -> None:
         self.history: list[Health] = []
         self._probes: NDArray[Any] | None = None
 
-    def look(self, env_steps: int, network: nn.Sequential, replay: Remembered) -> Health:
-        """Adds the present signs to the history; the first look chooses the probe states.
+    def record(self, env_steps: int, network: nn.Sequential, replay: Experience) -> Health:
+        """Adds the present indicators to the history; the first call chooses the probe states.
 
-        Draws no random number and changes nothing of what it looks at.
+        Draws no random number and changes nothing of what it is given.
         """
         if self._probes is None:
-            seen = replay.seen()
+            seen = replay.observations()
             self._probes = seen[np.linspace(0, len(seen) - 1, min(PROBES, len(seen))).astype(np.int64)]
         device = next(network.parameters()).device
         with mean_weights(network), torch.no_grad():
-            q_values, dormant_share = _look_through(network, torch.from_numpy(self._probes).to(device))
+            q_values, dormant_share = _evaluate_probes(network, torch.from_numpy(self._probes).to(device))
         best = q_values.topk(min(2, q_values.shape[1]), dim=1).values
         health = Health(
             env_steps=env_steps,
-            terminal_share=replay.terminal_share(),
+            terminal_share=replay.terminal_fraction(),
             action_gap=float((best[:, 0] - best[:, -1]).mean()),
             largest_q=float(q_values.abs().max()),
             dormant_share=dormant_share,
@@ -71,14 +64,10 @@ class CollapseMonitor:
         self.history.append(health)
         return health
 
-    def capture(self) -> Capture:
-        """The history and the probe states."""
-        return {"history": [tuple(health) for health in self.history], "probes": self._probes}
-
-    def restore(self, capture: Capture) -> None:
-        """Takes over a captured state."""
-        self.history = [Health(*values) for values in capture["history"]]
-        self._probes = capture["probes"]
+    def load_state_dict(self, state: State) -> None:
+        """Takes over a saved state; a checkpoint has plain lists in it."""
+        super().load_state_dict(state)
+        self.history = [Health(*values) for values in self.history]
 
 
 def warning(history: Sequence[Health]) -> str | None:
@@ -97,8 +86,8 @@ def warning(history: Sequence[Health]) -> str | None:
     )
 
 
-def _look_through(network: nn.Sequential, observations: Tensor) -> tuple[Tensor, float]:
-    """Q-values [batch, n_actions] and the share of dormant units among all that a ReLU follows."""
+def _evaluate_probes(network: nn.Sequential, observations: Tensor) -> tuple[Tensor, float]:
+    """Q-values [batch, n_actions] and the fraction of dormant units among all that a ReLU follows."""
     values, dormant, units = observations, 0, 0
     for layer in network:
         values = layer(values)

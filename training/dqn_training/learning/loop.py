@@ -1,4 +1,4 @@
-"""The training loop: acts, remembers, learns; whoever iterates over it watches, evaluates and decides when to stop."""
+"""The training loop: acts, stores, learns; whoever iterates over it watches, evaluates and decides when to stop."""
 
 from collections.abc import Iterator
 
@@ -10,6 +10,7 @@ from dqn_training.learning.dqn import learn_from_replay
 from dqn_training.learning.pqn import learn_from_rollouts
 from dqn_training.learning.schedules import epsilon_schedule
 from dqn_training.learning.state import Episode, TrainingState
+from dqn_training.replay.rollouts import Rollouts
 
 
 def train(config: DQNConfig, environment: EnvironmentInfo, state: TrainingState) -> Iterator[TrainingState]:
@@ -18,21 +19,24 @@ def train(config: DQNConfig, environment: EnvironmentInfo, state: TrainingState)
     Between two steps everything that changes is in the state, so that the loop goes on from whatever state it is given.
     """
     epsilon_at = epsilon_schedule(config, warm=state.warm)
-    learn = (learn_from_rollouts if config.algorithm == "pqn" else learn_from_replay)(config, state)
-    replay, agent, start = state.replay, state.agent, environment.action_space.start
+    agent, replay, start = state.agent, state.replay, environment.action_space.start
+    if isinstance(replay, Rollouts):
+        learn = learn_from_rollouts(config, state, replay)
+    else:
+        learn = learn_from_replay(config, state, replay)
     while not state.finished(config):
         state.epsilon = epsilon_at(state.env_steps)
         actions = agent.act(state.observations, state.epsilon, state.generator)
         next_observations, rewards, terminated, truncated, _ = state.environments.step(actions + start)
         next_observations = next_observations.astype(state.observations.dtype, copy=False)
         learned = np.sign(rewards) if config.clip_rewards else rewards
-        replay.add(state.observations, actions, learned, terminated, truncated, next_observations)
+        replay.add(state.observations, actions, learned, terminated, truncated, next_observations, state.alive)
         state.observations = next_observations
         taken = int(state.alive.sum())
         state.env_steps += taken
         state.returns += rewards
         state.lengths += state.alive
-        ended = terminated | truncated
+        ended = (terminated | truncated) & state.alive
         for index in np.flatnonzero(ended):
             state.episodes.append(Episode(state.env_steps, float(state.returns[index]), int(state.lengths[index])))
         state.returns[ended], state.lengths[ended] = 0.0, 0

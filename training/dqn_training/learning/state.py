@@ -4,18 +4,11 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from dqn_models.manifest import EnvironmentInfo
-from dqn_training.checkpoint.captures import (
-    Capture,
-    capture_generator,
-    capture_torch_generators,
-    restore_generator,
-    restore_torch_generators,
-)
+from dqn_training.checkpoint.values import State, Stateful
 from dqn_training.config import DQNConfig
 from dqn_training.envs.make import observation_dtype, observation_shape
 from dqn_training.envs.restoring import restore_environment
@@ -27,7 +20,14 @@ from dqn_training.learning.health import CollapseMonitor
 from dqn_training.networks.q_network import make_q_network
 from dqn_training.replay.buffer import ReplayBuffer
 from dqn_training.replay.rollouts import Rollouts
-from dqn_training.seeds import first_seed
+from dqn_training.replay.source import ExperienceSource
+from dqn_training.seeds import (
+    first_seed,
+    process_generators,
+    restart_seed,
+    restore_process_generators,
+    seed_process,
+)
 
 
 class Episode(NamedTuple):
@@ -39,14 +39,32 @@ class Episode(NamedTuple):
 
 
 @dataclasses.dataclass
-class TrainingState:
-    """Where a run is; a checkpoint is its capture. Loops advance it in place and keep nothing else that changes.
+class TrainingState(Stateful):
+    """Where a run is, which a checkpoint keeps. Loops advance it in place and keep nothing else that changes.
 
     Arrays have one element for each environment.
     """
 
+    _state = (
+        "agent",
+        "replay",
+        "generator",
+        "observations",
+        "returns",
+        "lengths",
+        "alive",
+        "warm",
+        "selection",
+        "monitor",
+        "updates_owed",
+        "env_steps",
+        "epsilon",
+        "loss",
+        "wall_seconds",
+    )
+
     agent: DQNAgent
-    replay: ReplayBuffer | Rollouts
+    replay: ExperienceSource | Rollouts
     environments: AnyVectorEnv
     generator: np.random.Generator  # of actions and batches
     observations: NDArray[Any]  # the present ones, [num_envs, *observation_shape]
@@ -80,40 +98,31 @@ class TrainingState:
         """Closes the environments; what was learned stays."""
         self.environments.close()
 
-    def capture(self) -> Capture:
-        """The whole run. What is added to it with a state of its own belongs in this list."""
+    def state_dict(self) -> State:
+        """The whole run, with the state of the process's generators, and of the environments if it can be captured."""
         return {
-            "agent": self.agent.capture(),
-            "replay": self.replay.capture(),
-            "environments": self._capture_environments(),
-            "vectorization": vectorization_of(self.environments),
-            "generator": capture_generator(self.generator),
-            "torch": capture_torch_generators(),
-            "selection": self.selection.capture(),
-            "monitor": self.monitor.capture(),
+            **super().state_dict(),
             "episodes": np.array(self.episodes, np.float64).reshape(-1, len(Episode._fields)),
-            **{name: getattr(self, name) for name in _PLAIN},
+            "environments": self._environment_state(),
+            "vectorization": vectorization_of(self.environments),
+            "process": process_generators(),
         }
 
-    def restore(self, capture: Capture) -> bool:
-        """Goes on from a captured run of the same configuration.
+    def load_state_dict(self, state: State) -> None:
+        """Takes over all but the environments: see `resume`."""
+        super().load_state_dict(state)
+        self.episodes = [Episode(int(steps), total, int(length)) for steps, total, length in state["episodes"].tolist()]
+        restore_process_generators(state["process"])
 
-        Returns whether that is exact: where the environments' state is not to be had, new episodes begin.
+    def resume(self, state: State) -> bool:
+        """Continues a saved run of the same configuration.
+
+        Returns whether that is exact: where the environments' state cannot be restored, new episodes begin.
         """
-        self.agent.restore(capture["agent"])
-        self.replay.restore(capture["replay"])
-        restore_generator(self.generator, capture["generator"])
-        restore_torch_generators(capture["torch"])
-        self.selection.restore(capture["selection"])
-        self.monitor.restore(capture["monitor"])
-        self.episodes = [
-            Episode(int(steps), total, int(length)) for steps, total, length in capture["episodes"].tolist()
-        ]
-        for name in _PLAIN:
-            setattr(self, name, capture[name])
+        self.load_state_dict(state)
         try:
-            if capture["environments"] is not None:
-                restore_environment(self.environments, capture["environments"])
+            if state["environments"] is not None:
+                restore_environment(self.environments, state["environments"])
                 return True
         except UncapturableError:
             pass
@@ -128,7 +137,7 @@ class TrainingState:
             return str(error)
         return None
 
-    def _capture_environments(self) -> Any:
+    def _environment_state(self) -> Any:
         try:
             return capture_environment(self.environments)
         except UncapturableError:
@@ -136,28 +145,10 @@ class TrainingState:
 
     def _begin_episodes(self) -> None:
         """Leaves the running episodes unfinished."""
-        seed = first_seed("train", self.agent.config.seed) + self.env_steps % _SEEDS
-        observations, _ = self.environments.reset(seed=seed)
+        observations, _ = self.environments.reset(seed=restart_seed(self.agent.config.seed, self.env_steps))
         self.observations = observations.astype(self.observations.dtype, copy=False)
         self.replay.begin_episodes(self.observations)
         self.returns[:], self.lengths[:], self.alive[:] = 0.0, 0, True
-
-
-_SEEDS = 90_000
-"""Different seeds that a run may reset its environments with."""
-
-_PLAIN = (
-    "observations",
-    "returns",
-    "lengths",
-    "alive",
-    "warm",
-    "updates_owed",
-    "env_steps",
-    "epsilon",
-    "loss",
-    "wall_seconds",
-)
 
 
 def make_state(config: DQNConfig, environment: EnvironmentInfo, weights: dict[str, Tensor] | None) -> TrainingState:
@@ -165,7 +156,7 @@ def make_state(config: DQNConfig, environment: EnvironmentInfo, weights: dict[st
 
     Raises ValueError when the weights do not fit the network that the configuration describes.
     """
-    torch.manual_seed(config.seed)
+    seed_process(config.seed)
     q_network = make_q_network(config, environment.observation_space, environment.action_space.n)
     if weights is not None:
         try:
@@ -174,13 +165,14 @@ def make_state(config: DQNConfig, environment: EnvironmentInfo, weights: dict[st
             raise ValueError(f"The weights to start from do not fit the network: {error}") from error
     replay = _make_replay(config, environment)
     environments = make_vector_environment(environment, config.num_envs, config.vectorization)
+    seed_process(config.seed)  # again: what `auto` measured may have drawn from the generators
     observations, _ = environments.reset(seed=first_seed("train", config.seed))
     return TrainingState(
         agent=DQNAgent(config, q_network, environment.action_space.n),
         replay=replay,
         environments=environments,
         generator=np.random.default_rng(config.seed),
-        observations=observations.astype(replay.observations.dtype, copy=False),
+        observations=observations.astype(replay.observation_dtype, copy=False),
         returns=np.zeros(config.num_envs),
         lengths=np.zeros(config.num_envs, np.int64),
         alive=np.ones(config.num_envs, np.bool_),
@@ -189,11 +181,11 @@ def make_state(config: DQNConfig, environment: EnvironmentInfo, weights: dict[st
     )
 
 
-def _make_replay(config: DQNConfig, environment: EnvironmentInfo) -> ReplayBuffer | Rollouts:
+def _make_replay(config: DQNConfig, environment: EnvironmentInfo) -> ExperienceSource | Rollouts:
     shape = observation_shape(environment.observation_space)
     dtype = observation_dtype(environment.observation_space)
     if config.algorithm == "pqn":
-        return Rollouts(config.rollout_steps, config.num_envs, shape, dtype, config.gamma, config.q_lambda)
+        return Rollouts(config.rollout_steps, config.num_envs, shape, dtype)
     return ReplayBuffer(
         config.replay_capacity,
         config.num_envs,

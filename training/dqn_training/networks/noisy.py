@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dqn_training.checkpoint.captures import Capture
+from dqn_training.checkpoint.values import Stateful
 
 
 class NoisyLinear(nn.Module):
@@ -37,8 +37,10 @@ class NoisyLinear(nn.Module):
         return functional.linear(features, weight, bias)
 
 
-class Noise:
+class Noise(Stateful):
     """Factorised Gaussian noise for all noisy layers of a network, in one flat tensor of which theirs are views."""
+
+    _state = ("values",)  # the generator belongs to whoever made it
 
     def __init__(self, network: nn.Module, generator: torch.Generator) -> None:
         """Draws the first noise. The generator is the CPU's, so that noise is the same on every device."""
@@ -55,14 +57,6 @@ class Noise:
         """New noise for every layer: sign(x) sqrt(|x|) of standard normal x."""
         normal = torch.randn(len(self.values), generator=self._generator)
         self.values.copy_(normal.sign() * normal.abs().sqrt_())
-
-    def capture(self) -> Capture:
-        """The present noise; the generator belongs to whoever made it."""
-        return {"values": self.values}
-
-    def restore(self, capture: Capture) -> None:
-        """Takes over captured noise."""
-        self.values.copy_(capture["values"])
 
 
 @contextlib.contextmanager

@@ -119,7 +119,7 @@ def _check_comparable(environment: EnvironmentInfo, champion: Manifest) -> None:
 
 def _draft(challenger: Challenger, model: str, gate: GateResult | None, run: str | None) -> ManifestDraft:
     config, state = challenger.config, challenger.state
-    seed = first_seed("report", config.seed)
+    seed = first_seed("test", config.seed)
     report = play(challenger.policy, challenger.environment, seed, config.report_episodes, config.episode_step_limit)
     return ManifestDraft(
         model=model,
@@ -151,7 +151,7 @@ def _weights(challenger: Challenger) -> bytes:
 
 
 def _observation_statistics(challenger: Challenger) -> ObservationStatistics:
-    seen = challenger.state.replay.seen()
+    seen = challenger.state.replay.observations()
     flat = seen.reshape(len(seen), -1) if seen[0].size <= MOST_DESCRIBED_ELEMENTS else seen.reshape(-1, 1)
     return ObservationStatistics(
         mean=flat.mean(axis=0, dtype=np.float64).tolist(),

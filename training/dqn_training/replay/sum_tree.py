@@ -7,13 +7,13 @@ in five array operations instead of twenty.
 import numpy as np
 from numpy.typing import NDArray
 
-from dqn_training.checkpoint.captures import Capture
+from dqn_training.checkpoint.values import State, Stateful
 
 _CHILDREN = 16
 _SMALLEST = 1e-6  # of an error, so that no transition is never drawn again
 
 
-class SumTree:
+class SumTree(Stateful):
     """Non-negative numbers, one for each leaf, of which a leaf is found by where a mass falls in their running sum."""
 
     def __init__(self, leaves: int) -> None:
@@ -58,9 +58,19 @@ class SumTree:
             nodes, left = nodes * _CHILDREN + children, left - before
         return nodes
 
+    def state_dict(self) -> State:
+        """The leaves, of which all sums follow."""
+        return {"leaves": self.get(np.arange(self.leaves))}
 
-class Priorities:
-    """What is drawn how often: a row's chance is its error to the power of `exponent`, as a share of all."""
+    def load_state_dict(self, state: State) -> None:
+        """Takes over leaves; a tree of the same leaves has the same sums."""
+        self.set(np.arange(self.leaves), state["leaves"])
+
+
+class Priorities(Stateful):
+    """What is drawn how often: a row's chance is its error to the power of `exponent`, as a fraction of all."""
+
+    _state = ("_tree", "_largest")
 
     def __init__(self, rows: int, exponent: float) -> None:
         """No row can be drawn yet."""
@@ -82,7 +92,10 @@ class Priorities:
     def draw(
         self, count: int, importance_exponent: float, generator: np.random.Generator
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Rows [count], one from each of `count` equal parts of the mass, and their importance weights, at most 1."""
+        """Rows [count], one from each of `count` equal parts of the mass, and their importance weights, at most 1.
+
+        Weights are relative to the largest of the batch; Schaul et al. take that of the whole buffer.
+        """
         masses = (np.arange(count) + generator.random(count)) * (self._tree.total / count)
         rows = self._tree.find(masses)
         priorities = self._tree.get(rows)
@@ -94,12 +107,3 @@ class Priorities:
         priorities = (errors.astype(np.float64) + _SMALLEST) ** self._exponent
         self._largest = max(self._largest, float(priorities.max()))
         self._tree.set(rows, priorities)
-
-    def capture(self) -> Capture:
-        """Every row's priority."""
-        return {"priorities": self._tree.get(np.arange(self._tree.leaves)), "largest": self._largest}
-
-    def restore(self, capture: Capture) -> None:
-        """Takes over captured priorities; a tree of the same leaves has the same sums."""
-        self._tree.set(np.arange(self._tree.leaves), capture["priorities"])
-        self._largest = capture["largest"]

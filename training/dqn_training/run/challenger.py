@@ -86,10 +86,10 @@ def _evaluate(config: DQNConfig, environment: EnvironmentInfo, state: TrainingSt
     """Plays the choosing episodes with the present policy network, through its export; looks for signs of collapse."""
     state.selection.due = state.env_steps - state.env_steps % config.eval_every + config.eval_every
     policy = Policy(export(state.agent.policy_network, environment))
-    seed = first_seed("choose", config.seed)
+    seed = first_seed("selection", config.seed)
     episodes = play(policy, environment, seed, config.eval_episodes, config.episode_step_limit)
     score = CheckpointScore(state.env_steps, float(episodes.returns.mean()))
-    state.monitor.look(state.env_steps, state.agent.q_network, state.replay)
+    state.monitor.record(state.env_steps, state.agent.q_network, state.replay)
     state.selection.add(score, state.agent.policy_parameters, config.stop_return)
 
 
@@ -113,7 +113,7 @@ def _finish(
     state.agent.policy_parameters.copy_(state.selection.weights)
     onnx = export(network, environment)
     policy = Policy(onnx)
-    check_parity(network, policy, environment, state.replay.seen(), config.seed)
+    check_parity(network, policy, environment, state.replay.observations(), config.seed)
     return Challenger(
         config=config,
         preset=preset,

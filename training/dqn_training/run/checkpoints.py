@@ -5,8 +5,8 @@ import math
 import time
 from collections.abc import Callable, Iterator
 
-from dqn_training.checkpoint.captures import Capture
-from dqn_training.checkpoint.file import CheckpointError, CheckpointFile
+from dqn_training.checkpoint.store import CheckpointError, CheckpointFile
+from dqn_training.checkpoint.values import State
 from dqn_training.learning.state import TrainingState
 
 _SHARE = 0.02  # of the time that checkpoints may take
@@ -24,11 +24,11 @@ class Checkpoints:
         self._told = ""
         self.cost_seconds = 0.0  # spent on all checkpoints of this process
 
-    def last(self) -> Capture | None:
+    def last(self) -> State | None:
         """The last checkpoint, if there is one. Raises CheckpointError when it is damaged."""
         return self._file.read()
 
-    def begin(self, state: TrainingState, last: Capture | None) -> None:
+    def begin(self, state: TrainingState, last: State | None) -> None:
         """Goes on from the last checkpoint, if there is one, and says what the next ones will lack.
 
         Raises CheckpointError when the last one is another run's.
@@ -42,7 +42,7 @@ class Checkpoints:
         if last is None:
             return
         try:
-            exact = state.restore(last)
+            exact = state.resume(last)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(
                 f"{self._file.path} does not fit this run; another release of this program may have written it: "
@@ -58,7 +58,7 @@ class Checkpoints:
         with self._telling():
             if not self._file.settle(wait=False):
                 return
-            self._file.write(state.capture())
+            self._file.write(state.state_dict())
         spent = time.perf_counter() - started
         self.cost_seconds += spent
         self._due = started + spent + max(self._seconds, spent / _SHARE)

@@ -10,9 +10,18 @@ from torch import Tensor, nn
 
 from dqn_training.config import DQNConfig
 from dqn_training.learning.agent import DQNAgent
-from dqn_training.learning.objectives import categorical_loss, categorical_target, quantile_loss, quantile_target
+from dqn_training.learning.losses import (
+    ActionLoss,
+    by_autograd,
+    categorical_loss,
+    huber,
+    of_actions,
+    quantile_loss,
+    squared,
+)
+from dqn_training.learning.targets import categorical_target, quantile_target
 from dqn_training.networks.heads import CategoricalMean, QuantileMean
-from dqn_training.replay.buffer import Batch
+from dqn_training.replay.source import Batch
 
 BATCH, ATOMS = 6, 7
 
@@ -91,6 +100,57 @@ def test_the_quantile_loss_is_the_papers_double_sum() -> None:
         above, below = (quantile_loss(quantiles.double() + sign * step, target.double())[0] for sign in (1, -1))
         slopes[:, index] = (above - below) / 2e-6
     torch.testing.assert_close(derivative.double(), slopes, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("action_loss", [huber, squared, quantile_loss])
+def test_a_loss_without_a_derivative_gets_it_by_autograd(action_loss: ActionLoss) -> None:
+    """With the losses alone, autograd over the outputs finds the derivative that is written here."""
+    generator = torch.Generator().manual_seed(4)
+    shape = (BATCH, 3, ATOMS) if action_loss is quantile_loss else (BATCH, 3)
+    outputs, target = torch.randn(shape, generator=generator) * 2, torch.randn((BATCH, *shape[2:]), generator=generator)
+    actions = torch.randint(0, 3, (BATCH,), generator=generator)
+    by_hand, automatic = of_actions(action_loss), by_autograd(lambda *given: taken_losses(action_loss, *given))
+    with torch.no_grad():
+        for found, expected in zip(automatic(outputs, actions, target), by_hand(outputs, actions, target), strict=True):
+            torch.testing.assert_close(found, expected)
+
+
+def taken_losses(action_loss: ActionLoss, outputs: Tensor, actions: Tensor, target: Tensor) -> Tensor:
+    """The losses in operations that autograd can follow: those here overwrite their intermediate values."""
+    taken = outputs[torch.arange(len(actions)), actions]
+    if action_loss is squared:
+        return (taken - target) ** 2
+    if action_loss is huber:
+        return nn.functional.smooth_l1_loss(taken, target, reduction="none")
+    levels = (torch.arange(ATOMS) + 0.5) / ATOMS
+    differences = target.unsqueeze(1) - taken.unsqueeze(2)
+    weights = (levels.unsqueeze(1) - (differences < 0).float()).abs()
+    by_pair = nn.functional.huber_loss(differences, torch.zeros_like(differences), reduction="none")
+    return (weights * by_pair).sum(dim=(1, 2)) / ATOMS
+
+
+def test_a_loss_may_depend_on_the_outputs_for_all_actions() -> None:
+    """Conservative Q-learning (Kumar et al., 2020) pushes down every action but the one in the data."""
+    outputs, actions = torch.randn(BATCH, 3, generator=torch.Generator().manual_seed(5)), torch.arange(BATCH) % 3
+    rows = torch.arange(BATCH)
+    conservative = by_autograd(lambda outputs, actions, _: outputs.logsumexp(dim=1) - outputs[rows, actions])
+    losses, derivative = conservative(outputs, actions, torch.zeros(BATCH))
+    expected = outputs.softmax(dim=1)
+    expected[rows, actions] -= 1
+    torch.testing.assert_close(losses, -outputs.log_softmax(dim=1)[rows, actions])
+    torch.testing.assert_close(derivative, expected)
+
+
+def test_a_loss_may_have_an_action_for_each_of_several_branches() -> None:
+    """Action branching (Tavakoli et al., 2018): outputs [batch, branches, n_actions], an action and target for each."""
+    outputs, target = torch.zeros(2, 2, 3), torch.tensor([[1.0, -1.0], [0.5, 0.0]])
+    actions = torch.tensor([[0, 2], [1, 1]])
+    branches = by_autograd(
+        lambda outputs, actions, target: ((outputs.gather(2, actions.unsqueeze(2)).squeeze(2) - target) ** 2).mean(1)
+    )
+    losses, derivative = branches(outputs, actions, target)
+    assert losses.tolist() == [1.0, 0.125]
+    assert derivative[0].tolist() == [[-1, 0, 0], [0, 0, 1]]
 
 
 def test_quantile_regression_finds_the_quantiles() -> None:
