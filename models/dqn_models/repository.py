@@ -107,16 +107,17 @@ class ModelRepository(RepositoryReader):
             pass
 
     @contextlib.contextmanager
-    def job(self, model: str, name: str) -> Iterator[None]:
-        """Holds the model for a long job such as `retrain`; promotions and publications go on meanwhile.
+    def job(self, model: str, name: str, wait_seconds: float = 0.0) -> Iterator[None]:
+        """Holds the model for a long job such as `retrain`; promotions by hand are possible meanwhile.
 
-        Raises RepositoryError at once when such a job runs already. The lock ends with its process, however that ends.
+        Raises RepositoryError when another such job still runs after `wait_seconds`. The lock ends with its process,
+        however that ends.
         """
         layout.check_model_name(model)
         folder = self._path(model)
         with explained(f"start a {name} job for {model} in {self.root}"):
             durable.make_directory(folder)
-            with durable.exclusive_lock(folder / f".{name}.lock", f"another {name} job", 0.0):
+            with durable.exclusive_lock(folder / f".{name}.lock", f"another {name} job", wait_seconds):
                 yield
 
     def prune(self, model: str, *, keep: int = 5, dry_run: bool = False, by: str | None = None) -> Pruned:

@@ -1,6 +1,7 @@
 """`dqn-retrain` as a person or cron starts it, on an environment that really drifts."""
 
 import contextlib
+import json
 import signal
 import subprocess
 import time
@@ -13,6 +14,7 @@ from dqn_models.repository import ModelRepository
 from dqn_testing.commands import QUICK, free_port, result, run, run_here, start
 from dqn_testing.server import running_server, wait_until
 from dqn_testing.trained import Trained
+from dqn_training.tracking.metrics_csv import read_metrics
 
 pytestmark = pytest.mark.slow
 
@@ -78,10 +80,39 @@ def test_both_starts_make_one_challenger(quick: Path) -> None:
 
 
 def test_the_first_round_of_a_model_makes_its_first_champion(tmp_path: Path) -> None:
-    """Without a champion a round trains from scratch and promotes at once."""
-    outcome = result("dqn-retrain", "--once", "--repository", tmp_path, *QUICK)
+    """Without a champion a round trains from scratch and promotes at once, if it is told what for."""
+    outcome = result("dqn-retrain", "--once", "--repository", tmp_path, "--env-id", "CartPole-v1", *QUICK)
     assert (outcome["decision"], outcome["champion_version"], outcome["statistics"]) == ("promoted", None, {})
     assert ModelRepository(tmp_path).alias("cartpole") == 1
+
+
+@pytest.mark.parametrize("interval", [["--once"], ["--every", "1h", "--metrics-port", "0"]])
+def test_a_model_that_does_not_exist_is_not_trained_by_mistake(quick: Path, interval: list[str]) -> None:
+    """A name with a typing error, and no flag that says what a first version should be trained for, is wrong usage."""
+    before = sorted(quick.rglob("*"))
+    done = run_here("dqn-retrain", *interval, "--repository", quick, "--name", "cartpoel")
+    assert done.returncode == 2
+    assert f"{quick} has no champion of cartpoel. To train a first version, name its --env-id or" in done.stderr
+    assert sorted(quick.rglob("*")) == before
+
+
+def test_a_round_is_a_run_to_look_at_and_to_resume(
+    tmp_path: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed round has settings, metrics and a checkpoint; `dqn-train --resume` completes it as a warm start."""
+    monkeypatch.setenv("DQN_RUNS", str(tmp_path / "runs"))
+    store = trained.copy(tmp_path / "store")
+    process = start("dqn-retrain", "--once", "--repository", store, "--total-env-steps=30000", "--stop-return=1e9")
+    assert process.stderr is not None
+    assert any("greedy" in line for line in process.stderr)
+    process.kill()
+    process.communicate()
+    (directory,) = (tmp_path / "runs").iterdir()
+    assert len(read_metrics(directory / "metrics.csv")["env_steps"]) > 0
+    manifest = result("dqn-train", "--resume", directory)
+    assert manifest["training"]["run"] == json.loads((directory / "run.json").read_text())["id"]
+    assert manifest["lineage"] == {"origin": "warm-start", "parent_version": 1}
+    assert (manifest["version"], manifest["gate"]["champion_version"]) == (2, 1)
 
 
 def test_one_job_at_a_time_and_a_killed_one_leaves_no_lock(quick: Path) -> None:

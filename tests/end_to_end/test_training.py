@@ -130,7 +130,7 @@ def test_wrong_usage_ends_with_status_2_before_training(tmp_path: Path, flags: l
 
 
 @without_gpu
-@pytest.mark.parametrize("words", [["dqn-retrain", "--once"], ["dqn-tune"]])
+@pytest.mark.parametrize("words", [["dqn-retrain", "--once", "--preset=cartpole"], ["dqn-tune"]])
 def test_a_gpu_that_is_not_there_is_wrong_usage_everywhere(tmp_path: Path, words: list[Any]) -> None:
     """Whoever trains says so before it does anything."""
     place = ["--repository", tmp_path / "store"] if words[0] == "dqn-retrain" else ["--storage", tmp_path / "store"]
