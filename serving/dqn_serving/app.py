@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from dqn_serving.api.act import ActCalls
 from dqn_serving.api.admin import admin_router
 from dqn_serving.api.catalog import catalog_router
-from dqn_serving.api.docs_page import pages_router
+from dqn_serving.api.docs_page import docs_routes
 from dqn_serving.api.errors import HANDLED, handle_error, render_problem
 from dqn_serving.api.health import health_router
 from dqn_serving.api.oip.infer import InferCall
@@ -80,12 +80,9 @@ def create_server(services: Services) -> Server:
     infer = InferCall(services)
     server = Server(services, _create_app(services), ActCalls(services), infer, Streams(services))
     app = server.app
-    for router in (
-        *(health_router(services), catalog_router(services), admin_router(services)),
-        *(pages_router(), stream_router()),
-    ):
+    for router in (health_router(services), catalog_router(services), admin_router(services), stream_router()):
         app.include_router(router)
-    app.router.routes.extend([*server.acts.routes(), *OipApi(services, infer).routes()])
+    app.router.routes.extend([*server.acts.routes(), *OipApi(services, infer).routes(), *docs_routes()])
     return server
 
 
