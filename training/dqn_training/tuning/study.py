@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dqn_models import cli_support
 from dqn_models.durable import make_directory
-from dqn_models.errors import explained
+from dqn_models.errors import wrap_os_errors
 from dqn_training.export.parity import ParityError
 from dqn_training.tuning.objective import Objective, Search
 from dqn_training.tuning.space import parameters_of, search_space
@@ -34,7 +34,7 @@ def open_study(path: Path, search: Search, seed: int = 0) -> Study:
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it would warn of is told here
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    with explained(f"keep the search in {path} (--storage names another place)"):
+    with wrap_os_errors(f"keep the search in {path} (--storage names another place)"):
         make_directory(path.parent)
         new = not path.exists()
         study = _create(path, search, seed)
