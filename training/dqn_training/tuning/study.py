@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from dqn_models import cli_support
 from dqn_models.durable import exclusive_lock, make_directory
-from dqn_models.errors import explained
+from dqn_models.errors import wrap_os_errors
 from dqn_training.export.parity import ParityError
 from dqn_training.tuning.objective import Objective, Search
 from dqn_training.tuning.space import parameters_of, search_space
@@ -31,7 +31,7 @@ def open_study(path: Path, search: Search, seed: int = 0) -> Study:
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # its warnings are replaced by ours
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    with explained(f"keep the search in {path} (--storage names another place)"):
+    with wrap_os_errors(f"keep the search in {path} (--storage names another place)"):
         make_directory(path.parent)
         with exclusive_lock(path.with_name(f".{path.name}.lock"), "another dqn-tune", _LOCK_SECONDS):
             study = _create(path, search, seed)
