@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from dqn_training.config import DQNConfig
 from dqn_training.envs.make import environment_for
 from dqn_training.evaluation.statistics import interquartile_interval
-from dqn_training.run.challenger import train_challenger
+from dqn_training.run.run import Run
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
@@ -157,14 +157,14 @@ def _run_once(results: Path, env_id: str, variant: str, seed: int, steps: float)
         return
     config = _config(env_id, variant, seed, steps)
     started = time.process_time()
-    challenger = train_challenger(config, "ablation", environment_for(config), lambda *_: None)
+    candidate = Run(config, "ablation", environment_for(config)).train()
     line = key | {
         "cpu_seconds": round(time.process_time() - started, 2),
-        "evaluations": [[score.env_steps, score.mean] for score in challenger.state.selection.scores],
+        "evaluations": [[score.env_steps, score.mean] for score in candidate.scores],
     }
     with results.open("a") as file:
         file.write(json.dumps(line) + "\n")
-    print(f"{env_id} {variant} seed {seed}: {challenger.state.selection.scores[-1].mean:.1f}", flush=True)
+    print(f"{env_id} {variant} seed {seed}: {candidate.scores[-1].mean:.1f}", flush=True)
 
 
 def _read(results: Path) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from dqn_models.repository import ModelRepository
 from dqn_training.config import DQNConfig
 from dqn_training.envs.make import environment_for
 from dqn_training.publishing.publish import publish
-from dqn_training.run.challenger import train_challenger
+from dqn_training.run.run import Run
 
 _FEW = {"total_env_steps": 2_000, "learning_starts": 1_900, "replay_capacity": 5_000, "episode_step_limit": 50}
 _ONCE = {"eval_episodes": 1, "report_episodes": 2, "gate_episodes": 2}
@@ -15,9 +15,9 @@ _ONCE = {"eval_episodes": 1, "report_episodes": 2, "gate_episodes": 2}
 def publish_hardly_trained(repository: Path, config: DQNConfig, model: str = "cartpole", versions: int = 1) -> None:
     """Publishes as many equal versions of a model; the first of them is the champion."""
     changed = DQNConfig(**(vars(config) | _FEW | _ONCE))
-    challenger = train_challenger(changed, "general", environment_for(changed), lambda *_: None)
+    candidate = Run(changed, "general", environment_for(changed)).train()
     for _ in range(versions):
-        publish(challenger, ModelRepository(repository), model, "superior", "benchmark")
+        publish(candidate, ModelRepository(repository), model, "superior", "benchmark")
 
 
 def cartpole(width: int) -> DQNConfig:

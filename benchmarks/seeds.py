@@ -5,20 +5,18 @@
 
 import dataclasses
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from statistics import median
+from statistics import fmean, median
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 
-from dqn_models.repository import ModelRepository
 from dqn_training.envs.make import environment_for
 from dqn_training.presets import preset_config
-from dqn_training.publishing.publish import publish
-from dqn_training.run.challenger import train_challenger
+from dqn_training.publishing.publish import play_test_episodes
+from dqn_training.run.run import Run
 
 _COLUMNS = ("seed", "seconds", "CPU seconds", "env steps", "last 100 returns", "chosen", "report mean", "report min")
 
@@ -42,18 +40,16 @@ def _run(preset: str, seed: int) -> tuple[float, ...]:
     config = dataclasses.replace(preset_config(preset), seed=seed)
     environment = environment_for(config)
     cpu = time.process_time()
-    challenger = train_challenger(config, preset, environment, lambda *_: None)
+    candidate = Run(config, preset, environment).train()
     cpu = time.process_time() - cpu
-    with tempfile.TemporaryDirectory() as folder:
-        manifest = publish(challenger, ModelRepository(folder), "seed", "non-inferior", "benchmark").manifest
-    report = manifest.evaluation
+    report = play_test_episodes(candidate)
     row = (
         seed,
-        challenger.state.wall_seconds,
+        candidate.wall_seconds,
         cpu,
-        challenger.state.env_steps,
-        challenger.state.recent_return(),
-        challenger.state.selection.chosen.mean,
+        candidate.env_steps,
+        fmean(episode.total_reward for episode in candidate.episodes[-100:]),
+        candidate.best.mean,
         report.mean,
         report.min,
     )

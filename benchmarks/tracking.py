@@ -8,36 +8,42 @@ import time
 from pathlib import Path
 
 from dqn_training.envs.make import environment_for
-from dqn_training.learning.best import CheckpointScore
 from dqn_training.learning.state import TrainingState
 from dqn_training.presets import preset_config
-from dqn_training.run.challenger import train_challenger
+from dqn_training.run.callbacks import Callback
+from dqn_training.run.run import Run
 from dqn_training.tracking.metrics_csv import MetricsFile
-from dqn_training.tracking.recorder import Tracker, Tracking
+from dqn_training.tracking.recorder import Recorder, Tracker
 from dqn_training.tracking.tensorboard import TensorBoardTracker
+
+
+class Timed(Callback):
+    """Measures the CPU time of another callback."""
+
+    def __init__(self, inner: Callback) -> None:
+        self._inner, self.spent, self.calls = inner, 0.0, 0
+        self.begin, self.end = inner.begin, inner.end  # type: ignore[method-assign]  # only steps are measured
+
+    def step(self, state: TrainingState) -> None:
+        """Passes the step on."""
+        started = time.thread_time()
+        self._inner.step(state)
+        self.spent += time.thread_time() - started
+        self.calls += 1
 
 
 def measure(folder: Path, trackers: list[Tracker]) -> str:
     """Trains preset cartpole, seed 100, and says what its tracking cost."""
     config = preset_config("cartpole")
-    spent = 0.0
-    calls = 0
     process, thread = time.process_time(), time.thread_time()
-    with Tracking(config, MetricsFile(folder / "metrics.csv"), trackers) as tracking:
-
-        def watch(state: TrainingState, scores: list[CheckpointScore]) -> None:
-            nonlocal spent, calls
-            started = time.thread_time()
-            tracking(state, scores)
-            spent += time.thread_time() - started
-            calls += 1
-
-        train_challenger(config, "cartpole", environment_for(config), watch)
+    with Recorder(config, MetricsFile(folder / "metrics.csv"), trackers) as recorder:
+        timed = Timed(recorder)
+        Run(config, "cartpole", environment_for(config), [timed]).train()
     whole, others = time.process_time() - process, time.process_time() - process - (time.thread_time() - thread)
     rows = len((folder / "metrics.csv").read_text().splitlines()) - 1
     return (
-        f"{rows} rows, {calls} calls: {1e3 * spent:.1f} ms of {whole:.2f} s of CPU, {spent / whole:.2%}; "
-        f"threads beside {1e3 * others:.1f} ms"
+        f"{rows} rows, {timed.calls} calls: {1e3 * timed.spent:.1f} ms of {whole:.2f} s of CPU, "
+        f"{timed.spent / whole:.2%}; threads beside {1e3 * others:.1f} ms"
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dqn_models.repository import ModelRepository
-from dqn_serving.app import PolicyServer
+from dqn_serving.app import create_server
 from dqn_serving.services import assemble
 from dqn_serving.settings import ENV_PREFIX, ServerSettings, read_settings
 from dqn_testing.commands import run
@@ -49,8 +49,8 @@ def test_every_metric_is_documented(tmp_path: Path) -> None:
 
 def test_every_endpoint_is_documented(tmp_path: Path) -> None:
     """The guide names each call of the OpenAPI document, with its method."""
-    rest = PolicyServer(assemble(read_settings(["--repository", str(tmp_path)])))._rest
-    paths = rest.openapi()["paths"]  # type: ignore[attr-defined]
+    app = create_server(assemble(read_settings(["--repository", str(tmp_path)]))).app
+    paths = app.openapi()["paths"]
     assert len(paths) >= 11
     for path, methods in paths.items():
         for method in methods:

@@ -1,13 +1,15 @@
 """What all commands share: exit statuses, one clear sentence for a failure, and the default repository."""
 
+import contextlib
 import json
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from dqn_models import streams
 from dqn_models.errors import ModelError
 from dqn_models.layout import DEFAULT_REPOSITORY
 
@@ -25,6 +27,11 @@ def default_repository() -> Path:
 
 def run(command: Callable[[], None]) -> int:
     """Runs a command and returns its exit status; a failure is one sentence on standard error, never a traceback."""
+    with streams.protected():
+        return _run(command)
+
+
+def _run(command: Callable[[], None]) -> int:
     try:
         command()
     except KeyboardInterrupt as interrupt:
@@ -49,6 +56,15 @@ def missing_extra(what: str, extra: str, package: str) -> str:
         f"{what} needs the extra '{extra}', whose package {package} is not installed: "
         f"pip install 'dqn-policy-server[{extra}]'."
     )
+
+
+@contextlib.contextmanager
+def needs_extra(what: str, extra: str) -> Iterator[None]:
+    """Makes an import that fails in the block a wrong usage: `what` was asked for needs the extra."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UsageError(missing_extra(what, extra, str(error.name))) from error
 
 
 def print_json(result: Any) -> None:

@@ -1,10 +1,10 @@
-"""Every error of the API in one place: RFC 9457 problem documents, and which status an error of `models` gets."""
+"""Every error of the API in one place: RFC 9457 problem documents, and which status an error of `dqn_models` gets."""
 
 import json
 from http import HTTPStatus
 from typing import Literal, NamedTuple
 
-from starlette.types import Message
+from starlette.types import Receive, Scope, Send
 
 from dqn_models.errors import ModelError, NotFoundError, PromotionError
 
@@ -42,15 +42,25 @@ class Served(NamedTuple):
     version: int
 
 
+SERVED = "dqn.served"
+"""Where the scope of an answered request says what answered it."""
+
+
 class Answer(NamedTuple):
-    """A complete response as the two ASGI messages that send it; it may be sent any number of times."""
+    """A complete response. It is an ASGI application, and may be sent any number of times."""
 
     status: int
-    start: Message
-    body: Message
+    headers: tuple[Header, ...]
+    body: bytes
     wire: bytes
-    """The same as HTTP/1.1 writes it, from the first header on."""
+    """Headers and body as HTTP/1.1 writes them."""
     served: Served | None = None
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Sends it."""
+        scope[SERVED] = self.served
+        await send({"type": "http.response.start", "status": self.status, "headers": list(self.headers)})
+        await send({"type": "http.response.body", "body": self.body})
 
 
 class Problem(Exception):  # noqa: N818  (RFC 9457's word)
@@ -86,10 +96,9 @@ def make_answer(
     served: Served | None = None,
 ) -> Answer:
     """A complete response."""
-    fields = [(b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers]
-    start: Message = {"type": "http.response.start", "status": status, "headers": fields}
+    fields = ((b"content-type", content_type), (b"content-length", b"%d" % len(body)), *headers)
     wire = b"".join([b"%b: %b\r\n" % field for field in fields]) + b"\r\n" + body
-    return Answer(status, start, {"type": "http.response.body", "body": body}, wire, served)
+    return Answer(status, fields, body, wire, served)
 
 
 def from_model_error(error: ModelError) -> Problem:

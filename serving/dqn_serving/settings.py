@@ -10,7 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 
 from dqn_models.cli_support import UsageError
 from dqn_models.layout import DEFAULT_REPOSITORY, MODEL_NAME
-from dqn_serving.security import tls, tokens
+from dqn_serving.security import auth, tls
 from dqn_serving.telemetry import tracing
 
 ENV_PREFIX = "DQN_"
@@ -133,14 +133,14 @@ class ServerSettings(BaseSettings):
     @classmethod
     def _token_fits_a_header(cls, token: SecretStr | None) -> SecretStr | None:
         if token is not None:
-            tokens.check_token(token.get_secret_value(), "it")
+            auth.check_token(token.get_secret_value(), "it")
         return token
 
     @field_validator("api_token_file")
     @classmethod
     def _token_file_is_right(cls, file: Path | None) -> Path | None:
         if file is not None:
-            tokens.check_file(file)
+            auth.check_file(file)
         return file
 
     @field_validator("otlp_endpoint")

@@ -36,8 +36,8 @@ def test_a_search_goes_on_and_writes_a_preset(tmp_path: Path) -> None:
     kept = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path}/study.db").trials
     assert optuna.trial.TrialState.RUNNING not in {trial.state for trial in kept}
     reached = sum(trial.state.is_finished() and trial.state.name != "FAIL" for trial in kept)
-    found = tune(tmp_path, reached + 4)
-    assert found["trials"] == reached + 4
+    found = tune(tmp_path, reached + 3)
+    assert found["trials"] == reached + 3
     assert found["score"] >= found["default_score"]
     assert (tmp_path / "tuning.png").read_bytes().startswith(b"\x89PNG")
     preset = read_preset(tmp_path / "preset.toml")
@@ -50,7 +50,7 @@ def test_a_search_goes_on_and_writes_a_preset(tmp_path: Path) -> None:
     text = (tmp_path / "preset.toml").read_text()
     assert text.startswith("# Found by: dqn-tune --env-id tests.training")
     assert "eval_every" not in text
-    again = run("dqn-tune", *SMALL, "--storage", tmp_path / "study.db", "--trials", reached + 4)
+    again = run("dqn-tune", *SMALL, "--storage", tmp_path / "study.db", "--trials", reached + 3)
     assert "score" not in again.stderr  # everything is known already
     assert "confirmed with seeds 101 to 102" in again.stdout
     manifest = result(
@@ -58,9 +58,20 @@ def test_a_search_goes_on_and_writes_a_preset(tmp_path: Path) -> None:
     )
     assert manifest["training"]["preset"] == "preset.toml"
     assert manifest["training"]["config"]["learning_rate"] == preset.learning_rate
-    other = run("dqn-tune", *SMALL, "--storage", tmp_path / "study.db", "--gamma", 0.5)
+    other = run_here("dqn-tune", *SMALL, "--storage", tmp_path / "study.db", "--gamma", 0.5)
     assert other.returncode == 2
     assert "holds a search with gamma 0.99, not 0.5" in other.stderr
+
+
+def test_two_searches_started_together_share_a_study(tmp_path: Path) -> None:
+    """Both make it or find it, both exit with 0, and no trial is lost or begun with other settings."""
+    words = [*SMALL, "--storage", tmp_path / "study.db", "--trials", 4]
+    for process in [start("dqn-tune", *words) for _ in range(2)]:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    trials = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path}/study.db").trials
+    assert sum(trial.state.is_finished() for trial in trials) >= 4
+    assert len([trial for trial in trials if trial.params == trials[0].params]) == 1, "the preset is tried once"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +79,7 @@ def test_a_search_goes_on_and_writes_a_preset(tmp_path: Path) -> None:
     [
         (["--trials", 0], "--trials is 0; it must be at least 1."),
         (["--first-seed", 7], "--first-seed is 7; it must be at least 100."),
-        (["--timeout", "soon"], "--timeout is 'soon'; expected is a number with s, m, h or d"),
+        (["--timeout", "soon"], "--timeout is 'soon'; expected a number with s, m, h or d"),
         (["--env-id", "Nope-v1"], "env_id is 'Nope-v1'"),
     ],
 )

@@ -10,16 +10,17 @@ from PIL import Image, ImageSequence
 
 from dqn_models.repository import ModelRepository
 from dqn_testing.commands import result, run_here
-from dqn_testing.repositories import draft, publish_discrete, publish_linear
+from dqn_testing.repositories import CARTPOLE_WEIGHTS, draft, linear_onnx, publish_discrete
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """A repository with a CartPole policy, a FrozenLake policy, and one for an environment that draws nothing."""
+    """Policies of CartPole that lose it soon, of FrozenLake, and of an environment that draws nothing."""
     repository = ModelRepository(tmp_path / "store")
-    publish_linear(repository, promote=True)
+    clumsy = repository.publish(draft(), {"model.onnx": linear_onnx(CARTPOLE_WEIGHTS * [[1], [1], [1], [0]])})
+    repository.promote("cartpole", clumsy.version)
     publish_discrete(repository)
     environment = draft().environment.model_copy(update={"id": "tests.training.environments:Countdown-v0"})
     repository.promote("plain", repository.publish(draft("plain", environment=environment), _onnx(repository)).version)

@@ -1,18 +1,17 @@
-"""`dqn-models`, started as people start it."""
+"""`dqn-models`, as people use it."""
 
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from dqn_models.repository import ModelRepository
+from dqn_testing.commands import run, run_here
 from dqn_testing.repositories import publish_linear
-
-COMMAND = Path(sys.executable).with_name("dqn-models")
 
 
 class Shell:
@@ -20,13 +19,12 @@ class Shell:
 
     def __init__(self, repository: Path) -> None:
         """Remembers the repository's directory."""
-        self._environment = os.environ | {"DQN_REPOSITORY": str(repository)}
+        self._environment = {"DQN_REPOSITORY": str(repository)}
 
-    def run(self, *arguments: str, status: int = 0) -> subprocess.CompletedProcess[str]:
-        """Runs one command, which must end with this status and without a traceback."""
-        done = subprocess.run(
-            [str(COMMAND), *arguments], env=self._environment, capture_output=True, text=True, check=False, timeout=60
-        )
+    def run(self, *arguments: str, status: int = 0, is_here: bool = True) -> subprocess.CompletedProcess[str]:
+        """Runs one command, in this process or its own; it must end with this status and without a traceback."""
+        with patch.dict(os.environ, self._environment):
+            done = (run_here if is_here else run)("dqn-models", *arguments)
         assert done.returncode == status, done.stderr
         assert "Traceback" not in done.stderr
         return done
@@ -63,6 +61,13 @@ def test_list_shows_every_version(shell: Shell) -> None:
         (1, [], 400),
         (2, ["champion"], 400),
     ]
+
+
+def test_a_process_answers_the_same(shell: Shell) -> None:
+    """What the other tests see in their own process is what a person sees."""
+    for arguments, status in ((["list", "--json"], 0), (["show", "nothing"], 1), (["fly"], 2)):
+        here, process = (shell.run(*arguments, status=status, is_here=is_here) for is_here in (True, False))
+        assert (here.stdout, here.stderr) == (process.stdout, process.stderr)
 
 
 def test_list_of_an_empty_repository_says_what_to_do(tmp_path: Path) -> None:

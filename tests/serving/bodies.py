@@ -171,7 +171,7 @@ NOT_THERE = {
     "unknown model": Malformed(b"{" + V + b"}", 404, "no model 'pong'", "/models/pong/act"),
     "path as model": Malformed(b"{" + V + b"}", 404, "no model '..'", "/models/%2e%2e/act"),
     "slashes in the model": Malformed(b"{" + V + b"}", 404, "no such path", "/models/..%2F..%2Fetc/act"),
-    "empty model": Malformed(b"{" + V + b"}", 404, "no model ''", "/models//act"),
+    "empty model": Malformed(b"{" + V + b"}", 404, "no such path", "/models//act"),
     "unknown call": Malformed(b"{" + V + b"}", 404, "no such path", "/models/cartpole/actt"),
 }
 

@@ -1,4 +1,4 @@
-"""Over 100,000 draws through each door the actions have the promised distribution, and the answers its propensities."""
+"""Over many draws through each door the actions have the promised distribution, and the answers its propensities."""
 
 import json
 from collections import Counter
@@ -17,7 +17,6 @@ from tests.serving.stream.client import bare_stream, framed, stream
 
 pytestmark = pytest.mark.slow
 
-DRAWS = 100_000
 EPSILON = 0.6
 MASKS = [[True, True, True, True], [True, False, False, True], [False, True, True, True], [False, False, True, False]]
 GREEDY = [2, 0, 2, 2]
@@ -39,24 +38,24 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def batches(server: Server) -> Drawn:
+def batches(server: Server, draws: int) -> Drawn:
     """Batches of /act, with the masks in turn."""
     rows = [index % 4 for index in range(4096)]
     body = {"observations": [2] * 4096, "action_mask": [MASKS[row] for row in rows], "epsilon": EPSILON}
     content = json.dumps(body).encode()
-    for _ in range(0, DRAWS, 4096):
+    for _ in range(0, draws, 4096):
         answer = server.post("/act", content).json()
         yield from zip(rows, answer["actions"], answer["propensity"], strict=True)
 
 
-def singles(server: Server) -> Drawn:
+def singles(server: Server, draws: int) -> Drawn:
     """Requests for one observation, of many clients at a time."""
-    bodies = ({"observation": 2, "action_mask": MASKS[index % 4], "epsilon": EPSILON} for index in range(DRAWS))
+    bodies = ({"observation": 2, "action_mask": MASKS[index % 4], "epsilon": EPSILON} for index in range(draws))
     for index, answer in enumerate(ask_together(server, bodies)):
         yield index % 4, answer["action"], answer["propensity"]
 
 
-def standard_protocol(server: Server) -> Drawn:
+def standard_protocol(server: Server, draws: int) -> Drawn:
     """Batches of the standard protocol, in binary."""
     rows = np.arange(4096) % 4
     observations, masks = np.full(4096, 2, np.int64), np.array(MASKS)[rows]
@@ -66,18 +65,18 @@ def standard_protocol(server: Server) -> Drawn:
     ]
     text = json.dumps({"inputs": inputs, "parameters": {"epsilon": EPSILON, "binary_data_output": True}}).encode()
     content = text + observations.tobytes() + masks.tobytes()
-    for _ in range(0, DRAWS, 4096):
+    for _ in range(0, draws, 4096):
         outputs = read(send(server, content, LAKE, len(text)))[1]
         yield from zip(rows.tolist(), outputs["action"].tolist(), outputs["propensity"].tolist(), strict=True)
 
 
-def streamed(server: Server) -> Drawn:
+def streamed(server: Server, draws: int) -> Drawn:
     """Frames of a stream, a thousand at a time."""
     frames = [
         framed(json.dumps({"observation": 2, "action_mask": mask, "epsilon": EPSILON}).encode()) for mask in MASKS
     ]
     with bare_stream(server) as connection, connection.makefile("rb") as answers:
-        for _ in range(DRAWS // 1000):
+        for _ in range(draws // 1000):
             connection.sendall(b"".join(frames) * 250)
             for index in range(1000):
                 answer = json.loads(answers.read(answers.read(2)[1]))
@@ -85,13 +84,14 @@ def streamed(server: Server) -> Drawn:
 
 
 @pytest.mark.parametrize("door", [batches, singles, standard_protocol, streamed])
-def test_draws_have_the_promised_distribution(lake: Server, door: Callable[[Server], Drawn]) -> None:
+@pytest.mark.parametrize("draws", [20_000, pytest.param(100_000, marks=pytest.mark.long)])
+def test_draws_have_the_promised_distribution(lake: Server, door: Callable[[Server, int], Drawn], draws: int) -> None:
     """With each mask every allowed action has its share, no other is taken, and the propensity is the share itself."""
     found: list[Counter[int]] = [Counter() for _ in MASKS]
-    for row, action, propensity in door(lake):
+    for row, action, propensity in door(lake, draws):
         found[row][action] += 1
         assert propensity == share(row, action)
-    assert sum(counts.total() for counts in found) >= DRAWS
+    assert sum(counts.total() for counts in found) >= draws
     for row, mask in enumerate(MASKS):
         expected = {action: found[row].total() * share(row, action) for action in range(4) if mask[action]}
         assert set(found[row]) == set(expected)

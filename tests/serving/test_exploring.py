@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dqn_serving.inference.exploration import choose
+from dqn_serving.inference.exploration import epsilon_greedy
 from dqn_testing.server import Server
 
 RIGHT = [0.1, 0.2, 0.3, 0.4]
@@ -55,12 +55,13 @@ def test_draws_follow_the_distribution() -> None:
     generator = np.random.default_rng(3)
     masks = np.array([[1, 1, 1, 1], [0, 1, 1, 0], [0, 0, 0, 1]], np.bool_)
     rows = np.tile(np.arange(3), 33_334)
-    choice = choose(np.array([0, 2, 3])[rows], masks[rows], 0.3, generator)
+    selection = epsilon_greedy(np.array([0, 2, 3])[rows], masks[rows], 0.3, generator)
+    assert selection.propensities is not None
     shares = [{0: 0.775, 1: 0.075, 2: 0.075, 3: 0.075}, {1: 0.15, 2: 0.85}, {3: 1.0}]
     for row, expected in enumerate(shares):
-        drawn = choice.indices[rows == row].tolist()
+        drawn = selection.indices[rows == row].tolist()
         assert chi_square(drawn, expected) < CHI_SQUARE_3_DF
-        for action, propensity in zip(drawn, choice.propensities[rows == row], strict=True):
+        for action, propensity in zip(drawn, selection.propensities[rows == row], strict=True):
             assert propensity == pytest.approx(expected[action])
 
 

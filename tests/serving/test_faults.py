@@ -6,15 +6,16 @@ import json
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from structlog.testing import capture_logs
 
 from dqn_models.policy import Policy
 from dqn_models.repository import ModelRepository
-from dqn_serving.app import PolicyServer
+from dqn_serving.app import create_server
 from dqn_serving.policies.loaded import load
 from dqn_serving.services import Services, assemble
 from dqn_serving.settings import read_settings
-from dqn_serving.telemetry.shared_memory import Ledger
+from dqn_serving.telemetry.shared_memory import SharedMetrics
 
 
 class BrokenPolicy(Policy):
@@ -29,14 +30,14 @@ class BrokenPolicy(Policy):
 def services(repository: ModelRepository) -> Services:
     """The parts of a server whose champion fails at every run."""
     assembled = assemble(read_settings(["--repository", str(repository.root)]))
-    loaded = load(repository, "cartpole", 1, 64, Ledger().page(0))
+    loaded = load(repository, "cartpole", 1, 64, SharedMetrics().segment(0))
     broken = BrokenPolicy(repository.read_file("cartpole", 1, "model.onnx"))
     assembled.registry.add("cartpole").champion = dataclasses.replace(loaded, policy=broken)
     assembled.registry.choose_default()
     return assembled
 
 
-def request(app: PolicyServer, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
+def request(app: FastAPI, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
     """Status and document of one answer."""
     sent: list[Any] = []
 
@@ -54,17 +55,17 @@ def request(app: PolicyServer, method: str, path: str, body: bytes = b"") -> tup
 def test_fault_in_acting_is_a_500_problem(services: Services) -> None:
     """An unexpected error in a native call is a problem document that says nothing of its cause; the log does."""
     with capture_logs() as logs:
-        status, problem = request(PolicyServer(services), "POST", "/act", b'{"observation": [0, 0, 0, 0]}')
+        status, problem = request(create_server(services).app, "POST", "/act", b'{"observation": [0, 0, 0, 0]}')
     assert (status, problem["status"]) == (500, 500)
     assert "room" not in problem["detail"]
     assert [entry["event"] for entry in logs] == ["request failed"]
-    assert services.requests.endpoint("/act").statuses == {500: 1}
+    assert dict(services.segment.entries())["requests", "/act", "500"].tolist() == [1]
 
 
 def test_fault_elsewhere_is_a_500_problem(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same holds for the calls that FastAPI answers."""
-    monkeypatch.setattr(services.registry, "not_ready", lambda: 1 / 0)
-    app = PolicyServer(services)
+    monkeypatch.setattr(services.registry, "unavailable_reason", lambda: 1 / 0)
+    app = create_server(services).app
     with capture_logs() as logs:
         status, problem = request(app, "GET", "/readyz")
     assert (status, problem["status"]) == (500, 500)

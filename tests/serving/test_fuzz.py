@@ -7,20 +7,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from dqn_models.repository import ModelRepository
-from dqn_serving.api.act import NativeApi
-from dqn_serving.http.body import BodyReader
-from dqn_serving.inference.admission import Admission
+from dqn_serving.app import create_server
 from dqn_serving.policies.loaded import load
-from dqn_serving.policies.loader import VersionSelector
-from dqn_serving.policies.registry import Registry
-from dqn_serving.problems import Problem
-from dqn_serving.telemetry.metrics import RequestMeasures
-from dqn_serving.telemetry.shared_memory import Ledger
+from dqn_serving.services import assemble
+from dqn_serving.settings import read_settings
 from tests.serving.bodies import MALFORMED
 
 EXAMPLES = settings(max_examples=500, deadline=None)
@@ -48,41 +44,34 @@ fields = st.fixed_dictionaries(
 
 
 @pytest.fixture(scope="module")
-def native(repository: ModelRepository) -> NativeApi:
+def native(repository: ModelRepository) -> FastAPI:
     """The native calls of that repository without a server around them."""
-    page = Ledger().page(0)
-    registry = Registry("cartpole", "store", 2, page)
+    arguments = ["--repository", str(repository.root), "--max-batch-size", "64", "--max-body-bytes", "1000000"]
+    services = assemble(read_settings(arguments))
     for name in ("cartpole", "lake"):
-        registry.add(name).champion = load(repository, name, 1, 64, page)
-    return NativeApi(
-        registry,
-        VersionSelector(repository, registry, 64),
-        RequestMeasures(page),
-        BodyReader(1_000_000, 10),
-        Admission(10),
-    )
+        services.registry.add(name).champion = load(repository, name, 1, 64, services.segment)
+    services.registry.choose_default()
+    return create_server(services).app
 
 
-def send(native: NativeApi, body: bytes, path: str = "/act") -> tuple[int, Any]:
+def send(native: FastAPI, body: bytes, path: str = "/act") -> tuple[int, Any]:
     """Status and document of the answer to a body."""
+    sent: list[Any] = []
 
     async def receive() -> Any:
         return {"type": "http.request", "body": body, "more_body": False}
 
-    async def respond() -> Any:
-        route = native.route(path)
-        assert route is not None
-        try:
-            return await native.respond(route, {"method": "POST", "headers": []}, receive)
-        except Problem as problem:
-            return problem.answer()
+    async def collect(message: Any) -> None:
+        sent.append(message)
 
-    answer = asyncio.run(respond())
-    assert len(answer.body["body"]) == int(dict(answer.start["headers"])[b"content-length"])
-    return answer.status, json.loads(answer.body["body"])
+    scope = {"type": "http", "method": "POST", "path": path, "headers": []}
+    asyncio.run(native(scope, receive, collect))
+    start, end = sent
+    assert len(end["body"]) == int(dict(start["headers"])[b"content-length"])
+    return start["status"], json.loads(end["body"])
 
 
-def is_answered(native: NativeApi, body: bytes, path: str) -> int:
+def is_answered(native: FastAPI, body: bytes, path: str) -> int:
     """Sends a body that may be anything; the answer is a result or a problem that explains itself."""
     status, document = send(native, body, path)
     assert status in {200, 400, 404, 413, 422}, document
@@ -96,7 +85,7 @@ def is_answered(native: NativeApi, body: bytes, path: str) -> int:
 
 @EXAMPLES
 @given(body=st.binary(max_size=200), path=st.sampled_from(["/act", "/models/lake/q-values"]))
-def test_any_bytes(native: NativeApi, body: bytes, path: str) -> None:
+def test_any_bytes(native: FastAPI, body: bytes, path: str) -> None:
     """Any bytes are answered."""
     is_answered(native, body, path)
 
@@ -104,14 +93,14 @@ def test_any_bytes(native: NativeApi, body: bytes, path: str) -> None:
 @pytest.mark.slow
 @EXAMPLES
 @given(document=fields, path=st.sampled_from(["/act", "/q-values", "/models/lake/act", "/models/lake/q-values"]))
-def test_any_fields(native: NativeApi, document: dict[str, Any], path: str) -> None:
+def test_any_fields(native: FastAPI, document: dict[str, Any], path: str) -> None:
     """Any values in the known fields are answered."""
     is_answered(native, json.dumps(document).encode(), path)
 
 
 @EXAMPLES
 @given(name=st.sampled_from(sorted(MALFORMED)), data=st.data())
-def test_mutations_of_malformed_bodies(native: NativeApi, name: str, data: st.DataObject) -> None:
+def test_mutations_of_malformed_bodies(native: FastAPI, name: str, data: st.DataObject) -> None:
     """Malformed bodies with a few bytes cut out or put in are answered."""
     body = MALFORMED[name].body[:2_000]
     start = data.draw(st.integers(0, len(body)))
@@ -122,7 +111,7 @@ def test_mutations_of_malformed_bodies(native: NativeApi, name: str, data: st.Da
 
 @EXAMPLES
 @given(values=st.lists(st.one_of(st.floats(), st.integers(-(2**70), 2**70)), min_size=4, max_size=4))
-def test_acceptance_is_exactly_finite_float32(native: NativeApi, values: list[float]) -> None:
+def test_acceptance_is_exactly_finite_float32(native: FastAPI, values: list[float]) -> None:
     """Four numbers are accepted if and only if each is finite in float32 and so are the Q-values."""
     with np.errstate(over="ignore", invalid="ignore"):
         observation = np.array([values], np.float64).astype(np.float32)
@@ -135,7 +124,7 @@ def test_acceptance_is_exactly_finite_float32(native: NativeApi, values: list[fl
 
 @EXAMPLES
 @given(text=st.from_regex(r"-?(0|[1-9][0-9]{0,50})(\.[0-9]{1,50})?([eE][+-]?[0-9]{1,4})?", fullmatch=True))
-def test_any_spelling_of_a_number(native: NativeApi, text: str) -> None:
+def test_any_spelling_of_a_number(native: FastAPI, text: str) -> None:
     """Any number that JSON can spell is read as Python reads it, or refused as beyond float32."""
     value = float(text)
     status, document = send(native, f'{{"observation": [0, 0, {text}, 0]}}'.encode(), "/q-values")

@@ -1,12 +1,12 @@
-"""Which requests take the short way: whole, plain calls to act on a connection that stays open."""
+"""Which requests take the fast path: whole, plain calls to act on a connection that stays open."""
 
 from pathlib import Path
 
 import pytest
 
+from dqn_serving.app import create_server
 from dqn_serving.http import head_cache
-from dqn_serving.http.fast_path import ShortWay
-from dqn_serving.http.head_cache import Heads
+from dqn_serving.http.head_cache import RequestHeadCache
 from dqn_serving.services import assemble
 from dqn_serving.settings import read_settings
 
@@ -14,9 +14,10 @@ PLAIN = b"POST /act HTTP/1.1\r\nHost: x\r\nContent-Length: 37\r\n\r\n"
 
 
 @pytest.fixture
-def reader(tmp_path: Path) -> Heads:
+def reader(tmp_path: Path) -> RequestHeadCache:
     """Reads heads for a server that takes bodies of up to 1,024 bytes."""
-    return ShortWay(assemble(read_settings(["--repository", str(tmp_path), "--max-body-bytes", "1024"]))).heads
+    services = assemble(read_settings(["--repository", str(tmp_path), "--max-body-bytes", "1024"]))
+    return create_server(services).fast_path().heads
 
 
 @pytest.mark.parametrize(
@@ -29,12 +30,12 @@ def reader(tmp_path: Path) -> Heads:
         (PLAIN.replace(b"\r\n\r\n", b"\r\nConnection: Keep-Alive\r\nAccept: */*\r\n\r\n"), "/act"),
     ],
 )
-def test_plain_calls_take_it(reader: Heads, head: bytes, template: str) -> None:
+def test_plain_calls_take_it(reader: RequestHeadCache, head: bytes, template: str) -> None:
     """What common clients send is recognised, the second time as the first."""
     for _ in range(2):
         found = reader.read(head)
         assert found is not None
-        assert (found.route.template, found.length) == (template, 37)
+        assert (found.route.measures.template, found.length) == (template, 37)
         assert (b"host", b"x") in found.scope["headers"]
 
 
@@ -65,14 +66,14 @@ def test_plain_calls_take_it(reader: Heads, head: bytes, template: str) -> None:
         b"\r\n\r\n",
     ],
 )
-def test_anything_else_does_not(reader: Heads, head: bytes) -> None:
+def test_anything_else_does_not(reader: RequestHeadCache, head: bytes) -> None:
     """Whatever needs more than an answer is left to uvicorn, the second time as the first."""
     assert reader.read(head) is None
     assert reader.read(head) is None
 
 
-def test_memory_is_bounded(reader: Heads, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Heads that never come again, and long ones, do not pile up."""
+def test_memory_is_bounded(reader: RequestHeadCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RequestHeadCache that never come again, and long ones, do not pile up."""
     monkeypatch.setattr(head_cache, "_MOST_REMEMBERED", 10)
     for number in range(100):
         assert reader.read(PLAIN.replace(b"Host: x", b"Host: %d" % number)) is not None
@@ -82,13 +83,13 @@ def test_memory_is_bounded(reader: Heads, monkeypatch: pytest.MonkeyPatch) -> No
     assert len(reader._known) <= kept
 
 
-def test_ids_and_traces_are_not_remembered(reader: Heads) -> None:
+def test_ids_and_traces_are_not_remembered(reader: RequestHeadCache) -> None:
     """Headers that are new with each request fill no memory, and are read as the parser reads them."""
     for number in range(100):
         lines = b"\r\nX-REQUEST-ID: %d \r\nAccept: */*\r\ntracestate: a=b, c=d\r\n\r\n" % number
         found = reader.read(PLAIN.replace(b"\r\n\r\n", lines))
         assert found is not None
-        assert (found.length, found.correlation.request_id) == (37, str(number))
+        assert (found.length, found.context.request_id) == (37, str(number))
         assert {name for name, _ in found.scope["headers"]} == {b"host", b"content-length", b"accept"}
     assert len(reader._known) == 1
 
@@ -96,9 +97,9 @@ def test_ids_and_traces_are_not_remembered(reader: Heads) -> None:
 @pytest.mark.parametrize(
     "more", [b"\r\n continued", b"\r\n\tcontinued", b"\r\nX-Request-ID: 2", b" \x01", b"\t1", b"\r\nX-Request-ID: \xff"]
 )
-def test_ids_that_are_out_of_the_ordinary(reader: Heads, more: bytes) -> None:
+def test_ids_that_are_out_of_the_ordinary(reader: RequestHeadCache, more: bytes) -> None:
     """A line that goes on, or that comes twice, names no request; the others are read as ever."""
     head = PLAIN.replace(b"\r\n\r\n", b"\r\nX-Request-ID: 1%b\r\nAccept: */*\r\n\r\n" % more)
     for _ in range(2):
         found = reader.read(head)
-        assert found is None or found.correlation.request_id is None
+        assert found is None or found.context.request_id is None

@@ -15,7 +15,7 @@ from dqn_testing.repositories import publish_linear
 from dqn_testing.server import Server, running_server
 from tests.serving.stream.client import stream
 
-CONTRACT = {
+CONTRACT: dict[str, set[str]] = {
     "dqn_requests": {"endpoint", "status"},
     "dqn_request_duration_seconds": {"endpoint"},
     "dqn_inference_duration_seconds": {"model"},
@@ -28,6 +28,8 @@ CONTRACT = {
     "dqn_model_refresh_duration_seconds": {"model"},
     "dqn_streams": {"model"},
     "dqn_file_reloads": {"file", "outcome"},
+    "dqn_task_restarts": {"task"},
+    "dqn_log_lines_lost": set(),
 }
 
 
@@ -128,7 +130,7 @@ def test_series_of_an_unloaded_version_disappear(empty: ModelRepository) -> None
 
 def test_histogram_puts_values_where_prometheus_does() -> None:
     """A bucket counts what is at most its bound; the last one counts everything."""
-    histogram = Histogram((1, 2, 4))
+    histogram = Histogram((1, 2, 4), [0.0] * 5)
     for value in (0.5, 1, 1.5, 4, 100):
         histogram.observe(value)
     assert histogram.buckets() == [("1.0", 2), ("2.0", 3), ("4.0", 4), ("+Inf", 5)]

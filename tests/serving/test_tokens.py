@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dqn_models.repository import ModelRepository
+from dqn_serving.security.auth import parse
 from dqn_serving.security.reloading import read_small
-from dqn_serving.security.tokens import parse
 from dqn_testing.repositories import publish_linear
 from dqn_testing.server import Server, running_server, wait_until
 

@@ -9,7 +9,9 @@ import pytest
 
 from dqn_models.policy import Policy
 from dqn_models.repository import ModelRepository
-from dqn_serving.inference.turn import MOST_IN_A_RUN
+from dqn_serving.api.act import ActCalls
+from dqn_serving.api.oip.infer import InferCall
+from dqn_serving.inference.batcher import MAX_BATCH
 from dqn_serving.problems import Answer
 from dqn_serving.services import Services, assemble
 from dqn_serving.settings import read_settings
@@ -37,21 +39,26 @@ def services(repository: ModelRepository, monkeypatch: pytest.MonkeyPatch) -> Se
 policy_runs: list[int] = []
 
 
+def rejected(services: Services) -> dict[str, float]:
+    """How many requests were refused, by reason."""
+    return {name[-1]: values[0] for name, values in services.segment.entries() if name[0] == "rejected"}
+
+
 def in_one_turn(services: Services, *bodies: dict[str, Any], path: str = "/act") -> list[Any]:
     """The documents answered to requests that arrive together."""
     answers: dict[int, Answer] = {}
 
     async def turn() -> None:
-        route = services.native.route(path)
+        route = ActCalls(services).find(path)
         assert route is not None
         for index, body in enumerate(bodies):
             content = json.dumps(body).encode()
-            assert services.native.begin(route, content, partial(answers.__setitem__, index))
-        assert len(answers) == len(bodies) // MOST_IN_A_RUN * MOST_IN_A_RUN
+            assert route.begin({}, content, partial(answers.__setitem__, index))
+        assert len(answers) == len(bodies) // MAX_BATCH * MAX_BATCH
         await asyncio.sleep(0)
 
     asyncio.run(turn())
-    return [json.loads(answers[index].body["body"]) for index in range(len(bodies))]
+    return [json.loads(answers[index].body) for index in range(len(bodies))]
 
 
 def test_requests_of_a_turn_share_a_run(services: Services) -> None:
@@ -69,13 +76,13 @@ def test_no_run_is_too_large(services: Services) -> None:
     """Hundreds of requests of a turn do not all wait for one another."""
     found = in_one_turn(services, *[{"observation": RIGHT}, {"observation": LEFT}] * 150)
     assert [answer["action"] for answer in found] == [1, 0] * 150
-    assert policy_runs == [MOST_IN_A_RUN, MOST_IN_A_RUN, 300 - 2 * MOST_IN_A_RUN]
+    assert policy_runs == [MAX_BATCH, MAX_BATCH, 300 - 2 * MAX_BATCH]
 
 
 def test_versions_do_not_mix(services: Services) -> None:
     """A pinned version that is in memory runs in the same turn, in a run of its own."""
     cartpole = services.registry.get("cartpole")
-    asyncio.run(services.selector.select(cartpole, 2))
+    asyncio.run(services.loader.select(cartpole, 2))
     bodies = ({"observation": RIGHT}, {"observation": RIGHT, "version": 2}, {"observation": LEFT})
     found = in_one_turn(services, *bodies, path="/q-values")
     assert [answer["version"] for answer in found] == [1, 2, 1]
@@ -100,7 +107,8 @@ def test_company_changes_no_answer(services: Services) -> None:
 def test_infer_requests_join(services: Services) -> None:
     """An infer request for one observation runs with native ones of its turn, one for two by itself and at once."""
     answers: list[Answer] = []
-    native, infer = services.native.route("/act"), services.infer.route("/v2/models/cartpole/infer")
+    call = InferCall(services)
+    native, infer = ActCalls(services).find("/act"), call.route("/v2/models/cartpole/infer")
     assert native is not None
     assert infer is not None
 
@@ -109,22 +117,22 @@ def test_infer_requests_join(services: Services) -> None:
         return json.dumps({"inputs": [tensor], "parameters": parameters}).encode()
 
     async def turn() -> None:
-        assert services.native.begin(native, json.dumps({"observation": RIGHT}).encode(), answers.append)
+        assert native.begin({}, json.dumps({"observation": RIGHT}).encode(), answers.append)
         for content in (body(LEFT), body(OVERFLOWING), body(RIGHT, epsilon=1.0, seed=3), body(LEFT, RIGHT)):
-            assert services.infer.begin(infer, {"headers": []}, content, answers.append)
+            assert infer.begin({"headers": []}, content, answers.append)
         assert policy_runs == [2]
         await asyncio.sleep(0)
 
     asyncio.run(turn())
     assert policy_runs == [2, 4]
-    two, act, left, overflow, explored = (json.loads(answer.body["body"]) for answer in answers)
+    two, act, left, overflow, explored = (json.loads(answer.body) for answer in answers)
     assert (two["outputs"][1]["data"], act["action"], left["outputs"][1]["data"]) == ([0, 1], 1, [0])
     assert [answer.status for answer in answers] == [200, 200, 200, 422, 200]
     assert list(overflow) == ["error"]
     (same,) = in_one_turn(services, {"observation": RIGHT, "epsilon": 1.0, "seed": 3})
     assert explored["outputs"][1]["data"] == [same["action"]]
     assert explored["outputs"][2]["data"] == [same["propensity"]]
-    (counted,) = services.infer.statistics.documents("cartpole")
+    (counted,) = call.statistics.documents("cartpole")
     assert (counted["inference_count"], counted["inference_stats"]["fail"]["count"]) == (4, 1)
 
 
@@ -133,7 +141,20 @@ def test_overflow_is_one_requests_own(services: Services) -> None:
     found = in_one_turn(services, {"observation": RIGHT}, {"observation": OVERFLOWING}, {"observation": LEFT})
     assert [answer.get("action") for answer in found] == [1, None, 0]
     assert (found[1]["status"], found[1]["reason"]) == (422, "overflow")
-    assert services.registry.get("cartpole").measures.rejected == {"overflow": 1}
+    assert rejected(services) == {"overflow": 1}
+
+
+def test_batches_run_at_once(services: Services) -> None:
+    """A request for many observations is answered before the turn ends, by one run, whether it is good or overflows."""
+    answers: list[Answer] = []
+    route = ActCalls(services).find("/q-values")
+    assert route is not None
+    for rows in ([RIGHT, LEFT, RIGHT], [RIGHT, OVERFLOWING]):
+        assert route.begin({}, json.dumps({"observations": rows}).encode(), answers.append)
+    assert [json.loads(answer.body).get("actions") for answer in answers] == [[1, 0, 1], None]
+    assert [answer.status for answer in answers] == [200, 422]
+    assert policy_runs == [3, 2]
+    assert rejected(services) == {"overflow": 1}
 
 
 @pytest.mark.parametrize(
@@ -141,7 +162,8 @@ def test_overflow_is_one_requests_own(services: Services) -> None:
     [
         b"{",
         b'{"observation": [0, 0, 0]}',
-        b'{"observations": [[0, 0, 0, 0]]}',
+        b'{"observations": [[0, 0, 0]]}',
+        b'{"observations": []}',
         b'{"observation": [0, 0, 0, 0], "version": 3}',
         b'{"observation": [0, 0, 0, 0], "version": "nobody"}',
         b'{"observation": [0, 0, 0, 0], "action_mask": [false, false]}',
@@ -149,9 +171,9 @@ def test_overflow_is_one_requests_own(services: Services) -> None:
     ],
 )
 def test_anything_else_is_not_begun(services: Services, body: bytes) -> None:
-    """What has a fault, or needs a version that is not loaded, is left to the long way, uncounted."""
-    route = services.native.route("/act")
+    """What has a fault, or needs a version that is not loaded, is left to the slow path, uncounted."""
+    route = ActCalls(services).find("/act")
     assert route is not None
-    assert not services.native.begin(route, body, lambda _: None)
-    assert not services.registry.get("cartpole").measures.rejected
+    assert not route.begin({}, body, lambda _: None)
+    assert rejected(services) == {}
     assert not policy_runs

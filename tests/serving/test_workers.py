@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from dqn_models.repository import ModelRepository
-from dqn_serving.telemetry.shared_memory import Ledger
+from dqn_serving.telemetry.shared_memory import SharedMetrics
 from dqn_testing.repositories import publish_linear
 from dqn_testing.server import Server, running_server, wait_until
 
@@ -174,26 +176,55 @@ def test_port_of_another_server_is_not_shared(store: ModelRepository) -> None:
             )
 
 
-def test_page_goes_on_where_it_was() -> None:
-    """A page that is opened again has every name and number; totals are over all pages."""
-    ledger = Ledger(2)
-    numbers = ledger.page(0).numbers(("requests", "/act", "200"), 1)
-    numbers[0] += 2
-    ledger.page(0).numbers(("inference", "käfer"), 3)[2] = 0.5
-    again = ledger.page(0)
-    again.numbers(("requests", "/act", "200"), 1)[0] += 1
-    ledger.page(1).numbers(("requests", "/act", "200"), 1)[0] += 4
-    assert numbers[0] == 3
-    assert ledger.totals() == {("requests", "/act", "200"): [7], ("inference", "käfer"): [0, 0, 0.5]}
+@pytest.mark.parametrize(
+    ("death", "reason"),
+    [
+        ("raise RuntimeError('no such device')", "RuntimeError: no such device"),
+        ("os._exit(3)", "it ended with status 3"),
+        ("return", "it ended with status 0"),
+    ],
+)
+def test_worker_that_cannot_start_ends_the_server(death: str, reason: str) -> None:
+    """Where a worker ends before it has served, the supervisor ends the others and says why, with status 1."""
+    script = f"""
+import os, signal, sys
+from dqn_models import cli_support
+from dqn_serving.process.sockets import listen_together
+from dqn_serving.process.supervisor import Supervisor
+
+def work(listener, worker, note_start):
+    if worker == 1:
+        {death}
+    note_start()
+    signal.pause()
+
+sys.exit(cli_support.run(Supervisor(listen_together("127.0.0.1", 0, 2), work).run))
+"""
+    ended = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=30)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == f"error: Worker 1 could not start: {reason}. The log may say more."
 
 
-def test_full_page_still_counts_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a page has no room a number is not shared, and nothing fails."""
-    monkeypatch.setattr("dqn_serving.telemetry.shared_memory.PAGE_BYTES", 64)
-    ledger = Ledger()
-    page = ledger.page(0)
-    page.numbers(("a",), 1)[0] = 1
-    lost = page.numbers(("b",), 4)
+def test_segment_goes_on_where_it_was() -> None:
+    """A segment that is opened again has every name and number; totals are over all segments."""
+    shared = SharedMetrics(2)
+    values = shared.segment(0).values(("requests", "/act", "200"), 1)
+    values[0] += 2
+    shared.segment(0).values(("inference", "käfer"), 3)[2] = 0.5
+    again = shared.segment(0)
+    again.values(("requests", "/act", "200"), 1)[0] += 1
+    shared.segment(1).values(("requests", "/act", "200"), 1)[0] += 4
+    assert values[0] == 3
+    assert shared.totals() == {("requests", "/act", "200"): [7], ("inference", "käfer"): [0, 0, 0.5]}
+
+
+def test_full_segment_still_counts_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a segment has no room a number is not shared, and nothing fails."""
+    monkeypatch.setattr("dqn_serving.telemetry.shared_memory.SEGMENT_BYTES", 64)
+    shared = SharedMetrics()
+    segment = shared.segment(0)
+    segment.values(("a",), 1)[0] = 1
+    lost = segment.values(("b",), 4)
     lost[3] += 1
-    assert page.numbers(("b",), 4)[3] == 1
-    assert ledger.totals() == {("a",): [1]}
+    assert segment.values(("b",), 4)[3] == 1
+    assert shared.totals() == {("a",): [1]}

@@ -9,7 +9,7 @@ import pytest
 from dqn_models.policy import Policy
 from dqn_testing.repositories import discrete_onnx, linear_onnx
 from dqn_training.envs.make import describe
-from dqn_training.evaluation.gate import judge
+from dqn_training.evaluation.gate import Incumbent, judge
 from dqn_training.evaluation.play import play, summarize
 from dqn_training.evaluation.statistics import mean_interval
 from dqn_training.seeds import Purpose, first_seed
@@ -98,7 +98,7 @@ def test_the_bootstrap_interval_is_as_wide_as_theory_says() -> None:
 def test_the_gate_follows_its_rule(difference: float, champion: float, rule: Any, decision: str) -> None:
     """With a constant difference the interval is that difference, so that each rule's threshold shows exactly."""
     returns = np.full(50, champion)
-    result = judge(returns + difference, returns, 3, rule)
+    result = judge(returns + difference, Incumbent(3, returns), None, rule)
     assert result.decision == decision
     assert result.statistics["difference_low"] == pytest.approx(difference)
     assert result.champion_version == 3
@@ -108,6 +108,23 @@ def test_the_gate_follows_its_rule(difference: float, champion: float, rule: Any
 def test_the_gate_pairs_episodes() -> None:
     """A small but constant advantage on very different start states is seen, because differences are paired."""
     champion = np.random.default_rng(0).normal(100, 50, 200)
-    assert judge(champion + 1, champion, 1, "superior").decision == "promoted"
+    incumbent = Incumbent(1, champion)
+    assert judge(champion + 1, incumbent, None, "superior").decision == "promoted"
     shuffled = np.random.default_rng(1).permutation(champion + 1)
-    assert judge(shuffled, champion, 1, "superior").decision == "kept"
+    assert judge(shuffled, incumbent, None, "superior").decision == "kept"
+
+
+def test_versions_that_are_each_hardly_worse_do_not_creep_down() -> None:
+    """Of candidates each half a per cent worse than the champion, those within 1 % of the best are promoted."""
+    best = champion = Incumbent(1, np.full(50, 500.0))
+    for version in range(2, 12):
+        candidate = champion.returns - 2.5
+        other = None if best.version == champion.version else best
+        result = judge(candidate, champion, other, "non-inferior")
+        assert result.decision == ("promoted" if version == 2 else "kept")
+        if result.decision == "promoted":
+            champion = Incumbent(version, candidate)
+        else:
+            assert "The best version so far, 1, has 500.00" in result.reason
+            assert (result.statistics["best_version"], result.statistics["best_difference_low"]) == (1, -5.0)
+    assert champion.returns.mean() > 0.99 * best.returns.mean()

@@ -36,13 +36,13 @@ def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("torn", [b"", b"3", b"30,", b"30,0\n"])
 def test_a_resumed_run_goes_on_as_if_never_interrupted(tmp_path: Path, torn: bytes) -> None:
-    """Rows from the first new moment on are dropped, also a torn last one, and the rest keeps its bytes."""
+    """Rows after the moment of the checkpoint are dropped, also a torn last one, and the rest keeps its bytes."""
     whole = write(tmp_path / "whole.csv", row(10), row(20), row(20, 1), row(30, 1))
     path = tmp_path / "m.csv"
     write(path, row(10), row(20), row(20, 1, loss=9.0))
     path.write_bytes(path.read_bytes() + torn)
     file = MetricsFile(path)
-    assert file.begin(20, 1) == row(20)
+    assert file.begin(20, 0) == row(20)
     file.append(row(20, 1))
     file.append(row(30, 1))
     file.close()
@@ -65,6 +65,25 @@ def test_a_full_disk_costs_no_row(tmp_path: Path, capsys: pytest.CaptureFixture[
     file.close()
     assert capsys.readouterr().err.count("m.csv cannot be written") == 1
     assert (tmp_path / "m.csv").read_bytes() == whole
+
+
+def test_a_file_that_cannot_be_made_costs_no_row_either(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Where the file cannot be replaced at first, the rows of before and those since are there once it can."""
+    whole = write(tmp_path / "whole.csv", row(10), row(20), row(30))
+    path = tmp_path / "m.csv"
+    write(path, row(10))
+    file = MetricsFile(path)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5, hard))
+    try:
+        assert file.begin(15, 0) == row(10)
+        file.append(row(20))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    file.append(row(30))
+    file.close()
+    assert path.read_bytes() == whole
+    assert "m.csv cannot be written: File too large. Training goes on." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ from dqn_training.envs.make import environment_for
 from dqn_training.learning.loop import train
 from dqn_training.learning.state import TrainingState, make_state
 from dqn_training.replay.buffer import ReplayBuffer
-from dqn_training.run.challenger import train_challenger
 from dqn_training.run.checkpoints import Checkpoints
+from dqn_training.run.directory import RunDirectory
+from dqn_training.run.run import Run
 
 SHORT: dict[str, Any] = {
     "hidden_sizes": (16,),
@@ -32,7 +33,7 @@ SHORT: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """As `train_challenger` has it."""
+    """As a run has it."""
     torch.set_num_threads(1)
 
 
@@ -131,9 +132,9 @@ def test_where_environments_cannot_be_captured_new_episodes_begin(tmp_path: Path
     """The user is told, at the start and after resuming; no transition leads from an old episode into a new one."""
     config = DQNConfig("tests.training.environments:Countdown-v0", **SHORT, vectorization="async", n_step=3)
     told: list[str] = []
-    checkpoints = Checkpoints(CheckpointFile(tmp_path / "checkpoint"), 1e-9, told.append)
+    checkpoints = Checkpoints(tmp_path / "checkpoint", 1e-9, told.append)
     with contextlib.closing(fresh(config)) as first:
-        checkpoints.begin(first, None)
+        checkpoints.restore(first, None)
         assert "Checkpoints lack the state of these environments: they run in processes of their own" in told[0]
         steps(config, first, 50)
         assert isinstance(first.replay, ReplayBuffer)
@@ -143,7 +144,7 @@ def test_where_environments_cannot_be_captured_new_episodes_begin(tmp_path: Path
         file.settle()
         count = len(first.replay)
     with contextlib.closing(fresh(config)) as second:
-        checkpoints.begin(second, checkpoints.last())
+        checkpoints.restore(second, checkpoints.last())
         assert told[-1] == f"Going on after {second.env_steps} environment steps with new episodes."
         assert isinstance(second.replay, ReplayBuffer)
         assert len(second.replay) == count
@@ -158,24 +159,24 @@ def test_a_full_disk_stops_no_training(tmp_path: Path) -> None:
     config = DQNConfig("CartPole-v1", **SHORT)
     told: list[str] = []
     with small_file_system(tmp_path / "disk", 1_000) as disk:
-        file = CheckpointFile(disk / "checkpoint")
-        checkpoints = Checkpoints(file, 1e-9, told.append)
+        path = disk / "checkpoint"
+        checkpoints = Checkpoints(path, 1e-9, told.append)
         state = fresh(config)
 
         def keep_until(env_steps: int) -> int:
             while state.env_steps < env_steps:
                 steps(config, state, 1)
                 checkpoints._due = 0.0
-                checkpoints.keep(state)
-                checkpoints.settle()
-            last = CheckpointFile(file.path).read()
+                checkpoints.step(state)
+                checkpoints.end(state)
+            last = CheckpointFile(path).read()
             assert last is not None
             return int(last["env_steps"])
 
         good = keep_until(200)
         fill(disk, 0)
         assert keep_until(400) == good
-        assert told == [f"Cannot write a checkpoint to {file.path}: No space left on device. Training goes on."]
+        assert told == [f"Cannot write a checkpoint to {path}: No space left on device. Training goes on."]
         (disk / "filler").unlink()
         assert keep_until(600) == state.env_steps
 
@@ -183,13 +184,13 @@ def test_a_full_disk_stops_no_training(tmp_path: Path) -> None:
 def test_checkpoints_that_cost_much_are_written_less_often(tmp_path: Path) -> None:
     """The next checkpoint is due when the last one has become 2 % of the time, if that is later than asked for."""
     config = DQNConfig("CartPole-v1", **SHORT)
-    checkpoints = Checkpoints(CheckpointFile(tmp_path / "checkpoint"), 1e-9, print)
+    checkpoints = Checkpoints(tmp_path / "checkpoint", 1e-9, print)
     state = fresh(config)
-    checkpoints.keep(state)
+    checkpoints.step(state)
     first = checkpoints.cost_seconds
     assert first > 0
     assert checkpoints._due - first >= 50 * first
-    assert Checkpoints(CheckpointFile(tmp_path / "x"), math.inf, print)._due == math.inf
+    assert Checkpoints(tmp_path / "x", 0, print)._due == math.inf
 
 
 def test_training_time_adds_up(tmp_path: Path) -> None:
@@ -202,7 +203,7 @@ def test_training_time_adds_up(tmp_path: Path) -> None:
     file.write(first.state_dict())
     file.settle()
     told: list[str] = []
-    checkpoints = Checkpoints(CheckpointFile(file.path), 10.0, told.append)
-    ended = train_challenger(config, "general", environment_for(config), lambda *_: None, checkpoints=checkpoints)
+    run = Run(config, "general", environment_for(config), directory=RunDirectory(tmp_path), say=told.append)
+    ended = run.train()
     assert told == [f"Going on after {first.env_steps} environment steps."]
-    assert 1_000 < ended.state.wall_seconds < 2_000
+    assert 1_000 < ended.wall_seconds < 2_000

@@ -56,7 +56,8 @@ class Session:
         if self._hello and self._hello.pinned:
             version, pin = self._hello.version, True
         query = {"version": version, "pin": "true" if pin else None, "q_values": "true" if self._q_values else None}
-        words = urlencode({name: value for name, value in query.items() if value is not None})
+        given = {name: value for name, value in query.items() if value is not None}
+        words = urlencode(given, errors="surrogateescape")
         url = f"ws{self._endpoint.url.removeprefix('http')}{self._path}{'?' if words else ''}{words}"
         return Wire(url, self._endpoint.headers, self.codec.subprotocol)
 
@@ -90,8 +91,13 @@ class Session:
         """The message that asks for an action; from now on answers to earlier ones are ignored."""
         self._pending_id = next(self._ids)
         fields: dict[str, Any] = {"observation": observation, "id": self._pending_id}
-        options = {"epsilon": epsilon, "seed": seed, "action_mask": action_mask}
-        return self.codec.encode(fields | {name: value for name, value in options.items() if value is not None})
+        if epsilon is not None:
+            fields["epsilon"] = epsilon
+        if seed is not None:
+            fields["seed"] = seed
+        if action_mask is not None:
+            fields["action_mask"] = action_mask
+        return self.codec.encode(fields)
 
     def receive(self, message: bytes) -> Action | None:
         """The action asked for; None where the message is something else. Raises the server's refusal."""

@@ -1,132 +1,180 @@
-"""The calls that choose actions, as plain ASGI: a framework's routing would cost more than all they do."""
+"""The calls that choose actions, `POST /act` and `/q-values`: on the fast path and by Starlette."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import msgspec
-import numpy as np
 from msgspec import UNSET
-from starlette.types import Receive, Scope
+from starlette.requests import Request
+from starlette.routing import BaseRoute
+from starlette.types import Scope
 
+from dqn_models.errors import ModelError
 from dqn_models.layout import CHAMPION
 from dqn_serving.api import explain
-from dqn_serving.api.schemas import ActRequest, decode_request
-from dqn_serving.http.body import BodyReader
-from dqn_serving.inference.admission import Admission
-from dqn_serving.inference.run import answer_batch
-from dqn_serving.inference.singles import Form, act_form, q_values_form, read_single
-from dqn_serving.inference.turn import Deliver, Turn
-from dqn_serving.policies.loader import VersionSelector
+from dqn_serving.api.openapi import act_operation
+from dqn_serving.api.schemas import (
+    ActAnswer,
+    ActBatchAnswer,
+    ActRequest,
+    QValuesAnswer,
+    QValuesBatchAnswer,
+    decode_request,
+    encode,
+)
+from dqn_serving.http.middleware import CallRoute
+from dqn_serving.inference.admission import overload
+from dqn_serving.inference.batcher import Decision, Deliver, PendingRequest, Renderer
+from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.observations import DECODE_ERRORS
-from dqn_serving.policies.registry import Registry, ServedModel
-from dqn_serving.problems import Answer, Problem
-from dqn_serving.telemetry.metrics import EndpointMeasures, RequestMeasures
+from dqn_serving.policies.registry import ServedModel
+from dqn_serving.problems import Answer, Problem, from_model_error, make_answer
+from dqn_serving.services import Services
+from dqn_serving.telemetry.metrics import ModelMeasures
 
-_ALLOW = ((b"allow", b"POST"),)
-
-
-class Route(NamedTuple):
-    """A call that was recognised: which model, and what is to be answered and counted."""
-
-    template: str
-    measures: EndpointMeasures
-    with_q_values: bool
-    form: Form[Answer]
-    model: str | None = None
+_CALLS = ("act", "q-values")
+_EXPECTED = "expected exactly one of observation and observations"  # never sent: the diagnosis says it better
 
 
-class NativeApi:
-    """`POST /act`, `/q-values` and the same below `/models/{model}`."""
+class ActCall:
+    """One of the calls, for the default model or for a named one."""
 
-    def __init__(
-        self,
-        registry: Registry,
-        selector: VersionSelector,
-        requests: RequestMeasures,
-        bodies: BodyReader,
-        admission: Admission,
-    ) -> None:
-        self._registry = registry
-        self._selector = selector
-        self._bodies = bodies
-        self._admission = admission
-        self._generator = np.random.default_rng()
-        self.turn = Turn(self._generator)
-        calls = {"act": False, "q-values": True}
-        self._default = {f"/{call}": _route(f"/{call}", requests, wants) for call, wants in calls.items()}
-        self._named = {call: _route(f"/models/{{model}}/{call}", requests, wants) for call, wants in calls.items()}
+    def __init__(self, services: Services, call: str, model: str | None = None) -> None:
+        """`call` is `act` or `q-values`; without a `model` the default one is meant."""
+        self._services = services
+        self._registry = services.registry
+        self._batcher = services.batcher
+        self._with_q_values = call == "q-values"
+        self._render: Renderer[Answer] = _render_q_values if self._with_q_values else _render_act
+        self.model = model
+        self.template = f"/{call}" if model is None else f"/models/{{model}}/{call}"
+        self.measures = services.requests.endpoint(self.template)
+        self.refusal = overload().answer()
 
-    def route(self, path: str) -> Route | None:
-        """The route of a path; None where the path is not one of these calls."""
-        route = self._default.get(path)
-        if route is not None or not path.startswith("/models/"):
-            return route
-        parts = path.split("/")
-        named = self._named.get(parts[3]) if len(parts) == 4 else None
-        return named._replace(model=parts[2]) if named else None
-
-    async def respond(self, route: Route, scope: Scope, receive: Receive) -> Answer:
-        """The answer to a call. Raises Problem, and DisconnectedError where nobody waits for one."""
-        if scope["method"] != "POST":
-            raise Problem(405, f"{scope['method'][:20]} is not allowed here; use POST.", headers=_ALLOW)
-        served = self._registry.get(route.model)
-        try:
-            body = await self._bodies.read(scope, receive)
-            self._admission.check()
-            return await self._answer(route, served, body)
-        except Problem as problem:
-            if problem.reason is not None:
-                served.measures.rejected[problem.reason] += 1
-            raise
-
-    def begin(self, route: Route, body: bytes, deliver: Deliver[Answer]) -> bool:
-        """Takes a call that needs no waiting and has no fault: `deliver` gets its answer when this turn ends.
+    def begin(self, _scope: Scope, body: bytes, deliver: Deliver[Answer]) -> bool:
+        """Takes a call that needs no waiting and has no fault: `deliver` gets its answer, at the latest in this turn.
 
         False where there is more to do: `respond` finds out what.
         """
-        served = self._registry.models.get((self._registry.default or "") if route.model is None else route.model)
+        served = self._registry.models.get((self._registry.default or "") if self.model is None else self.model)
         if served is None:
             return False
         try:
             request: ActRequest = decode_request(body)
             loaded = served.champion
             if request.version is not UNSET:
-                loaded = self._selector.at_hand(served, request.version)
+                loaded = self._services.loader.get_loaded(served, request.version)
             if loaded is None:
                 return False
-            single = read_single(request, loaded, route.form)
-        except (*DECODE_ERRORS, Problem):
+            if request.observation is UNSET:
+                deliver(self._decide_batch(request, loaded, served.measures))
+            else:
+                self._batcher.submit(loaded, served.measures, self._pending(request, loaded), deliver)
+        except (*DECODE_ERRORS, ModelError):
             return False
-        self.turn.join(loaded, served.measures, single, deliver)
         return True
 
-    async def _answer(self, route: Route, served: ServedModel, body: bytes) -> Answer:
+    async def respond(self, request: Request) -> Answer:
+        """The answer to a call. Raises Problem, ModelError, and ClientDisconnect where nobody waits for one."""
+        served = self._registry.get(request.path_params.get("model"))
+        try:
+            body = await self._services.bodies.read(request.scope, request.receive)
+            return await self._answer(served, body)
+        except Problem as problem:
+            if problem.reason is not None:
+                served.measures.rejected.add(problem.reason)
+            raise
+
+    async def _answer(self, served: ServedModel, body: bytes) -> Answer:
         try:
             request: ActRequest = decode_request(body)
-            loaded = served.champion
-            if loaded is None or request.version is not UNSET:
-                version = CHAMPION if request.version is UNSET else request.version
-                loaded = await self._selector.select(served, version)
+            version = CHAMPION if request.version is UNSET else request.version
+            loaded = await self._services.loader.select(served, version)
             if request.observation is UNSET:
-                wants = route.with_q_values
-                return answer_batch(request, loaded, served.measures, self._generator, with_q_values=wants)
-            single = read_single(request, loaded, route.form)
+                return self._decide_batch(request, loaded, served.measures)
+            pending = self._pending(request, loaded)
         except DECODE_ERRORS as error:
-            raise await self._diagnosed(served, body, error) from None
-        return await self.turn.answer(loaded, served.measures, single)
+            raise await self._explain(served, body, error) from None
+        return await self._batcher.answer(loaded, served.measures, pending)
 
-    async def _diagnosed(self, served: ServedModel, body: bytes, error: Exception) -> Problem:
+    def _pending(self, request: ActRequest, loaded: LoadedPolicy) -> PendingRequest[Answer]:
+        if request.observation is UNSET or request.observations is not UNSET:
+            raise ValueError(_EXPECTED)
+        observation = loaded.observations.decode_one(request.observation)
+        mask = None if request.action_mask is UNSET else loaded.observations.decode_mask(request.action_mask)
+        return PendingRequest(observation, mask, request.epsilon, request.seed, self._render)
+
+    def _decide_batch(self, request: ActRequest, loaded: LoadedPolicy, measures: ModelMeasures) -> Answer:
+        if request.observations is UNSET:
+            raise ValueError(_EXPECTED)
+        observations = loaded.observations.decode_many(request.observations)
+        raw = request.action_mask
+        mask = None if raw is UNSET else loaded.observations.decode_masks(raw, len(observations))
+        found = self._batcher.run_batch(loaded, measures, observations, mask, request)
+        if isinstance(found, Problem):
+            return found.answer()
+        actions = (found.indices + loaded.start).tolist()
+        propensities = UNSET if found.propensities is None else found.propensities.tolist()
+        answer: ActBatchAnswer | QValuesBatchAnswer
+        if self._with_q_values:
+            answer = QValuesBatchAnswer(found.q_values.tolist(), actions, *loaded.served, propensities)
+        else:
+            answer = ActBatchAnswer(actions, *loaded.served, propensities)
+        return make_answer(encode(answer), served=loaded.served)
+
+    async def _explain(self, served: ServedModel, body: bytes, error: Exception) -> Problem:
         """What to answer to a body that did not fit: the first fault found."""
         try:
             document = explain.parse(body)
             explain.check_fields(document)
-            loaded = await self._selector.select(served, document.get("version", CHAMPION))
+            loaded = await self._services.loader.select(served, document.get("version", CHAMPION))
             explain.check_observations(document, loaded.observations, str(loaded))
             explain.check_mask(document, loaded.observations, str(loaded))
         except Problem as problem:
             return problem
+        except ModelError as unavailable:
+            return from_model_error(unavailable)
         found = str(error) if isinstance(error, msgspec.MsgspecError) else type(error).__name__
         return Problem(422, f"The body does not fit: {found}.", reason="type")
 
 
-def _route(template: str, requests: RequestMeasures, with_q_values: bool) -> Route:  # noqa: FBT001  (private)
-    return Route(template, requests.endpoint(template), with_q_values, q_values_form if with_q_values else act_form)
+class ActCalls:
+    """`POST /act`, `/q-values` and the same below `/models/{model}`."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._default = {f"/{call}": ActCall(services, call) for call in _CALLS}
+
+    def find(self, path: str) -> ActCall | None:
+        """The call of a path; None where the path is not one of these."""
+        call = self._default.get(path)
+        if call is not None or not path.startswith("/models/"):
+            return call
+        parts = path.split("/")
+        is_named = len(parts) == 4 and parts[2] and parts[3] in _CALLS
+        return ActCall(self._services, parts[3], parts[2]) if is_named else None
+
+    def routes(self) -> Sequence[BaseRoute]:
+        """The same calls for the framework, which answers all that the fast path does not take."""
+        named = [ActCall(self._services, call, "") for call in _CALLS]
+        calls = [*self._default.values(), *named]
+        return [CallRoute(call.template, call.respond, "POST", act_operation(call.template)) for call in calls]
+
+
+def _render_act(loaded: LoadedPolicy, found: Decision | Problem) -> Answer:
+    if isinstance(found, Problem):
+        return found.answer()
+    is_greedy = found.propensity is UNSET
+    answer: Answer | None = loaded.greedy_answers.get(found.action_index) if is_greedy else None
+    if answer is None:
+        document = ActAnswer(found.action_index + loaded.start, *loaded.served, found.propensity)
+        answer = make_answer(encode(document), served=loaded.served)
+        if is_greedy:
+            loaded.greedy_answers[found.action_index] = answer
+    return answer
+
+
+def _render_q_values(loaded: LoadedPolicy, found: Decision | Problem) -> Answer:
+    if isinstance(found, Problem):
+        return found.answer()
+    document = QValuesAnswer(found.q_values, found.action_index + loaded.start, *loaded.served, found.propensity)
+    return make_answer(encode(document), served=loaded.served)

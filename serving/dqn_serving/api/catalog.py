@@ -7,8 +7,7 @@ from fastapi import APIRouter
 from dqn_models.errors import ModelError, NotFoundError
 from dqn_models.layout import version_number
 from dqn_models.manifest import Manifest
-from dqn_serving.api.documents import ModelList, ModelSummary
-from dqn_serving.api.problem_documents import problems
+from dqn_serving.api.responses import ModelList, ModelSummary, problems
 from dqn_serving.services import Services
 
 
@@ -68,5 +67,5 @@ async def _summary(services: Services, model: str) -> ModelSummary:
         aliases=served.aliases if served else {},
         versions=versions or loaded,
         loaded_versions=loaded,
-        problem=None if champion or not served else served.why_no_champion(),
+        problem=None if champion or not served else served.describe_unavailability(),
     )

@@ -2,8 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
-from dqn_serving.api.documents import Alive, Ready
-from dqn_serving.api.problem_documents import problems
+from dqn_serving.api.responses import Alive, Ready, problems
 from dqn_serving.problems import Problem
 from dqn_serving.services import Services
 
@@ -18,9 +17,7 @@ def health_router(services: Services) -> APIRouter:
 
     @router.get("/readyz", summary="Can it act?", responses=problems(503))
     async def readyz() -> Ready:
-        if services.lifecycle.is_draining:
-            raise Problem(503, "The server is shutting down.")
-        reason = services.registry.not_ready()
+        reason = services.unavailable_reason()
         if reason is not None:
             raise Problem(503, reason)
         champion = services.registry.get(None).require_champion()

@@ -2,40 +2,40 @@
 
 import asyncio
 
+from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope
 
+from dqn_serving.inference.admission import Admission
 from dqn_serving.problems import CLOSE, RETRY_LATER, Problem
 
-CLIENT_GONE = 499  # nginx's number for it; only ever seen in the metrics
 _MOST_HELD = 64  # bodies of the greatest size, as far as they have arrived
-
-
-class DisconnectedError(Exception):
-    """The client went away before its body was complete; there is nobody to answer."""
 
 
 class BodyReader:
     """Reads the bodies of a server's requests."""
 
-    def __init__(self, limit: int, seconds: float) -> None:
+    def __init__(self, limit: int, seconds: float, admission: Admission) -> None:
         """`limit` is the size of the largest body in bytes; `seconds` are what a client has to send one."""
         self.limit = limit
+        self._admission = admission
         self._seconds = seconds
         self._held = 0  # bytes of the bodies that are being received
 
     async def read(self, scope: Scope, receive: Receive) -> bytes:
-        """The whole body.
+        """The whole body of a request that is taken on: its work begins when it is complete.
 
         Raises Problem: 413 beyond the limit, 408 where it takes too long, 503 where too much is being received from
-        others. Raises DisconnectedError.
+        others or the server is overloaded. Raises ClientDisconnect where there is nobody to answer any more.
         """
         self._check_declared(scope)
         try:
             async with asyncio.timeout(self._seconds):
-                return await self._read(receive)
+                body = await self._read(receive)
         except TimeoutError:
             detail = f"The body took longer than the {self._seconds:g} s allowed (DQN_REQUEST_SECONDS)."
             raise Problem(408, detail, headers=CLOSE) from None
+        self._admission.check()
+        return body
 
     def _check_declared(self, scope: Scope) -> None:
         """Refuses by the declared length, before a client that waits for `100 Continue` sends anything."""
@@ -50,7 +50,7 @@ class BodyReader:
             while is_more:
                 message = await receive()
                 if message["type"] != "http.request":
-                    raise DisconnectedError
+                    raise ClientDisconnect
                 pieces.append(message.get("body", b""))
                 size += len(pieces[-1])
                 self._held += len(pieces[-1])

@@ -1,57 +1,55 @@
-"""uvicorn's HTTP protocol with a short way for calls to act: no task, no scope, no messages, one write.
+"""uvicorn's HTTP protocol with a fast path for calls that choose actions: no task, no scope, no messages, one write.
 
-A call takes it when all of it arrived at once on an idle connection and nothing about it is out of the ordinary.
-Anything else, every fault included, goes uvicorn's own way to `serving.app` with the same bytes.
+A call takes it when it is alone on its connection, its body comes at once or in a few pieces shortly after one another,
+and nothing about it is out of the ordinary. Anything else, every fault included, takes uvicorn's own path to the
+framework with the same bytes.
 """
 
+import asyncio
+from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import Any
 
+from typing_extensions import override
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from dqn_serving.api.act import Route
-from dqn_serving.api.oip.errors import error_answer
-from dqn_serving.api.oip.infer import InferRoute
-from dqn_serving.http.ending import Limits
-from dqn_serving.http.head_cache import Head, Heads
+from dqn_serving.http.connection import ConnectionSettings
+from dqn_serving.http.head_cache import FastRoute, Head, RequestHeadCache
 from dqn_serving.http.upgrade import UpgradingProtocol
-from dqn_serving.inference.admission import refusal
-from dqn_serving.problems import Answer, Problem
-from dqn_serving.services import Services
-from dqn_serving.telemetry.metrics import OTHER_ENDPOINT
+from dqn_serving.inference.admission import Admission
+from dqn_serving.problems import Answer, Header, Problem
+from dqn_serving.security.auth import Access
 
 _END_OF_HEAD = b"\r\n\r\n"
+_PIECES_SECONDS = 0.1  # for the rest of a body; a slower one takes the other path, which sees to slow clients
+_MOST_HELD = 16  # bodies of the greatest size, as far as they have arrived
 
 
-class ShortWay:
+class FastPath:
     """What all connections of a server share."""
 
-    def __init__(self, services: Services) -> None:
-        self.native = services.native
-        self.infer = services.infer
-        cross_origin = [b"origin"] if services.settings.cors_origins else []
-        self.heads = Heads(self._route, services.settings.max_body_bytes, cross_origin)
-        self.gate = services.gate
-        self.lifecycle = services.lifecycle
-        self.journal = services.journal
-        self.admission = services.admission
-        self.refusal, self.infer_refusal = refusal().answer(), error_answer(refusal())
-        settings = services.settings
-        self.limits = Limits(
-            max_connections=settings.max_connections,
-            max_body_bytes=settings.max_body_bytes,
-            request_seconds=settings.request_seconds,
-            journal=services.journal,
-            measures=services.requests.endpoint(OTHER_ENDPOINT),
-        )
-        self.streams = services.streams
-        self._common_headers: list[tuple[bytes, bytes]] = []
+    def __init__(
+        self,
+        settings: ConnectionSettings,
+        access: Access,
+        admission: Admission,
+        flush: Callable[[], None],
+        find_route: Callable[[str], FastRoute | None],
+        disqualifying_headers: Iterable[bytes] = (),
+    ) -> None:
+        """`flush` answers at once what waits for the end of the turn; `find_route` is asked for the route of a path."""
+        self.settings = settings
+        self.access = access
+        self.admission = admission
+        self.flush = flush
+        self.heads = RequestHeadCache(find_route, settings.max_body_bytes, disqualifying_headers)
+        self.held_bytes = 0
+        """Of bodies whose rest is still to come."""
+        self.max_held_bytes = _MOST_HELD * settings.max_body_bytes
+        self._common_headers: list[Header] = []
         self._openings: dict[int, bytes] = {}
 
-    def _route(self, path: str) -> Route | InferRoute | None:
-        return self.native.route(path) or self.infer.route(path)
-
-    def opening(self, status: int, common_headers: list[tuple[bytes, bytes]]) -> bytes:
+    def opening(self, status: int, common_headers: list[Header]) -> bytes:
         """The status line and the headers of every answer; uvicorn replaces these each second, for the date."""
         if common_headers is not self._common_headers:
             self._common_headers, self._openings = common_headers, {}
@@ -61,50 +59,85 @@ class ShortWay:
         return self._openings[status]
 
 
-class ActingProtocol(UpgradingProtocol):
+class FastProtocol(UpgradingProtocol):
     """One connection."""
 
-    def __init__(self, short_way: ShortWay, **options: Any) -> None:
+    def __init__(self, fast_path: FastPath, **options: Any) -> None:
         """`options` are uvicorn's."""
-        super().__init__(short_way.limits, short_way.streams, short_way.gate, **options)
-        self._short_way = short_way
+        super().__init__(fast_path.settings, **options)
+        self._fast_path = fast_path
         self._begun: Head | None = None  # of the call that waits for the end of the turn
         self._begun_at = perf_counter()
+        self._held: list[bytes] = []  # a head, and as much of its body as has come
+        self._missing_bytes = 0  # of that body
+        self._holding_timer: asyncio.TimerHandle | None = None
 
+    @override
     def data_received(self, data: bytes) -> None:
-        """Begins a call to act, or lets uvicorn go on."""
-        self._finish()
+        """Begins a call on the fast path, or leaves it to uvicorn."""
+        if self._begun is not None:
+            self._fast_path.flush()  # so that nothing overtakes it
+        if self._held:
+            self._missing_bytes -= len(data)
+            if self._missing_bytes > 0 and self._hold(data):
+                return
+            data = self._take_held() + data
         if not (self._is_idle() and self._begin(data)):
             super().data_received(data)
 
-    def _finish(self) -> None:
-        """Has a call that was begun answered at once, so that nothing overtakes it."""
-        if self._begun is not None:
-            self._short_way.native.turn.end()
-
     def _is_idle(self) -> bool:
         is_busy = self._is_inside_message or self._unanswered or self.flow.write_paused
-        return not (is_busy or self._short_way.lifecycle.is_draining)
+        return not (is_busy or self._fast_path.admission.is_draining)
 
     def _begin(self, data: bytes) -> bool:
         started = perf_counter()
         length = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
-        head = self._short_way.heads.read(data[:length]) if length >= len(_END_OF_HEAD) else None
-        if head is None or len(data) != length + head.length:
+        head = self._fast_path.heads.read(data[:length]) if length >= len(_END_OF_HEAD) else None
+        if head is None or len(data) > length + head.length:
             return False
+        if len(data) < length + head.length:
+            self._missing_bytes = length + head.length - len(data)
+            return self._hold(data)
         try:
-            self._short_way.gate.check(head.scope)
+            self._fast_path.access.check(head.scope)
         except Problem:
             return False
         self._begun, self._begun_at = head, started
-        if self._short_way.admission.is_spent():
+        if self._fast_path.admission.is_spent():
             self._turn_away(head)
-        elif not self._is_taken(head, data[length:]):
+        elif not head.route.begin(head.scope, data[length:], self._deliver):
             self._begun = None
             return False
         if self.timeout_keep_alive_task is None:
             self._wait_for_more(self.timeout_keep_alive)
         return True
+
+    def _hold(self, data: bytes) -> bool:
+        """Waits a moment for the rest of a body; False where that would take too much memory."""
+        if self._fast_path.held_bytes + len(data) > self._fast_path.max_held_bytes:
+            return False
+        self._held.append(data)
+        self._fast_path.held_bytes += len(data)
+        if self._holding_timer is None:
+            self._holding_timer = self.loop.call_later(_PIECES_SECONDS, self._release_held)
+        return True
+
+    def _take_held(self) -> bytes:
+        data = b"".join(self._held)
+        self._held.clear()
+        self._fast_path.held_bytes -= len(data)
+        return data
+
+    def _release_held(self) -> None:
+        """Leaves to uvicorn what has come of a request."""
+        self._stop_holding()
+        if self._held:
+            super().data_received(self._take_held())
+
+    def _stop_holding(self) -> None:
+        if self._holding_timer is not None:
+            self._holding_timer.cancel()
+            self._holding_timer = None
 
     def _turn_away(self, head: Head) -> None:
         """Refuses the call, after answering those that were taken on: they would wait for all who are refused.
@@ -112,9 +145,8 @@ class ActingProtocol(UpgradingProtocol):
         Whoever asks again is heard in the next turn. As long as a thousand sockets have something to read, uvloop reads
         on, so clients that come back at once would prolong this one.
         """
-        self._short_way.native.turn.end()
-        is_infer = isinstance(head.route, InferRoute)
-        self._deliver(self._short_way.infer_refusal if is_infer else self._short_way.refusal)
+        self._fast_path.flush()
+        self._deliver(head.route.refusal)
         if not self.transport.is_closing():
             self.flow.pause_reading()
             self.loop.call_soon(self._hear_again)
@@ -123,39 +155,50 @@ class ActingProtocol(UpgradingProtocol):
         if not self.transport.is_closing():
             self.flow.resume_reading()
 
-    def _is_taken(self, head: Head, body: bytes) -> bool:
-        """Has the call answered, now or at the end of the turn; False where it must go the long way."""
-        if isinstance(head.route, InferRoute):
-            return self._short_way.infer.begin(head.route, head.scope, body, self._deliver)
-        return self._short_way.native.begin(head.route, body, self._deliver)
-
     def _deliver(self, answer: Answer) -> None:
         head, self._begun = self._begun, None
         if head is None:  # never: what was begun is delivered once
             return
-        journal, correlation = self._short_way.journal, head.correlation
-        if journal.names_every_request or answer.status >= 400:
-            correlation = correlation.named()
-        path = head.scope["path"]
-        journal.record(head.route.measures, "POST", path, answer.status, self._begun_at, correlation, answer.served)
+        log, context = self._settings.request_log, head.context
+        if log.assigns_request_ids or answer.status >= 400:
+            context = context.with_request_id()
+        seconds = perf_counter() - self._begun_at
+        log.observe(head.route.measures, "POST", head.scope["path"], answer.status, seconds, context, answer.served)
         if not self.transport.is_closing():
-            opening = self._short_way.opening(answer.status, self.server_state.default_headers)
-            self.transport.write(opening + correlation.echo + answer.wire)
+            opening = self._fast_path.opening(answer.status, self.server_state.default_headers)
+            self.transport.write(opening + context.header_line + answer.wire)
 
+    @override
     def timeout_keep_alive_handler(self) -> None:
-        """Closes the connection if it was idle all the time: the short way does not set the timer anew at each call."""
+        """Closes the connection if it was idle all the time: the fast path does not reset the timer at each call."""
+        if self._held:
+            self._release_held()
+            return
         seconds_left = self._begun_at + self.timeout_keep_alive - perf_counter()
         if seconds_left > 0:
             self._wait_for_more(seconds_left)
         else:
             super().timeout_keep_alive_handler()
 
+    @override
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio asks for an answer
         """Answers before the connection closes."""
         self._finish()
         return super().eof_received()
 
+    @override
     def shutdown(self) -> None:
         """Answers before the connection closes."""
         self._finish()
         super().shutdown()
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_holding()
+        self._take_held()
+        super().connection_lost(exc)
+
+    def _finish(self) -> None:
+        if self._begun is not None:
+            self._fast_path.flush()
+        self._release_held()

@@ -2,53 +2,71 @@
 
 import re
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import httptools
 from starlette.types import Scope
 
-from dqn_serving.api.act import Route
-from dqn_serving.api.oip.infer import InferRoute
-from dqn_serving.http.guard import MAX_FIELDS, MAX_HEAD_BYTES, MAX_URL_BYTES
+from dqn_serving.http.connection import MAX_FIELDS, MAX_HEAD_BYTES, MAX_URL_BYTES
+from dqn_serving.problems import Answer
 from dqn_serving.telemetry import request_context
-from dqn_serving.telemetry.request_context import Correlation
+from dqn_serving.telemetry.metrics import EndpointMeasures
+from dqn_serving.telemetry.request_context import RequestContext
 
 _MOST_REMEMBERED = 1024
 _LONGEST_REMEMBERED = 2048  # bytes
-_NEEDS_MORE = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
+_DISQUALIFYING = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
 # Whole lines; what follows is neither white space, which would continue the line, nor a bare end of line.
 _VARYING = re.compile(
     rb"\r\n((?i:%b)): *([\x20-\x7e]*)(?=\r\n[^ \t])" % b"|".join(sorted(request_context.VARYING)),
 )
 
 
-class Head(NamedTuple):
-    """A `POST` to act, q-values or infer whose body has a declared length, on a connection that stays open."""
+class FastRoute(Protocol):
+    """A call that the fast path may take."""
 
-    route: Route | InferRoute
+    @property
+    def measures(self) -> EndpointMeasures:
+        """Where it is counted."""
+
+    @property
+    def refusal(self) -> Answer:
+        """What it is answered where the server is overloaded."""
+
+    def begin(self, scope: Scope, body: bytes, deliver: Callable[[Answer], None], /) -> bool:
+        """Takes a request that needs no waiting and has no fault; `deliver` gets its answer, at the latest this turn.
+
+        False, and nothing is done, where there is more to do: the framework's routes then get the request.
+        """
+
+
+class Head(NamedTuple):
+    """A `POST` to such a call whose body has a declared length, on a connection that stays open."""
+
+    route: FastRoute
     scope: Scope
     length: int
     """Of the body, in bytes; at least 1."""
-    correlation: Correlation = request_context.NONE
+    context: RequestContext = request_context.EMPTY
 
 
-class Heads:
+class RequestHeadCache:
     """Reads heads, with the parser that reads everything else as well; remembers a bounded number of them."""
 
     def __init__(
         self,
-        find_route: Callable[[str], Route | InferRoute | None],
+        find_route: Callable[[str], FastRoute | None],
         max_body_bytes: int,
-        needs_more: Iterable[bytes] = (),
+        disqualifying: Iterable[bytes] = (),
     ) -> None:
-        """`find_route` is asked for the route of a path; `needs_more` are headers that no plain call has."""
+        """`find_route` is asked for the route of a path; `disqualifying` are more headers that no plain call has."""
         self._find_route = find_route
-        self._needs_more = _NEEDS_MORE.union(needs_more)
+        self._disqualifying = _DISQUALIFYING.union(disqualifying)
         self._max_body_bytes = max_body_bytes
         self._known: dict[bytes, Head | None] = {}
 
     def read(self, head: bytes) -> Head | None:
-        """What a head says, the empty line at its end included; None where it is not a plain call to act."""
+        """What a head says, the empty line at its end included; None where it is not a plain call."""
         try:
             return self._known[head]
         except KeyError:
@@ -59,7 +77,7 @@ class Heads:
         found = self._known[stem] if stem in self._known else self._remember(stem)
         if found is None:
             return None
-        if found.correlation is not request_context.NONE:  # more of them, which are out of the ordinary
+        if found.context is not request_context.EMPTY:  # more of them, which are out of the ordinary
             return self._parse(head)
         names, values = varying[::3], varying[1::3]
         sent = request_context.read([(name.lower(), value) for name, value in zip(names, values, strict=True)])
@@ -74,7 +92,7 @@ class Heads:
         return found
 
     def _parse(self, head: bytes) -> Head | None:
-        seen = _Seen()
+        seen = _HeadCollector()
         parser = httptools.HttpRequestParser(seen)
         try:
             parser.feed_data(head)
@@ -85,7 +103,7 @@ class Heads:
         lengths = [value for name, value in seen.headers if name == b"content-length"]
         route = self._find_route(path) if is_plain and "%" not in path and len(lengths) == 1 else None
         is_long = len(head) > MAX_HEAD_BYTES or len(seen.headers) > MAX_FIELDS or len(seen.url) > MAX_URL_BYTES
-        if route is None or is_long or any(self._wants_more(name, value) for name, value in seen.headers):
+        if route is None or is_long or any(self._disqualifies(name, value) for name, value in seen.headers):
             return None
         length = int(lengths[0])
         if not 0 < length <= self._max_body_bytes:
@@ -93,11 +111,11 @@ class Heads:
         scope: Scope = {"type": "http", "method": "POST", "path": path, "headers": seen.headers}
         return Head(route, scope, length, request_context.read(seen.headers))
 
-    def _wants_more(self, name: bytes, value: bytes) -> bool:
-        return name in self._needs_more or (name == b"connection" and value.lower() != b"keep-alive")
+    def _disqualifies(self, name: bytes, value: bytes) -> bool:
+        return name in self._disqualifying or (name == b"connection" and value.lower() != b"keep-alive")
 
 
-class _Seen:
+class _HeadCollector:
     """What the parser met."""
 
     def __init__(self) -> None:

@@ -6,9 +6,9 @@ from time import perf_counter, thread_time
 from dqn_serving.problems import Problem
 
 
-def refusal() -> Problem:
-    """What is told to those who are not taken on."""
-    return Problem(503, "More was asked than can be answered in time (DQN_MAX_WAITING_SECONDS); try again later.")
+def overload() -> Problem:
+    """The answer to requests that are not taken on."""
+    return Problem(503, "The server is overloaded (DQN_MAX_WAITING_SECONDS); retry later.")
 
 
 class Admission:
@@ -26,6 +26,8 @@ class Admission:
         self._computed = 0.0
         self._ends_at = 0.0
         self._is_begun = False
+        self.is_draining = False
+        """Whether the process was asked to end."""
 
     def is_spent(self) -> bool:
         """Whether this turn has taken as long as it may; to be asked before each request, which it then includes."""
@@ -43,7 +45,7 @@ class Admission:
     def check(self) -> None:
         """Raises Problem (503) where this turn has taken as long as it may."""
         if self.is_spent():
-            raise refusal()
+            raise overload()
 
     def _end(self) -> None:
         self._is_begun = False

@@ -22,60 +22,43 @@ class Exploring(Protocol):
         """Makes the draws repeatable where it is set."""
 
 
-class Taken(NamedTuple):
-    """Indices of the actions taken [batch] and, where the request explores, their propensities [batch]."""
+class Selection(NamedTuple):
+    """Indices of the selected actions [batch] and, where the request explores, their propensities [batch]."""
 
     indices: IntArray
     propensities: NDArray[np.float64] | None
 
 
-class Choice(NamedTuple):
-    """Indices of the actions taken [batch] and the probability with which each was chosen [batch]."""
-
-    indices: IntArray
-    propensities: NDArray[np.float64]
-
-
-def take(
+def select_actions(
     q_values: FloatArray,
     greedy: IntArray,
     mask: BoolArray | None,
     exploring: Exploring,
     generator: np.random.Generator,
-) -> Taken:
-    """The choice for a batch with Q-values [batch, n_actions] and unmasked greedy indices [batch].
+) -> Selection:
+    """The selection for a batch, from Q-values [batch, n_actions] and the indices of the highest of each row [batch].
 
-    `generator` draws where there is an epsilon and no seed.
+    `mask` [batch, n_actions] is True where an action is allowed. `generator` draws where there is an epsilon and no
+    seed.
     """
-    if mask is not None:
-        greedy = greedy_indices(q_values, mask)
+    if mask is not None:  # the first one on ties, as without a mask
+        greedy = np.where(mask, q_values, -np.inf).argmax(axis=1)
     if exploring.epsilon is UNSET:
-        return Taken(greedy, None)
+        return Selection(greedy, None)
     allowed = np.ones(q_values.shape, np.bool_) if mask is None else mask
     draws_from = generator if exploring.seed is UNSET else np.random.default_rng(exploring.seed)
-    return Taken(*choose(greedy, allowed, exploring.epsilon, draws_from))
+    return epsilon_greedy(greedy, allowed, exploring.epsilon, draws_from)
 
 
-def greedy_indices(q_values: FloatArray, mask: BoolArray | None) -> IntArray:
-    """The index of the highest Q-value of each row among the allowed ones; the first on ties."""
-    allowed = q_values if mask is None else np.where(mask, q_values, -np.inf)
-    indices: IntArray = allowed.argmax(axis=1)
-    return indices
+def epsilon_greedy(greedy: IntArray, allowed: BoolArray, epsilon: float, generator: np.random.Generator) -> Selection:
+    """With probability `epsilon` an allowed action drawn uniformly, else the greedy one.
 
-
-def choose(
-    greedy: IntArray,
-    allowed: BoolArray,
-    epsilon: float,
-    generator: np.random.Generator,
-) -> Choice:
-    """Epsilon-greedy: with probability epsilon an allowed action drawn uniformly, else the greedy one.
-
-    Row i uses the generator's draws 2i and 2i + 1, so that its action does not depend on what else is in the batch.
+    `greedy` are indices [batch], `allowed` is [batch, n_actions], `epsilon` is from 0 to 1. Row i uses the generator's
+    draws 2i and 2i + 1, so that its action does not depend on what else is in the batch.
     """
     draws = generator.random((len(greedy), 2))
     counts = allowed.sum(axis=1)
     ranks = (draws[:, 1] * counts).astype(np.int64)  # which of the allowed actions, counted from 0
     explored = (allowed.cumsum(axis=1) > ranks[:, None]).argmax(axis=1)
     indices = np.where(draws[:, 0] < epsilon, explored, greedy)
-    return Choice(indices, epsilon / counts + (1.0 - epsilon) * (indices == greedy))
+    return Selection(indices, epsilon / counts + (1.0 - epsilon) * (indices == greedy))

@@ -1,6 +1,7 @@
 """A version in memory, ready to answer: its policy and everything that can be prepared before a request comes."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -10,15 +11,14 @@ from dqn_models.layout import ONNX_FILE
 from dqn_models.manifest import Manifest
 from dqn_models.policy import Policy, PreparedRun
 from dqn_models.reader import RepositoryReader
-from dqn_serving.api.schemas import ActAnswer, encode
 from dqn_serving.policies.observations import ObservationReader
-from dqn_serving.problems import Answer, Served, make_answer
-from dqn_serving.telemetry.shared_memory import Numbers, Page
+from dqn_serving.problems import Served
+from dqn_serving.telemetry.shared_memory import Values, WorkerSegment
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedPolicy:
-    """One loaded, verified and warmed-up version. Immutable but for `action_counts`."""
+    """One loaded, verified and warmed-up version. Immutable but for what is counted and kept of its answers."""
 
     manifest: Manifest
     policy: Policy
@@ -27,12 +27,12 @@ class LoadedPolicy:
     observations: ObservationReader
     packed_observations: ObservationReader
     """The same for MessagePack."""
-    greedy_answers: tuple[Answer, ...]
-    """The whole response of a greedy /act, by action index."""
+    greedy_answers: dict[int, Any]
+    """What a call has rendered once for a greedy action, by its index; kept here, since it ends with the version."""
     served: Served
     """What its answers say of themselves."""
-    action_counts: Numbers
-    """How often each action (by index) was answered; float64, on the worker's page."""
+    action_counts: Values
+    """How often each action (by index) was answered; float64, on the worker's segment."""
     start: int
     """The environment's action with index 0."""
 
@@ -56,10 +56,12 @@ class LoadedPolicy:
         return f"{self.model} version {self.version}"
 
 
-def load(repository: RepositoryReader, model: str, version: int, max_batch_size: int, page: Page) -> LoadedPolicy:
+def load(
+    repository: RepositoryReader, model: str, version: int, max_batch_size: int, segment: WorkerSegment
+) -> LoadedPolicy:
     """Reads, verifies, loads and warms up a version; slow, so never called on the event loop.
 
-    Its actions are counted on `page`, from where they were when this version was loaded last.
+    Its actions are counted on `segment`, from where they were when this version was loaded last.
 
     Raises what `RepositoryReader.load` raises, and PolicyError where the graph does not do what the manifest says.
     """
@@ -68,17 +70,15 @@ def load(repository: RepositoryReader, model: str, version: int, max_batch_size:
         raise PolicyError(f"The manifest of {model} version {version} is another version's.")
     _check_actions(manifest, policy)
     start = manifest.environment.action_space.start
-    served = Served(model, version)
-    answers = [ActAnswer(start + index, model, version) for index in range(policy.n_actions)]
     return LoadedPolicy(
         manifest=manifest,
         policy=policy,
         prepared=PreparedRun(policy),
         observations=ObservationReader(manifest, policy, max_batch_size),
-        greedy_answers=tuple(make_answer(encode(answer), served=served) for answer in answers),
-        served=served,
+        greedy_answers={},
+        served=Served(model, version),
         packed_observations=ObservationReader(manifest, policy, max_batch_size, msgspec.msgpack.Decoder),
-        action_counts=page.numbers(("actions", model, str(version), str(start)), policy.n_actions),
+        action_counts=segment.values(("actions", model, str(version), str(start)), policy.n_actions),
         start=start,
     )
 

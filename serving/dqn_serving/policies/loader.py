@@ -1,55 +1,84 @@
 """Which version answers: the champion, or the one that a request names, loaded when it is first asked for."""
 
 import asyncio
-from collections import Counter
+from collections.abc import Coroutine
 from typing import Any
 
-from dqn_models.errors import ModelError
+from dqn_models.errors import NotFoundError
 from dqn_models.layout import CHAMPION
 from dqn_models.reader import RepositoryReader
-from dqn_serving.api.explain import shown
 from dqn_serving.policies.loaded import LoadedPolicy, load
-from dqn_serving.policies.pinned import Key
-from dqn_serving.policies.registry import Registry, ServedModel
-from dqn_serving.problems import Problem, from_model_error
+from dqn_serving.policies.registry import Key, Registry, ServedModel, UnavailableError
+
+_MAX_SHOWN = 40  # characters of what a client sent
 
 
-class VersionSelector:
-    """Finds or loads versions; loads run one at a time in a thread, so that they hold up nobody but who asked."""
+class Loader:
+    """Finds or loads versions, each once however many ask for it; loads run in threads and hold up nobody else."""
 
     def __init__(self, repository: RepositoryReader, registry: Registry, max_batch_size: int) -> None:
         self._repository = repository
         self._pinned = registry.pinned
-        self._page = registry.page
+        self._segment = registry.segment
         self._max_batch_size = max_batch_size
-        self._loading = asyncio.Lock()
-        self._wanted: Counter[Key] = Counter()  # requests that wait for a version to be loaded
+        self._loading: dict[Key, asyncio.Task[LoadedPolicy]] = {}
+        self._queued: set[Key] = set()  # of those, which requests named
+        self._one_at_a_time = asyncio.Lock()  # for these, so that they leave the cores to the others
+
+    def get_loaded(self, served: ServedModel, version: int | str) -> LoadedPolicy | None:
+        """The version with this number or alias if it is in memory, and so needs no waiting. Raises NotFoundError."""
+        number = self._number(served, version)
+        return served.champion if number is None else self._in_memory(served, number)
 
     async def select(self, served: ServedModel, version: int | str) -> LoadedPolicy:
-        """The version of a model with this number or alias. Raises Problem (404, or 503 where it is damaged)."""
+        """The version of a model with this number or alias, loaded where it is not.
+
+        Raises NotFoundError, UnavailableError, and what `dqn_serving.policies.loaded.load` raises.
+        """
         number = self._number(served, version)
         if number is None:
             return served.require_champion()
         loaded = self._in_memory(served, number)
-        return loaded or await self._load_in_turn(served, number)
+        if loaded is None:
+            loaded = await self._load_queued(served.name, number)
+            current = self._in_memory(served, number)  # a refresh, or who asked as well, may have come first
+            if current is not None:
+                return current
+            self._pinned.put(loaded)
+        return loaded
 
-    async def _load_in_turn(self, served: ServedModel, number: int) -> LoadedPolicy:
-        key = (served.name, number)
-        if key not in self._wanted and len(self._wanted) >= self._pinned.capacity:
-            raise Problem(503, f"{len(self._wanted)} other versions are to be loaded first; try again later.")
-        self._wanted[key] += 1
-        try:
-            async with self._loading:
-                return self._in_memory(served, number) or await self._load(served, number)
-        finally:
-            self._wanted[key] -= 1
-            if not self._wanted[key]:
-                del self._wanted[key]
+    async def load(self, model: str, version: int) -> LoadedPolicy:
+        """Loads a version, or waits where it is being loaded; raises what `dqn_serving.policies.loaded.load` raises."""
+        key = (model, version)
+        task = self._loading.get(key) or self._begin(key, self._load(key))
+        return await asyncio.shield(task)  # who waits may be cancelled, the others still want it
 
-    def at_hand(self, served: ServedModel, version: int | str) -> LoadedPolicy | None:
-        """The version if it is in memory, and so needs no waiting. Raises Problem (404)."""
-        number = self._number(served, version)
-        return served.champion if number is None else self._in_memory(served, number)
+    async def _load_queued(self, model: str, version: int) -> LoadedPolicy:
+        key = (model, version)
+        if key not in self._loading:
+            if len(self._queued) >= self._pinned.capacity:
+                raise UnavailableError(f"{len(self._queued)} other versions are to be loaded first; try again later.")
+            self._queued.add(key)
+            self._begin(key, self._load_in_turn(key))
+        return await self.load(model, version)
+
+    async def _load_in_turn(self, key: Key) -> LoadedPolicy:
+        async with self._one_at_a_time:
+            return await self._load(key)
+
+    async def _load(self, key: Key) -> LoadedPolicy:
+        return await asyncio.to_thread(load, self._repository, *key, self._max_batch_size, self._segment)
+
+    def _begin(self, key: Key, loading: Coroutine[Any, Any, LoadedPolicy]) -> asyncio.Task[LoadedPolicy]:
+        def end(task: asyncio.Task[LoadedPolicy]) -> None:
+            del self._loading[key]
+            self._queued.discard(key)
+            if not task.cancelled():
+                task.exception()  # nobody may be waiting for it any more
+
+        task = self._loading[key] = asyncio.get_running_loop().create_task(loading)
+        task.add_done_callback(end)
+        return task
 
     def _number(self, served: ServedModel, version: int | str) -> int | None:
         if version == CHAMPION:
@@ -58,22 +87,11 @@ class VersionSelector:
             return version
         if version not in served.aliases:
             known = ", ".join(sorted(served.aliases)) or "none"
-            raise Problem(404, f"{served.name} has no alias {shown(version)}; aliases are: {known}.")
+            shown = repr(version[:_MAX_SHOWN]) + ("..." if len(version) > _MAX_SHOWN else "")
+            raise NotFoundError(f"{served.name} has no alias {shown}; aliases are: {known}.")
         return served.aliases[version]
 
     def _in_memory(self, served: ServedModel, number: int) -> LoadedPolicy | None:
         if served.champion is not None and served.champion.version == number:
             return served.champion
         return self._pinned.get(served.name, number)
-
-    async def _load(self, served: ServedModel, number: int) -> LoadedPolicy:
-        arguments: tuple[Any, ...] = (self._repository, served.name, number, self._max_batch_size, self._page)
-        try:
-            loaded = await asyncio.to_thread(load, *arguments)
-        except ModelError as error:
-            raise from_model_error(error) from None
-        champion = self._in_memory(served, number)  # a refresh may have come first
-        if champion is not None:
-            return champion
-        self._pinned.put(loaded)
-        return loaded

@@ -5,12 +5,11 @@ from typing import Annotated, Any, TypeAlias
 
 import msgspec
 import numpy as np
-from msgspec import UNSET, Meta, Raw
+from msgspec import Meta, Raw
 from numpy.typing import NDArray
 
 from dqn_models.manifest import DiscreteSpace, Manifest
 from dqn_models.policy import Observations, Policy
-from dqn_serving.api.schemas import ActRequest
 
 FLOAT32_BOUND = float(2**128 - 2**103)
 """Numbers of this size and beyond round to infinity in float32; JSON's tokens cannot be NaN or infinite themselves."""
@@ -46,7 +45,7 @@ def _element_type(policy: Policy, low: float, high: float, *, accepts_booleans: 
 class ObservationReader:
     """Turns what a request has, still encoded, into arrays; anything that does not fit raises ValueError.
 
-    The message of that error is msgspec's; `api.explain` finds the better one.
+    The message of that error is msgspec's; `dqn_serving.api.explain` finds the better one.
     """
 
     def __init__(
@@ -67,7 +66,7 @@ class ObservationReader:
             one = Annotated[list[one], Meta(min_length=size, max_length=size)]
         mask: Any = Annotated[list[FLAG], Meta(min_length=self.n_actions, max_length=self.n_actions)]
         self.decode_one: Callable[[Raw], Any] = decoder(one).decode
-        """The observation as nested lists; an array is made of all that run together."""
+        """The observation as nested lists; an array is made of all that run together. Raises ValueError."""
         self._many = decoder(Annotated[list[one], Meta(min_length=1, max_length=max_batch_size)]).decode
         self._mask = decoder(mask).decode
         self._masks = decoder(list[mask]).decode
@@ -85,33 +84,21 @@ class ObservationReader:
             decode = self._nested[depth] = msgspec.json.Decoder(kind).decode
         return decode(raw)
 
-    def read_one(self, request: ActRequest) -> Any:
-        """The one observation of the request, as `decode_one` returns it."""
-        if request.observation is UNSET or request.observations is not UNSET:
-            raise ValueError("exactly one of observation and observations is expected")
-        return self.decode_one(request.observation)
+    def decode_many(self, raw: Raw) -> Observations:
+        """Observations [batch, *shape] in the policy's dtype. Raises ValueError."""
+        return np.array(self._many(raw), self.dtype)
 
-    def read_many(self, request: ActRequest) -> Observations:
-        """The request's observations, [batch, *shape] in the policy's dtype."""
-        if request.observations is UNSET or request.observation is not UNSET:
-            raise ValueError("exactly one of observation and observations is expected")
-        return np.array(self._many(request.observations), self.dtype)
-
-    def read_mask(self, request: ActRequest, batch: int) -> BoolArray | None:
-        """The request's action mask, [batch, n_actions]; None where it has none."""
-        raw = request.action_mask
-        if raw is UNSET:
-            return None
-        if request.observations is not UNSET and bytes(raw)[1:].lstrip()[:1] == b"[":
-            mask = np.array(self._masks(raw), np.bool_)
-        else:
+    def decode_masks(self, raw: Raw, batch: int) -> BoolArray:
+        """The action masks [batch, n_actions] of a batch, from one for all or one for each. Raises ValueError."""
+        if bytes(raw)[1:].lstrip()[:1] != b"[":
             return self.decode_mask(raw).repeat(batch, axis=0)
+        mask = np.array(self._masks(raw), np.bool_)
         if len(mask) != batch or not mask.any(axis=1).all():
             raise ValueError("action_mask must leave an action for every observation")
         return mask
 
     def decode_mask(self, raw: Raw) -> BoolArray:
-        """The action mask of one observation, [1, n_actions]."""
+        """The action mask of one observation, [1, n_actions]. Raises ValueError."""
         mask = np.array([self._mask(raw)], np.bool_)
         if not mask.any():
             raise ValueError("action_mask must leave an action")

@@ -11,7 +11,7 @@ import structlog
 from dqn_models.errors import ModelError
 from dqn_models.layout import CHAMPION
 from dqn_models.reader import RepositoryReader
-from dqn_serving.policies.loaded import LoadedPolicy, load
+from dqn_serving.policies.loader import Loader
 from dqn_serving.policies.registry import Registry, ServedModel
 
 _FIRST_RETRY_SECONDS = 1.0
@@ -44,31 +44,19 @@ class _Failure:
 class Refresher:
     """Watches every model of a repository."""
 
-    def __init__(self, repository: RepositoryReader, registry: Registry, seconds: float, max_batch_size: int) -> None:
-        """`seconds` is the time between two looks."""
+    def __init__(self, repository: RepositoryReader, registry: Registry, loader: Loader) -> None:
         self._repository = repository
         self._registry = registry
-        self._seconds = seconds
-        self._max_batch_size = max_batch_size
+        self._loader = loader
         self._failures: dict[str, _Failure] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._is_readable = True
-
-    async def run(self) -> None:
-        """Looks for ever; nothing that it meets ends it."""
-        while True:
-            await asyncio.sleep(self._seconds)
-            await self.look()
 
     async def look(self) -> None:
-        """Looks at every model once."""
-        try:
-            for name in await asyncio.to_thread(self._changed):
-                await self.refresh(name)
-            self._registry.choose_default()
-            self._registry.note_loaded()
-        except Exception:
-            log.exception("refresh interrupted")  # a fault of ours must not end the watch
+        """Looks at every model once; to be repeated."""
+        for name in await asyncio.to_thread(self._changed):
+            await self.refresh(name)
+        self._registry.choose_default()
+        self._registry.note_loaded()
 
     def _changed(self) -> list[str]:
         """The models that need a refresh: their aliases are not those in memory, or their last refresh failed."""
@@ -89,11 +77,11 @@ class Refresher:
         try:
             found = self._repository.models()
         except (ModelError, OSError) as error:
-            if self._is_readable:
+            if self._registry.read_error is None:
                 log.error("repository unreadable", detail=str(error))  # noqa: TRY400  (the detail says it all)
-            self._is_readable = False
+            self._registry.read_error = str(error)
             return list(self._registry.models)
-        self._is_readable = True
+        self._registry.read_error = None
         return sorted({*found, *self._registry.models})
 
     async def refresh(self, name: str, *, at_once: bool = False) -> Refreshed:
@@ -107,7 +95,7 @@ class Refresher:
             except (ModelError, OSError) as error:
                 return self._fail(served, str(error), str(error), started)
             if version is None and not is_known:
-                log.warning("no champion", model=name, detail=served.why_no_champion())
+                log.warning("no champion", model=name, detail=served.describe_unavailability())
             if version is None or (served.champion is not None and served.champion.version == version):
                 self._failures.pop(name, None)
                 return Refreshed("unchanged")
@@ -133,24 +121,21 @@ class Refresher:
 
     async def _replace(self, served: ServedModel, version: int, started: float) -> Refreshed:
         try:
-            loaded = self._registry.pinned.pop(served.name, version) or await self._load(served.name, version)
+            loaded = self._registry.pinned.pop(served.name, version) or await self._loader.load(served.name, version)
         except (ModelError, OSError) as error:
             return self._fail(served, version, str(error), started)
         except Exception as error:
             log.exception("refresh failed unexpectedly", model=served.name, version=version)
             return self._fail(served, version, f"{type(error).__name__}: {error}", started)
         previous, served.champion = served.champion, loaded
-        self._registry.pinned.pop(served.name, version)  # a request may have loaded it meanwhile
+        self._registry.pinned.pop(served.name, version)  # a request that waited for it may have pinned it
         self._failures.pop(served.name, None)
         seconds = time.perf_counter() - started
-        served.measures.refreshes["success"] += 1
+        served.measures.refreshes.add("success")
         served.measures.refresh_duration.observe(seconds)
         was = previous.version if previous else None
         log.info("refreshed", model=served.name, version=version, previous=was, seconds=round(seconds, 4))
         return Refreshed("refreshed")
-
-    async def _load(self, name: str, version: int) -> LoadedPolicy:
-        return await asyncio.to_thread(load, self._repository, name, version, self._max_batch_size, self._registry.page)
 
     def _fail(self, served: ServedModel, cause: int | str, detail: str, started: float) -> Refreshed:
         failure = self._failures.get(served.name)
@@ -158,8 +143,8 @@ class Refresher:
             failure.postpone(time.monotonic())
             return Refreshed("failed", detail)
         self._failures[served.name] = _Failure(cause, detail, time.monotonic() + _FIRST_RETRY_SECONDS)
-        served.trouble = f"has no champion that loads: {detail.rstrip('.')}"
-        served.measures.refreshes["failure"] += 1
+        served.unavailable_reason = f"has no champion that loads: {detail.rstrip('.')}"
+        served.measures.refreshes.add("failure")
         served.measures.refresh_duration.observe(time.perf_counter() - started)
         still = served.champion.version if served.champion else None
         log.error("refresh failed", model=served.name, champion=cause, still_served=still, detail=detail)

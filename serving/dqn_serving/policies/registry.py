@@ -1,59 +1,129 @@
-"""The models in memory. What is on disk is `models.repository`; the refresher brings one to the other."""
+"""The models in memory. What is on disk is `dqn_models.repository`; the refresher brings one to the other."""
 
-from collections.abc import Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
 
+from dqn_models.errors import ModelError, NotFoundError
 from dqn_serving.policies.loaded import LoadedPolicy
-from dqn_serving.policies.pinned import PinnedVersions
-from dqn_serving.problems import Problem
 from dqn_serving.telemetry.metrics import ModelMeasures
-from dqn_serving.telemetry.shared_memory import Name, Page
+from dqn_serving.telemetry.shared_memory import Name, WorkerSegment
 
 FALLBACK_MODEL = "cartpole"
 _LOADED = "loaded"
 
 
+Key = tuple[str, int]
+
+
+class UnavailableError(ModelError):
+    """Nothing is wrong with what is asked, but it cannot be answered yet."""
+
+
 class ServedModel:
     """One model: the champion that answers, the aliases last seen and what prevents a champion, if anything does."""
 
-    def __init__(self, name: str, where: str, page: Page) -> None:
-        """`where` is the repository, for messages; `page` is where to count."""
+    def __init__(self, name: str, where: str, segment: WorkerSegment) -> None:
+        """`where` is the repository, for messages; `segment` is where to count."""
         self.name = name
         self._where = where
-        self.measures = ModelMeasures(page, name)
+        self.measures = ModelMeasures(segment, name)
         self.champion: LoadedPolicy | None = None
         self.aliases: dict[str, int] = {}
-        self.trouble = "has no champion yet"
+        self.unavailable_reason = "has no champion yet"
 
     def require_champion(self) -> LoadedPolicy:
-        """The champion. Raises Problem (503) where there is none."""
+        """The champion. Raises UnavailableError where there is none."""
         if self.champion is None:
-            raise Problem(503, self.why_no_champion())
+            raise UnavailableError(self.describe_unavailability())
         return self.champion
 
-    def why_no_champion(self) -> str:
+    def describe_unavailability(self) -> str:
         """Why there is no champion, and the command that would help."""
         promote = f"dqn-models promote {self.name}@VERSION --repository {self._where}"
-        return f"{self.name} {self.trouble}. Promote a version: {promote}"
+        return f"{self.name} {self.unavailable_reason}. Promote a version: {promote}"
+
+
+class PinnedVersions:
+    """At most `capacity` loaded versions beside the champions; what streams hold is never pushed out."""
+
+    def __init__(self, capacity: int, is_champion: Callable[[LoadedPolicy], bool]) -> None:
+        self.capacity = capacity
+        self._is_champion = is_champion
+        self._policies: OrderedDict[Key, LoadedPolicy] = OrderedDict()
+        self._held: dict[Key, LoadedPolicy] = {}
+        self._holders: Counter[Key] = Counter()
+
+    def get(self, model: str, version: int) -> LoadedPolicy | None:
+        """A version, which thereby is the most recently used; None when it is not loaded."""
+        key = (model, version)
+        loaded = self._policies.get(key)
+        if loaded is None:
+            return self._held.get(key)
+        self._policies.move_to_end(key)
+        return loaded
+
+    def put(self, loaded: LoadedPolicy) -> None:
+        """Keeps a version; requests that still run on what it pushes out keep that alive until they end."""
+        self._policies[loaded.model, loaded.version] = loaded
+        self._shrink()
+
+    def pop(self, model: str, version: int) -> LoadedPolicy | None:
+        """Takes a version out, as when it becomes champion; its holders keep theirs."""
+        taken = self._policies.pop((model, version), None) or self._held.get((model, version))
+        self._shrink()
+        return taken
+
+    def hold(self, loaded: LoadedPolicy) -> None:
+        """Keeps a version, the champion or another, until it is released as often as it was held."""
+        key = (loaded.model, loaded.version)
+        self._held[key] = loaded
+        self._holders[key] += 1
+        self._shrink()
+
+    def release(self, loaded: LoadedPolicy) -> None:
+        """Ends one hold."""
+        key = (loaded.model, loaded.version)
+        self._holders[key] -= 1
+        if not self._holders[key]:
+            del self._holders[key], self._held[key]
+
+    def can_hold(self, loaded: LoadedPolicy) -> bool:
+        """Whether holding a version leaves those that are held beside the champions within the capacity."""
+        if self._is_champion(loaded) or (loaded.model, loaded.version) in self._held:
+            return True
+        return sum(not self._is_champion(held) for held in self._held.values()) < self.capacity
+
+    def _shrink(self) -> None:
+        surplus = sum(not self._is_champion(loaded) for loaded in self) - self.capacity
+        free = [key for key in self._policies if key not in self._held]
+        for key in free[: max(surplus, 0)]:
+            del self._policies[key]
+
+    def __iter__(self) -> Iterator[LoadedPolicy]:
+        """The versions, least recently used first."""
+        return iter(list({**self._held, **self._policies}.values()))
 
 
 class Registry:
     """All models that this process serves."""
 
-    def __init__(self, default: str | None, where: str, max_loaded_versions: int, page: Page) -> None:
+    def __init__(self, default: str | None, where: str, max_loaded_versions: int, segment: WorkerSegment) -> None:
         """`default` is the model meant by calls that name none; None chooses it once there is one to choose."""
-        self.page = page
+        self.segment = segment
         self._noted: set[Name] = {
-            name for name, _ in page.records() if name[0] == _LOADED
+            name for name, _ in segment.entries() if name[0] == _LOADED
         }  # by the worker before this one
         self.models: dict[str, ServedModel] = {}
         self.pinned = PinnedVersions(max_loaded_versions, self._is_champion)
         self.default = default
+        self.read_error: str | None = None
+        """Why the repository could not be read the last time, if it could not."""
         self._where = where
 
     def add(self, name: str) -> ServedModel:
         """The model of this name, from now on served."""
         if name not in self.models:
-            self.models[name] = ServedModel(name, self._where, self.page)
+            self.models[name] = ServedModel(name, self._where, self.segment)
         return self.models[name]
 
     def choose_default(self) -> None:
@@ -64,17 +134,19 @@ class Registry:
             self.default = next(iter(self.models))
 
     def get(self, name: str | None) -> ServedModel:
-        """The named model, or the default one. Raises Problem: 404 unknown, 503 no default yet."""
+        """The named model, or the default one. Raises NotFoundError; UnavailableError where there is no default yet."""
         served = self.models.get((self.default or "") if name is None else name)
         if served is not None:
             return served
         if name is None:
-            raise Problem(503, self.missing_default())
+            raise UnavailableError(self.missing_default())
         known = ", ".join(sorted(self.models)[:10]) or "none"
-        raise Problem(404, f"There is no model {name[:128]!r} here; models are: {known}.")
+        raise NotFoundError(f"There is no model {name[:128]!r} here; models are: {known}.")
 
     def missing_default(self) -> str:
         """Why there is no default model, and what would help."""
+        if self.read_error is not None:
+            return self.read_error
         train = f"dqn-train --repository {self._where}"
         if self.default is not None:
             return f"There is no model {self.default!r} in {self._where} yet. Train one: {train} --name {self.default}"
@@ -83,13 +155,13 @@ class Registry:
             return f"There are several models ({known}) and none is the default. Name one, or set DQN_MODEL."
         return f"There is no model in {self._where} yet. Train one: {train}"
 
-    def not_ready(self) -> str | None:
+    def unavailable_reason(self) -> str | None:
         """Why requests without a model's name cannot be answered; None when they can."""
         served = self.models.get(self.default or "")
         if served is None:
             return self.missing_default()
         if served.champion is None:
-            return served.why_no_champion()
+            return served.describe_unavailability()
         return None
 
     def loaded(self) -> Iterator[LoadedPolicy]:
@@ -104,15 +176,20 @@ class Registry:
         return served is not None and served.champion is loaded
 
     def note_loaded(self) -> None:
-        """Notes on the page which versions are in memory now, for whichever worker is asked for metrics."""
+        """Notes on the segment which versions are in memory now, for whichever worker is asked for metrics."""
         now: set[Name] = {
             (_LOADED, loaded.model, str(loaded.version), loaded.manifest.environment.id, loaded.sha256)
             for loaded in self.loaded()
         }
         for name in now ^ self._noted:
-            self.page.numbers(name, 1)[0] = float(name in now)
+            self.segment.values(name, 1)[0] = float(name in now)
         self._noted = now
 
     def loaded_versions(self, model: str) -> list[int]:
         """The numbers of a model's versions in memory."""
         return sorted(loaded.version for loaded in self.loaded() if loaded.model == model)
+
+    def published(self) -> dict[str, float]:
+        """When each model's champion was published, Unix time."""
+        champions = [served.champion for served in self.models.values() if served.champion is not None]
+        return {champion.model: champion.manifest.created_at.timestamp() for champion in champions}

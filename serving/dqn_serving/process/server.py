@@ -15,14 +15,14 @@ from typing import Any
 import structlog
 import uvicorn
 
-from dqn_serving.app import PolicyServer
-from dqn_serving.http.fast_path import ActingProtocol, ShortWay
-from dqn_serving.process.acceptor import Acceptor
-from dqn_serving.process.listeners import BACKLOG
+from dqn_serving.app import Server, create_server
+from dqn_serving.http.fast_path import FastProtocol
+from dqn_serving.process import logs
+from dqn_serving.process.sockets import BACKLOG, Acceptor
 from dqn_serving.security.tls import Certificate
 from dqn_serving.services import Services, assemble
 from dqn_serving.settings import ServerSettings
-from dqn_serving.telemetry.shared_memory import Ledger
+from dqn_serving.telemetry.shared_memory import SharedMetrics
 
 _SWITCH_SECONDS = 0.0005  # for so long a thread that loads a version may make the event loop wait, not for 5 ms
 _HEADERS_OF_EVERY_ANSWER = {
@@ -39,17 +39,21 @@ log = structlog.get_logger()
 class GracefulServer(uvicorn.Server):
     """uvicorn, but SIGTERM first makes the server not ready for a while and then ends it with status 0."""
 
-    def __init__(self, config: uvicorn.Config, services: Services, address: str) -> None:
-        super().__init__(config)
-        self._services = services
+    def __init__(
+        self, server: Server, context: SSLContext | None, address: str, note_start: Callable[[], None]
+    ) -> None:
+        super().__init__(_configuration(server, context))
+        self._services = server.services
+        self._streams = server.streams
         self._address = address
+        self._note_start = note_start
         self._stop_at: float | None = None
         self._acceptors: list[Acceptor] = []
         self.was_interrupted = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  (uvicorn's signature)
         """Ctrl-C ends at once what is idle, a second one everything; SIGTERM drains first."""
-        self._services.lifecycle.is_draining = True
+        self._services.admission.is_draining = True
         if sig == signal.SIGTERM and self._stop_at is None and not self.should_exit:
             self._stop_at = time.monotonic() + self._services.settings.drain_seconds
         elif sig == signal.SIGINT:
@@ -59,21 +63,24 @@ class GracefulServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Asked ten times a second: is it time to end?"""
         self._services.admission.note_time()
-        if self._services.lifecycle.is_draining:
-            self._services.streams.say_draining()
+        if self._services.admission.is_draining:
+            self._streams.say_draining()
         is_drained = self._stop_at is not None and time.monotonic() >= self._stop_at
         return await super().on_tick(counter) or is_drained
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Says in one line where the server is and what it serves."""
         await super().startup([])
+        if self.should_exit:
+            return
         _keep_pauses_short()
         self._acceptors = [Acceptor(listener, self._protocol, self._tls()) for listener in sockets or []]
         registry = self._services.registry
-        reason = registry.not_ready()
+        reason = registry.unavailable_reason()
         champion = None if reason else registry.get(None).require_champion()
         facts = {"model": champion.model, "version": champion.version} if champion else {"ready": False}
         log.info("serving", address=self._address, **facts, models=len(registry.models), **_optional(reason))
+        self._note_start()
 
     def _tls(self) -> dict[str, Any]:
         if self.config.ssl is None:
@@ -104,15 +111,27 @@ def _optional(reason: str | None) -> dict[str, str]:
     return {"reason": reason} if reason else {}
 
 
-def serve(settings: ServerSettings, listener: socket.socket, ledger: Ledger, worker: int) -> None:
-    """Serves until SIGTERM (returns) or Ctrl-C (raises KeyboardInterrupt); counts on the worker's page."""
+def serve(
+    settings: ServerSettings,
+    listener: socket.socket,
+    shared: SharedMetrics,
+    worker: int,
+    note_start: Callable[[], None],
+) -> None:
+    """Serves until SIGTERM (returns) or Ctrl-C (raises KeyboardInterrupt); counts on the worker's segment.
+
+    `note_start` is called when it serves. Raises ChildProcessError where it cannot start; the log says why.
+    """
     host, port = listener.getsockname()[:2]
-    services = assemble(settings, ledger, worker)
+    services = assemble(settings, shared, worker)
+    logs.count_losses(services.segment)
     context = _tls_context(services)
     scheme = "http" if context is None else "https"
     address = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-    server = GracefulServer(_configuration(services, context), services, address)
+    server = GracefulServer(create_server(services), context, address, note_start)
     server.run(sockets=[listener])
+    if not server.started and not server.was_interrupted:
+        raise ChildProcessError("The server could not start; its log says why.")
     log.info("stopped")
     if server.was_interrupted:
         raise KeyboardInterrupt
@@ -122,15 +141,16 @@ def _tls_context(services: Services) -> SSLContext | None:
     settings = services.settings
     if settings.tls_certificate is None or settings.tls_key is None:
         return None
-    certificate = Certificate(settings.tls_certificate, settings.tls_key, services.registry.page)
+    certificate = Certificate(settings.tls_certificate, settings.tls_key, services.segment)
     services.reloaded.append(certificate.files)
     return certificate.context
 
 
-def _configuration(services: Services, context: SSLContext | None) -> uvicorn.Config:
+def _configuration(server: Server, context: SSLContext | None) -> uvicorn.Config:
+    settings = server.services.settings
     return uvicorn.Config(
-        PolicyServer(services),
-        http=partial(ActingProtocol, ShortWay(services)),  # type: ignore[arg-type]  # all that uvicorn does is call it
+        server.app,
+        http=partial(FastProtocol, server.fast_path()),  # type: ignore[arg-type]  # all that uvicorn does is call it
         loop="uvloop",
         ws="none",
         lifespan="on",
@@ -140,7 +160,7 @@ def _configuration(services: Services, context: SSLContext | None) -> uvicorn.Co
         headers=list(_HEADERS_OF_EVERY_ANSWER.items()),
         proxy_headers=False,  # nothing here depends on who the client is
         backlog=BACKLOG,
-        timeout_keep_alive=services.settings.keep_alive_seconds,
-        timeout_graceful_shutdown=services.settings.shutdown_seconds,
+        timeout_keep_alive=settings.keep_alive_seconds,
+        timeout_graceful_shutdown=settings.shutdown_seconds,
         ssl_context_factory=None if context is None else lambda *_: context,
     )

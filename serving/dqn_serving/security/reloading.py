@@ -6,8 +6,8 @@ from pathlib import Path
 
 import structlog
 
-from dqn_serving.telemetry.metrics import Counts
-from dqn_serving.telemetry.shared_memory import Page
+from dqn_serving.telemetry.metrics import OUTCOMES, Counts
+from dqn_serving.telemetry.shared_memory import WorkerSegment
 
 LOOK_SECONDS = 1.0
 _MAX_BYTES = 1024 * 1024
@@ -16,20 +16,19 @@ log = structlog.get_logger()
 
 
 class ReloadedFiles:
-    """Files that belong together; where new ones are wrong, what the old ones said goes on."""
+    """Files that belong together; where new ones are wrong, the old contents remain in effect."""
 
-    def __init__(self, kind: str, paths: Sequence[Path], accept: Callable[..., None], page: Page) -> None:
+    def __init__(self, kind: str, paths: Sequence[Path], accept: Callable[..., None], segment: WorkerSegment) -> None:
         """`accept` gets the contents, as bytes for each path; it raises ValueError or OSError at wrong ones.
 
         `kind` is what the files are called in the log and in `dqn_file_reloads_total`.
         """
-        self._kind = kind
+        self.kind = kind
         self._paths = paths
         self._accept = accept
         self._contents: list[bytes] | None = None
         self._failure: str | None = None
-        self._outcomes: Counts[str] = Counts(page, "file_reloads", kind)
-        self._outcomes.update({outcome: self._outcomes[outcome] for outcome in ("success", "failure")})
+        self._outcomes: Counts[str] = Counts(segment, "file_reloads", kind, labels=OUTCOMES)
 
     def look(self) -> None:
         """Reads the files, and has them accepted where they are not as they were; a failure is told once."""
@@ -44,23 +43,23 @@ class ReloadedFiles:
         except (OSError, ValueError) as error:
             self._note_failure(str(error))
 
-    async def watch(self) -> None:
-        """Looks once a second, for ever, in a thread: a network's file system may be slow."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            await asyncio.to_thread(self.look)
+    async def look_beside(self) -> None:
+        """Looks in a thread: a network's file system may be slow."""
+        await asyncio.to_thread(self.look)
 
     def _note_success(self, *, is_first: bool) -> None:
         self._failure = None
         if not is_first:
-            self._outcomes["success"] += 1
-            log.info("file reloaded", kind=self._kind, files=[str(path) for path in self._paths])
+            self._outcomes.add("success")
+            log.info("file reloaded", kind=self.kind, files=[str(path) for path in self._paths])
 
     def _note_failure(self, failure: str) -> None:
         if failure != self._failure:
             self._failure = failure
-            self._outcomes["failure"] += 1
-            log.error("file not reloaded", kind=self._kind, reason=failure, remedy="what it said before stays in force")
+            self._outcomes.add("failure")
+            log.error(
+                "file not reloaded", kind=self.kind, reason=failure, remedy="the previous contents remain in effect"
+            )
 
 
 def read_small(path: Path) -> bytes:

@@ -4,17 +4,17 @@ import ssl
 from pathlib import Path
 
 from dqn_serving.security.reloading import ReloadedFiles
-from dqn_serving.telemetry.shared_memory import Page
+from dqn_serving.telemetry.shared_memory import WorkerSegment
 
 
 class Certificate:
     """A context for new connections; those that are open keep what they began with."""
 
-    def __init__(self, certificate: Path, key: Path, page: Page) -> None:
+    def __init__(self, certificate: Path, key: Path, segment: WorkerSegment) -> None:
         """Files in PEM; the certificate's may go on with those of its issuers. Wrong ones now let nobody connect."""
         self._paths = certificate, key
         self.context = _context()
-        self.files = ReloadedFiles("tls", self._paths, self._accept, page)
+        self.files = ReloadedFiles("tls", self._paths, self._accept, segment)
         self.files.look()
 
     def _accept(self, _certificate: bytes, _key: bytes) -> None:

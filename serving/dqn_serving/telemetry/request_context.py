@@ -9,7 +9,7 @@ from dqn_serving.problems import Header
 
 REQUEST_ID, TRACEPARENT = b"x-request-id", b"traceparent"
 VARYING = frozenset({REQUEST_ID, TRACEPARENT, b"tracestate"})
-"""Headers that a client may send anew with each request, and that change nothing of its meaning."""
+"""Headers that a client may change with each request, and that change nothing of its meaning."""
 
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
@@ -23,17 +23,17 @@ class Trace(NamedTuple):
     flags: int
 
 
-class Correlation(NamedTuple):
+class RequestContext(NamedTuple):
     """What is known of one request."""
 
     request_id: str | None = None
     trace: Trace | None = None
-    echo: bytes = b""
+    header_line: bytes = b""
     """The header line that tells the client its request id; empty where there is none."""
 
-    def named(self) -> "Correlation":
+    def with_request_id(self) -> "RequestContext":
         """The same with a request id, made here if none was sent; it need not be hard to guess."""
-        return self if self.request_id else _correlation(f"{getrandbits(128):032x}", self.trace)
+        return self if self.request_id else _context(f"{getrandbits(128):032x}", self.trace)
 
     def fields(self) -> dict[str, str]:
         """What log lines say of it."""
@@ -43,19 +43,19 @@ class Correlation(NamedTuple):
         )
 
 
-NONE = Correlation()
+EMPTY = RequestContext()
 
 
-def read(headers: Iterable[Header]) -> Correlation:
-    """What headers (names in small letters) say; one that is wrong or comes twice says nothing."""
+def read(headers: Iterable[Header]) -> RequestContext:
+    """What headers (names in lowercase) say; one that is wrong or comes twice says nothing."""
     sent = [(name, value.strip()) for name, value in headers if name in VARYING]
     if not sent:
-        return NONE
+        return EMPTY
     request_ids = [value for name, value in sent if name == REQUEST_ID]
     traceparents = [value for name, value in sent if name == TRACEPARENT]
     is_valid = len(request_ids) == 1 and _REQUEST_ID.fullmatch(request_ids[0])
     trace = parse_traceparent(traceparents[0]) if len(traceparents) == 1 else None
-    return _correlation(request_ids[0].decode("ascii") if is_valid else None, trace)
+    return _context(request_ids[0].decode("ascii") if is_valid else None, trace)
 
 
 def parse_traceparent(value: bytes) -> Trace | None:
@@ -70,6 +70,6 @@ def parse_traceparent(value: bytes) -> Trace | None:
     return Trace(trace_id.decode(), span_id.decode(), int(flags, 16))
 
 
-def _correlation(request_id: str | None, trace: Trace | None) -> Correlation:
-    echo = b"" if request_id is None else b"%b: %b\r\n" % (REQUEST_ID, request_id.encode())
-    return Correlation(request_id, trace, echo)
+def _context(request_id: str | None, trace: Trace | None) -> RequestContext:
+    header_line = b"" if request_id is None else b"%b: %b\r\n" % (REQUEST_ID, request_id.encode())
+    return RequestContext(request_id, trace, header_line)

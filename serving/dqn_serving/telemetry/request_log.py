@@ -1,55 +1,37 @@
 """What is kept of an answered request: a count, and a line in the log and a span if they are wanted."""
 
-from time import perf_counter
-from typing import TYPE_CHECKING
-
 import structlog
 
 from dqn_serving.problems import Served
 from dqn_serving.telemetry.metrics import EndpointMeasures
-from dqn_serving.telemetry.request_context import Correlation
-
-if TYPE_CHECKING:  # its packages are an extra
-    from dqn_serving.telemetry.traces import Traces
+from dqn_serving.telemetry.request_context import RequestContext
+from dqn_serving.telemetry.tracing import Traces
 
 log = structlog.get_logger()
 
 
-class Journal:
+class RequestLog:
     """Counts requests, logs them with DQN_ACCESS_LOG, and traces them with DQN_OTLP_ENDPOINT."""
 
-    def __init__(self, *, access_log: bool, traces: "Traces | None" = None) -> None:
+    def __init__(self, *, access_log: bool, traces: Traces | None = None) -> None:
         self.traces = traces
-        self.names_every_request = access_log
+        self.assigns_request_ids = access_log
         """Whether each request needs an id: a line in the log that nobody can point to is worth little."""
 
-    def record(
-        self,
-        measures: EndpointMeasures,
-        method: str,
-        path: str,
-        status: int,
-        started: float,
-        correlation: Correlation,
-        served: Served | None = None,
-    ) -> None:
-        """Counts a request that was answered now and had `started` at that `perf_counter`."""
-        self.keep(measures, method, path, status, perf_counter() - started, correlation, served)
-
-    def keep(
+    def observe(
         self,
         measures: EndpointMeasures,
         method: str,
         path: str,
         status: int,
         seconds: float,
-        correlation: Correlation,
+        context: RequestContext,
         served: Served | None = None,
     ) -> None:
-        """Counts a request that took these seconds."""
+        """Counts a request that took these seconds and was answered with this status, by `served` if by any version."""
         measures.observe(status, seconds)
         if self.traces is not None:
-            self.traces.record(method, measures.template, path, status, seconds, correlation, served)
-        if self.names_every_request:
-            fields = correlation.fields()
+            self.traces.record(method, measures.template, path, status, seconds, context, served)
+        if self.assigns_request_ids:
+            fields = context.fields()
             log.info("request", method=method, path=path, status=status, seconds=round(seconds, 6), **fields)

@@ -1,8 +1,8 @@
 """What the workers of a server have counted, in memory that all of them see.
 
-Each worker writes on a page of its own and reads those of all, so a scrape is right whichever worker answers it, up to
-the last request, and what a killed worker counted stays: its replacement goes on with its page. The memory is anonymous
-and comes from the process that the workers were forked from; there are no files to clean up.
+Each worker writes on a segment of its own and reads those of all, so a scrape is right whichever worker answers it, up
+to the last request, and what a killed worker counted stays: its replacement continues with its segment. The memory is
+anonymous and comes from the process that the workers were forked from; there are no files to clean up.
 """
 
 import json
@@ -12,76 +12,76 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import TypeAlias
 
-PAGE_BYTES = 16 * 1024 * 1024  # of addresses; memory is used as the page fills
-_NUMBER = 8  # bytes
-_RECORD = Struct("<qq")  # bytes of the name with its padding, and how many numbers come after it
+SEGMENT_BYTES = 16 * 1024 * 1024  # of addresses; memory is used as the segment fills
+_VALUE = 8  # bytes
+_ENTRY = Struct("<qq")  # bytes of the name with its padding, and how many values come after it
 
 Name = tuple[str, ...]
-Numbers: TypeAlias = "memoryview[float]"  # in quotes, since memoryview takes no parameters while it runs
+Values: TypeAlias = "memoryview[float]"  # in quotes, since memoryview takes no parameters while it runs
 
 
-class Page:
-    """A table of names with a few float64 each, which only grows: readers see a record when it is complete."""
+class WorkerSegment:
+    """A table of names with a few float64 each, which only grows: readers see an entry when it is complete."""
 
     def __init__(self, memory: memoryview) -> None:
-        """`memory` is zeros, or what a page before this one has left there."""
+        """`memory` is zeros, or what a segment before this one has left there."""
         self._memory = memory
-        self._used = memory[:_NUMBER].cast("q")
+        self._used = memory[:_VALUE].cast("q")
         self._lock = threading.Lock()
-        self._numbers = dict(self.records())
+        self._values = dict(self.entries())
 
-    def numbers(self, name: Name, size: int) -> Numbers:
-        """The numbers of this name, zeros at first; a name always has the same size."""
+    def values(self, name: Name, size: int) -> Values:
+        """The values of this name, zeros at first; a name always has the same size."""
         with self._lock:
-            if name not in self._numbers:
-                self._numbers[name] = self._append(name, size)
-            return self._numbers[name]
+            if name not in self._values:
+                self._values[name] = self._append(name, size)
+            return self._values[name]
 
-    def records(self) -> Iterator[tuple[Name, Numbers]]:
-        """Every name with its numbers."""
-        return _records(self._memory)
+    def entries(self) -> Iterator[tuple[Name, Values]]:
+        """Every name with its values."""
+        return _entries(self._memory)
 
-    def _append(self, name: Name, size: int) -> Numbers:
+    def _append(self, name: Name, size: int) -> Values:
         text = json.dumps(name).encode()
-        text += b" " * (-len(text) % _NUMBER)
-        start = _NUMBER + self._used[0]
-        numbers = start + _RECORD.size + len(text)
-        end = numbers + size * _NUMBER
+        text += b" " * (-len(text) % _VALUE)
+        start = _VALUE + self._used[0]
+        values = start + _ENTRY.size + len(text)
+        end = values + size * _VALUE
         if end > len(self._memory):  # after a hundred thousand versions; better uncounted than unanswered
-            return memoryview(bytearray(size * _NUMBER)).cast("d")
-        _RECORD.pack_into(self._memory, start, len(text), size)
-        self._memory[start + _RECORD.size : numbers] = text
-        self._used[0] = end - _NUMBER
-        return self._memory[numbers:end].cast("d")
+            return memoryview(bytearray(size * _VALUE)).cast("d")
+        _ENTRY.pack_into(self._memory, start, len(text), size)
+        self._memory[start + _ENTRY.size : values] = text
+        self._used[0] = end - _VALUE
+        return self._memory[values:end].cast("d")
 
 
-class Ledger:
-    """The pages of all workers."""
+class SharedMetrics:
+    """The segments of all workers."""
 
     def __init__(self, workers: int = 1) -> None:
         """To be made before the workers are forked."""
-        memory = memoryview(mmap.mmap(-1, workers * PAGE_BYTES))
-        self._pages = [memory[start : start + PAGE_BYTES] for start in range(0, len(memory), PAGE_BYTES)]
+        memory = memoryview(mmap.mmap(-1, workers * SEGMENT_BYTES))
+        self._segments = [memory[start : start + SEGMENT_BYTES] for start in range(0, len(memory), SEGMENT_BYTES)]
 
-    def page(self, worker: int) -> Page:
-        """The page of a worker, as the worker before it left it."""
-        return Page(self._pages[worker])
+    def segment(self, worker: int) -> WorkerSegment:
+        """The segment of a worker, as the worker before it left it."""
+        return WorkerSegment(self._segments[worker])
 
     def totals(self) -> dict[Name, list[float]]:
-        """The sums over all pages, by name."""
+        """The sums over all segments, by name."""
         totals: dict[Name, list[float]] = {}
-        for memory in self._pages:
-            for name, numbers in _records(memory):
-                before = totals.get(name) or [0.0] * len(numbers)
-                totals[name] = [total + number for total, number in zip(before, numbers, strict=True)]
+        for memory in self._segments:
+            for name, values in _entries(memory):
+                before = totals.get(name) or [0.0] * len(values)
+                totals[name] = [total + value for total, value in zip(before, values, strict=True)]
         return totals
 
 
-def _records(memory: memoryview) -> Iterator[tuple[Name, Numbers]]:
-    start, end = _NUMBER, _NUMBER + memory[:_NUMBER].cast("q")[0]
+def _entries(memory: memoryview) -> Iterator[tuple[Name, Values]]:
+    start, end = _VALUE, _VALUE + memory[:_VALUE].cast("q")[0]
     while start < end:
-        name_bytes, size = _RECORD.unpack_from(memory, start)
-        numbers = start + _RECORD.size + name_bytes
-        name = tuple(json.loads(bytes(memory[start + _RECORD.size : numbers])))
-        start = numbers + size * _NUMBER
-        yield name, memory[numbers:start].cast("d")
+        name_bytes, size = _ENTRY.unpack_from(memory, start)
+        values = start + _ENTRY.size + name_bytes
+        name = tuple(json.loads(bytes(memory[start + _ENTRY.size : values])))
+        start = values + size * _VALUE
+        yield name, memory[values:start].cast("d")

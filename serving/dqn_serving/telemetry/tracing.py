@@ -1,19 +1,118 @@
-"""Whether requests are traced: only where a collector is named and the packages of the extra `otel` are there."""
+"""OpenTelemetry spans of requests, made when a request was answered, where a collector is named.
+
+Its packages are the extra `otel`, and start threads: they are imported only where they are wanted.
+"""
 
 import os
+import time
+from importlib.metadata import version
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from threading import Thread
+from typing import Any
 
 import structlog
 
-if TYPE_CHECKING:
-    from dqn_serving.telemetry.traces import Traces
+from dqn_serving.problems import Served
+from dqn_serving.telemetry.request_context import RequestContext, Trace
 
 REMEDY = "pip install 'dqn-policy-server[otel]'"
 _PACKAGES = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+_SCOPE = "dqn-policy-server"
+_METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
+_LAST_SECONDS = 5.0
 
 log = structlog.get_logger()
+
+
+class Traces:
+    """Sends spans to a collector, in batches and in a thread; OTEL_* variables choose sampling, sizes and headers."""
+
+    def __init__(self, endpoint: str | None, scheme: str) -> None:
+        """`endpoint` is the collector's base URL; without one OTEL_EXPORTER_OTLP_ENDPOINT names it."""
+        # not everybody has these packages
+        from opentelemetry import trace  # noqa: PLC0415
+        from opentelemetry.context import Context  # noqa: PLC0415
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+        from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415
+        from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+
+        about_us = {"service.name": _SCOPE, "service.version": version(_SCOPE)}
+        resource = Resource.create(about_us).merge(OTELResourceDetector().detect())
+        url = None if endpoint is None else f"{endpoint.rstrip('/')}/v1/traces"
+        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=url)))
+        self._tracer = self._provider.get_tracer(_SCOPE)
+        self._scheme = scheme
+        self._api = trace
+        self._no_parent = Context()
+
+    def record(
+        self,
+        method: str,
+        route: str,
+        path: str,
+        status: int,
+        seconds: float,
+        context: RequestContext,
+        served: Served | None,
+    ) -> None:
+        """Makes the span of a request that was answered now, `seconds` after it came."""
+        try:
+            self._record(method, route, path, status, seconds, context, served)
+        except Exception as error:  # noqa: BLE001  (a span must not cost the answer)
+            log.warning("span lost", reason=f"{type(error).__name__}: {error}")
+
+    def _record(
+        self,
+        method: str,
+        route: str,
+        path: str,
+        status: int,
+        seconds: float,
+        context: RequestContext,
+        served: Served | None,
+    ) -> None:
+        ended = time.time_ns()
+        known = method if method in _METHODS else "_OTHER"
+        attributes: dict[str, str | int] = {
+            "http.request.method": known,
+            "http.response.status_code": status,
+            "http.route": route,
+            "url.path": path,
+            "url.scheme": self._scheme,
+        }
+        if served is not None:
+            attributes |= {"dqn.model": served.model, "dqn.version": served.version}
+        if context.request_id is not None:
+            attributes["dqn.request_id"] = context.request_id
+        span = self._tracer.start_span(
+            f"{method if known == method else 'HTTP'} {route}",
+            context=self._parent(context.trace),
+            kind=self._api.SpanKind.SERVER,
+            attributes=attributes,
+            start_time=ended - round(seconds * 1e9),
+        )
+        if status >= 500:
+            span.set_attribute("error.type", str(status))
+            span.set_status(self._api.StatusCode.ERROR)
+        span.end(ended)
+
+    def _parent(self, caller: Trace | None) -> Any:
+        if caller is None:
+            return self._no_parent
+        flags = self._api.TraceFlags(caller.flags)
+        span = self._api.SpanContext(
+            int(caller.trace_id, 16), int(caller.span_id, 16), is_remote=True, trace_flags=flags
+        )
+        return self._api.set_span_in_context(self._api.NonRecordingSpan(span), self._no_parent)
+
+    def close(self, seconds: float) -> None:
+        """Sends what is left, for at most `seconds` and never longer than five: a collector may be away."""
+        sending = Thread(target=self._provider.shutdown, daemon=True)
+        sending.start()
+        sending.join(min(seconds, _LAST_SECONDS))
 
 
 def is_installed() -> bool:
@@ -24,7 +123,7 @@ def is_installed() -> bool:
         return False
 
 
-def create_traces(endpoint: str | None, scheme: str) -> "Traces | None":
+def create_traces(endpoint: str | None, scheme: str) -> Traces | None:
     """The traces of a worker; None where neither `endpoint` nor a variable of OpenTelemetry's names a collector."""
     is_wanted = endpoint is not None or any(os.environ.get(name) for name in _ENDPOINTS)
     if not is_wanted or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
@@ -32,6 +131,4 @@ def create_traces(endpoint: str | None, scheme: str) -> "Traces | None":
     if not is_installed():
         log.warning("requests are not traced", reason="OpenTelemetry is not installed", remedy=REMEDY)
         return None
-    from dqn_serving.telemetry.traces import Traces  # noqa: PLC0415  (not everybody has its packages, and it starts threads)
-
     return Traces(endpoint, scheme)

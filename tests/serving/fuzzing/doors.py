@@ -9,8 +9,7 @@ from typing import Any
 import httptools
 
 from dqn_models.repository import ModelRepository
-from dqn_serving.app import PolicyServer
-from dqn_serving.http.fast_path import ShortWay
+from dqn_serving.app import create_server
 from dqn_serving.http.head_cache import Head
 from dqn_serving.problems import Answer
 from dqn_serving.services import assemble
@@ -34,8 +33,8 @@ class Doors:
         arguments = ["--repository", str(folder), "--max-body-bytes", str(_MAX_BODY_BYTES), "--max-batch-size", "64"]
         arguments += ["--max-waiting-seconds", "3600"]  # a busy machine is no overload here
         self._services = assemble(read_settings(arguments))
-        self._app = PolicyServer(self._services)
-        self._short_way = ShortWay(self._services)
+        self._server = create_server(self._services)
+        self._heads = self._server.fast_path().heads
         streams = Streams(self._services)
         self.frame, self.piece = streams.frame, streams.piece
 
@@ -46,18 +45,18 @@ class Doors:
     async def native(self, data: bytes) -> str:
         """A body of a native call, whose first byte chooses the path; both ways must answer it alike."""
         path, body = NATIVE_PATHS[data[0] % len(NATIVE_PATHS)], data[1:]
-        route = self._services.native.route(path)
+        route = self._server.find_route(path)
         assert route is not None
         delivered: list[Answer] = []
-        is_short = self._services.native.begin(route, body, delivered.append)
+        is_short = route.begin({}, body, delivered.append)
         if is_short:
-            self._services.native.turn.end()
+            self._services.batcher.flush()
             (answer,) = delivered
             assert answer.status in {200, 422}, answer
         status, document = await self._long(path, [], body)
         if is_short:
             assert status == delivered[0].status
-            assert b'"epsilon"' in body or b"\\u" in body or document == json.loads(delivered[0].body["body"])
+            assert b'"epsilon"' in body or b"\\u" in body or document == json.loads(delivered[0].body)
         return f"native {status}"
 
     async def infer(self, data: bytes) -> str:
@@ -70,19 +69,19 @@ class Doors:
             headers[b"inference-header-content-length"] = str(_json_length(body) + data[2] // 64).encode()
         scope: Any = {"headers": list(headers.items())}
         delivered: list[Answer] = []
-        route = self._services.infer.route(path)
-        is_short = route is not None and self._services.infer.begin(route, scope, body, delivered.append)
-        self._services.native.turn.end()
+        route = self._server.find_route(path)
+        is_short = route is not None and route.begin(scope, body, delivered.append)
+        self._services.batcher.flush()
         status, document = await self._long(path, list(headers.items()), body)
         assert not is_short or status == delivered[0].status in {200, 422}
         assert status == 200 or list(document) == ["error"]
         return f"infer {status}"
 
     async def head(self, data: bytes) -> str:
-        """A whole request: what the short way takes is exactly what the parser of the long way would have read."""
+        """A whole request: what the fast path takes is exactly what the parser of the slow path would have read."""
         length = data.find(b"\r\n\r\n") + 4
-        found = self._short_way.heads.read(data[:length]) if length >= 4 else None
-        assert found == (self._short_way.heads.read(data[:length]) if length >= 4 else None)
+        found = self._heads.read(data[:length]) if length >= 4 else None
+        assert found == (self._heads.read(data[:length]) if length >= 4 else None)
         if found is None or len(data) != length + found.length:
             return "head long"
         seen = _Seen()
@@ -97,14 +96,15 @@ class Doors:
 
     def _same(self, found: Head, seen: "_Seen") -> None:
         path = httptools.parse_url(seen.url).path.decode("ascii")
-        route = self._services.native.route(path) or self._services.infer.route(path)
-        assert (found.route, found.scope["path"]) == (route, path)
+        route = self._server.find_route(path)
+        assert route is not None
+        assert (found.route.measures, found.scope["path"]) == (route.measures, path)
         varying = {b"x-request-id", b"traceparent", b"tracestate"}
         others = [(name, value) for name, value in seen.headers if name not in varying]
         assert [field for field in found.scope["headers"] if field[0] not in varying] == others
         ids = [value.strip() for name, value in seen.headers if name == b"x-request-id"]
-        if found.correlation.request_id is not None:
-            assert ids == [found.correlation.request_id.encode()]
+        if found.context.request_id is not None:
+            assert ids == [found.context.request_id.encode()]
 
     async def _long(self, path: str, headers: list[tuple[bytes, bytes]], body: bytes) -> tuple[int, Any]:
         sent: list[Any] = []
@@ -116,7 +116,7 @@ class Doors:
             sent.append(message)
 
         scope = {"type": "http", "method": "POST", "path": path, "headers": headers}
-        await self._app(scope, receive, send)
+        await self._server.app(scope, receive, send)
         start, end = sent
         assert start["status"] in _ALLOWED, (start, end)
         fields = dict(start["headers"])

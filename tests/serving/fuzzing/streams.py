@@ -11,9 +11,9 @@ from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
 from dqn_serving.api.stream.connection import StreamConnection
-from dqn_serving.http.fast_path import ShortWay
+from dqn_serving.api.stream.hub import Streams as StreamHub
 from dqn_serving.services import Services
-from dqn_serving.telemetry.request_context import NONE
+from dqn_serving.telemetry.request_context import EMPTY
 
 _ALLOWED = {400, 413, 415, 422}
 _PATHS = ("/act/stream", "/models/lake/act/stream")
@@ -26,7 +26,7 @@ class Streams:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._streams = ShortWay(services).streams
+        self._streams = StreamHub(services)
 
     async def frame(self, data: bytes) -> str:
         """A whole frame, whose first byte chooses path and encoding: an action or an error comes back, and no more."""
@@ -53,14 +53,14 @@ class Streams:
         transport = _Transport()
         route = self._streams.route(path)
         assert route is not None
-        connection = StreamConnection(self._streams, route, set(), NONE)
+        connection = StreamConnection(self._streams, route, set(), EMPTY)
         connection.connection_made(transport)
         scope = {
             "path": path,
             "query_string": b"",
             "headers": [*_HANDSHAKE, (b"sec-websocket-protocol", encoding.encode())],
         }
-        await connection.open(scope, self._services.gate, lambda problem, _: problem.answer().wire)
+        await connection.open(scope, lambda problem, _: problem.answer().wire)
         for piece in pieces:
             if piece and not transport.is_closing():
                 connection.data_received(piece)

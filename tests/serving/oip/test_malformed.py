@@ -147,7 +147,7 @@ MALFORMED = {
     "alias as version": Malformed({}, 404, "no version 'champion'", "/v2/models/cartpole/versions/champion/infer"),
     "version 0": Malformed({}, 404, "no version '0'", "/v2/models/cartpole/versions/0/infer"),
     "path as model": Malformed({}, 404, "no model '..'", "/v2/models/%2e%2e/infer"),
-    "empty model": Malformed({}, 404, "no model ''", "/v2/models//infer"),
+    "empty model": Malformed({}, 404, "no such path", "/v2/models//infer"),
     "unknown call": Malformed({}, 404, "no such path", "/v2/models/cartpole/predict"),
     "body too large": Malformed(b" " * 100_001, 413, "larger than the 100000 bytes"),
     "index of text": Malformed(b"ready", 400, "not JSON", "/v2/repository/index"),

@@ -39,33 +39,29 @@ def run_here(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     words = [name, *map(str, arguments)]
     (command,) = distribution("dqn-policy-server").entry_points.select(group="console_scripts", name=name)
     main = command.load()
-    with _as_a_process(words) as (output, errors):
+    output, errors = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))  # as rich sees a pipe
+    with _as_a_process(words), contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
         try:
             main()
             status = 0
         except SystemExit as leaving:
             status = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
-    return subprocess.CompletedProcess(words, status, output.getvalue(), errors.getvalue())
+    for file in (output, errors):
+        file.seek(0)
+    return subprocess.CompletedProcess(words, status, output.read(), errors.read())
 
 
 @contextlib.contextmanager
-def _as_a_process(words: list[str]) -> Iterator[tuple[io.StringIO, io.StringIO]]:
+def _as_a_process(words: list[str]) -> Iterator[None]:
     """What a command changes in its process is as before afterwards, and ending it is only SystemExit."""
-    output, errors, handler = io.StringIO(), io.StringIO(), signal.getsignal(signal.SIGTERM)
 
     def leave(status: int) -> NoReturn:
         raise SystemExit(status)
 
-    replaced = (
-        patch.object(sys, "argv", words),
-        patch.object(sys, "path", [*sys.path]),
-        patch.object(os, "_exit", leave),
-    )
-    with contextlib.ExitStack() as stack:
-        for each in (*replaced, contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors)):
-            stack.enter_context(each)
+    handler = signal.getsignal(signal.SIGTERM)
+    with patch.object(sys, "argv", words), patch.object(sys, "path", [*sys.path]), patch.object(os, "_exit", leave):
         try:
-            yield output, errors
+            yield
         finally:
             signal.signal(signal.SIGTERM, handler)
 

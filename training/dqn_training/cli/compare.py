@@ -1,63 +1,22 @@
 """`dqn-compare`: learning curves of several runs."""
 
-import dataclasses
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
 
-import tyro
+from rich.console import Console
+from rich.table import Column, Table
 
 from dqn_models import cli_support
-from dqn_training.cli.flags import Flag, parse
-from dqn_training.cli.running import wrong_usage
-
-if TYPE_CHECKING:
-    from dqn_training.comparing.curves import Estimate, Summary
+from dqn_training.cli.options import CompareOptions
+from dqn_training.comparing.curves import Estimate, Summary, band, comparison_png, steps_axis, summary
+from dqn_training.comparing.groups import find_groups
 
 
-@dataclasses.dataclass(frozen=True)
-class CompareOptions:
-    """Compare runs by their metrics.csv: a picture of the learning curves and a table, with 95 % intervals.
-
-    Runs that differ only in their seed are a group; `dqn-compare 'small=runs/a-*' 'large=runs/b-*'` groups by hand.
-    """
-
-    runs: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[LABEL=]DIR ...")]
-    """Directories of runs, with or without wildcards and a label for the group."""
-    metric: str = "evaluation_return"
-    """Column of metrics.csv to compare."""
-    statistic: Literal["mean", "iqm"] = "mean"
-    """Of a group's runs: the mean, or the mean of the middle half (iqm)."""
-    threshold: float | None = None
-    """Value whose first reaching is timed."""
-    out: Annotated[Path, tyro.conf.arg(metavar="FILE.png")] = Path("comparison.png")
-    """Where the picture goes."""
-    json: Flag = False
-    """Print the table as one JSON line on standard output."""
-
-
-def compare_options(args: Sequence[str]) -> CompareOptions:
-    """Reads the flags of `dqn-compare`."""
-    options = parse(CompareOptions, "dqn-compare", args, None)
-    if not options.runs:
-        raise cli_support.UsageError("Name the directories of the runs to compare, such as dqn-compare runs/*.")
-    if options.out.suffix.lower() != ".png":
-        raise cli_support.UsageError(
-            f"--out is {options.out}; the picture is a PNG, so that its name must end in .png."
-        )
-    if not options.out.parent.is_dir():
-        raise cli_support.UsageError(f"--out is {options.out}, but there is no directory {options.out.parent}.")
-    return options
-
-
-def run_compare(options: CompareOptions) -> None:
+def run(options: CompareOptions) -> None:
     """Reads the runs, draws and prints."""
-    from dqn_training.comparing.curves import band, steps_axis, summary  # noqa: PLC0415
-    from dqn_training.comparing.figure import comparison_png  # noqa: PLC0415
-    from dqn_training.comparing.groups import find_groups  # noqa: PLC0415
-
-    with wrong_usage():
+    try:
         groups = find_groups(options.runs, options.metric)
+    except ValueError as error:
+        raise cli_support.UsageError(str(error)) from error
     steps = steps_axis(groups)
     bands = [band(group, steps, options.statistic) for group in groups]
     lines = [summary(group, steps, options.statistic, options.threshold) for group in groups]
@@ -70,10 +29,7 @@ def run_compare(options: CompareOptions) -> None:
         _print_table(lines, options)
 
 
-def _print_table(lines: "Sequence[Summary]", options: CompareOptions) -> None:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Column, Table  # noqa: PLC0415
-
+def _print_table(lines: Sequence[Summary], options: CompareOptions) -> None:
     columns = ["runs", "", f"final {options.metric}", f"{options.statistic} over the steps"]
     if options.threshold is not None:
         columns.append(f"median steps to {options.threshold:g}")
@@ -87,7 +43,7 @@ def _print_table(lines: "Sequence[Summary]", options: CompareOptions) -> None:
     print(f"picture  {options.out}")
 
 
-def _shown(estimate: "Estimate", infinite: str = "-") -> str:
+def _shown(estimate: Estimate, infinite: str = "-") -> str:
     """A number with its interval."""
     value, low, high = (infinite if number is None else f"{number:,.1f}" for number in estimate)
     return value if estimate.low is None else f"{value} ({low} to {high})"

@@ -1,63 +1,38 @@
 """`dqn-evaluate`: plays a published policy."""
 
 import contextlib
-import dataclasses
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import tyro
+from typing import TYPE_CHECKING, Any
 
 from dqn_models import cli_support
 from dqn_models.layout import split_reference
 from dqn_models.manifest import EnvironmentInfo
 from dqn_models.policy import Policy
 from dqn_models.repository import ModelRepository
-from dqn_training.cli.flags import Directory, Flag, parse
-from dqn_training.cli.running import needs_extra, see_working_directory, wrong_usage
-from dqn_training.config import JsonObject
+from dqn_models.streams import output_to_stderr
+from dqn_training.cli.options import EvaluateOptions
+from dqn_training.cli.running import see_working_directory, wrong_usage
+from dqn_training.envs.make import describe
+from dqn_training.evaluation.play import play, summarize
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # an extra
     from dqn_training.video.frames import Stage
 
 
-@dataclasses.dataclass(frozen=True)
-class EvaluateOptions:
-    """Play episodes with a published policy: the ONNX file, greedily, as it is served."""
-
-    model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL[@VERSION]")]
-    """Model, with a version number or an alias; by default the champion."""
-    episodes: int = 100
-    """How many episodes."""
-    seed: int | None = None
-    """First environment seed, one for each episode; by default that of the manifest's own evaluation."""
-    env_kwargs: JsonObject | None = None
-    """Arguments of the environment's constructor; by default those of the manifest."""
-    repository: Directory = dataclasses.field(default_factory=cli_support.default_repository)
-    """Model repository; its default is $DQN_REPOSITORY or models/store."""
-    video: Annotated[Path | None, tyro.conf.arg(metavar="FILE.mp4|FILE.gif")] = None
-    """Film episodes too, from the same first seed on; needs the extra video."""
-    video_episodes: int = 1
-    """How many episodes are filmed."""
-    json: Flag = False
-    """Print the result with every return as one JSON line on standard output."""
-
-
-def evaluate_options(args: Sequence[str]) -> EvaluateOptions:
-    """Reads the flags of `dqn-evaluate`."""
-    return parse(EvaluateOptions, "dqn-evaluate", args, None)
-
-
-def run_evaluate(options: EvaluateOptions) -> None:
-    """Plays the episodes and prints what came of them."""
+def run(options: EvaluateOptions) -> None:
+    """Plays the episodes and prints the result."""
     see_working_directory()
-    from dqn_training.envs.make import describe  # noqa: PLC0415
-    from dqn_training.evaluation.play import play, summarize  # noqa: PLC0415
+    with output_to_stderr():
+        sentence, result = _evaluate(options)
+    if options.json:
+        cli_support.print_json(result)
+        return
+    print(sentence)
+    if film := result.get("video"):
+        print(f"filmed {film['frames']:,} pictures in {options.video}, returns {film['returns']}")
 
-    for name in ("episodes", "video_episodes"):
-        if getattr(options, name) < 1:
-            flag = name.replace("_", "-")
-            raise cli_support.UsageError(f"--{flag} is {getattr(options, name)}; it must be at least 1.")
+
+def _evaluate(options: EvaluateOptions) -> tuple[str, dict[str, Any]]:
+    """The result in words, without the film, and as JSON."""
     repository = ModelRepository(options.repository)
     model, wanted = split_reference(options.model)
     version = repository.resolve(model, wanted)
@@ -67,38 +42,37 @@ def run_evaluate(options: EvaluateOptions) -> None:
     environment = describe(recorded.id, kwargs, recorded.wrappers)
     seed = manifest.evaluation.seed if options.seed is None else options.seed
     limit = int(manifest.training.config.get("episode_step_limit", 27_000))
-    stage = None if options.video is None else _stage(options.video, environment)
+    stage = _stage(options, environment)
     policy = repository.load_policy(model, version)
     episodes = play(policy, environment, seed, options.episodes, limit)
     evaluation = summarize(episodes, seed)
-    film = {} if stage is None else {"video": _film(options, stage, policy, seed, limit)}
-    if options.json:
-        cli_support.print_json(evaluation.model_dump(mode="json") | {"returns": episodes.returns.tolist()} | film)
-        return
+    result = evaluation.model_dump(mode="json") | {"returns": episodes.returns.tolist()}
+    if stage is not None:
+        result["video"] = _film(options, stage, policy, seed, limit)
     low, high = evaluation.ci95
     where = f"{recorded.id} {kwargs}" if kwargs else recorded.id
-    print(
+    return (
         f"{model} version {version} in {where}: mean return {evaluation.mean:.2f} (95 % interval {low:.2f} to "
         f"{high:.2f}) over {evaluation.episodes:,} episodes, std {evaluation.std:.2f}, min {evaluation.min:.2f}, "
         f"max {evaluation.max:.2f}, mean length {evaluation.mean_length:.1f}"
-    )
-    if film:
-        print(f"filmed {film['video']['frames']:,} pictures in {options.video}, returns {film['video']['returns']}")
+    ), result
 
 
-def _stage(path: Path, environment: EnvironmentInfo) -> "Stage":
-    """The environment to film in; whatever would prevent the film is told before anything is played."""
-    with needs_extra("--video", "video"):
-        from dqn_training.video.files import check_film  # noqa: PLC0415
-        from dqn_training.video.frames import Stage  # noqa: PLC0415
+def _stage(options: EvaluateOptions, environment: EnvironmentInfo) -> "Stage | None":
+    """The environment to film in, where a film is asked for; raises what would prevent it before anything is played."""
+    if options.video is None:
+        return None
+    with cli_support.needs_extra("--video", "video"):
+        from dqn_training.video.files import check_film  # noqa: PLC0415  (an extra)
+        from dqn_training.video.frames import Stage  # noqa: PLC0415  (an extra)
 
         with wrong_usage():
-            check_film(path)
+            check_film(options.video)
             return Stage(environment)
 
 
 def _film(options: EvaluateOptions, stage: "Stage", policy: Policy, seed: int, limit: int) -> dict[str, Any]:
-    from dqn_training.video.files import write_film  # noqa: PLC0415
+    from dqn_training.video.files import write_film  # noqa: PLC0415  (an extra)
 
     assert options.video is not None  # noqa: S101  (there would be no stage)
     with contextlib.closing(stage):

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, TypeVar
+from typing import Annotated, NamedTuple, TypeVar
 
 import tyro
 
@@ -12,7 +12,6 @@ from dqn_training.config import DQNConfig
 from dqn_training.presets import SUFFIX, default_preset, preset_config, preset_label, preset_names
 
 PresetName = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(preset_names())}}}|FILE{SUFFIX}")]
-Rule = Literal["non-inferior", "superior"]
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Directory = Annotated[Path, tyro.conf.arg(metavar="DIR")]
 Options = TypeVar("Options")
@@ -25,16 +24,17 @@ class First(NamedTuple):
     env_id: str | None
     name: str | None
     repository: str | None
+    run_dir: str | None
     resume: str | None
 
 
 def read_first(args: Sequence[str]) -> First:
     """Finds those flags, whatever else is there."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for flag in ("--preset", "--env-id", "--name", "--repository", "--resume"):
+    for flag in ("--preset", "--env-id", "--name", "--repository", "--run-dir", "--resume"):
         parser.add_argument(flag, nargs="?")
     known = parser.parse_known_args([argument.replace("_", "-", argument.startswith("--")) for argument in args])[0]
-    return First(known.preset, known.env_id, known.name, known.repository, known.resume)
+    return First(**vars(known))
 
 
 def preset_of(first: First) -> tuple[str, DQNConfig]:
@@ -61,5 +61,5 @@ def seconds(interval: str, flag: str = "--every") -> float:
     except (KeyError, ValueError):
         value = 0.0
     if not 0 < value < float("inf"):
-        raise cli_support.UsageError(f"{flag} is {interval!r}; expected is a number with s, m, h or d, such as 15m.")
+        raise cli_support.UsageError(f"{flag} is {interval!r}; expected a number with s, m, h or d, such as 15m.")
     return value

@@ -1,74 +1,58 @@
 """`dqn-retrain`: a round of the retraining job, or a loop of rounds."""
 
-import dataclasses
-from collections.abc import Sequence
-from typing import Literal
+import contextlib
+import sys
 
 from dqn_models import cli_support
 from dqn_models.repository import ModelRepository
-from dqn_training.cli.flags import Directory, Flag, PresetName, Rule, parse, preset_of, read_first, seconds
+from dqn_models.streams import output_to_stderr
+from dqn_training.cli.flags import seconds
+from dqn_training.cli.options import RetrainOptions, retrain_options
 from dqn_training.cli.running import see_working_directory, wrong_usage
-from dqn_training.config import DQNConfig
-from dqn_training.presets import default_model_name
-from dqn_training.retraining.champion import champion_config
+from dqn_training.envs.checks import FaultyEnvironmentError
+from dqn_training.envs.make import environment_for
+from dqn_training.retraining.loop import run_loop
+from dqn_training.retraining.metrics import RetrainMetrics
+from dqn_training.retraining.round import Round, RoundResult
+from dqn_training.run.resources import check_machine
 
 
-@dataclasses.dataclass(frozen=True)
-class RetrainOptions:
-    """Train a challenger for the champion of a model and let the gate decide which of them is served.
-
-    Settings not given here are those of the champion. One job at a time for each model.
-    """
-
-    preset: PresetName
-    """Settings to start from, by name or in a file as dqn-tune writes it; by default the champion's own."""
-    config: DQNConfig
-    once: Flag = False
-    """Do one round and end; for cron."""
-    every: str | None = None
-    """Start a round this often, such as 90s, 15m or 2h, until stopped."""
-    start: Literal["warm", "scratch", "both"] = "warm"
-    """Go on from the champion's weights, begin anew, or do both and take the better challenger."""
-    name: str | None = None
-    """Name of the model; by default the environment's, such as cartpole."""
-    repository: Directory = dataclasses.field(default_factory=cli_support.default_repository)
-    """Model repository; its default is $DQN_REPOSITORY or models/store."""
-    gate: Rule = "non-inferior"
-    """Rule for taking the champion's place: at most 1 % worse, or better, with 95 % confidence."""
-    metrics_port: int = 8001
-    """Port of the job's own Prometheus metrics with --every; 0 for none."""
-    metrics_host: str = "127.0.0.1"
-    """Address that they are served on."""
-    json: Flag = False
-    """Print the result of each round as one JSON line on standard output."""
-
-
-def retrain_options(args: Sequence[str]) -> RetrainOptions:
-    """Reads the flags of `dqn-retrain`, whose defaults are the champion's settings where there is a champion."""
-    first = read_first(args)
-    preset, config = preset_of(first)
-    if first.preset is None:
-        repository = ModelRepository(first.repository or cli_support.default_repository())
-        found = champion_config(repository, first.name or default_model_name(first.env_id or config.env_id))
-        config, preset = found or (config, preset)
-    options = parse(RetrainOptions, "dqn-retrain", args, RetrainOptions(preset=preset, config=config))
-    options = dataclasses.replace(options, preset=preset)
-    if options.once == (options.every is not None):
-        raise cli_support.UsageError("Say either --once or --every INTERVAL, such as --every 15m.")
-    if options.every is not None:
-        seconds(options.every)
-    return options
-
-
-def run_retrain(options: RetrainOptions) -> None:
+def run(options: RetrainOptions) -> None:
     """One round, or rounds until stopped."""
     see_working_directory()
-    from dqn_training.networks.device import check_device  # noqa: PLC0415
-    from dqn_training.retraining.loop import run_loop, run_once  # noqa: PLC0415
-
-    with wrong_usage():
-        check_device(options.config)
+    with output_to_stderr(), contextlib.suppress(FaultyEnvironmentError), wrong_usage():  # a round reports its faults
+        check_machine(options.config, environment_for(options.config))
     if options.every is None:
-        run_once(options)
-    else:
-        run_loop(options)
+        result = _round(options, progress=True)
+        if options.json:
+            cli_support.print_json(result._asdict())
+        else:
+            print(f"{result.model} version {result.challenger_version} {result.decision}: {result.reason}")
+        return
+    metrics = RetrainMetrics(options.name)
+    metrics.serve(options.metrics_host, options.metrics_port)
+    run_loop(options.name, seconds(options.every), _next_round, metrics, json=options.json)
+
+
+def _next_round() -> RoundResult:
+    """A round with the settings that the champion has by now."""
+    try:
+        options = retrain_options(sys.argv[1:])
+    except SystemExit as wrong:  # from the reader of flags; SIGTERM's has status 0
+        if not wrong.code:
+            raise
+        raise cli_support.UsageError("The flags do not fit the champion's present settings.") from wrong
+    return _round(options, progress=False)
+
+
+def _round(options: RetrainOptions, *, progress: bool) -> RoundResult:
+    with output_to_stderr():
+        return Round(
+            repository=ModelRepository(options.repository),
+            model=options.name,
+            config=options.config,
+            preset=options.preset,
+            start=options.start,
+            rule=options.gate,
+            progress=progress,
+        ).run()

@@ -1,156 +1,129 @@
 """`dqn-train`: one run, from flags to a published version."""
 
 import contextlib
-import dataclasses
-import math
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Any
 
-from dqn_models.manifest import EnvironmentInfo
+from dqn_models import cli_support
+from dqn_models.manifest import EnvironmentInfo, Manifest
 from dqn_models.repository import ModelRepository
-from dqn_training.cli.outcome import result_of, show
+from dqn_models.streams import output_to_stderr
 from dqn_training.cli.running import see_working_directory, wrong_usage
-from dqn_training.cli.trackers import check_trackers, make_tracking
+from dqn_training.cli.trackers import check_trackers, make_trackers
 from dqn_training.cli.train_options import TrainOptions
-from dqn_training.presets import default_model_name
+from dqn_training.envs.make import environment_for
+from dqn_training.publishing.publish import publish
+from dqn_training.run.candidate import WarmStart
 from dqn_training.run.directory import RunDescription, RunDirectory, new_run_directory
 from dqn_training.run.provenance import library_versions
+from dqn_training.run.resources import check_machine
+from dqn_training.run.run import Run
+from dqn_training.tracking.live_plot import LivePlot
+from dqn_training.tracking.metrics_csv import MetricsFile
+from dqn_training.tracking.progress import TrainingProgress, summary
+from dqn_training.tracking.recorder import Recorder
 
-if TYPE_CHECKING:
-    from dqn_training.checkpoint.store import CheckpointFile
-    from dqn_training.learning.best import CheckpointScore
-    from dqn_training.learning.state import TrainingState
-    from dqn_training.publishing.publish import Published
-    from dqn_training.run.challenger import Challenger, Watcher
 
-
-def run_train(options: TrainOptions) -> None:
-    """Trains, judges, publishes and says what came of it; of a run that is finished it only says that."""
+def run(options: TrainOptions) -> None:
+    """Trains, judges, publishes and prints the result; of a finished run it only prints the result."""
     see_working_directory()
-    if _is_finished(options):
-        return
-    from dqn_training.envs.make import environment_for  # noqa: PLC0415
-    from dqn_training.run.resources import check_machine  # noqa: PLC0415
-    from dqn_training.tracking.live_plot import LivePlot  # noqa: PLC0415
-
-    check_trackers(options)
-    config = options.config
-    with wrong_usage():
-        environment = environment_for(config)
-        check_machine(config, environment)
-        name = options.name or default_model_name(config.env_id)
-        options = dataclasses.replace(options, name=name)
-        ModelRepository(options.repository).check_writable(name)
-        title = f"{name}, preset {options.preset}, seed {config.seed}"
-        plot = LivePlot(title) if options.live_plot else None
-    run = RunDirectory(options.resume or options.run_dir or new_run_directory(name))
-    with run.locked(), _saying_how_to_go_on(run):
-        if _is_finished(options):  # by now
-            return
-        if options.resume is None:
-            run.begin(_description(options))
-        else:
-            _warn_of_other_libraries(run)
-        challenger, published = _train(options, environment, title, run, plot)
-    show(options, result_of(published))
-    if plot:
-        plot.keep_open(challenger.state)
-
-
-def _is_finished(options: TrainOptions) -> bool:
-    """Whether there is nothing left to do for the run to be resumed; if so, what came of it is shown."""
     result = RunDirectory(options.resume).read_result() if options.resume else None
-    if result is None:
-        return False
-    print(f"The run in {options.resume} is finished; this is what came of it.", file=sys.stderr)
-    show(options, result)
-    return True
+    plot = None
+    if result is not None:
+        print(f"The run in {options.resume} is finished; this is its result.", file=sys.stderr)
+    else:
+        with output_to_stderr():
+            check_trackers(options)
+            with wrong_usage():
+                environment = environment_for(options.config)
+                check_machine(options.config, environment)
+                plot = LivePlot(_title(options)) if options.live_plot else None
+                if options.resume is None and options.run_dir is not None:
+                    RunDirectory(options.run_dir).check_new()
+                ModelRepository(options.repository).check_writable(options.name)
+            result = _train(options, environment, plot)
+    _show(options, result)
+    if plot:
+        plot.keep_open()
 
 
-def _warn_of_other_libraries(run: RunDirectory) -> None:
-    began, now = run.read_description().libraries, library_versions()
+def _train(options: TrainOptions, environment: EnvironmentInfo, plot: LivePlot | None) -> dict[str, Any]:
+    directory = RunDirectory(options.resume or options.run_dir or Path(new_run_directory(options.name)))
+    repository = ModelRepository(options.repository)
+    with directory.locked(), contextlib.ExitStack() as stack:
+        if options.resume is None:
+            directory.begin(_description(options, directory))
+        elif result := directory.read_result():  # by now
+            return result
+        else:
+            _warn_of_other_libraries(directory)
+        description = directory.read_description()
+        recorder = Recorder(options.config, MetricsFile(directory.metrics), make_trackers(options, directory))
+        stack.enter_context(recorder)
+        progress = stack.enter_context(TrainingProgress(options.config, _title(options)))
+        progress.say(f"Its checkpoint and logs are in {directory.path}.")
+        parent = description.parent
+        candidate = Run(
+            options.config,
+            options.preset,
+            environment,
+            callbacks=[progress, recorder, *([plot] if plot else [])],
+            warm=None if parent is None else WarmStart.of(repository, options.name, parent),
+            directory=directory,
+            checkpoint_seconds=options.checkpoint_seconds,
+            say=progress.say,
+        ).train()
+        progress.stop()
+        published = publish(candidate, repository, options.name, options.gate, "dqn-train", directory)
+        recorder.published(published.manifest, repository, promoted=published.promoted)
+    return published.as_json()
+
+
+def _title(options: TrainOptions) -> str:
+    return f"{options.name}, preset {options.preset}, seed {options.config.seed}"
+
+
+def _description(options: TrainOptions, directory: RunDirectory) -> RunDescription:
+    return RunDescription(
+        name=options.name,
+        preset=options.preset,
+        config=options.config.to_json(),
+        repository=directory.recorded(options.repository),
+        gate=options.gate,
+        command=sys.argv,
+        libraries=library_versions(),
+        checkpoint_seconds=options.checkpoint_seconds,
+    )
+
+
+def _warn_of_other_libraries(directory: RunDirectory) -> None:
+    began, now = directory.read_description().libraries, library_versions()
     other = [f"{name} was {version}, is {now.get(name)}" for name, version in began.items() if version != now.get(name)]
     if other:
         print(f"warning: {'; '.join(other)}: the result may not be that of an uninterrupted run.", file=sys.stderr)
 
 
-def _train(
-    options: TrainOptions, environment: EnvironmentInfo, title: str, run: RunDirectory, plot: "Watcher | None"
-) -> "tuple[Challenger, Published]":
-    from dqn_training.checkpoint.store import CheckpointFile  # noqa: PLC0415
-    from dqn_training.publishing.publish import publish  # noqa: PLC0415
-
-    file, repository = CheckpointFile(run.checkpoint), ModelRepository(options.repository)
-    with make_tracking(options, run) as tracking:
-        watchers: tuple[Watcher, ...] = (tracking, plot) if plot else (tracking,)
-        challenger = _challenger(options, environment, title, run, file, watchers)
-        published = publish(
-            challenger,
-            repository,
-            options.name or "",
-            options.gate,
-            by="dqn-train",
-            run=run.read_description().id,
-            record=lambda published: run.finish(result_of(published)),
-        )
-        file.remove()
-        tracking.end(published.manifest, repository, promoted=published.promoted)
-    return challenger, published
-
-
-def _challenger(
-    options: TrainOptions,
-    environment: EnvironmentInfo,
-    title: str,
-    run: RunDirectory,
-    file: "CheckpointFile",
-    watchers: "tuple[Watcher, ...]",
-) -> "Challenger":
-    from dqn_training.envs.checks import FaultyEnvironmentError  # noqa: PLC0415
-    from dqn_training.run.challenger import train_challenger  # noqa: PLC0415
-    from dqn_training.run.checkpoints import Checkpoints  # noqa: PLC0415
-    from dqn_training.tracking.progress import TrainingProgress  # noqa: PLC0415
-
-    with TrainingProgress(options.config, title) as progress:
-        progress.tell(f"Its checkpoint and logs are in {run.path}.")
-        checkpoints = Checkpoints(file, options.checkpoint_seconds or math.inf, progress.tell)
-
-        def watch(state: "TrainingState", scores: "list[CheckpointScore]") -> None:
-            progress(state, scores)
-            for watcher in watchers:
-                watcher(state, scores)
-
-        try:
-            return train_challenger(options.config, options.preset, environment, watch, checkpoints=checkpoints)
-        except FaultyEnvironmentError as fault:
-            checkpoints.settle()
-            if not run.checkpoint.exists():
-                raise
-            raise FaultyEnvironmentError(f"{fault} The checkpoint is kept: {_go_on(run)}") from fault
-
-
-def _description(options: TrainOptions) -> RunDescription:
-    return RunDescription(
-        name=options.name or "",
-        preset=options.preset,
-        config=options.config.to_json(),
-        repository=str(options.repository.absolute()),
-        gate=options.gate,
-        command=sys.argv,
-        libraries=library_versions(),
-    )
-
-
-@contextlib.contextmanager
-def _saying_how_to_go_on(run: RunDirectory) -> Iterator[None]:
-    try:
-        yield
-    except KeyboardInterrupt as interrupt:
-        if run.read_result() is not None:
-            raise
-        raise KeyboardInterrupt(f"{interrupt} {_go_on(run)}") from None
-
-
-def _go_on(run: RunDirectory) -> str:
-    return f"dqn-train --resume {run.path} goes on with it."
+def _show(options: TrainOptions, result: dict[str, Any]) -> None:
+    """Prints the result, as JSON or for a reader."""
+    if options.json:
+        cli_support.print_json(result)
+        return
+    manifest, promoted = Manifest.model_validate(result), result["promoted"]
+    evaluation, training = manifest.evaluation, manifest.training
+    place = options.repository / manifest.model / str(manifest.version)
+    low, high = evaluation.ci95
+    lines: dict[str, Any] = {
+        "published": f"{manifest.model} version {manifest.version} in {place}",
+        "training": f"{training.env_steps:,} environment steps, {training.episodes:,} episodes, "
+        f"{training.gradient_steps:,} gradient steps, {training.wall_seconds:.1f} s",
+        "evaluation": f"mean return {evaluation.mean:.2f} (95 % interval {low:.2f} to {high:.2f}) over "
+        f"{evaluation.episodes:,} episodes, min {evaluation.min:.2f}",
+        "champion": "yes, it is served from now on" if promoted else "no, the champion stays",
+    }
+    if manifest.gate:
+        lines["gate"] = manifest.gate.reason
+    lines["look at"] = f"{place}/training_curve.png, {place}/MODEL_CARD.md"
+    if promoted:
+        lines["serve it"] = f"dqn-serve --repository {options.repository} --model {manifest.model}"
+    summary(lines)

@@ -9,10 +9,13 @@ from typing import Annotated
 import tyro
 
 from dqn_models import cli_support
-from dqn_training.cli.flags import Directory, Flag, PresetName, Rule, parse, preset_of, read_first
+from dqn_training.cli.flags import Directory, First, Flag, PresetName, parse, preset_of, read_first
 from dqn_training.config import DQNConfig
-from dqn_training.presets import preset_label
+from dqn_training.evaluation.gate import Rule
+from dqn_training.presets import default_model_name, preset_label
 from dqn_training.run.directory import RunDirectory
+
+_AUTO = "auto"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +29,7 @@ class TrainOptions:
     """Settings to start from, by name or in a file as dqn-tune writes it; other flags change them. By default the
     environment's own, or general."""
     config: DQNConfig
-    name: str | None = None
+    name: str = ""
     """Name of the model; by default the environment's, such as cartpole."""
     repository: Directory = dataclasses.field(default_factory=cli_support.default_repository)
     """Model repository; its default is $DQN_REPOSITORY or models/store."""
@@ -34,14 +37,15 @@ class TrainOptions:
     """Rule for taking the champion's place: at most 1 % worse, or better, with 95 % confidence."""
     run_dir: Directory | None = None
     """Where the run keeps its checkpoint and logs; by default runs/NAME-TIME, or $DQN_RUNS/NAME-TIME."""
-    resume: Directory | None = None
-    """Go on with the run that has this directory, with its settings; or say what came of it."""
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR|auto")] = None
+    """Resume the run in this directory, with its settings; print its result if it is finished. auto: resume the run in
+    --run-dir, or begin it there if there is none, so that a job can be started again by the same command."""
     checkpoint_seconds: float = 10.0
     """Seconds from one checkpoint to the next; more where they would take over 2 % of the time. 0: no checkpoints."""
     tensorboard: Flag = False
     """Write TensorBoard's event files into the run's directory, beside metrics.csv; needs the extra tensorboard."""
     mlflow: Annotated[str | None, tyro.conf.arg(metavar="URI")] = None
-    """Tell an MLflow tracking server too, such as http://127.0.0.1:5000; by default that of $MLFLOW_TRACKING_URI, if
+    """Log to an MLflow tracking server too, such as http://127.0.0.1:5000; by default that of $MLFLOW_TRACKING_URI, if
     set. Needs the extra mlflow."""
     live_plot: Flag = False
     """Draw the episode durations while training, in a window or a notebook."""
@@ -52,43 +56,58 @@ class TrainOptions:
 def train_options(args: Sequence[str]) -> TrainOptions:
     """Reads the flags of `dqn-train`; exits with status 2 and a sentence when they are wrong."""
     first = read_first(args)
-    if first.resume is not None:
-        options = _options_of_run(Path(first.resume), first.preset, args)
+    resumed = _run_to_resume(first)
+    if resumed is not None:
+        options = _options_of_run(resumed, first, args)
     else:
         preset, config = preset_of(first)
-        options = parse(TrainOptions, "dqn-train", args, TrainOptions(preset=preset, config=config))
-        options = dataclasses.replace(options, preset=preset)
+        name = default_model_name(config.env_id)
+        options = parse(TrainOptions, "dqn-train", args, TrainOptions(preset=preset, config=config, name=name))
+        name = options.name if first.name else default_model_name(options.config.env_id)
+        options = dataclasses.replace(options, preset=preset, name=name, resume=None)
     if not 0 <= options.checkpoint_seconds < math.inf:
         raise cli_support.UsageError(f"--checkpoint-seconds is {options.checkpoint_seconds}; it must be 0 or more.")
     return options
 
 
-def _options_of_run(path: Path, preset: str | None, args: Sequence[str]) -> TrainOptions:
-    """The options that the run in this directory began with. Raises UsageError for flags that say otherwise."""
-    run = RunDirectory(path).read_description()
+def _run_to_resume(first: First) -> Path | None:
+    """The directory of the run that --resume means; None where a new run is to begin."""
+    if first.resume != _AUTO:
+        return Path(first.resume) if first.resume else None
+    if first.run_dir is None:
+        raise cli_support.UsageError("--resume auto needs --run-dir DIR, the directory where the run is or will be.")
+    return Path(first.run_dir) if RunDirectory(Path(first.run_dir)).description.exists() else None
+
+
+def _options_of_run(path: Path, first: First, args: Sequence[str]) -> TrainOptions:
+    """The options that the run in this directory began with. Raises UsageError for flags that contradict them."""
+    directory = RunDirectory(path)
+    run = directory.read_description()
     began = TrainOptions(
         preset=run.preset,
         config=DQNConfig.from_json(run.config),
         name=run.name,
-        repository=Path(run.repository),
+        repository=directory.resolve(run.repository),
         gate=run.gate,  # type: ignore[arg-type]  # it was checked then
-        resume=path,
+        run_dir=path,
+        checkpoint_seconds=run.checkpoint_seconds,
     )
     asked = parse(TrainOptions, "dqn-train", args, began)
-    asked = dataclasses.replace(
-        asked, preset=preset_label(preset) if preset else run.preset, repository=asked.repository.absolute()
+    asked = dataclasses.replace(asked, preset=preset_label(first.preset) if first.preset else run.preset, resume=path)
+    before, now = (
+        {"preset": options.preset, "name": options.name, "gate": options.gate, "run_dir": options.run_dir}
+        | options.config.to_json()
+        for options in (began, asked)
     )
-    _check_same("run_dir", asked.run_dir or path, path, path)
-    for name in ("preset", "name", "repository", "gate"):
-        _check_same(name, getattr(asked, name), getattr(began, name), path)
-    for field in dataclasses.fields(DQNConfig):
-        _check_same(field.name, getattr(asked.config, field.name), getattr(began.config, field.name), path)
-    return asked
-
-
-def _check_same(name: str, asked: object, began: object, path: Path) -> None:
-    if asked != began:
+    for name in before:
+        if now[name] != before[name]:
+            raise cli_support.UsageError(
+                f"--{name.replace('_', '-')} is {now[name]}, but the run in {path} began with {before[name]}. Leave "
+                "the flag out, or begin a new run in another directory."
+            )
+    if not asked.repository.is_dir():
         raise cli_support.UsageError(
-            f"--{name.replace('_', '-')} is {asked}, but the run in {path} began with {began}. Leave the flag out, or "
-            "begin a new run without --resume."
+            f"The run in {path} publishes in {asked.repository}, which does not exist. If it was moved, say where it "
+            "is by --repository."
         )
+    return asked

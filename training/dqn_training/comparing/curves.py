@@ -1,9 +1,12 @@
 """What a group of runs came to, with 95 % intervals by resampling its runs (Efron & Tibshirani, 1993)."""
 
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dqn_training.comparing.groups import Curve, Group
@@ -126,3 +129,22 @@ def _steps_to(curve: Curve, threshold: float) -> float:
 
 def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
+
+
+def comparison_png(groups: Sequence[Group], bands: Sequence[Band], metric: str, threshold: float | None) -> bytes:
+    """The picture as PNG: a learning curve for each group, its interval as a shade."""
+    figure = Figure(figsize=(9, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for number, (group, band) in enumerate(zip(groups, bands, strict=True)):
+        color = f"C{number % 10}"
+        runs = f"{len(group.curves)} run{'s' * (len(group.curves) > 1)}"
+        axes.plot(band.steps, band.middle, color=color, label=f"{group.label} ({runs})")
+        axes.fill_between(band.steps, band.low, band.high, color=color, alpha=0.2, lw=0)
+    if threshold is not None:
+        axes.axhline(threshold, color="0.5", ls="--", lw=1)
+    axes.set(xlabel="environment steps", ylabel=metric.replace("_", " "))
+    axes.legend(loc="best")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=120)
+    return buffer.getvalue()

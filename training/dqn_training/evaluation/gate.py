@@ -1,6 +1,6 @@
-"""The gate: may a challenger take the champion's place?"""
+"""The gate: may a candidate take the champion's place?"""
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,40 +11,81 @@ from dqn_training.evaluation.statistics import mean_interval
 Rule = Literal["non-inferior", "superior"]
 
 MARGIN = 0.01
-"""How much worse, as a share of the champion's mean, the rule `non-inferior` may let a challenger be."""
+"""How much worse, as a fraction of the other version's mean, a candidate may be and still count as non-inferior."""
 
 
-def judge(
-    challenger: NDArray[np.float64], champion: NDArray[np.float64], champion_version: int, rule: Rule
-) -> GateResult:
+class Incumbent(NamedTuple):
+    """A published version that the candidate is compared with, and its returns [episodes] on the gate seeds."""
+
+    version: int
+    returns: NDArray[np.float64]
+
+
+class _Comparison(NamedTuple):
+    """The paired difference of mean returns, its 95 % bootstrap interval, and what its low end must lie above."""
+
+    difference: float
+    low: float
+    high: float
+    threshold: float
+
+    @property
+    def passed(self) -> bool:
+        return self.low > self.threshold
+
+    def sentence(self) -> str:
+        verdict = "above" if self.passed else "not above"
+        return (
+            f"the 95 % interval of the difference is [{self.low:.2f}, {self.high:.2f}], its low end {verdict} "
+            f"{self.threshold:.2f}."
+        )
+
+
+def judge(candidate: NDArray[np.float64], champion: Incumbent, best: Incumbent | None, rule: Rule) -> GateResult:
     """Decides by the 95 % bootstrap interval of the mean paired difference of returns.
 
-    Both arrays [episodes] hold the returns of the same seeds in the same order. `non-inferior` promotes when the low
+    All arrays [episodes] hold the returns of the same seeds in the same order. `non-inferior` promotes when the low
     end lies above minus 1 % of the champion's mean (its absolute value, as returns may be negative), `superior` when
-    it lies above 0.
+    it lies above 0. Under either rule the candidate must also be non-inferior to `best`, the best version so far where
+    that is not the champion: else many promotions, each of a version that is hardly worse, would add up to a loss.
     """
-    differences = challenger - champion
-    low, high = mean_interval(differences)
-    margin = MARGIN * abs(float(champion.mean())) if rule == "non-inferior" else 0.0
-    promoted = low > -margin
-    verdict = "above" if promoted else "not above"
+    margin = MARGIN if rule == "non-inferior" else 0.0
+    against_champion = _compare(candidate, champion, margin)
+    promoted = against_champion.passed
     reason = (
-        f"{rule}: over {len(differences)} paired episodes the challenger's mean return is {challenger.mean():.2f}, "
-        f"the champion's {champion.mean():.2f}; the 95 % interval of the difference is [{low:.2f}, {high:.2f}], its "
-        f"low end {verdict} {-margin:.2f}."
+        f"{rule}: over {len(candidate)} paired episodes the challenger's mean return is {candidate.mean():.2f}, the "
+        f"champion's {champion.returns.mean():.2f}; {against_champion.sentence()}"
     )
+    statistics: dict[str, float | int] = {
+        "episodes": len(candidate),
+        "challenger_mean": float(candidate.mean()),
+        "champion_mean": float(champion.returns.mean()),
+        "difference_mean": against_champion.difference,
+        "difference_low": against_champion.low,
+        "difference_high": against_champion.high,
+        "threshold": against_champion.threshold,
+    }
+    if best is not None:
+        against_best = _compare(candidate, best, MARGIN)
+        promoted = promoted and against_best.passed
+        reason += f" The best version so far, {best.version}, has {best.returns.mean():.2f}; {against_best.sentence()}"
+        statistics |= {
+            "best_version": best.version,
+            "best_mean": float(best.returns.mean()),
+            "best_difference_low": against_best.low,
+            "best_difference_high": against_best.high,
+            "best_threshold": against_best.threshold,
+        }
     return GateResult(
-        champion_version=champion_version,
+        champion_version=champion.version,
         rule=rule,
         decision="promoted" if promoted else "kept",
         reason=reason,
-        statistics={
-            "episodes": len(differences),
-            "challenger_mean": float(challenger.mean()),
-            "champion_mean": float(champion.mean()),
-            "difference_mean": float(differences.mean()),
-            "difference_low": low,
-            "difference_high": high,
-            "threshold": -margin,
-        },
+        statistics=statistics,
     )
+
+
+def _compare(candidate: NDArray[np.float64], incumbent: Incumbent, margin: float) -> _Comparison:
+    differences = candidate - incumbent.returns
+    low, high = mean_interval(differences)
+    return _Comparison(float(differences.mean()), low, high, -margin * abs(float(incumbent.returns.mean())))

@@ -1,98 +1,91 @@
-"""From a challenger to a version: the gate, the manifest, the publication and, if the gate opens, the promotion."""
+"""From a candidate to a version: the gate, the test episodes, the publication and, if the gate opens, the promotion."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
-import numpy as np
-import safetensors.torch
-
+from dqn_models.errors import ModelError, PromotionError
 from dqn_models.layout import CHAMPION, ONNX_FILE
-from dqn_models.manifest import (
-    MOST_DESCRIBED_ELEMENTS,
-    EnvironmentInfo,
-    GateResult,
-    Manifest,
-    ManifestDraft,
-    ObservationStatistics,
-    TrainingInfo,
-)
+from dqn_models.manifest import EnvironmentInfo, Evaluation, GateResult, Lineage, Manifest, ManifestDraft, TrainingInfo
+from dqn_models.policy import Policy
 from dqn_models.repository import ModelRepository
-from dqn_training.evaluation.gate import Rule, judge
+from dqn_training.checkpoint.store import CheckpointFile
+from dqn_training.evaluation.gate import Incumbent, Rule, judge
 from dqn_training.evaluation.play import play, summarize
 from dqn_training.export.onnx_graph import onnx_info
 from dqn_training.publishing.card import model_card
-from dqn_training.run.challenger import Challenger
+from dqn_training.run.candidate import WEIGHTS_FILE, Candidate
+from dqn_training.run.directory import RunDirectory
 from dqn_training.run.interrupts import held_back
 from dqn_training.run.provenance import git_commit, library_versions
 from dqn_training.seeds import first_seed
 from dqn_training.tracking.curve import training_curve
 
-WEIGHTS_FILE = "weights.safetensors"
-
 
 class Published(NamedTuple):
-    """A published challenger, and whether it is the champion now."""
+    """A published candidate, and whether it became the champion."""
 
     manifest: Manifest
     promoted: bool
 
-
-def compare(challenger: Challenger, repository: ModelRepository, model: str, champion: int, rule: Rule) -> GateResult:
-    """Plays challenger and champion on the same gate seeds, in the challenger's environment, and judges.
-
-    Raises ValueError when the champion is for other observations or actions: then they cannot be compared.
-    """
-    incumbent = repository.load_policy(model, champion)
-    _check_comparable(challenger.environment, repository.manifest(model, champion))
-    config = challenger.config
-    seed = first_seed("gate", config.seed)
-    returns = [
-        play(policy, challenger.environment, seed, config.gate_episodes, config.episode_step_limit).returns
-        for policy in (challenger.policy, incumbent)
-    ]
-    return judge(returns[0], returns[1], champion, rule)
+    def as_json(self) -> dict[str, Any]:
+        """The manifest with `promoted`, as `dqn-train` prints it and result.json keeps it."""
+        return self.manifest.model_dump(mode="json") | {"promoted": self.promoted}
 
 
 def publish(
-    challenger: Challenger,
+    candidate: Candidate,
     repository: ModelRepository,
     model: str,
     rule: Rule,
     by: str,
-    *,
-    run: str | None = None,
-    record: Callable[[Published], None] = lambda _: None,
+    directory: RunDirectory | None = None,
 ) -> Published:
-    """Judges, publishes and, if the gate opens or there is no champion yet, promotes a challenger.
+    """Judges, publishes and, if the gate opens or there is no champion yet, promotes a candidate.
 
-    Of the run with the id `run`, a version that is there already is not published again; what a kill cut off after
-    that is done. `record` is called with the result before an interrupt can come between. Raises RepositoryError when
-    the repository refuses, and PromotionError when somebody else promoted meanwhile (the version is published then).
+    Runs of one model are judged one after another, each against the champion that the one before left. A run with a
+    `directory` publishes once, whatever kills it; its result is written there. Raises RepositoryError when the
+    repository refuses, ValueError when candidate and champion cannot be compared, and KeyboardInterrupt with a
+    sentence that says what was published.
     """
-    champion = repository.alias(model)
-    known = _version_of(run, repository, model)
-    if known is not None:
-        gate = known.gate
-    else:
-        gate = None if champion is None else compare(challenger, repository, model, champion, rule)
-        draft = _draft(challenger, model, gate, run)
-        files = _files(challenger, model)
-    reason = gate.reason if gate else "the first version of its model"
-    promoted = gate is None or gate.decision == "promoted"
-    if known is not None:  # others may have promoted since
-        promoted = promoted and champion in (known.version, gate.champion_version if gate else None)
     done = "Interrupted; nothing was published."
+    run = directory.read_description().id if directory else None
     try:
-        with held_back():
-            manifest = known or repository.publish(draft, files, {"MODEL_CARD.md": model_card}, by=by, reason=reason)
-            if promoted and champion != manifest.version:
-                repository.promote(model, manifest.version, alias=CHAMPION, replacing=champion, by=by, reason=reason)
-            done = f"Interrupted after {model} version {manifest.version} was published{' and promoted' * promoted}."
-            published = Published(manifest, promoted)
-            record(published)
+        with repository.job(model, "publish", wait_seconds=math.inf):
+            manifest = _version_of(run, repository, model)
+            while True:  # until nobody promotes by hand while this candidate is being judged
+                champion = repository.alias(model)
+                gate = _gate(candidate, repository, manifest, model, champion, rule)
+                promoted = gate is None or gate.decision == "promoted"
+                reason = gate.reason if gate else "the first version of its model"
+                if manifest is None:
+                    draft, files = _draft(candidate, model, gate, run), _files(candidate, model)
+                with held_back():
+                    manifest = manifest or repository.publish(
+                        draft, files, {"MODEL_CARD.md": model_card}, by=by, reason=reason
+                    )
+                    done = f"Interrupted after {model} version {manifest.version} was published."
+                    if promoted and not _was_champion(repository, manifest):
+                        try:
+                            repository.promote(model, manifest.version, replacing=champion, by=by, reason=reason)
+                        except PromotionError:
+                            continue
+                    published = Published(manifest, promoted)
+                    if promoted:
+                        done = f"Interrupted after {model} version {manifest.version} was published and promoted."
+                    if directory is not None:
+                        directory.finish(published.as_json())
+                        CheckpointFile(directory.checkpoint).remove()
+                return published
     except KeyboardInterrupt:
         raise KeyboardInterrupt(done) from None
-    return published
+
+
+def play_test_episodes(candidate: Candidate) -> Evaluation:
+    """Plays the episodes that a manifest reports; their seeds neither chose the checkpoint nor gate it."""
+    config = candidate.config
+    seed = first_seed("test", config.seed)
+    episodes = play(candidate.policy, candidate.environment, seed, config.report_episodes, config.episode_step_limit)
+    return summarize(episodes, seed)
 
 
 def _version_of(run: str | None, repository: ModelRepository, model: str) -> Manifest | None:
@@ -101,11 +94,77 @@ def _version_of(run: str | None, repository: ModelRepository, model: str) -> Man
     return next((manifest for manifest in manifests if manifest.training.run == run), None) if run else None
 
 
-def _files(challenger: Challenger, model: str) -> dict[str, bytes]:
-    state = challenger.state
-    title = f"{model}: {challenger.environment.id}, preset {challenger.preset}, seed {challenger.config.seed}"
-    curve = training_curve(title, state.episodes, state.selection.scores, state.monitor.history)
-    return {ONNX_FILE: challenger.onnx, WEIGHTS_FILE: _weights(challenger), "training_curve.png": curve}
+def _was_champion(repository: ModelRepository, manifest: Manifest) -> bool:
+    return any(
+        event["event"] == "promote" and event.get("alias") == CHAMPION and event.get("version") == manifest.version
+        for event in repository.history(manifest.model)
+    )
+
+
+def _gate(
+    candidate: Candidate,
+    repository: ModelRepository,
+    published: Manifest | None,
+    model: str,
+    champion: int | None,
+    rule: Rule,
+) -> GateResult | None:
+    """The decision about a candidate, or the one that its published version has; None for a model's first version."""
+    if published is not None and (
+        _was_champion(repository, published) or champion == (published.gate and published.gate.champion_version)
+    ):
+        return published.gate
+    if champion is None:
+        return None
+    best = _best(candidate, repository, model, published)
+    return _compare(candidate, repository, repository.manifest(model, champion), best, rule)
+
+
+def _compare(
+    candidate: Candidate,
+    repository: ModelRepository,
+    champion: Manifest,
+    best: tuple[int, Policy] | None,
+    rule: Rule,
+) -> GateResult:
+    """Plays candidate, champion and best version on the same gate seeds, in the candidate's environment, and judges.
+
+    Raises ValueError when the champion is for other observations or actions: then they cannot be compared.
+    """
+    policy = repository.load_policy(champion.model, champion.version)
+    _check_comparable(candidate.environment, champion)
+    config = candidate.config
+    seed = first_seed("gate", config.seed)
+
+    def returns(policy: Policy) -> Any:
+        return play(policy, candidate.environment, seed, config.gate_episodes, config.episode_step_limit).returns
+
+    return judge(
+        returns(candidate.policy),
+        Incumbent(champion.version, returns(policy)),
+        None if best is None or best[0] == champion.version else Incumbent(best[0], returns(best[1])),
+        rule,
+    )
+
+
+def _best(
+    candidate: Candidate, repository: ModelRepository, model: str, published: Manifest | None
+) -> tuple[int, Policy] | None:
+    """The other version with the best test evaluation in the candidate's environment; None where there is none."""
+    manifests = [repository.manifest(model, version) for version in repository.versions(model)]
+    rivals = [rival for rival in manifests if rival.environment == candidate.environment and rival != published]
+    for manifest in sorted(rivals, key=lambda rival: -rival.evaluation.mean):
+        try:
+            return manifest.version, repository.load_policy(model, manifest.version)
+        except ModelError:  # damaged, or pruned by now: the next best is the measure
+            continue
+    return None
+
+
+def _files(candidate: Candidate, model: str) -> dict[str, bytes]:
+    title = f"{model}: {candidate.environment.id}, preset {candidate.preset}, seed {candidate.config.seed}"
+    curve = training_curve(title, candidate.episodes, candidate.scores, candidate.health)
+    return {ONNX_FILE: candidate.onnx, WEIGHTS_FILE: candidate.weights, "training_curve.png": curve}
 
 
 def _check_comparable(environment: EnvironmentInfo, champion: Manifest) -> None:
@@ -117,45 +176,28 @@ def _check_comparable(environment: EnvironmentInfo, champion: Manifest) -> None:
         )
 
 
-def _draft(challenger: Challenger, model: str, gate: GateResult | None, run: str | None) -> ManifestDraft:
-    config, state = challenger.config, challenger.state
-    seed = first_seed("test", config.seed)
-    report = play(challenger.policy, challenger.environment, seed, config.report_episodes, config.episode_step_limit)
+def _draft(candidate: Candidate, model: str, gate: GateResult | None, run: str | None) -> ManifestDraft:
+    config = candidate.config
     return ManifestDraft(
         model=model,
-        onnx=onnx_info(challenger.environment),
-        environment=challenger.environment,
+        onnx=onnx_info(candidate.environment),
+        environment=candidate.environment,
         training=TrainingInfo(
-            preset=challenger.preset,
+            preset=candidate.preset,
             config=config.to_json(),
             seed=config.seed,
-            env_steps=state.env_steps,
-            gradient_steps=state.agent.gradient_steps,
-            episodes=len(state.episodes),
-            wall_seconds=round(challenger.state.wall_seconds, 3),
+            env_steps=candidate.env_steps,
+            gradient_steps=candidate.gradient_steps,
+            episodes=len(candidate.episodes),
+            wall_seconds=round(candidate.wall_seconds, 3),
             libraries=library_versions(),
             git_commit=git_commit(),
             run=run,
         ),
-        evaluation=summarize(report, seed),
-        observations=_observation_statistics(challenger),
-        lineage=challenger.lineage,
+        evaluation=play_test_episodes(candidate),
+        observations=candidate.observations,
+        lineage=Lineage(
+            parent_version=candidate.parent, origin="scratch" if candidate.parent is None else "warm-start"
+        ),
         gate=gate,
-    )
-
-
-def _weights(challenger: Challenger) -> bytes:
-    """The policy network's weights; cloned, because safetensors refuses views of one tensor."""
-    state_dict = challenger.state.agent.policy_network.state_dict()
-    return safetensors.torch.save({name: tensor.clone() for name, tensor in state_dict.items()})
-
-
-def _observation_statistics(challenger: Challenger) -> ObservationStatistics:
-    seen = challenger.state.replay.observations()
-    flat = seen.reshape(len(seen), -1) if seen[0].size <= MOST_DESCRIBED_ELEMENTS else seen.reshape(-1, 1)
-    return ObservationStatistics(
-        mean=flat.mean(axis=0, dtype=np.float64).tolist(),
-        std=flat.std(axis=0, dtype=np.float64).tolist(),
-        low=flat.min(axis=0).astype(np.float64).tolist(),
-        high=flat.max(axis=0).astype(np.float64).tolist(),
     )

@@ -1,6 +1,8 @@
 """The retraining job's own Prometheus metrics."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+from dqn_models.errors import RepositoryError
 
 OUTCOMES = ("promoted", "kept", "failed")
 _DURATION_BUCKETS = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200)
@@ -31,6 +33,30 @@ class RetrainMetrics:
             ["model"],
             registry=self.registry,
         ).labels(model)
+
+        self._lost_writes = Counter(
+            "dqn_retrain_lost_log_writes_total",
+            "Writes to the log that were lost because it could not be written.",
+            ["model"],
+            registry=self.registry,
+        ).labels(model)
+        self._counted = 0
+
+    def serve(self, host: str, port: int) -> None:
+        """Serves the metrics from now on; port 0 means nowhere. Raises RepositoryError when the port cannot be had."""
+        if port == 0:
+            return
+        try:
+            start_http_server(port, host, self.registry)
+        except OSError as error:
+            raise RepositoryError(
+                f"Cannot serve metrics on {host}:{port}: {error.strerror}. Use --metrics-port."
+            ) from error
+
+    def lost_writes(self, total: int) -> None:
+        """Takes over how many writes this process has lost so far."""
+        self._lost_writes.inc(total - self._counted)
+        self._counted = total
 
     def count(self, outcome: str, duration: float) -> None:
         """Counts a round that took `duration` seconds."""

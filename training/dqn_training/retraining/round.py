@@ -1,18 +1,26 @@
-"""The retraining job: a round trains a challenger and lets the gate decide whether it takes the champion's place."""
+"""A round of retraining: it trains a challenger and lets the gate decide whether it takes the champion's place."""
 
+import contextlib
+import dataclasses
+import sys
 from typing import Literal, NamedTuple
 
-import safetensors.torch
-from torch import Tensor
-
-from dqn_models.errors import ModelError
+from dqn_models.manifest import EnvironmentInfo
 from dqn_models.repository import ModelRepository
+from dqn_training.checkpoint.store import CheckpointFile
 from dqn_training.config import DQNConfig
 from dqn_training.envs.make import environment_for
 from dqn_training.evaluation.gate import Rule
-from dqn_training.publishing.publish import WEIGHTS_FILE, publish
-from dqn_training.run.challenger import Challenger, Watcher, train_challenger
+from dqn_training.publishing.publish import publish
+from dqn_training.run.callbacks import Callback
+from dqn_training.run.candidate import Candidate, WarmStart
+from dqn_training.run.directory import RunDescription, RunDirectory, new_run_directory
+from dqn_training.run.provenance import library_versions
 from dqn_training.run.resources import check_machine
+from dqn_training.run.run import Run
+from dqn_training.tracking.metrics_csv import MetricsFile
+from dqn_training.tracking.progress import TrainingProgress
+from dqn_training.tracking.recorder import Recorder
 
 Start = Literal["warm", "scratch", "both"]
 LOCK = "retrain"
@@ -29,40 +37,74 @@ class RoundResult(NamedTuple):
     statistics: dict[str, float | int]
 
 
-def run_round(
-    repository: ModelRepository, model: str, config: DQNConfig, preset: str, start: Start, rule: Rule, watch: Watcher
-) -> RoundResult:
-    """Trains, publishes and judges one challenger; the first version of a model is promoted at once.
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """What is asked of a round. The environment is the configuration's, which need not be the champion's.
 
-    The environment is the configuration's, which need not be the champion's: both play in it. Raises what training and
-    publishing raise; only one round for a model runs at a time (RepositoryError for the second).
+    Each training of a round is a run with a directory of its own, which `dqn-train --resume` resumes.
     """
-    environment = environment_for(config)
-    check_machine(config, environment)
-    with repository.job(model, LOCK):
-        champion = repository.alias(model)
-        candidates = []
-        if champion is not None and start in ("warm", "both"):
-            weights = _weights(repository, model, champion)
-            candidates.append(train_challenger(config, preset, environment, watch, parent=champion, weights=weights))
-        if champion is None or start in ("scratch", "both"):
-            candidates.append(train_challenger(config, preset, environment, watch))
-        challenger: Challenger = max(candidates, key=lambda candidate: candidate.state.selection.chosen.mean)
-        published = publish(challenger, repository, model, rule, by="dqn-retrain")
-    gate = published.manifest.gate
-    return RoundResult(
-        model=model,
-        challenger_version=published.manifest.version,
-        champion_version=champion,
-        decision="promoted" if published.promoted else "kept",
-        reason=gate.reason if gate else "It is the first version of its model.",
-        statistics=gate.statistics if gate else {},
-    )
 
+    repository: ModelRepository
+    model: str
+    config: DQNConfig  # its seed is changed for each round, so that rounds do not repeat each other
+    preset: str
+    start: Start
+    rule: Rule
+    progress: bool  # show it on standard error
 
-def _weights(repository: ModelRepository, model: str, version: int) -> dict[str, Tensor]:
-    """A version's weights. Raises ModelError when it was published without any."""
-    if WEIGHTS_FILE not in repository.manifest(model, version).files:
-        raise ModelError(f"{model} version {version} has no {WEIGHTS_FILE}, so a warm start is not possible.")
-    weights: dict[str, Tensor] = safetensors.torch.load(repository.read_file(model, version, WEIGHTS_FILE))
-    return weights
+    def run(self) -> RoundResult:
+        """Trains, publishes and judges one challenger; the first version of a model is promoted at once.
+
+        Raises what training and publishing raise; only one round for a model runs at a time (RepositoryError for the
+        second).
+        """
+        environment = environment_for(self.config)
+        check_machine(self.config, environment)
+        with self.repository.job(self.model, LOCK), contextlib.ExitStack() as locks:
+            champion = self.repository.alias(self.model)
+            starts: list[WarmStart | None] = []
+            if champion is not None and self.start in ("warm", "both"):
+                starts.append(WarmStart.of(self.repository, self.model, champion))
+            if champion is None or self.start in ("scratch", "both"):
+                starts.append(None)
+            trained = [self._train(environment, warm, locks) for warm in starts]
+            candidate, directory = max(trained, key=lambda one: one[0].best.mean)
+            published = publish(candidate, self.repository, self.model, self.rule, "dqn-retrain", directory)
+            for _, other in trained:
+                CheckpointFile(other.checkpoint).remove()
+        gate = published.manifest.gate
+        return RoundResult(
+            model=self.model,
+            challenger_version=published.manifest.version,
+            champion_version=champion,
+            decision="promoted" if published.promoted else "kept",
+            reason=gate.reason if gate else "It is the first version of its model.",
+            statistics=gate.statistics if gate else {},
+        )
+
+    def _train(
+        self, environment: EnvironmentInfo, warm: WarmStart | None, locks: contextlib.ExitStack
+    ) -> tuple[Candidate, RunDirectory]:
+        """One run; its directory stays locked until the round is over."""
+        seed = self.config.seed + max(self.repository.versions(self.model), default=0) + 1
+        config = dataclasses.replace(self.config, seed=seed)
+        directory = RunDirectory(new_run_directory(f"{self.model}-round"))
+        locks.enter_context(directory.locked())
+        description = RunDescription(
+            name=self.model,
+            preset=self.preset,
+            config=config.to_json(),
+            repository=directory.recorded(self.repository.root),
+            gate=self.rule,
+            command=sys.argv,
+            libraries=library_versions(),
+            parent=warm.parent if warm else None,
+        )
+        directory.begin(description)
+        with Recorder(config, MetricsFile(directory.metrics)) as recorder, contextlib.ExitStack() as stack:
+            callbacks: list[Callback] = [recorder]
+            if self.progress:
+                title = f"{self.model}, retraining, {'warm start' if warm else 'from scratch'}"
+                callbacks.append(stack.enter_context(TrainingProgress(config, title)))
+            run = Run(config, self.preset, environment, callbacks, warm, directory, description.checkpoint_seconds)
+            return run.train(), directory

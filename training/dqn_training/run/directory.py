@@ -1,8 +1,8 @@
-"""The directory of a run: what it was asked to do, its checkpoint, its logs and what came of it.
+"""The directory of a run: what it was asked to do, its checkpoint, its logs and its result.
 
 run.json          the request: settings, names, versions; written first and never changed
-checkpoint        where the run is; checkpoint-blocks/ has the large parts; both go when the run is finished
-metrics.csv       one line for each look at the run
+checkpoint        the state of the run; checkpoint-blocks/ has the large parts; both go when the run is finished
+metrics.csv       one line for each moment that is recorded
 tensorboard/      the same for TensorBoard
 mlflow.json       which run of a tracking server has the same
 result.json       the manifest of the published version; written last: the run is finished
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dqn_models import cli_support, durable
-from dqn_models.errors import explained
+from dqn_models.errors import wrap_os_errors
 
 DEFAULT_RUNS = "runs"
 
@@ -32,10 +32,12 @@ class RunDescription:
     name: str  # of the model
     preset: str
     config: dict[str, Any]  # every field of DQNConfig
-    repository: str  # absolute
+    repository: str  # absolute, or relative to the run's directory
     gate: str
     command: list[str]
     libraries: dict[str, str]
+    checkpoint_seconds: float = 10.0
+    parent: int | None = None  # the version that a warm start begins with
     id: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
     started_at: str = dataclasses.field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -56,27 +58,51 @@ class RunDirectory:
     def locked(self) -> Iterator[None]:
         """Makes the directory and keeps other processes out of it. The lock ends with its process, however that ends.
 
-        Raises RepositoryError when the directory cannot be made or another process has it.
+        An interrupt in the block says how to resume the run, unless it is finished. Raises RepositoryError when the
+        directory cannot be made or another process has it.
         """
         with contextlib.ExitStack() as stack:
-            with explained(f"use {self.path} as the directory of a run (--run-dir names another)"):
+            with wrap_os_errors(f"use {self.path} as the directory of a run (--run-dir names another)"):
                 durable.make_directory(self.path)
                 stack.enter_context(durable.exclusive_lock(self.path / ".lock", "another dqn-train", 0.0))
-            yield
+            try:
+                yield
+            except KeyboardInterrupt as interrupt:
+                if not self.description.exists() or self.result.exists():
+                    raise
+                raise KeyboardInterrupt(f"{interrupt} {self.how_to_resume()}") from None
+
+    def recorded(self, repository: Path) -> str:
+        """A repository as run.json has it: a relative path leads there from this directory, wherever both move."""
+        return str(
+            repository if repository.is_absolute() else os.path.relpath(repository.resolve(), self.path.resolve())
+        )
+
+    def resolve(self, repository: str) -> Path:
+        """The repository that run.json means."""
+        return (self.path / repository).resolve()
+
+    def how_to_resume(self) -> str:
+        """A sentence with the command that resumes this run."""
+        return f"dqn-train --resume {self.path} goes on with it."
+
+    def check_new(self) -> None:
+        """Raises UsageError when there is a run in this directory already."""
+        if self.description.exists():
+            raise cli_support.UsageError(
+                f"{self.path} holds a run already: go on with it by --resume {self.path}, or name another --run-dir."
+            )
 
     def begin(self, description: RunDescription) -> None:
         """Writes run.json. Raises UsageError when there is one already."""
         data = json.dumps(dataclasses.asdict(description), indent=2).encode() + b"\n"
-        with explained(f"write {self.description}"):
+        with wrap_os_errors(f"write {self.description}"):
             temporary = durable.write_temporary(self.description, data)
             try:
                 durable.commit_new(temporary, self.description)
-            except FileExistsError as error:
+            except FileExistsError:
                 temporary.unlink()
-                raise cli_support.UsageError(
-                    f"{self.path} holds a run already: go on with it by --resume {self.path}, or name another "
-                    "--run-dir."
-                ) from error
+                self.check_new()
 
     def read_description(self) -> RunDescription:
         """What run.json says. Raises UsageError when there is none or it is not one."""
@@ -91,7 +117,7 @@ class RunDirectory:
 
     def finish(self, result: dict[str, Any]) -> None:
         """Writes result.json."""
-        with explained(f"write {self.result}"):
+        with wrap_os_errors(f"write {self.result}"):
             data = json.dumps(result).encode() + b"\n"
             durable.commit_replace(durable.write_temporary(self.result, data), self.result)
 
@@ -113,7 +139,7 @@ def new_run_directory(name: str) -> Path:
     """Makes a directory for a run of this model, by name and time."""
     runs = runs_directory()
     stamp = f"{name}-{datetime.now(UTC).astimezone():%Y%m%d-%H%M%S}"
-    with explained(f"make a directory for the run in {runs} (--run-dir names another place)"):
+    with wrap_os_errors(f"make a directory for the run in {runs} (--run-dir names another place)"):
         durable.make_directory(runs)
         for number in itertools.count(1):
             path = runs / (stamp if number == 1 else f"{stamp}-{number}")

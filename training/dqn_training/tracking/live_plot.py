@@ -6,15 +6,15 @@ import time
 import matplotlib as mpl
 from matplotlib import pyplot as plt
 
-from dqn_training.learning.best import CheckpointScore
-from dqn_training.learning.state import TrainingState
+from dqn_training.learning.state import Episode, TrainingState
+from dqn_training.run.callbacks import Callback
 from dqn_training.tracking.curve import draw_durations
 
 _SECONDS = 0.5
 
 
-class LivePlot:
-    """A Watcher that redraws a figure at most twice a second."""
+class LivePlot(Callback):
+    """A callback that redraws a figure at most twice a second."""
 
     def __init__(self, title: str) -> None:
         """Opens the figure. Raises ValueError where there is neither a window system nor a notebook."""
@@ -27,24 +27,37 @@ class LivePlot:
         self._title = title
         self._figure = plt.figure(figsize=(9, 4), layout="constrained")
         self._drawn = 0.0
-        self._episodes = 0
+        self._episodes: list[Episode] = []
+        self._count = 0
         if not self._notebook:
             self._figure.show()
 
-    def __call__(self, state: TrainingState, _scores: list[CheckpointScore]) -> None:
+    def step(self, state: TrainingState) -> None:
         """Redraws if there are new episodes and the last time is long enough ago."""
         now = time.perf_counter()
-        if len(state.episodes) == self._episodes or now - self._drawn < _SECONDS:
+        if len(state.episodes) == self._count or now - self._drawn < _SECONDS:
             return
-        self._episodes = len(state.episodes)
-        self.draw(state, "training")
+        self._episodes, self._count = state.episodes, len(state.episodes)
+        self._draw("training")
         self._drawn = time.perf_counter()
 
-    def draw(self, state: TrainingState, stage: str) -> None:
-        """Draws the present state; `stage` stands in the title."""
+    def end(self, state: TrainingState) -> None:
+        """Remembers the episodes of the whole run."""
+        self._episodes = state.episodes
+
+    def keep_open(self) -> None:
+        """Shows the result until the window is closed."""
+        self._draw("result")
+        if self._notebook:
+            plt.close(self._figure)  # or the notebook would show it once more
+        else:
+            plt.show(block=True)
+
+    def _draw(self, stage: str) -> None:
+        """Draws the present episodes; `stage` stands in the title."""
         self._figure.clear()
         axes = self._figure.subplots()
-        draw_durations(axes, state.episodes)
+        draw_durations(axes, self._episodes)
         axes.set_title(f"{self._title}: {stage}")
         if self._notebook:
             from IPython import display  # noqa: PLC0415  (only a notebook has it)
@@ -54,11 +67,3 @@ class LivePlot:
         else:
             self._figure.canvas.draw_idle()
             self._figure.canvas.flush_events()
-
-    def keep_open(self, state: TrainingState) -> None:
-        """Shows the result until the window is closed."""
-        self.draw(state, "result")
-        if self._notebook:
-            plt.close(self._figure)  # or the notebook would show it once more
-        else:
-            plt.show(block=True)

@@ -9,14 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqn_models.durable import commit_replace, make_directory, write_temporary
-from dqn_models.errors import explained
 from dqn_training.tracking.scalars import SCALARS, Row
 
 METRICS_FILE = "metrics.csv"
 
 
 class MetricsFile:
-    """Appends rows. A full disk does not end training: what did not fit is written once it fits."""
+    """Appends rows. A file that cannot be written does not end training: its rows are written once that is possible."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -26,26 +25,27 @@ class MetricsFile:
         self._warned = False
 
     def begin(self, env_steps: int, evaluations: int) -> Row | None:
-        """Keeps the rows before this moment and drops the others; returns the last one that is left.
-
-        Raises RepositoryError when the file cannot be written.
-        """
-        kept = [line for line in _lines(self._path) if _moment(line) < (env_steps, evaluations)]
+        """Keeps the rows up to this moment and drops later ones; returns the last one that is left."""
+        kept = [line for line in _lines(self._path) if _moment(line) <= (env_steps, evaluations)]
         text = "".join(",".join(line.get(name, "") for name in SCALARS) + "\n" for line in kept)
-        content = (",".join(SCALARS) + "\n" + text).encode()
-        with explained(f"write {self._path}"):
-            make_directory(self._path.parent)
-            commit_replace(write_temporary(self._path, content), self._path)
-            self._descriptor = os.open(self._path, os.O_WRONLY)
-        self._size = len(content)
+        self._unwritten = (",".join(SCALARS) + "\n" + text).encode()
+        self._write()
         return {name: _number(kept[-1].get(name, "")) for name in SCALARS} if kept else None
 
     def append(self, row: Row) -> None:
         """Writes a row, at once."""
-        assert self._descriptor is not None  # noqa: S101  (the caller began)
         self._unwritten += (",".join("" if value is None else repr(value) for value in row.values()) + "\n").encode()
+        self._write()
+
+    def _write(self) -> None:
+        """Writes what is not yet written: the first time in place of the whole file, then behind it."""
         try:
-            written = os.pwrite(self._descriptor, self._unwritten, self._size)
+            if self._descriptor is None:
+                make_directory(self._path.parent)
+                commit_replace(write_temporary(self._path, self._unwritten), self._path)
+                self._descriptor, written = os.open(self._path, os.O_WRONLY), len(self._unwritten)
+            else:
+                written = os.pwrite(self._descriptor, self._unwritten, self._size)
         except OSError as error:
             self._warn(error)
             return

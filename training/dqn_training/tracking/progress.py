@@ -9,16 +9,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from dqn_training.config import DQNConfig
-from dqn_training.learning.best import CheckpointScore
 from dqn_training.learning.health import warning
 from dqn_training.learning.state import TrainingState
+from dqn_training.run.callbacks import Callback
 
 _TERMINAL_SECONDS = 0.2
 _PLAIN_SECONDS = 5.0
 
 
-class TrainingProgress:
-    """Shows where training is, a few times a second at most; a context manager that is a Watcher."""
+class TrainingProgress(Callback):
+    """Shows how far training is, a few times a second at most; a context manager and a callback."""
 
     def __init__(self, config: DQNConfig, title: str) -> None:
         self._config = config
@@ -53,26 +53,32 @@ class TrainingProgress:
         self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Clears the display."""
+        self.stop()
+
+    def stop(self) -> None:
+        """Clears the display."""
         if self._console.is_terminal:
             self._bar.stop()
 
-    def __call__(self, state: TrainingState, scores: list[CheckpointScore]) -> None:
+    def step(self, state: TrainingState) -> None:
         """Shows the state if the last time is long enough ago, and every evaluation."""
         now = time.perf_counter()
-        evaluated = len(scores) > self._scores
+        evaluated = len(state.selection.scores) > self._scores
         if now - self._shown < self._seconds and not evaluated:
             return
         self._shown = now
-        self._scores = len(scores)
+        self._scores = len(state.selection.scores)
         self._warn(state)
-        facts = self._facts(state, scores)
+        facts = self._facts(state)
         if self._console.is_terminal:
-            self._bar.update(self._task, completed=self._share(state), facts="  ".join(facts), refresh=True)
+            self._bar.update(self._task, completed=self._fraction(state), facts="  ".join(facts), refresh=True)
         else:
             left = self._seconds_left(state)
             self._console.print(", ".join([*facts, f"{left:.0f} s left at most"]), highlight=False, soft_wrap=True)
 
-    def tell(self, sentence: str) -> None:
+    end = step
+
+    def say(self, sentence: str) -> None:
         """Prints a sentence above the display."""
         self._console.print(sentence, highlight=False, soft_wrap=True, markup=False)
 
@@ -80,19 +86,19 @@ class TrainingProgress:
         """Says once that a collapse threatens, and again only after the danger had passed."""
         sentence = warning(state.monitor.history)
         if sentence and not self._warned:
-            self.tell(sentence)
+            self.say(sentence)
         self._warned = sentence is not None
 
-    def _share(self, state: TrainingState) -> float:
+    def _fraction(self, state: TrainingState) -> float:
         by_steps = state.env_steps / self._config.total_env_steps
         by_episodes = len(state.episodes) / self._config.max_episodes if self._config.max_episodes else 0.0
         return min(max(by_steps, by_episodes), 1.0)
 
     def _seconds_left(self, state: TrainingState) -> float:
-        share = max(self._share(state), 1e-9)
-        return state.wall_seconds / share - state.wall_seconds
+        fraction = max(self._fraction(state), 1e-9)
+        return state.wall_seconds / fraction - state.wall_seconds
 
-    def _facts(self, state: TrainingState, scores: list[CheckpointScore]) -> list[str]:
+    def _facts(self, state: TrainingState) -> list[str]:
         loss = "-" if state.loss is None else f"{float(state.loss):.3g}"
         mean = state.recent_return()
         facts = [
@@ -103,8 +109,8 @@ class TrainingProgress:
             f"loss {loss}",
             f"{state.env_steps / max(state.wall_seconds, 1e-9):,.0f} steps/s",
         ]
-        if scores:
-            facts.append(f"greedy {scores[-1].mean:.1f}")
+        if state.selection.scores:
+            facts.append(f"greedy {state.selection.scores[-1].mean:.1f}")
         if state.monitor.history:
             health = state.monitor.history[-1]
             facts.append(f"terminal {health.terminal_share:.2%}, gap {health.action_gap:.3g}")
@@ -112,7 +118,7 @@ class TrainingProgress:
 
 
 def summary(lines: dict[str, str]) -> None:
-    """Prints what came of it, one fact a line, on standard error."""
+    """Prints a result, one fact a line, on standard error."""
     console = Console(stderr=True, highlight=False)
     width = max(map(len, lines))
     for name, text in lines.items():

@@ -1,4 +1,4 @@
-"""When a row is written, and for whom: a Watcher that is next to free between two rows."""
+"""When a row is written, and for whom: a callback that is next to free between two rows."""
 
 from collections.abc import Sequence
 from types import TracebackType
@@ -8,8 +8,8 @@ from dqn_models.layout import MANIFEST_FILE
 from dqn_models.manifest import Manifest
 from dqn_models.repository import ModelRepository
 from dqn_training.config import DQNConfig
-from dqn_training.learning.best import CheckpointScore
 from dqn_training.learning.state import TrainingState
+from dqn_training.run.callbacks import Callback
 from dqn_training.tracking.metrics_csv import MetricsFile
 from dqn_training.tracking.scalars import Moment, Row, row
 
@@ -41,7 +41,7 @@ class Tracker(Protocol):
         """The run has ended: published, or not (None)."""
 
 
-class Tracking:
+class Recorder(Callback):
     """Writes a row every `log_every` environment steps and at each evaluation: by steps, so that runs repeat exactly.
 
     The metrics file is also what a resumed run goes on from: the rows that it had written after its checkpoint are
@@ -53,15 +53,19 @@ class Tracking:
         self._file = file
         self._trackers = trackers
         self._previous: Row | None = None
-        self._due = 0  # not begun
+        self._due = 0
         self._evaluations = 0
         self._outcome: Outcome | None = None
 
-    def __call__(self, state: TrainingState, scores: list[CheckpointScore]) -> None:
+    def begin(self, state: TrainingState) -> None:
+        """Keeps the rows up to this state, and drops what a killed process had written beyond it."""
+        self._follow(self._file.begin(state.env_steps, len(state.selection.scores)))
+        for tracker in self._trackers:
+            tracker.begin(state.env_steps + 1)
+
+    def step(self, state: TrainingState) -> None:
         """Writes a row if one is due."""
-        if self._due == 0:
-            self._begin(state)
-        if state.env_steps < self._due and len(scores) == self._evaluations:
+        if state.env_steps < self._due and len(state.selection.scores) == self._evaluations:
             return
         written = row(Moment(state, self._previous))
         self._file.append(written)
@@ -69,8 +73,10 @@ class Tracking:
             tracker.log(written)
         self._follow(written)
 
-    def end(self, manifest: Manifest, repository: ModelRepository, *, promoted: bool) -> None:
-        """Takes note of the version that the run came to."""
+    end = step
+
+    def published(self, manifest: Manifest, repository: ModelRepository, *, promoted: bool) -> None:
+        """Passes the version that the run came to on to the trackers when they close."""
         self._outcome = Outcome(manifest, repository, promoted)
 
     def __enter__(self) -> Self:
@@ -84,11 +90,6 @@ class Tracking:
         self._file.close()
         for tracker in self._trackers:
             tracker.close(self._outcome)
-
-    def _begin(self, state: TrainingState) -> None:
-        self._follow(self._file.begin(state.env_steps, len(state.selection.scores)))
-        for tracker in self._trackers:
-            tracker.begin(state.env_steps)
 
     def _follow(self, previous: Row | None) -> None:
         """Makes the next row due after this one."""

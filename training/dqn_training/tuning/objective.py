@@ -12,9 +12,9 @@ from optuna.trial import Trial
 
 from dqn_models.manifest import EnvironmentInfo
 from dqn_training.config import DQNConfig
-from dqn_training.learning.best import CheckpointScore
 from dqn_training.learning.state import TrainingState
-from dqn_training.run.challenger import train_challenger
+from dqn_training.run.callbacks import Callback
+from dqn_training.run.run import Run
 from dqn_training.tuning.space import configuration, search_space, suggest
 
 
@@ -45,30 +45,40 @@ class Search:
         return identity
 
 
+class _BestSoFar(Callback):
+    """Keeps what would have been published after each of the search's evaluations: the best one so far."""
+
+    def __init__(self, search: Search, report: Callable[[list[float]], None]) -> None:
+        self.values: list[float] = []
+        self._count = search.evaluations
+        self._report = report
+
+    def step(self, state: TrainingState) -> None:
+        """Reports the values up to now where there is a new one."""
+        if len(self.values) < len(state.selection.scores) <= self._count:
+            self.values.append(max(score.mean for score in state.selection.scores))
+            self._report(self.values)
+
+    end = step
+
+
 def train_and_score(
-    search: Search, config: DQNConfig, told: Callable[[list[float]], None] = lambda _: None
+    search: Search, config: DQNConfig, report: Callable[[list[float]], None] = lambda _: None
 ) -> list[float]:
     """What a training run would have published at each of the search's evaluations: the best one so far.
 
-    Its mean is the run's score, the area under that curve. `told` gets the values up to now after each evaluation, and
-    what it raises ends the run. Raises ValueError as DQNConfig.
+    Its mean is the run's score, the area under that curve. `report` gets the values up to now after each evaluation,
+    and what it raises ends the run. Raises ValueError as DQNConfig.
     """
-    values: list[float] = []
-
-    def watch(_state: TrainingState, scores: list[CheckpointScore]) -> None:
-        if len(values) < len(scores) <= search.evaluations:
-            values.append(max(score.mean for score in scores))
-            told(values)
-
-    scheduled = dataclasses.replace(config, **search.schedule)
-    final = train_challenger(scheduled, "tuning", search.environment, watch).state.selection.chosen.mean
-    return values + [final] * (search.evaluations - len(values))  # a run that ended early goes on as good as it was
+    best = _BestSoFar(search, report)
+    final = Run(dataclasses.replace(config, **search.schedule), "tuning", search.environment, [best]).train().best.mean
+    return best.values + [final] * (search.evaluations - len(best.values))  # a run that ended early stays as good
 
 
 class Objective:
     """Trains with a trial's settings, a run for each seed; a trial's score is the mean of its runs'.
 
-    After each evaluation the score so far is told to the study, which may end the trial.
+    After each evaluation the score so far is reported to the study, which may end the trial.
     """
 
     def __init__(self, search: Search, deadline: float) -> None:
@@ -92,7 +102,7 @@ class Objective:
     def _score(self, trial: Trial, config: DQNConfig) -> float:
         before: list[float] = []  # of the runs that are over
 
-        def told(values: list[float]) -> None:
+        def report(values: list[float]) -> None:
             so_far = before + values
             trial.report(sum(so_far) / len(so_far), len(so_far))
             if time.time() > self._deadline:  # its settings come first when the search goes on
@@ -103,7 +113,7 @@ class Objective:
 
         finals = []
         for seed in range(self._search.first_seed, self._search.first_seed + self._search.seeds):
-            before += train_and_score(self._search, dataclasses.replace(config, seed=seed), told)
+            before += train_and_score(self._search, dataclasses.replace(config, seed=seed), report)
             finals.append(before[-1])
         trial.set_user_attr("final_returns", finals)
         return sum(before) / len(before)

@@ -9,13 +9,12 @@ from time import perf_counter_ns
 from typing import NamedTuple
 
 import numpy as np
-import structlog
 from msgspec import UNSET
 from starlette.types import Receive, Scope
 
 from dqn_models.layout import CHAMPION
 from dqn_models.policy import Observations
-from dqn_serving.api.oip.errors import error_answer
+from dqn_serving.api.errors import oip_error
 from dqn_serving.api.oip.explain import decode_problem
 from dqn_serving.api.oip.framing import LENGTH, Headers, collect, deflate, inflate, split
 from dqn_serving.api.oip.messages import InferAnswer, InferRequest, RequestParameters, decode_infer_request, encode
@@ -30,32 +29,31 @@ from dqn_serving.api.oip.tensors import (
     requested_outputs,
     write_output,
 )
-from dqn_serving.http.body import BodyReader
-from dqn_serving.inference.admission import Admission
-from dqn_serving.inference.exploration import take
-from dqn_serving.inference.run import count_actions, run_policy
-from dqn_serving.inference.singles import Chosen, Single
-from dqn_serving.inference.turn import Turn
+from dqn_serving.inference.admission import overload
+from dqn_serving.inference.batcher import Decision, PendingRequest
 from dqn_serving.policies.loaded import LoadedPolicy
-from dqn_serving.policies.loader import VersionSelector
 from dqn_serving.policies.observations import BoolArray
-from dqn_serving.policies.registry import Registry, ServedModel
-from dqn_serving.problems import Answer, Header, Problem, internal_error, make_answer
-from dqn_serving.telemetry.metrics import EndpointMeasures, ModelMeasures, RequestMeasures
+from dqn_serving.policies.registry import ServedModel
+from dqn_serving.problems import Answer, Header, Problem, make_answer
+from dqn_serving.services import Services
+from dqn_serving.telemetry.metrics import EndpointMeasures, ModelMeasures
 
 TEMPLATE = "/v2/models/{model}/infer"
 
 _NO_PARAMETERS = RequestParameters()
 
-log = structlog.get_logger()
-
 
 class InferRoute(NamedTuple):
-    """An infer call of a champion: where to count, and the model."""
+    """An infer call of a champion, for the fast path."""
 
-    template: str
+    call: "InferCall"
     measures: EndpointMeasures
+    refusal: Answer
     model: str
+
+    def begin(self, scope: Scope, body: bytes, deliver: Callable[[Answer], None]) -> bool:
+        """See `InferCall.begin`."""
+        return self.call.begin(self.model, scope, body, deliver)
 
 
 class ParsedInfer(NamedTuple):
@@ -96,36 +94,27 @@ def parse(body: bytes, loaded: LoadedPolicy, scope: Scope, limit: int) -> Parsed
 class InferCall:
     """Answers infer requests."""
 
-    def __init__(
-        self,
-        registry: Registry,
-        selector: VersionSelector,
-        requests: RequestMeasures,
-        bodies: BodyReader,
-        admission: Admission,
-        turn: Turn,
-    ) -> None:
-        self.statistics = Statistics(registry)
-        self._models = registry.models
-        self._selector = selector
-        self._measures = requests.endpoint(TEMPLATE)
-        self._bodies = bodies
-        self._admission = admission
-        self._turn = turn
-        self._generator = np.random.default_rng()
+    def __init__(self, services: Services) -> None:
+        self.statistics = Statistics(services.registry)
+        self._models = services.registry.models
+        self._loader = services.loader
+        self._measures = services.requests.endpoint(TEMPLATE)
+        self._refusal = oip_error(overload())
+        self._bodies = services.bodies
+        self._batcher = services.batcher
 
     def route(self, path: str) -> InferRoute | None:
         """The route of a path to a champion's infer call; None for any other path."""
         parts = path.split("/")
         is_infer = len(parts) == 5 and (parts[1], parts[2], parts[4]) == ("v2", "models", "infer")
-        return InferRoute(TEMPLATE, self._measures, parts[3]) if is_infer else None
+        return InferRoute(self, self._measures, self._refusal, parts[3]) if is_infer else None
 
-    def begin(self, route: InferRoute, scope: Scope, body: bytes, deliver: Callable[[Answer], None]) -> bool:
+    def begin(self, model: str, scope: Scope, body: bytes, deliver: Callable[[Answer], None]) -> bool:
         """Takes a call that needs no waiting and parses: `deliver` gets its answer, at the latest in this turn.
 
         False where there is more to do: see `respond`. Nothing has been run or counted then.
         """
-        served = self._models.get(route.model)
+        served = self._models.get(model)
         if served is None or served.champion is None:
             return False
         loaded = served.champion
@@ -134,39 +123,37 @@ class InferCall:
         except Exception:  # noqa: BLE001  (the slow path meets it again, and reports and logs it)
             return False
         if len(parsed.observations) == 1:
-            self._turn.join(loaded, served.measures, self._single(parsed), deliver)
+            self._batcher.submit(loaded, served.measures, self._pending(parsed), deliver)
         else:
             deliver(self._answer_batch(parsed, loaded, served.measures))
         return True
 
     async def respond(self, served: ServedModel, version: int | None, scope: Scope, receive: Receive) -> Answer:
-        """The answer to a request for a version, or for the champion. Raises Problem and DisconnectedError."""
+        """The answer to a request for a version, or for the champion. Raises Problem and ClientDisconnect."""
         loaded = None
         try:
             body = await self._bodies.read(scope, receive)
-            self._admission.check()
             loaded = served.champion if version is None else None
             if loaded is None:
-                loaded = await self._selector.select(served, CHAMPION if version is None else version)
+                loaded = await self._loader.select(served, CHAMPION if version is None else version)
             started = perf_counter_ns()
             parsed = parse(body, loaded, scope, self._bodies.limit)
         except Problem as problem:
             if loaded is not None:
                 self.statistics.count_failure(loaded, perf_counter_ns() - started)
             if problem.reason is not None:
-                served.measures.rejected[problem.reason] += 1
+                served.measures.rejected.add(problem.reason)
             raise
         if len(parsed.observations) == 1:
-            return await self._turn.answer(loaded, served.measures, self._single(parsed))
+            return await self._batcher.answer(loaded, served.measures, self._pending(parsed))
         return self._answer_batch(parsed, loaded, served.measures)
 
-    def _single(self, parsed: ParsedInfer) -> Single[Answer]:
+    def _pending(self, parsed: ParsedInfer) -> PendingRequest[Answer]:
         options = parsed.parameters
-        return Single(
-            parsed.observations[0], parsed.mask, options.epsilon, options.seed, partial(self._answer_single, parsed)
-        )
+        render = partial(self._answer_single, parsed)
+        return PendingRequest(parsed.observations[0], parsed.mask, options.epsilon, options.seed, render)
 
-    def _answer_single(self, parsed: ParsedInfer, loaded: LoadedPolicy, found: Chosen | Problem) -> Answer:
+    def _answer_single(self, parsed: ParsedInfer, loaded: LoadedPolicy, found: Decision | Problem) -> Answer:
         if isinstance(found, Problem):
             return self._failure(parsed, loaded, found)
         values = {Q_VALUES: found.q_values, ACTION: found.action_index + loaded.start, PROPENSITY: found.propensity}
@@ -175,25 +162,17 @@ class InferCall:
 
     def _answer_batch(self, parsed: ParsedInfer, loaded: LoadedPolicy, measures: ModelMeasures) -> Answer:
         """The answer to a batch, which is run once however that ends."""
-        try:
-            q_values, actions = run_policy(loaded, measures, parsed.observations)
-        except Problem as problem:
-            if problem.reason is not None:
-                measures.rejected[problem.reason] += 1
-            return self._failure(parsed, loaded, problem)
-        except Exception:
-            log.exception("request failed", model=loaded.model, version=loaded.version)
-            return self._failure(parsed, loaded, internal_error())
-        taken = take(q_values, actions - loaded.start, parsed.mask, parsed.parameters, self._generator)
-        count_actions(loaded, taken.indices)
-        outputs: Outputs = {Q_VALUES: q_values, ACTION: taken.indices + loaded.start}
-        if taken.propensities is not None:
-            outputs[PROPENSITY] = taken.propensities
+        found = self._batcher.run_batch(loaded, measures, parsed.observations, parsed.mask, parsed.parameters)
+        if isinstance(found, Problem):
+            return self._failure(parsed, loaded, found)
+        outputs: Outputs = {Q_VALUES: found.q_values, ACTION: found.indices + loaded.start}
+        if found.propensities is not None:
+            outputs[PROPENSITY] = found.propensities
         return self._success(parsed, outputs, loaded)
 
     def _failure(self, parsed: ParsedInfer, loaded: LoadedPolicy, problem: Problem) -> Answer:
         self.statistics.count_failure(loaded, perf_counter_ns() - parsed.started_ns)
-        return error_answer(problem)
+        return oip_error(problem)
 
     def _success(self, parsed: ParsedInfer, outputs: Outputs, loaded: LoadedPolicy) -> Answer:
         inferred = perf_counter_ns()

@@ -1,121 +1,131 @@
-"""The calls of the protocol, as plain ASGI; every error is `{"error": ...}` with the status that fits it."""
+"""The calls of the protocol as routes of the framework, each with what `/openapi.json` says of it."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
-import structlog
-from starlette.types import Receive, Scope, Send
+from starlette.requests import Request
+from starlette.routing import BaseRoute
 
-from dqn_models.errors import ModelError
 from dqn_models.layout import CHAMPION, version_number
-from dqn_serving.api.oip.errors import error_answer
+from dqn_serving.api.oip import openapi
 from dqn_serving.api.oip.explain import decode_problem
 from dqn_serving.api.oip.framing import collect, inflate
-from dqn_serving.api.oip.messages import IndexRequest, Live, ModelReady, ServerReady, decode_index_request, encode
+from dqn_serving.api.oip.infer import InferCall
+from dqn_serving.api.oip.messages import (
+    IndexRequest,
+    Live,
+    ModelMetadata,
+    ModelReady,
+    ServerMetadata,
+    ServerReady,
+    decode_index_request,
+    encode,
+)
 from dqn_serving.api.oip.metadata import model_config, model_metadata, repository_index, server_metadata
-from dqn_serving.api.oip.paths import Call, find_call
-from dqn_serving.http.body import DisconnectedError
-from dqn_serving.http.reply import SERVED
+from dqn_serving.http.middleware import CallRoute
 from dqn_serving.policies.registry import ServedModel
-from dqn_serving.problems import Answer, Problem, from_model_error, internal_error, make_answer
-from dqn_serving.security.access import OPEN_PATHS
+from dqn_serving.problems import Answer, Problem, make_answer
 from dqn_serving.services import Services
-from dqn_serving.telemetry.metrics import OTHER_ENDPOINT
 
-log = structlog.get_logger()
+ModelCall = Callable[[ServedModel, int | None], Awaitable[Any]]
+ServerCall = Callable[[], Any]
 
 
 class OipApi:
     """Everything below /v2."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, infer: InferCall) -> None:
         self._services = services
-        self._infer = services.infer
-        self._statistics = services.infer.statistics
-        self._bodies = services.bodies
-        self._model_calls: dict[str, Callable[[ServedModel, int | None], Awaitable[Any]]] = {
-            "": lambda served, version: model_metadata(services, served, version),
-            "config": lambda served, version: model_config(services, served, version),
-            "ready": self._model_ready,
-            "stats": self._model_statistics,
-        }
+        self._infer = infer
+        self._statistics = infer.statistics
 
-    async def serve(self, scope: Scope, receive: Receive, send: Send) -> str:
-        """Answers a request; returns its route's template, for the metrics."""
-        call = find_call(scope["path"])
-        template = call.template if call else OTHER_ENDPOINT
+    def routes(self) -> list[BaseRoute]:
+        """The routes, for the framework: the first that fits a path answers."""
+        server_calls: list[tuple[str, ServerCall, str, type | None, Any, tuple[int, ...]]] = [
+            ("", server_metadata, "Server metadata", ServerMetadata, openapi.SERVER, ()),
+            ("/health/live", Live, "Is the process alive?", Live, {"live": True}, ()),
+            ("/health/ready", self._ready, "Can it infer?", ServerReady, {"ready": True}, (503,)),
+            ("/models/stats", self._all_statistics, "Statistics of all versions", None, openapi.STATISTICS, ()),
+        ]
+        ready = {"name": "cartpole", "ready": True}
+        model_calls: list[tuple[str, ModelCall, str, type | None, Any, tuple[int, ...]]] = [
+            ("", self._model_metadata, "Model metadata", ModelMetadata, openapi.METADATA, (404, 503)),
+            ("/ready", self._model_ready, "Can it infer?", ModelReady, ready, (404, 503)),
+            ("/config", self._model_config, "Model configuration, as Triton's", None, openapi.CONFIG, (404, 503)),
+            ("/stats", self._model_statistics, "Statistics, as Triton's", None, openapi.STATISTICS, (404,)),
+        ]
+        path = "/v2/repository/index"
+        routes: list[BaseRoute] = [CallRoute(path, self._index, "POST", openapi.index_operation(path))]
+        for tail, of_server, *documented in server_calls:
+            path = f"/v2{tail}"
+            routes.append(CallRoute(path, _of_server(of_server), "GET", openapi.operation(path, *documented)))
+        for root in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
+            for tail, of_model, *documented in model_calls:
+                path = root + tail
+                routes.append(CallRoute(path, self._of_model(of_model), "GET", openapi.operation(path, *documented)))
+            path = f"{root}/infer"
+            routes.append(CallRoute(path, self._respond_infer, "POST", openapi.infer_operation(path)))
+        return routes
+
+    def _of_model(self, call: ModelCall) -> Callable[[Request], Awaitable[Answer]]:
+        async def answer(request: Request) -> Answer:
+            return make_answer(encode(await call(*self._named(request))))
+
+        return answer
+
+    def _named(self, request: Request) -> tuple[ServedModel, int | None]:
+        """The model and the version that a path names. Raises Problem (404)."""
+        served = self._services.registry.get(request.path_params["model"])
+        named = request.path_params.get("version")
+        version = None if named is None else version_number(named)
+        if version is None and named is not None:
+            raise Problem(404, f"{served.name} has no version {named[:40]!r}; versions are positive integers.")
+        return served, version
+
+    async def _respond_infer(self, request: Request) -> Answer:
+        return await self._infer.respond(*self._named(request), request.scope, request.receive)
+
+    async def _index(self, request: Request) -> Answer:
+        bodies = self._services.bodies
+        body = await bodies.read(request.scope, request.receive)
+        body = inflate(body, collect(request.scope), bodies.limit)
         try:
-            self._services.gate.check(scope)
-            if scope["path"] not in OPEN_PATHS:
-                self._services.admission.check()
-            answer = await self._respond(call, scope, receive)
-        except Problem as problem:
-            answer = error_answer(problem)
-        except ModelError as error:
-            answer = error_answer(from_model_error(error))
-        except DisconnectedError:
-            return template
-        except Exception:
-            log.exception("request failed", path=scope["path"])
-            answer = error_answer(internal_error())
-        scope[SERVED] = answer.served
-        await send(answer.start)
-        await send(answer.body)
-        return template
-
-    async def _respond(self, call: Call | None, scope: Scope, receive: Receive) -> Answer:
-        if call is None:
-            raise Problem(404, "There is no such path here; /docs lists those that there are.")
-        if {"HEAD": "GET"}.get(scope["method"], scope["method"]) != call.method:
-            detail = f"{scope['method'][:20]} is not allowed here; use {call.method}."
-            raise Problem(405, detail, headers=((b"allow", call.method.encode()),))
-        if call.model is None:
-            return make_answer(encode(await self._of_server(call.name, scope, receive)))
-        served = self._services.registry.get(call.model)
-        version = None if call.version is None else version_number(call.version)
-        if version is None and call.version is not None:
-            detail = f"{served.name} has no version {call.version[:40]!r}; versions are positive integers."
-            raise Problem(404, detail)
-        if call.name == "infer":
-            return await self._infer.respond(served, version, scope, receive)
-        return make_answer(encode(await self._model_calls[call.name](served, version)))
-
-    async def _of_server(self, name: str, scope: Scope, receive: Receive) -> Any:
-        if name == "index":
-            request = await self._index_request(scope, receive)
-            return await repository_index(self._services, only_ready=request.ready)
-        if name == "ready":
-            self._check_ready()
-            return ServerReady()
-        if name == "stats":
-            return {"model_stats": self._statistics.documents()}
-        return Live() if name == "live" else server_metadata()
-
-    def _check_ready(self) -> None:
-        reason = self._services.registry.not_ready()
-        if self._services.lifecycle.is_draining:
-            reason = "The server is shutting down."
-        if reason is not None:
-            raise Problem(503, reason)
-
-    async def _index_request(self, scope: Scope, receive: Receive) -> IndexRequest:
-        body = await self._bodies.read(scope, receive)
-        body = inflate(body, collect(scope), self._bodies.limit)
-        try:
-            request: IndexRequest = decode_index_request(body or b"{}")
+            wanted: IndexRequest = decode_index_request(body or b"{}")
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise decode_problem(body, error) from None
-        return request
+        return make_answer(encode(await repository_index(self._services, only_ready=wanted.ready)))
+
+    def _ready(self) -> ServerReady:
+        reason = self._services.unavailable_reason()
+        if reason is not None:
+            raise Problem(503, reason)
+        return ServerReady()
+
+    def _all_statistics(self) -> dict[str, Any]:
+        return {"model_stats": self._statistics.documents()}
+
+    async def _model_metadata(self, served: ServedModel, version: int | None) -> ModelMetadata:
+        return await model_metadata(self._services, served, version)
+
+    async def _model_config(self, served: ServedModel, version: int | None) -> dict[str, Any]:
+        return await model_config(self._services, served, version)
 
     async def _model_ready(self, served: ServedModel, version: int | None) -> ModelReady:
         """A version that is not in memory is loaded: only then it is known whether it can infer."""
-        await self._services.selector.select(served, CHAMPION if version is None else version)
+        await self._services.loader.select(served, CHAMPION if version is None else version)
         return ModelReady(served.name)
 
-    async def _model_statistics(self, served: ServedModel, version: int | None) -> Any:
+    async def _model_statistics(self, served: ServedModel, version: int | None) -> dict[str, Any]:
         found = self._statistics.documents(served.name, version)
         if not found:
             which = "versions" if version is None else f"version {version}"
             raise Problem(404, f"{served.name} has no {which} in memory, and so no statistics.")
         return {"model_stats": found}
+
+
+def _of_server(call: ServerCall) -> Callable[[Request], Awaitable[Answer]]:
+    async def answer(_request: Request) -> Answer:
+        return make_answer(encode(call()))
+
+    return answer

@@ -15,13 +15,13 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
+from dqn_serving.api.errors import problem_of
 from dqn_serving.api.stream.frames import locate, short_payload, unmask, whole
 from dqn_serving.api.stream.handshake import NegotiatedStream, negotiate
 from dqn_serving.api.stream.hub import StreamRoute, Streams
 from dqn_serving.api.stream.session import Session
-from dqn_serving.problems import Problem, internal_error
-from dqn_serving.security.access import Gate
-from dqn_serving.telemetry.request_context import Correlation
+from dqn_serving.problems import Problem
+from dqn_serving.telemetry.request_context import RequestContext
 
 MAX_ERRORS = 16
 """Consecutive frames that may be refused before the stream is closed."""
@@ -30,7 +30,7 @@ _CLOSE_SECONDS = 2.0  # for the client to close as well
 
 _MESSAGES = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
 
-Refuse = Callable[[Problem, Correlation], bytes]
+Refuse = Callable[[Problem, RequestContext], bytes]
 
 log = structlog.get_logger()
 
@@ -38,12 +38,12 @@ log = structlog.get_logger()
 class StreamConnection(asyncio.Protocol):
     """A connection that has asked to become a stream."""
 
-    def __init__(self, streams: Streams, route: StreamRoute, connections: set[Any], correlation: Correlation) -> None:
+    def __init__(self, streams: Streams, route: StreamRoute, connections: set[Any], context: RequestContext) -> None:
         """`connections` are all that the server has to close when it ends."""
         self._streams = streams
         self._route = route
         self._connections = connections
-        self._correlation = streams.name(correlation)
+        self._context = streams.name(context)
         self._max_bytes = streams.settings.max_body_bytes
         self._library = ServerProtocol(state=OPEN, max_size=self._max_bytes)
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
@@ -65,23 +65,23 @@ class StreamConnection(asyncio.Protocol):
         self._transport.pause_reading()
         self._connections.add(self)
 
-    async def open(self, scope: Scope, gate: Gate, refuse: Refuse) -> None:
+    async def open(self, scope: Scope, refuse: Refuse) -> None:
         """Negotiates with the client and begins, or refuses: `refuse` writes a problem as HTTP does."""
         started = perf_counter()
         try:
-            negotiated = await negotiate(self._streams, gate, self._route, scope, self._correlation)
-        except Problem as problem:
+            negotiated = await negotiate(self._streams, self._route, scope, self._context)
+        except Exception as error:
+            problem = problem_of(error)
+            if problem.status == 500:
+                log.exception("request failed", path=self._route.path)
             self._refuse(problem, started, refuse)
-        except Exception:
-            log.exception("request failed", path=self._route.path)
-            self._refuse(internal_error(), started, refuse)
         else:
             if not self._transport.is_closing():
                 self._begin(negotiated)
-                self._streams.count(self._route, 101, perf_counter() - started, self._correlation)
+                self._streams.count(self._route, 101, perf_counter() - started, self._context)
 
     def _refuse(self, problem: Problem, started: float, refuse: Refuse) -> None:
-        named = self._correlation.named()
+        named = self._context.with_request_id()
         self._transport.write(refuse(problem, named))
         self._transport.close()
         self._streams.count(self._route, problem.status, perf_counter() - started, named)

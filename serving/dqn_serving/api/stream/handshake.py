@@ -18,8 +18,7 @@ from dqn_serving.api.stream.hub import StreamRoute, Streams
 from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.registry import ServedModel
 from dqn_serving.problems import Header, Problem
-from dqn_serving.security.access import Gate
-from dqn_serving.telemetry.request_context import Correlation
+from dqn_serving.telemetry.request_context import RequestContext
 
 UPGRADE: tuple[Header, ...] = ((b"upgrade", b"websocket"), (b"connection", b"upgrade"))
 """Headers of the answer to a call that must be an upgrade."""
@@ -33,7 +32,7 @@ class NegotiatedStream(NamedTuple):
     """What client and server agreed on."""
 
     route: StreamRoute
-    correlation: Correlation
+    context: RequestContext
     response: bytes
     codec: Codec
     served: ServedModel
@@ -50,26 +49,22 @@ class StreamOptions(NamedTuple):
     q_values: bool = False
 
 
-async def negotiate(
-    streams: Streams, gate: Gate, route: StreamRoute, scope: Scope, correlation: Correlation
-) -> NegotiatedStream:
-    """Checks a request for a stream, and loads the version that it names. Raises Problem."""
-    gate.check(scope)
-    if streams.lifecycle.is_draining:
+async def negotiate(streams: Streams, route: StreamRoute, scope: Scope, context: RequestContext) -> NegotiatedStream:
+    """Checks a request for a stream, and loads the version that it names. Raises Problem and ModelError."""
+    streams.access.check(scope)
+    if streams.admission.is_draining:
         raise Problem(503, "The server is shutting down.")
     headers = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]])
     _check_origin(headers, streams.settings.cors_origins)
-    subprotocol, response = _upgrade(headers, route.path, correlation)
+    subprotocol, response = _upgrade(headers, route.path, context)
     options = read_query(scope["query_string"])
     served = streams.registry.get(route.model)
-    loaded = await streams.selector.select(served, options.version)
+    loaded = await streams.loader.select(served, options.version)
     is_pinned = options.pin or options.version != CHAMPION
     if is_pinned and not streams.registry.pinned.can_hold(loaded):
         detail = "Streams hold as many versions as may be loaded beside the champions (DQN_MAX_LOADED_VERSIONS)."
         raise Problem(503, detail)
-    return NegotiatedStream(
-        route, correlation, response, CODECS[subprotocol], served, loaded, is_pinned, options.q_values
-    )
+    return NegotiatedStream(route, context, response, CODECS[subprotocol], served, loaded, is_pinned, options.q_values)
 
 
 def read_query(query: bytes) -> StreamOptions:
@@ -110,7 +105,7 @@ def _check_origin(headers: Headers, allowed: Sequence[str]) -> None:
             raise Problem(403, f"Origin {shown(origin)} is not allowed (DQN_CORS_ORIGINS).")
 
 
-def _upgrade(headers: Headers, path: str, correlation: Correlation) -> tuple[str, bytes]:
+def _upgrade(headers: Headers, path: str, context: RequestContext) -> tuple[str, bytes]:
     """The subprotocol, and the whole response that accepts it. Raises Problem (400 or 426)."""
     version = headers.get_all("sec-websocket-version")
     if version and version != ["13"]:
@@ -121,8 +116,8 @@ def _upgrade(headers: Headers, path: str, correlation: Correlation) -> tuple[str
     if response.status_code != 101:
         error = protocol.handshake_exc
         raise Problem(400, f"The WebSocket handshake failed: {error}.")
-    if correlation.request_id is not None:
-        response.headers["X-Request-ID"] = correlation.request_id
+    if context.request_id is not None:
+        response.headers["X-Request-ID"] = context.request_id
     return protocol.subprotocol or DEFAULT_SUBPROTOCOL, response.serialize()
 
 

@@ -2,16 +2,10 @@
 
 from typing import NamedTuple, Protocol
 
-from dqn_serving.inference.turn import Turn
-from dqn_serving.policies.loader import VersionSelector
-from dqn_serving.policies.registry import Registry
 from dqn_serving.problems import Served
-from dqn_serving.process.lifecycle import Lifecycle
-from dqn_serving.settings import ServerSettings
-from dqn_serving.telemetry.metrics import Counts, EndpointMeasures, RequestMeasures
-from dqn_serving.telemetry.request_context import Correlation
-from dqn_serving.telemetry.request_log import Journal
-from dqn_serving.telemetry.shared_memory import Page
+from dqn_serving.services import Services
+from dqn_serving.telemetry.metrics import Counts, EndpointMeasures
+from dqn_serving.telemetry.request_context import RequestContext
 
 DEFAULT_TEMPLATE = "/act/stream"
 NAMED_TEMPLATE = "/models/{model}/act/stream"
@@ -36,30 +30,22 @@ class OpenStream(Protocol):
 class Streams:
     """All streams of this process."""
 
-    def __init__(
-        self,
-        settings: ServerSettings,
-        registry: Registry,
-        selector: VersionSelector,
-        requests: RequestMeasures,
-        turn: Turn,
-        journal: Journal,
-        lifecycle: Lifecycle,
-        page: Page,
-    ) -> None:
-        self.settings = settings
-        self.registry = registry
-        self.selector = selector
-        self.turn = turn
-        self.lifecycle = lifecycle
-        self._journal = journal
+    def __init__(self, services: Services) -> None:
+        self.settings = services.settings
+        self.registry = services.registry
+        self.loader = services.loader
+        self.batcher = services.batcher
+        self.admission = services.admission
+        self.access = services.access
+        self._log = services.request_log
+        requests, segment = services.requests, services.segment
         self._open: set[OpenStream] = set()
         self._default = StreamRoute(DEFAULT_TEMPLATE, requests.endpoint(DEFAULT_TEMPLATE), None)
         self._named_measures = requests.endpoint(NAMED_TEMPLATE)
-        self._counts: Counts[str] = Counts(page, _GAUGE)
-        for name, numbers in page.records():
+        self._counts: Counts[str] = Counts(segment, _GAUGE)
+        for name, values in segment.entries():
             if name[0] == _GAUGE:  # a worker before this one was killed with these open
-                numbers[0] = 0.0
+                values[0] = 0.0
         self._is_draining = False
         self.has_single_stream = False
         """Whether a single stream is open, so that waiting for other frames to run with gains nothing."""
@@ -76,7 +62,7 @@ class Streams:
         """Counts an open stream."""
         self._open.add(stream)
         self.has_single_stream = len(self._open) == 1
-        self._counts[model] += 1
+        self._counts.add(model)
         if self._is_draining:
             stream.say_draining()
 
@@ -84,7 +70,7 @@ class Streams:
         """Counts a stream that has ended."""
         self._open.remove(stream)
         self.has_single_stream = len(self._open) == 1
-        self._counts[model] -= 1
+        self._counts.add(model, -1)
 
     def say_draining(self) -> None:
         """Tells each client, once, that the server is about to end."""
@@ -94,11 +80,11 @@ class Streams:
                 stream.say_draining()
 
     def count(
-        self, route: StreamRoute, status: int, seconds: float, correlation: Correlation, served: Served | None = None
+        self, route: StreamRoute, status: int, seconds: float, context: RequestContext, served: Served | None = None
     ) -> None:
         """Counts a handshake, or a frame that `served` answered."""
-        self._journal.keep(route.measures, "STREAM", route.path, status, seconds, correlation, served)
+        self._log.observe(route.measures, "STREAM", route.path, status, seconds, context, served)
 
-    def name(self, correlation: Correlation) -> Correlation:
+    def name(self, context: RequestContext) -> RequestContext:
         """What ties a stream to its log lines; with a request id where every request has one."""
-        return correlation.named() if self._journal.names_every_request else correlation
+        return context.with_request_id() if self._log.assigns_request_ids else context

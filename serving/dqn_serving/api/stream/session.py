@@ -22,7 +22,7 @@ from dqn_serving.api.stream.frames import (
 )
 from dqn_serving.api.stream.handshake import NegotiatedStream
 from dqn_serving.api.stream.hub import Streams
-from dqn_serving.inference.singles import Chosen, Single
+from dqn_serving.inference.batcher import Decision, PendingRequest
 from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.observations import DECODE_ERRORS
 from dqn_serving.problems import Problem, Served
@@ -75,12 +75,12 @@ class Session:
             can_run = run_immediately and is_greedy and not self.waiting
             if can_run and self._act_immediately(request.id, observation, loaded, started):
                 return
-            single = self._single(request, observation, loaded, started)
+            pending = self._pending(request, observation, loaded, started)
         except DECODE_ERRORS as error:
             self._refuse(explain_frame(frame, self._codec, loaded, error), started)
             return
         self.waiting += 1
-        self._streams.turn.join(loaded, self._served.measures, single, self._deliver_waiting)
+        self._streams.batcher.submit(loaded, self._served.measures, pending, self._deliver_waiting)
 
     def _act_immediately(self, frame_id: FrameId, observation: Any, loaded: LoadedPolicy, started: float) -> bool:
         """The fast path to a greedy action; False where something is out of the ordinary, which the turn reports."""
@@ -96,7 +96,7 @@ class Session:
         index = actions.item() - loaded.start
         is_plain = frame_id is UNSET and not self._with_q_values
         wire = self._plain_answers.get(index) if is_plain else None
-        self._write(wire or self._action_frame(frame_id, loaded, Chosen(index, values, UNSET)))
+        self._write(wire or self._action_frame(frame_id, loaded, Decision(index, values, UNSET)))
         self.errors = 0
         self._record_single(loaded, index, ended - begun, perf_counter() - started)
         return True
@@ -106,7 +106,7 @@ class Session:
         measures.inference.observe(run_seconds)
         measures.batch_size.observe(1)
         loaded.action_counts[index] += 1
-        self._streams.count(self._negotiated.route, 200, seconds, self._negotiated.correlation, loaded.served)
+        self._streams.count(self._negotiated.route, 200, seconds, self._negotiated.context, loaded.served)
 
     def refuse_kind(self) -> None:
         """Refuses a text frame where MessagePack was negotiated, or a binary one where it was JSON."""
@@ -115,19 +115,21 @@ class Session:
         detail = f"The frame is {found}; this stream speaks {self._codec.encoding} and expects {expected} frames."
         self._refuse(FrameError(Problem(415, detail, reason="encoding")), perf_counter())
 
-    def _single(self, request: StreamRequest, observation: Any, loaded: LoadedPolicy, started: float) -> Single[Reply]:
+    def _pending(
+        self, request: StreamRequest, observation: Any, loaded: LoadedPolicy, started: float
+    ) -> PendingRequest[Reply]:
         raw = request.action_mask
         mask = None if raw is UNSET else self._reader_of(loaded).decode_mask(raw)
-        form = partial(self._render, request.id, started)
-        return Single(observation, mask, request.epsilon, request.seed, form)
+        render = partial(self._render, request.id, started)
+        return PendingRequest(observation, mask, request.epsilon, request.seed, render)
 
-    def _render(self, frame_id: FrameId, started: float, loaded: LoadedPolicy, found: Chosen | Problem) -> Reply:
+    def _render(self, frame_id: FrameId, started: float, loaded: LoadedPolicy, found: Decision | Problem) -> Reply:
         if isinstance(found, Problem):
             return self._refusal(FrameError(found, frame_id), started)
         self.errors = 0
         return Reply(200, started, self._action_frame(frame_id, loaded, found), loaded.served)
 
-    def _action_frame(self, frame_id: FrameId, loaded: LoadedPolicy, found: Chosen) -> bytes:
+    def _action_frame(self, frame_id: FrameId, loaded: LoadedPolicy, found: Decision) -> bytes:
         is_plain = frame_id is UNSET and found.propensity is UNSET and not self._with_q_values
         wire = self._plain_answers.get(found.action_index) if is_plain else None
         if wire is None:
@@ -148,13 +150,13 @@ class Session:
     def answer_waiting(self) -> None:
         """Answers the frames that wait now, so that nothing overtakes them."""
         if self.waiting:
-            self._streams.turn.end()
+            self._streams.batcher.flush()
 
     def _refuse(self, error: FrameError, started: float) -> None:
         """Answers a frame with an error, after all that came before it."""
         self.answer_waiting()
         if error.problem.reason is not None:
-            self._served.measures.rejected[error.problem.reason] += 1
+            self._served.measures.rejected.add(error.problem.reason)
         self._deliver(self._refusal(error, started))
 
     def _refusal(self, error: FrameError, started: float) -> Reply:
@@ -168,8 +170,8 @@ class Session:
     def _deliver(self, reply: Reply) -> None:
         self._write(reply.wire)
         seconds = perf_counter() - reply.started
-        route, correlation = self._negotiated.route, self._negotiated.correlation
-        self._streams.count(route, reply.status, seconds, correlation, reply.served)
+        route, context = self._negotiated.route, self._negotiated.context
+        self._streams.count(route, reply.status, seconds, context, reply.served)
 
     def say_draining(self) -> None:
         """Tells the client that the server is about to end."""

@@ -1,4 +1,4 @@
-"""Bearer tokens and the names of who has them; only their digests stay in memory."""
+"""Who may call: bearer tokens, compared in constant time. Only their digests stay in memory."""
 
 import hmac
 import re
@@ -8,15 +8,20 @@ from pathlib import Path
 
 import structlog
 from pydantic import SecretStr
+from starlette.types import Scope
 
+from dqn_serving.problems import Problem
 from dqn_serving.security.reloading import ReloadedFiles, read_small
-from dqn_serving.telemetry.shared_memory import Page
+from dqn_serving.telemetry.shared_memory import WorkerSegment
 
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
+"""The health calls: no token is needed, however many requests there are."""
 UNNAMED = "http"
 """Who called with the token of DQN_API_TOKEN, which has no name."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _READABLE_BY_OTHERS = 0o004
+_CHALLENGE = ((b"www-authenticate", b'Bearer realm="dqn-policy-server"'),)
 
 log = structlog.get_logger()
 
@@ -24,13 +29,13 @@ log = structlog.get_logger()
 class Tokens:
     """The tokens that a server knows."""
 
-    def __init__(self, token: SecretStr | None, file: Path | None, page: Page) -> None:
+    def __init__(self, token: SecretStr | None, file: Path | None, segment: WorkerSegment) -> None:
         """`token` is the one without a name. A file that is wrong now opens nothing until it is right."""
         self._unnamed = {} if token is None else {_digest(token.get_secret_value().encode()): UNNAMED}
         self._named: Mapping[bytes, str] = {}
         self._file = file
         self.is_any_expected = token is not None or file is not None
-        self.files = None if file is None else ReloadedFiles("api_tokens", [file], self._accept, page)
+        self.files = None if file is None else ReloadedFiles("api_tokens", [file], self._accept, segment)
         if self.files is not None:
             self.files.look()
 
@@ -46,6 +51,38 @@ class Tokens:
         if self._file is not None and self._file.stat().st_mode & _READABLE_BY_OTHERS:
             log.warning("every user of this machine can read the tokens", file=str(self._file), remedy="chmod o-r")
         self._named = parse(contents)
+
+
+class Access:
+    """Checks the token of a request."""
+
+    def __init__(self, tokens: Tokens, *, is_always_needed: bool) -> None:
+        """`is_always_needed` closes every call but health, not only the admin calls."""
+        self._tokens = tokens
+        self.is_always_needed = is_always_needed
+
+    def check_admin(self, scope: Scope) -> str:
+        """Lets an admin call pass, and returns the name of its caller.
+
+        Raises Problem: 403 where no token is configured, 401 where none of them is sent.
+        """
+        if not self._tokens.is_any_expected:
+            raise Problem(403, "Admin calls are off: this server runs without DQN_API_TOKEN and DQN_API_TOKEN_FILE.")
+        return self._check(scope)
+
+    def check(self, scope: Scope) -> None:
+        """Lets any call pass that needs no token or has it. Raises Problem (401)."""
+        if self.is_always_needed and scope["path"] not in OPEN_PATHS:
+            self._check(scope)
+
+    def _check(self, scope: Scope) -> str:
+        sent = [value for name, value in scope["headers"] if name == b"authorization"]
+        scheme, _, credentials = sent[0].partition(b" ") if len(sent) == 1 else (b"", b"", b"")
+        name = self._tokens.name_of(credentials.strip()) if scheme.lower() == b"bearer" else None
+        if name is None:
+            found = "a wrong one was sent" if sent else "none was sent"
+            raise Problem(401, f"This call needs a bearer token of the server; {found}.", headers=_CHALLENGE)
+        return name
 
 
 def check_file(path: Path) -> None:
@@ -74,7 +111,7 @@ def parse(contents: bytes) -> dict[bytes, str]:
             raise ValueError(f"line {number} repeats a token of a line before it")
         found[digest] = name
     if not found:
-        raise ValueError("there is no token in it; expected are lines name:token")
+        raise ValueError("there is no token in it; expected lines name:token")
     return found
 
 

@@ -1,0 +1,94 @@
+"""How every error is answered: which problem an exception is, and in which form a path's API wants it."""
+
+import json
+from typing import Any
+
+import structlog
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+
+from dqn_models.errors import ModelError
+from dqn_serving.problems import Answer, Header, Problem, from_model_error, internal_error, make_answer
+
+HANDLED: tuple[type[Exception], ...] = (
+    *(Problem, ModelError, HTTPException, RequestValidationError, ClientDisconnect),
+    Exception,
+)
+"""What the framework is to hand to `handle_error`."""
+OIP_PREFIX = "/v2"
+
+log = structlog.get_logger()
+
+
+def render_problem(path: str, problem: Problem) -> Answer:
+    """A problem in the form of the API that the path belongs to."""
+    return oip_error(problem) if is_oip(path) else problem.answer()
+
+
+def is_oip(path: str) -> bool:
+    """Whether a path belongs to the Open Inference Protocol."""
+    return path == OIP_PREFIX or path.startswith(f"{OIP_PREFIX}/")
+
+
+def oip_error(problem: Problem) -> Answer:
+    """A problem as the Open Inference Protocol has it: `{"error": ...}` with the problem's status."""
+    body = json.dumps({"error": problem.detail}).encode()  # ASCII only, whatever a client sent
+    return make_answer(body, problem.status, headers=problem.headers)
+
+
+async def handle_error(request: Request, error: Exception) -> Any:
+    """The answer to a request that ended with an error; None where nobody waits for one."""
+    if isinstance(error, ClientDisconnect):
+        return None
+    problem = problem_of(error)
+    if problem.status == 405 and request.method == "OPTIONS":
+        return _allowed_methods(problem.headers)
+    if problem.status == 500:
+        log.error("request failed", path=request.scope["path"], exc_info=error)
+    return render_problem(request.scope["path"], problem)
+
+
+def problem_of(error: Exception) -> Problem:
+    """The problem that an exception is to a client."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, ModelError):
+        return from_model_error(error)
+    if isinstance(error, HTTPException):
+        return _from_http(error)
+    if isinstance(error, RequestValidationError):
+        return _from_validation(error)
+    return internal_error()
+
+
+def _from_http(error: HTTPException) -> Problem:
+    """Starlette's own 404 and 405, and FastAPI's 400 for a body that it cannot read."""
+    headers = tuple((name.lower().encode(), _in_order(value).encode()) for name, value in (error.headers or {}).items())
+    if error.status_code == 404:
+        return Problem(404, "There is no such path here; /docs lists those that there are.", headers=headers)
+    if error.status_code == 405:
+        allowed = dict(headers).get(b"allow", b"").decode()
+        return Problem(405, f"The method is not allowed here; use {allowed}.", headers=headers)
+    return Problem(error.status_code, str(error.detail), headers=headers)
+
+
+def _in_order(methods: str) -> str:
+    """The value of an Allow header, in which Starlette names HEAD by chance before or after GET, or not at all."""
+    return ", ".join(sorted({method.strip() for method in methods.split(",")} - {"HEAD"}))
+
+
+def _from_validation(error: RequestValidationError) -> Problem:
+    first = error.errors()[0]
+    if first["type"] == "json_invalid":
+        return Problem(400, f"The body is not JSON: {first['ctx']['error']}.", reason="not_json")
+    place = ".".join(str(part) for part in first["loc"])
+    return Problem(422, f"{place}: {first['msg']}.", reason="fields")
+
+
+def _allowed_methods(headers: tuple[Header, ...]) -> Answer:
+    """What OPTIONS is answered, from the Allow header of the refusal that it would get."""
+    allowed = next((value for name, value in headers if name == b"allow"), b"")
+    methods = {b"OPTIONS", *(method.strip() for method in allowed.split(b",") if method)}
+    methods |= {b"HEAD"} if b"GET" in methods else set()
+    return Answer(204, ((b"allow", b", ".join(sorted(methods))),), b"", b"")

@@ -1,0 +1,161 @@
+"""What surrounds every request below the fast path: its id, its count, browsers' rules, and whether it is let in."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from time import perf_counter
+from typing import Any
+
+import structlog
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from typing_extensions import override
+
+from dqn_serving.inference.admission import Admission
+from dqn_serving.problems import CLOSE, SERVED
+from dqn_serving.security.auth import OPEN_PATHS, Access
+from dqn_serving.telemetry import request_context
+from dqn_serving.telemetry.metrics import OTHER_ENDPOINT, RequestMeasures
+from dqn_serving.telemetry.request_context import REQUEST_ID, RequestContext
+from dqn_serving.telemetry.request_log import RequestLog
+
+CLIENT_GONE = 499  # nginx's number for it; only ever seen in the metrics
+_METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+_ALWAYS_ANSWERED = OPEN_PATHS | {"/metrics"}
+_DOCUMENT_PATH = "/openapi.json"  # of a route that tells no path
+
+HandleError = Callable[[Request, Exception], Awaitable[Any]]
+
+
+class CallRoute(Route):
+    """A route that leaves itself in the scope, so that requests are counted by its template, and documents itself."""
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[[Request], Awaitable[Any]],
+        method: str = "GET",
+        operation: dict[str, Any] | None = None,
+    ) -> None:
+        """`operation` is what `/openapi.json` says of it."""
+        super().__init__(path, endpoint, methods=[method], include_in_schema=operation is not None)
+        self.method = method
+        self.operation = operation or {}
+
+    @override
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        match, child_scope = super().matches(scope)
+        return match, {**child_scope, "route": self} if child_scope else child_scope
+
+
+class ObserveRequests:
+    """Gives each request its id, and counts, logs and traces it when it was answered."""
+
+    def __init__(self, app: ASGIApp, requests: RequestMeasures, request_log: RequestLog, admission: Admission) -> None:
+        self._app = app
+        self._requests = requests
+        self._log = request_log
+        self._admission = admission
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request (or runs the lifespan)."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = perf_counter()
+        sent = request_context.read(scope["headers"])
+        context = sent.with_request_id()
+        is_named = sent is context or self._log.assigns_request_ids
+        reply = _Reply(send, context, is_named=is_named, is_last=self._admission.is_draining)
+        inner: Scope = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        with structlog.contextvars.bound_contextvars(**context.fields()):
+            await self._app(inner, receive, reply)
+        measures = self._requests.endpoint(_template(inner))
+        status = reply.status or CLIENT_GONE
+        seconds = perf_counter() - started
+        self._log.observe(measures, scope["method"], scope["path"], status, seconds, context, inner.get(SERVED))
+        await reply.send()
+
+
+class AdmitRequests:
+    """Checks a request's token and whether there is time for it, and answers what any part of the server raises."""
+
+    def __init__(self, app: ASGIApp, access: Access, admission: Admission, handle_error: HandleError) -> None:
+        """`handle_error` makes the response to an exception; it may be None, where the client has gone."""
+        self._app = app
+        self._access = access
+        self._admission = admission
+        self._handle_error = handle_error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request (or runs the lifespan)."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        try:
+            self._access.check(scope)
+            if scope["method"] not in _METHODS_WITH_BODY and scope["path"] not in _ALWAYS_ANSWERED:
+                self._admission.check()  # for the others when their body has come
+            await self._app(scope, receive, send)
+        except Exception as error:  # noqa: BLE001  (the handler logs what it does not know)
+            response = await self._handle_error(Request(scope), error)
+            if response is not None:
+                await response(scope, receive, send)
+
+
+class _Reply:
+    """An ASGI `send` that adds what concerns the request and its connection, and keeps it until it is counted.
+
+    What is counted only after it was sent is lost where the worker is killed in between.
+    """
+
+    def __init__(self, send: Send, context: RequestContext, *, is_named: bool, is_last: bool) -> None:
+        """`is_named`: the client gets the request's id even if all went well; `is_last`: the connection ends."""
+        self._send = send
+        self._request_id = (context.request_id or "").encode()
+        self._is_named = is_named
+        self._is_last = is_last
+        self._messages: list[Message] = []
+        self.status: int | None = None
+
+    async def __call__(self, message: Message) -> None:
+        """Takes a message; a second beginning replaces what failed after the first."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            own = self._headers(message["status"])
+            message = {**message, "headers": [*(header for header in message["headers"] if header not in own), *own]}
+            self._messages.clear()
+        self._messages.append(message)
+
+    async def send(self) -> None:
+        """Sends what it has."""
+        for message in self._messages:
+            await self._send(message)
+
+    def _headers(self, status: int) -> list[tuple[bytes, bytes]]:
+        headers = [(REQUEST_ID, self._request_id)] if self._is_named or status >= 400 else []
+        return [*headers, *CLOSE] if self._is_last else headers
+
+
+def allow_origins(origins: Sequence[str]) -> Middleware:
+    """Answers preflight requests, and says to browsers that pages of these origins may read the answers.
+
+    Tokens are sent in a header by who knows them; cookies are not used, so credentials stay forbidden.
+    """
+    sent = ("Authorization", "Content-Encoding", "Content-Type", "Inference-Header-Content-Length")
+    return Middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=("GET", "POST", "PUT"),
+        allow_headers=(*sent, "X-Request-ID", "traceparent", "tracestate"),
+        expose_headers=("Inference-Header-Content-Length", "Retry-After", "X-Request-ID"),
+        max_age=600,
+    )
+
+
+def _template(scope: Scope) -> str:
+    """The route's template, so that the number of labels is bounded whatever paths are asked for."""
+    if scope["path"] == _DOCUMENT_PATH:
+        return _DOCUMENT_PATH
+    return str(getattr(scope.get("route"), "path", OTHER_ENDPOINT))

@@ -1,0 +1,153 @@
+"""Sockets: listening ones, the connections that come to them, and how many the system lets a process have open."""
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import resource
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+BACKLOG = 2048
+SPARE = 512
+"""File descriptors for all that is not an accepted connection: models, logs, and connections that are being refused."""
+
+_MOST_AT_ONCE = 256
+_HANDSHAKE_SECONDS = 0.1  # for those who have half a connection when no more may begin
+_PAUSE_SECONDS = 0.2  # where there are no descriptors left; what comes meanwhile waits
+
+_SO_ATTACH_FILTER = 26  # of Linux; the socket module has no name for it
+_INSTRUCTION = struct.Struct("HBBI")  # of the classic packet filter (linux/filter.h): code, jumps, operand
+_PASS_OVER_SYN = (
+    (0x30, 0, 0, 13),  # load the byte of TCP's flags
+    (0x45, 0, 1, 0x02),  # if SYN is not among them, pass over one instruction
+    (0x06, 0, 0, 0),  # drop the packet
+    (0x06, 0, 0, 0xFFFFFFFF),  # keep all of it
+)
+
+log = structlog.get_logger()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises OSError with a sentence where the address cannot be had."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        has_number = error.errno is not None and not isinstance(error, socket.gaierror)
+        reason = os.strerror(error.errno or 0) if has_number else error.strerror or str(error)
+        raise OSError(f"Cannot listen on {host} port {port}: {reason}. Choose another with --port or --host.") from None
+
+
+def listen_together(host: str, port: int, workers: int) -> list[socket.socket]:
+    """A listening socket for each worker, all on one port: the kernel deals connections out among them.
+
+    Raises OSError with a sentence where the address cannot be had.
+    """
+    with listen(host, port) as alone:  # fails where another server has the port; those below would share it
+        family, address = alone.family, alone.getsockname()[:2]
+    return [socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=True) for _ in range(workers)]
+
+
+def make_room(connections: int) -> int:
+    """Raises the process's limit as far as it may; returns how many of these connections have room."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard == resource.RLIM_INFINITY:  # some systems then refuse it as a soft limit
+        hard = connections + SPARE
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    room = max(1, hard - SPARE)
+    if room < connections:
+        log.warning(
+            "few file descriptors",
+            limit=hard,
+            max_connections=room,
+            detail=f"DQN_MAX_CONNECTIONS is {connections}; raise the limit (ulimit -n) for more than {room}.",
+        )
+    return min(room, connections)
+
+
+class Acceptor:
+    """Takes the connections that come to a listener.
+
+    uvloop's own server takes one in each turn of the event loop: under load every new connection, those of health
+    checks as well, would wait for as many turns as there are others before it. Here all that wait are taken at once.
+    """
+
+    def __init__(self, listener: socket.socket, protocol: Callable[[], asyncio.Protocol], tls: dict[str, Any]) -> None:
+        """`protocol` makes a connection's protocol; `tls` are the options of its transport."""
+        self._listener = listener
+        self._protocol = protocol
+        self._tls = tls
+        self._loop = asyncio.get_running_loop()
+        self._taking: set[asyncio.Task[None]] = set()
+        self._is_stopped = False
+        listener.settimeout(0)
+        self._start()
+
+    async def stop(self) -> None:
+        """Takes the connections that have begun until now, and nothing after them."""
+        self._is_stopped = True
+        _begin_no_more(self._listener)
+        await asyncio.sleep(_HANDSHAKE_SECONDS)
+        self._loop.remove_reader(self._listener)
+        for connection in _last_connections(self._listener):
+            self._take(connection)
+        await asyncio.gather(*self._taking)
+
+    def _start(self) -> None:
+        if not self._is_stopped:
+            self._loop.add_reader(self._listener, self._accept)
+
+    def _accept(self) -> None:
+        for _ in range(_MOST_AT_ONCE):
+            try:
+                connection, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except ConnectionAbortedError:
+                continue
+            except OSError:
+                self._loop.remove_reader(self._listener)
+                self._loop.call_later(_PAUSE_SECONDS, self._start)
+                return
+            self._take(connection)
+
+    def _take(self, connection: socket.socket) -> None:
+        task = self._loop.create_task(self._connect(connection))
+        self._taking.add(task)
+        task.add_done_callback(self._taking.discard)
+
+    async def _connect(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # gone already, or no TLS
+            connection.settimeout(0)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await self._loop.connect_accepted_socket(self._protocol, connection, **self._tls)
+
+
+def _begin_no_more(listener: socket.socket) -> None:
+    """From now on the kernel passes over attempts to connect; those that have begun still come to be accepted.
+
+    Without it others would come between the last `accept` and the end of listening, and be reset with their requests. A
+    client that is passed over tries again after a second and then finds nobody, or another worker. Linux only;
+    elsewhere it does nothing.
+    """
+    program = b"".join(_INSTRUCTION.pack(*instruction) for instruction in _PASS_OVER_SYN)
+    memory = ctypes.create_string_buffer(program)
+    with contextlib.suppress(OSError):
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 4, ctypes.addressof(memory)))
+
+
+def _last_connections(listener: socket.socket) -> list[socket.socket]:
+    """The connections that wait to be accepted; none comes after them."""
+    connections = []
+    listener.settimeout(0)
+    with contextlib.suppress(OSError):  # BlockingIOError, where there are no more
+        while True:
+            connections.append(listener.accept()[0])
+    with contextlib.suppress(OSError):
+        listener.shutdown(socket.SHUT_RDWR)  # closing it would leave it to those processes that have it too
+    return connections

@@ -1,0 +1,89 @@
+"""A run of training: from its settings, or its last checkpoint, to the candidate that it offers for publication."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+
+from dqn_models.manifest import EnvironmentInfo
+from dqn_training.config import DQNConfig
+from dqn_training.envs.checks import FaultyEnvironmentError
+from dqn_training.learning.loop import train
+from dqn_training.learning.state import TrainingState, make_state
+from dqn_training.run.callbacks import Callback, Clock, Evaluation
+from dqn_training.run.candidate import Candidate, WarmStart, make_candidate
+from dqn_training.run.checkpoints import Checkpoints
+from dqn_training.run.directory import RunDirectory
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What is trained, from where, and who follows it.
+
+    With a `directory`, which the caller has locked, it keeps checkpoints there and resumes from the last of them;
+    without, it leaves nothing on the disk. `say` shows the user a sentence.
+    """
+
+    config: DQNConfig
+    preset: str
+    environment: EnvironmentInfo
+    callbacks: Sequence[Callback] = ()
+    warm: WarmStart | None = None
+    directory: RunDirectory | None = None
+    checkpoint_seconds: float = 10.0
+    say: Callable[[str], None] = lambda _: None
+
+    def train(self) -> Candidate:
+        """Trains to the end and returns the best checkpoint.
+
+        Raises ParityError when the export is not faithful, KeyboardInterrupt with a sentence when interrupted,
+        FaultyEnvironmentError with the step when the environment fails, CheckpointError when the checkpoint cannot be
+        used, ValueError when the settings do not fit the environment or the weights.
+        """
+        torch.set_num_threads(1)  # more threads make networks of this size slower
+        checkpoints, last = None, None
+        if self.directory is not None:
+            checkpoints = Checkpoints(self.directory.checkpoint, self.checkpoint_seconds, self.say)
+            last = checkpoints.last()
+        config = self.config if last is None else dataclasses.replace(self.config, vectorization=last["vectorization"])
+        parent, weights = (self.warm.parent, self.warm.weights) if self.warm else (None, None)
+        with contextlib.closing(make_state(config, self.environment, weights)) as state:
+            if checkpoints is not None:
+                checkpoints.restore(state, last)
+            self._follow(state, [Evaluation(self.config, self.environment), Clock(), *self.callbacks], checkpoints)
+            return make_candidate(self.config, self.preset, self.environment, state, parent)
+
+    def _follow(self, state: TrainingState, callbacks: list[Callback], checkpoints: Checkpoints | None) -> None:
+        """Trains to the end; a checkpoint comes last at each step, so that it has everything of the step."""
+        if checkpoints is not None:
+            callbacks.append(checkpoints)
+        with self._explained(state, checkpoints):
+            for callback in callbacks:
+                callback.begin(state)
+            steps = [callback.step for callback in callbacks]
+            for _ in train(self.config, self.environment, state):
+                for step in steps:
+                    step(state)
+            for callback in callbacks:
+                callback.end(state)
+
+    @contextlib.contextmanager
+    def _explained(self, state: TrainingState, checkpoints: Checkpoints | None) -> Iterator[None]:
+        """Says how far the run came when it ends early, and how to resume it."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            scores = state.selection.scores
+            best = f" The best evaluation so far was {state.selection.chosen.mean:.1f}." if scores else ""
+            raise KeyboardInterrupt(
+                f"Interrupted after {state.env_steps:,} environment steps.{best} Nothing was published, and what was "
+                "published before is as it was."
+            ) from None
+        except FaultyEnvironmentError as fault:
+            sentence = f"{fault} Training ended after {state.env_steps:,} environment steps; nothing was published."
+            if checkpoints is not None and self.directory is not None:
+                checkpoints.end(state)
+                if self.directory.checkpoint.exists():
+                    sentence += f" The checkpoint is kept: {self.directory.how_to_resume()}"
+            raise FaultyEnvironmentError(sentence) from fault
