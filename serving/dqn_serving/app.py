@@ -1,6 +1,5 @@
 """Puts a server together: its parts, its APIs, one application for all calls, and what the fast path needs of them."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from dqn_serving.http.connection import ConnectionSettings
 from dqn_serving.http.fast_path import FastPath
 from dqn_serving.http.head_cache import FastRoute
 from dqn_serving.http.middleware import AdmitRequests, ObserveRequests, allow_origins
+from dqn_serving.security.reloading import LOOK_SECONDS
 from dqn_serving.services import Services
 from dqn_serving.telemetry.metrics import OTHER_ENDPOINT
 
@@ -119,12 +119,10 @@ def _create_app(services: Services) -> FastAPI:
 @contextlib.asynccontextmanager
 async def _watch(services: Services) -> AsyncIterator[None]:
     """Loads what there is before the first request, then keeps watch until the last."""
-    await services.refresher.look()
-    watches = [services.refresher.run(), *(files.watch() for files in services.reloaded)]
-    tasks = [asyncio.create_task(watch) for watch in watches]
+    await services.tasks.start("refresh", services.refresher.look, services.settings.refresh_seconds, at_once=True)
+    for files in services.reloaded:
+        await services.tasks.start(files.kind, files.look_beside, LOOK_SECONDS)
     yield
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await services.tasks.stop()
     if services.request_log.traces is not None:
         services.request_log.traces.close(services.settings.shutdown_seconds)
