@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 from fastapi import APIRouter
 
-from dqn_serving.api.problem_documents import problem_response, problems
+from dqn_serving.api.responses import problem_response, problems
 from dqn_serving.api.stream import frames
 from dqn_serving.api.stream.frames import CODECS
 from dqn_serving.api.stream.handshake import UPGRADE

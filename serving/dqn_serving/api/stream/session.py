@@ -75,12 +75,12 @@ class Session:
             can_run = run_immediately and is_greedy and not self.waiting
             if can_run and self._act_immediately(request.id, observation, loaded, started):
                 return
-            single = self._single(request, observation, loaded, started)
+            pending = self._pending(request, observation, loaded, started)
         except DECODE_ERRORS as error:
             self._refuse(explain_frame(frame, self._codec, loaded, error), started)
             return
         self.waiting += 1
-        self._streams.batcher.submit(loaded, self._served.measures, single, self._deliver_waiting)
+        self._streams.batcher.submit(loaded, self._served.measures, pending, self._deliver_waiting)
 
     def _act_immediately(self, frame_id: FrameId, observation: Any, loaded: LoadedPolicy, started: float) -> bool:
         """The fast path to a greedy action; False where something is out of the ordinary, which the turn reports."""
@@ -115,13 +115,13 @@ class Session:
         detail = f"The frame is {found}; this stream speaks {self._codec.encoding} and expects {expected} frames."
         self._refuse(FrameError(Problem(415, detail, reason="encoding")), perf_counter())
 
-    def _single(
+    def _pending(
         self, request: StreamRequest, observation: Any, loaded: LoadedPolicy, started: float
     ) -> PendingRequest[Reply]:
         raw = request.action_mask
         mask = None if raw is UNSET else self._reader_of(loaded).decode_mask(raw)
-        form = partial(self._render, request.id, started)
-        return PendingRequest(observation, mask, request.epsilon, request.seed, form)
+        render = partial(self._render, request.id, started)
+        return PendingRequest(observation, mask, request.epsilon, request.seed, render)
 
     def _render(self, frame_id: FrameId, started: float, loaded: LoadedPolicy, found: Decision | Problem) -> Reply:
         if isinstance(found, Problem):
@@ -170,8 +170,8 @@ class Session:
     def _deliver(self, reply: Reply) -> None:
         self._write(reply.wire)
         seconds = perf_counter() - reply.started
-        route, correlation = self._negotiated.route, self._negotiated.context
-        self._streams.count(route, reply.status, seconds, correlation, reply.served)
+        route, context = self._negotiated.route, self._negotiated.context
+        self._streams.count(route, reply.status, seconds, context, reply.served)
 
     def say_draining(self) -> None:
         """Tells the client that the server is about to end."""
