@@ -164,6 +164,29 @@ def test_the_loop_survives_failed_rounds_and_counts_them(tmp_path: Path, trained
     assert "Traceback" not in errors
 
 
+def test_each_round_takes_the_settings_of_the_champion_of_that_moment(tmp_path: Path, trained: Trained) -> None:
+    """When a version with another network is promoted by hand between two rounds, a later one trains that network."""
+    repository = ModelRepository(trained.copy(tmp_path))
+    result("dqn-train", "--repository", tmp_path, *QUICK[:-1], "16")
+    repository.promote("cartpole", 1)
+    never = ["--gate=superior", "--learning-rate=1e-9", "--gate-episodes=20", "--metrics-port=0", "--json"]
+    process = start("dqn-retrain", "--every=0.1s", "--repository", tmp_path, *ROUND, *never)
+    assert process.stdout is not None
+    try:
+        first = json.loads(process.stdout.readline())
+        repository.promote("cartpole", 2)
+        rounds = (json.loads(line) for line in process.stdout)
+        later = next(each for each in rounds if each["champion_version"] == 2)
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+    sizes = {
+        version: repository.manifest("cartpole", version).training.config["hidden_sizes"]
+        for version in (first["challenger_version"], later["challenger_version"])
+    }
+    assert list(sizes.values()) == [[32], [16]]
+
+
 @pytest.mark.parametrize("instants", [4, pytest.param(32, marks=pytest.mark.long)])
 def test_sigterm_at_any_point_of_a_round_ends_the_loop_cleanly(quick: Path, instants: int) -> None:
     """Stopped at instants spread over import, training, judging and publishing, it exits 0 and damages nothing."""
