@@ -220,8 +220,11 @@ def default_model(known: Iterable[Model]) -> str:
 
 
 def _segment(name: str) -> str:
-    """A name as one segment of a path, also where it is "..", which URL libraries would resolve."""
-    return name.replace(".", "%2E") if name in {".", ".."} else quote(name, safe="")
+    """A name as one segment of a path, also where it is "..", which URL libraries would resolve.
+
+    In the C locale Python gives the bytes of a non-ASCII argument as surrogates; they are sent as those bytes.
+    """
+    return name.replace(".", "%2E") if name in {".", ".."} else quote(name, safe="", errors="surrogateescape")
 
 
 def _body(

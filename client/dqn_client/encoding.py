@@ -24,7 +24,10 @@ Observation = Values | int
 
 def to_json(fields: Mapping[str, Any]) -> bytes:
     """A JSON object. Raises TypeError for a value that is neither JSON nor an array."""
-    body = _encode_json(fields)
+    try:
+        body = _encode_json(fields)
+    except UnicodeEncodeError:  # a surrogate, such as of a non-ASCII argument in the C locale
+        body = b"null"
     if b"null" in body:  # NaN and infinities: sent as such, so that the server can say which one it refuses
         return json.dumps(fields, default=_plain).encode()
     return body

@@ -5,6 +5,7 @@ of the time, none of which a control loop wants.
 """
 
 import contextlib
+import re
 import ssl
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -26,6 +27,7 @@ from dqn_client.errors import (
 
 _KEEP_SECONDS = 60.0  # less than the server's DQN_KEEP_ALIVE_SECONDS
 _CONNECTIONS = 100
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
 
 
 class Endpoint:
@@ -110,7 +112,7 @@ class Endpoint:
 def _checked_url(base_url: str) -> str:
     try:
         url = httpx.URL(base_url)
-    except httpx.InvalidURL:
+    except (httpx.InvalidURL, UnicodeEncodeError):
         url = httpx.URL()
     if url.scheme not in {"http", "https"} or not url.host or url.userinfo or url.query or url.fragment:
         raise ValueError(
@@ -120,6 +122,11 @@ def _checked_url(base_url: str) -> str:
 
 
 def _checked_headers(token: str | None, headers: Mapping[str, str] | None) -> dict[str, str]:
+    for name in headers or ():
+        if not _HEADER_NAME.fullmatch(name):
+            raise ValueError(
+                f"headers has the name {name!r}; expected letters, digits and hyphens, as in X-Request-ID."
+            )
     for what, value in {"token": token, **(headers or {})}.items():
         if value is not None and not (value.isascii() and value.isprintable() and value == value.strip() != ""):
             raise ValueError(f"{what} must consist of printable ASCII characters, without leading or trailing spaces.")

@@ -52,7 +52,7 @@ def list_versions(
         return
     table = Table("model", "version", "alias", "mean return", "environment", "origin", "created", "gate")
     for row in rows:
-        shown = [row["model"], str(row["version"]), ", ".join(row["aliases"])]
+        shown = [row["model"], str(row["version"] or "-"), ", ".join(row["aliases"])]
         if "error" in row:
             table.add_row(*shown, f"[red]{escape(row['error'])}[/red]")
         else:
@@ -128,8 +128,8 @@ def verify(
         cli_support.print_json(results)
     else:
         for result in results:
-            what = f"version {result['version']}" if result["version"] else "alias"
-            print(f"{result['model']} {what}: {result['error'] or 'ok'}")
+            what = f" version {result['version']}" if result["version"] else ""
+            print(f"{result['model']}{what}: {result['error'] or 'ok'}")
     damaged = sum(not result["ok"] for result in results)
     if damaged:
         raise ModelError(f"{damaged} of {len(results)} checks failed.")
@@ -145,7 +145,7 @@ def prune(
     repository: Repository = None,
     json: AsJson = False,
 ) -> None:
-    """Remove old versions and what crashes left; versions with an alias and the roll-back target stay."""
+    """Remove old versions and what crashes left; versions with an alias and the rollback target stay."""
     if keep < 1:
         raise cli_support.UsageError(f"--keep is {keep}; at least one version must be kept.")
     store = _open(repository)

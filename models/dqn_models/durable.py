@@ -4,6 +4,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +12,20 @@ from pathlib import Path
 from dqn_models.errors import RepositoryError
 
 _LOCK_POLL_SECONDS = 0.02
-_NO_HARD_LINKS = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS}
+_UNSUPPORTED = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+_NO_HARD_LINKS = _UNSUPPORTED | {errno.EPERM, errno.EACCES, errno.EMLINK, errno.EXDEV}
+_NO_LOCKS = _UNSUPPORTED | {errno.ENOLCK}
+_FOR_ALL = 0o666  # as far as the umask allows
 
 
 def sync_directory(path: Path) -> None:
-    """Makes the names in a directory durable."""
+    """Makes the names in a directory durable, where its file system can (CIFS and some shared folders cannot)."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
     finally:
         os.close(descriptor)
 
@@ -50,7 +57,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 def write_temporary(path: Path, data: bytes) -> Path:
     """Writes `data` durably under a temporary name beside `path`, ready for `rename` or `link`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         write_file(temporary, data)
     except OSError:
@@ -81,7 +88,7 @@ def commit_replace(temporary: Path, path: Path) -> None:
 
 def append_line(path: Path, line: bytes) -> None:
     """Appends one line durably; a torn last line (from a kill) is closed first, and a failed write is taken back."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, _FOR_ALL)
     try:
         size = os.fstat(descriptor).st_size
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
@@ -98,24 +105,58 @@ def append_line(path: Path, line: bytes) -> None:
     sync_directory(path.parent)
 
 
+def overwrite(path: Path, offset: int, data: bytes) -> None:
+    """Writes these bytes durably in the place of others; without any, cuts the file off there."""
+    descriptor = os.open(path, os.O_RDWR)
+    try:
+        if data:
+            os.pwrite(descriptor, data, offset)
+        else:
+            os.ftruncate(descriptor, offset)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextlib.contextmanager
 def exclusive_lock(path: Path, holder: str, wait_seconds: float) -> Iterator[None]:
     """Holds an advisory lock that the kernel frees when the process ends, however it ends.
 
-    Raises RepositoryError when somebody else still holds it after `wait_seconds`; `holder` says in the message who
-    that would be.
+    Raises RepositoryError when somebody else still holds it after `wait_seconds` (`holder` says in the message who that
+    would be), and where the file system has no locks.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    descriptor = _open_lock(path)
     try:
         deadline = time.monotonic() + wait_seconds
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    raise RepositoryError(f"{path.parent} is locked: {holder} is at work there.") from None
-                time.sleep(_LOCK_POLL_SECONDS)
+        while not _try_lock(descriptor, path):
+            if time.monotonic() >= deadline:
+                raise RepositoryError(f"{path.parent} is locked: {holder} is at work there.")
+            time.sleep(_LOCK_POLL_SECONDS)
         yield
     finally:
         os.close(descriptor)
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, _FOR_ALL)
+    except PermissionError:
+        if not path.exists():
+            raise
+        return os.open(path, os.O_RDONLY)  # another user's, not ours to write; for a lock that is enough
+
+
+def _try_lock(descriptor: int, path: Path) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise RepositoryError(
+            f"{path.parent} is on a file system without locks ({error.strerror}), so writers would get in each other's "
+            "way. Mount it with locks (NFS: run rpc.statd, or use local_lock=flock where only one machine writes), or "
+            "use another directory."
+        ) from error
+    return True

@@ -29,13 +29,16 @@ class RepositoryError(ModelError):
 
 
 class PromotionError(ModelError):
-    """A promotion or roll back that does not apply, such as one whose champion was replaced meanwhile."""
+    """A promotion or rollback that does not apply, such as one whose champion was replaced meanwhile."""
 
 
 @contextlib.contextmanager
-def explained(doing: str) -> Iterator[None]:
-    """Turns the system's refusals into RepositoryError; `doing` says what they prevented."""
+def wrap_os_errors(action: str) -> Iterator[None]:
+    """Raises the system's refusals as RepositoryError; `action` says what they prevented, as in "Cannot {action}"."""
     try:
         yield
+    except PermissionError as error:
+        place = f" for {error.filename}" if error.filename and str(error.filename) not in action else ""
+        raise RepositoryError(f"Cannot {action}: {error.strerror or error}{place}.") from error
     except OSError as error:
-        raise RepositoryError(f"Cannot {doing}: {error.strerror or error}.") from error
+        raise RepositoryError(f"Cannot {action}: {error.strerror or error}.") from error

@@ -1,39 +1,74 @@
 """What can be said about a repository's versions without changing anything; damage is a finding, not an error."""
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import NotRequired, TypedDict
 
-from dqn_models.errors import ModelError
+from dqn_models.errors import ModelError, RepositoryError
 from dqn_models.layout import split_reference
 from dqn_models.reader import RepositoryReader
 
-Finding = dict[str, Any]
+
+class Row(TypedDict):
+    """A version as `dqn-models list` shows it: either what its manifest says or an error."""
+
+    model: str
+    version: int | None
+    """None: the model's versions cannot be read"""
+    aliases: list[str]
+    error: NotRequired[str]
+    mean_return: NotRequired[float]
+    environment: NotRequired[str]
+    origin: NotRequired[str]
+    created_at: NotRequired[str]
+    """RFC 3339, UTC"""
+    decision: NotRequired[str | None]
+    """the gate's, if there was one"""
 
 
-def describe(repository: RepositoryReader, model: str | None = None) -> list[Finding]:
-    """One row for each version of one model or of all: what it is, who points to it, how well it plays."""
-    models = [model] if model else repository.models()
-    rows = [_row(repository, name, version) for name in models for version in repository.versions(name)]
+class Finding(TypedDict):
+    """What a check of a version found, or of an alias or model that names none (version: None)."""
+
+    model: str
+    version: int | None
+    ok: bool
+    error: str | None
+
+
+def describe(repository: RepositoryReader, model: str | None = None) -> list[Row]:
+    """One row for each version of one model or of all: what it is, who points to it, how well it plays.
+
+    Raises NotFoundError for a model without versions, and RepositoryError where the repository cannot be read.
+    """
+    rows: list[Row] = []
+    for name in [model] if model else repository.models():
+        try:
+            rows += [_row(repository, name, version) for version in repository.versions(name)]
+        except RepositoryError as error:
+            rows.append({"model": name, "version": None, "aliases": [], "error": str(error)})
     if model and not rows:
         repository.resolve(model)  # raises what a reader should know
     return rows
 
 
 def check(repository: RepositoryReader, reference: str | None = None) -> list[Finding]:
-    """Verifies one version, one model or everything, aliases included; `ok` and `error` tell what was found."""
+    """Verifies one version, one model or everything, aliases included; `ok` and `error` tell what was found.
+
+    Raises NotFoundError for a model or version that is not there, and RepositoryError where the repository cannot be
+    read.
+    """
     if reference and "@" in reference:
         model, wanted = split_reference(reference)
         return [_checked(repository, model, repository.resolve(model, wanted))]
     models = [reference] if reference else repository.models()
-    findings = [_checked(repository, name, version) for name in models for version in repository.versions(name)]
+    findings = [finding for name in models for finding in _versions_of(repository, name)]
     if reference and not findings:
         repository.resolve(reference)
-    return [*findings, *(finding for name in models for finding in _damaged_aliases(repository, name))]
+    return [*findings, *_damaged_aliases(repository, models)]
 
 
-def _row(repository: RepositoryReader, model: str, version: int) -> Finding:
-    row: Finding = {"model": model, "version": version, "aliases": _aliases_of(repository, model, version)}
+def _row(repository: RepositoryReader, model: str, version: int) -> Row:
+    row: Row = {"model": model, "version": version, "aliases": _aliases_of(repository, model, version)}
     try:
         manifest = repository.manifest(model, version)
     except ModelError as error:
@@ -56,6 +91,13 @@ def _aliases_of(repository: RepositoryReader, model: str, version: int) -> list[
     return names
 
 
+def _versions_of(repository: RepositoryReader, model: str) -> list[Finding]:
+    try:
+        return [_checked(repository, model, version) for version in repository.versions(model)]
+    except RepositoryError as error:
+        return [{"model": model, "version": None, "ok": False, "error": str(error)}]
+
+
 def _checked(repository: RepositoryReader, model: str, version: int) -> Finding:
     try:
         repository.verify(model, version)
@@ -64,9 +106,11 @@ def _checked(repository: RepositoryReader, model: str, version: int) -> Finding:
     return {"model": model, "version": version, "ok": True, "error": None}
 
 
-def _damaged_aliases(repository: RepositoryReader, model: str) -> Iterator[Finding]:
-    for alias in repository.alias_names(model):
-        try:
-            repository.resolve(model, alias)
-        except ModelError as error:
-            yield {"model": model, "version": None, "ok": False, "error": str(error)}
+def _damaged_aliases(repository: RepositoryReader, models: Iterable[str]) -> Iterator[Finding]:
+    for model in models:
+        with contextlib.suppress(RepositoryError):  # the whole model cannot be read, which has been found
+            for alias in repository.alias_names(model):
+                try:
+                    repository.resolve(model, alias)
+                except ModelError as error:
+                    yield {"model": model, "version": None, "ok": False, "error": str(error)}

@@ -1,9 +1,12 @@
 """Read-only access to a model repository: all that serving and evaluation need. It takes no lock and writes nothing."""
 
+import contextlib
+from functools import partial
 from pathlib import Path
 
 from dqn_models import history, layout
-from dqn_models.errors import IntegrityError, NotFoundError, PolicyError, RepositoryError, explained
+from dqn_models.errors import IntegrityError, NotFoundError, PolicyError, RepositoryError, wrap_os_errors
+from dqn_models.history import Event
 from dqn_models.layout import CHAMPION, DEFAULT_REPOSITORY, MANIFEST_FILE, ONNX_FILE
 from dqn_models.manifest import FileEntry, Manifest
 from dqn_models.policy import Policy
@@ -17,16 +20,31 @@ class RepositoryReader:
         self.root = Path(root)
 
     def models(self) -> list[str]:
-        """Names of the models with at least one version, sorted."""
-        names = [path.name for path in self._entries(self.root) if path.is_dir()]
-        return sorted(name for name in names if layout.MODEL_NAME.fullmatch(name) and self.versions(name))
+        """Names of the models with at least one version, sorted, and of those that cannot be read.
+
+        Raises RepositoryError when the repository itself cannot be read: that is not an empty one.
+        """
+        with wrap_os_errors(f"read {self.root}"):
+            names = [path.name for path in self._entries(self.root) if path.is_dir()]
+        return sorted(name for name in names if layout.MODEL_NAME.fullmatch(name) and self._is_model(name))
+
+    def _is_model(self, name: str) -> bool:
+        try:
+            return bool(self.versions(name))
+        except RepositoryError:
+            return True  # asking for its versions says why they cannot be read
 
     def versions(self, model: str) -> list[int]:
-        """Numbers of a model's published versions, ascending; a directory without a manifest is not one."""
-        return [number for number in self._directories(model) if self._path(model, number, MANIFEST_FILE).is_file()]
+        """Numbers of a model's published versions, ascending; a directory without a manifest is not one.
+
+        Raises RepositoryError when they cannot be read.
+        """
+        with wrap_os_errors(f"read {self.root / model}"):
+            numbers = self._directories(model)
+            return [number for number in numbers if self._path(model, number, MANIFEST_FILE).is_file()]
 
     def manifest(self, model: str, version: int) -> Manifest:
-        """One version's manifest. Raises NotFoundError or ManifestError."""
+        """One version's manifest. Raises NotFoundError, ManifestError, or RepositoryError when it cannot be read."""
         path = self._path(model, version, MANIFEST_FILE)
         data = _read(path)
         if data is None:
@@ -39,7 +57,7 @@ class RepositoryReader:
         return {name: version for name, version in found.items() if version is not None}
 
     def alias_names(self, model: str) -> list[str]:
-        """Names of a model's aliases, sorted; what they name may be damaged."""
+        """Names of a model's aliases, sorted; what they name may be damaged. Raises RepositoryError when unreadable."""
         names = [path.name for path in self._entries(self._path(model, "aliases"))]
         return sorted(name for name in names if layout.ALIAS_NAME.fullmatch(name))
 
@@ -55,20 +73,23 @@ class RepositoryReader:
         return version
 
     def resolve(self, model: str, version: int | str = CHAMPION) -> int:
-        """The number of a published version, given as a number or an alias. Raises NotFoundError."""
+        """The number of a published version, given as a number or an alias. Raises NotFoundError or RepositoryError."""
         number = self.alias(model, version) if isinstance(version, str) else version
         if number is None or number not in self.versions(model):
             raise NotFoundError(self._no_version(model, version))
         return number
 
     def read_file(self, model: str, version: int, name: str) -> bytes:
-        """A published file's bytes, checked against the manifest. Raises NotFoundError or IntegrityError."""
+        """A published file's bytes, checked against the manifest.
+
+        Raises NotFoundError, ManifestError, IntegrityError or RepositoryError, each naming what is wrong.
+        """
         return self._read_published(self.manifest(model, version), model, version, name)
 
     def load(self, model: str, version: int) -> tuple[Manifest, Policy]:
         """A version's manifest and its policy, verified and warmed up.
 
-        Raises NotFoundError, ManifestError, IntegrityError or PolicyError, each naming what is wrong.
+        Raises NotFoundError, ManifestError, IntegrityError, PolicyError or RepositoryError, each naming what is wrong.
         """
         manifest = self.manifest(model, version)
         where = str(self._path(model, version, ONNX_FILE))
@@ -89,10 +110,24 @@ class RepositoryReader:
             self._read_published(manifest, model, version, name)
         return manifest
 
-    def history(self, model: str) -> list[history.Event]:
-        """All events of a model, oldest first."""
-        with explained(f"read the history of {model}"):
-            return history.read(self._history(model))
+    def history(self, model: str) -> list[Event]:
+        """All events of a model, oldest first. Raises RepositoryError when the history cannot be read."""
+        with wrap_os_errors(f"read the history of {model}"):
+            return history.read(self._history(model), partial(self._has_happened, model))
+
+    def _has_happened(self, model: str, event: Event) -> bool:
+        """Whether the change of an event that is still pending took place."""
+        if event.get("event") == "publish":
+            return self._path(model, event["version"], MANIFEST_FILE).exists()
+        if event.get("event") == "prune":
+            return not {*event["versions"], *event["garbage"]}.intersection(self._directories(model))
+        return self._current(model, event["alias"]) == event["version"]
+
+    def _current(self, model: str, alias: str) -> int | None:
+        """The version that an alias names; None when it names none, be it damaged."""
+        with contextlib.suppress(RepositoryError):
+            return self.alias(model, alias)
+        return None
 
     def _read_published(self, manifest: Manifest, model: str, version: int, name: str) -> bytes:
         entry = manifest.files.get(name)
@@ -111,7 +146,7 @@ class RepositoryReader:
         return data
 
     def _entries(self, folder: Path) -> list[Path]:
-        with explained(f"read {folder}"):
+        with wrap_os_errors(f"read {folder}"):
             return list(folder.iterdir()) if folder.is_dir() else []
 
     def _directories(self, model: str) -> list[int]:
@@ -141,7 +176,7 @@ class RepositoryReader:
 
 def _read(path: Path) -> bytes | None:
     """A file's bytes; None when there is no such file."""
-    with explained(f"read {path}"):
+    with wrap_os_errors(f"read {path}"):
         try:
             return path.read_bytes()
         except (FileNotFoundError, NotADirectoryError):

@@ -7,10 +7,12 @@ append for the history.
 import contextlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Literal, NamedTuple
 
 from dqn_models import durable, history, layout
-from dqn_models.errors import NotFoundError, PromotionError, RepositoryError, explained
+from dqn_models.errors import NotFoundError, PromotionError, wrap_os_errors
+from dqn_models.history import Event
 from dqn_models.layout import CHAMPION, MANIFEST_FILE
 from dqn_models.manifest import FileEntry, Manifest, ManifestDraft
 from dqn_models.reader import RepositoryReader
@@ -45,7 +47,7 @@ class ModelRepository(RepositoryReader):
         layout.check_model_name(draft.model)
         for name in (*files, *(documents or {})):
             layout.check_file_name(name)
-        with explained(f"publish {draft.model} in {self.root}"), self._locked(draft.model, create=True):
+        with wrap_os_errors(f"publish {draft.model} in {self.root}"), self._locked(draft.model, create=True):
             version = self._claim(draft.model)
             try:
                 return self._write_version(draft, version, files, documents or {}, by, reason)
@@ -72,13 +74,12 @@ class ModelRepository(RepositoryReader):
         layout.check_alias_name(alias)
         self.resolve(model, version)
         self.verify(model, version)
-        with explained(f"promote {model} version {version}"), self._locked(model):
+        with wrap_os_errors(f"promote {model} version {version}"), self._locked(model):
             self.resolve(model, version)  # a prune may have come first
             current = self._current(model, alias) if replacing == "any" else self.alias(model, alias)
             if replacing not in ("any", current):
                 raise PromotionError(
-                    f"{alias} of {model} is version {current} by now, not {replacing}; version {version} was not "
-                    "promoted."
+                    f"{alias} of {model} is now version {current}, not {replacing}; version {version} was not promoted."
                 )
             if current != version:
                 self._point(model, alias, version, "promote", current, by, reason)
@@ -89,7 +90,7 @@ class ModelRepository(RepositoryReader):
 
         Raises PromotionError when the history knows of none, and what `verify` raises when it is damaged.
         """
-        with explained(f"roll back {model}"), self._locked(model):
+        with wrap_os_errors(f"roll back {model}"), self._locked(model):
             current = self.alias(model, alias)
             if current is None:
                 raise NotFoundError(self._no_version(model, alias))
@@ -103,7 +104,7 @@ class ModelRepository(RepositoryReader):
     def check_writable(self, model: str) -> None:
         """Raises ValueError or RepositoryError when nothing could be published, before hours go into a policy."""
         layout.check_model_name(model)
-        with explained(f"write to {self.root}"), self._locked(model, create=True):
+        with wrap_os_errors(f"write to {self.root}"), self._locked(model, create=True):
             pass
 
     @contextlib.contextmanager
@@ -115,16 +116,16 @@ class ModelRepository(RepositoryReader):
         """
         layout.check_model_name(model)
         folder = self._path(model)
-        with explained(f"start a {name} job for {model} in {self.root}"):
+        with wrap_os_errors(f"start a {name} job for {model} in {self.root}"):
             durable.make_directory(folder)
             with durable.exclusive_lock(folder / f".{name}.lock", f"another {name} job", wait_seconds):
                 yield
 
     def prune(self, model: str, *, keep: int = 5, dry_run: bool = False, by: str | None = None) -> Pruned:
-        """Removes garbage and all versions but the newest `keep`, those with an alias and the roll-back target."""
+        """Removes garbage and all versions but the newest `keep`, those with an alias and the rollback target."""
         if keep < 1:
             raise ValueError(f"keep is {keep}; at least one version must be kept.")
-        with explained(f"prune {model}"), self._locked(model):
+        with wrap_os_errors(f"prune {model}"), self._locked(model):
             aliases = self.aliases(model)
             events = self.history(model)
             targets = {history.previous_version(events, name, version) for name, version in aliases.items()}
@@ -132,10 +133,7 @@ class ModelRepository(RepositoryReader):
             old = [number for number in versions[:-keep] if number not in {*aliases.values(), *targets}]
             garbage = [number for number in self._directories(model) if number not in versions]
             if (old or garbage) and not dry_run:
-                reason = f"keep the newest {keep}"
-                history.append(self._history(model), "prune", by, reason, versions=old, garbage=garbage)
-                for number in (*old, *garbage):
-                    self._remove(model, number)
+                self._remove(model, old, garbage, by, f"keep the newest {keep}")
         return Pruned(old, garbage)
 
     # The protocol
@@ -176,34 +174,56 @@ class ModelRepository(RepositoryReader):
         durable.sync_directory(folder)
         durable.sync_directory(folder.parent)
         gate = draft.gate.model_dump() if draft.gate else None
-        history.append(self._history(draft.model), "publish", by, reason, version=version, gate=gate)
-        durable.commit_new(temporary, folder / MANIFEST_FILE)
+        event: Event = {
+            "event": "publish",
+            "by": by or history.who(),
+            "reason": reason,
+            "version": version,
+            "gate": gate,
+        }
+        with self._recorded(draft.model, event):
+            durable.commit_new(temporary, folder / MANIFEST_FILE)
         return manifest
 
-    def _current(self, model: str, alias: str) -> int | None:
-        with contextlib.suppress(RepositoryError):  # damaged: it names no version
-            return self.alias(model, alias)
-        return None
-
     def _point(
-        self, model: str, alias: str, version: int, event: str, previous: int | None, by: str | None, reason: str
+        self,
+        model: str,
+        alias: str,
+        version: int,
+        event: Literal["promote", "rollback"],
+        previous: int | None,
+        by: str | None,
+        reason: str,
     ) -> None:
         path = self._path(model, "aliases", alias)
         durable.make_directory(path.parent)
         temporary = durable.write_temporary(path, f"{version}\n".encode())
+        told: Event = {"event": event, "by": by or history.who(), "reason": reason}
         try:
-            facts = {"alias": alias, "version": version, "previous": previous}
-            history.append(self._history(model), event, by, reason, **facts)
+            with self._recorded(model, told | {"alias": alias, "version": version, "previous": previous}):
+                durable.commit_replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        durable.commit_replace(temporary, path)
 
-    def _remove(self, model: str, version: int) -> None:
-        folder = self._path(model, version)
-        (folder / MANIFEST_FILE).unlink(missing_ok=True)  # first: from here on it is not a version
-        durable.sync_directory(folder)
-        shutil.rmtree(folder)
+    def _remove(self, model: str, versions: list[int], garbage: list[int], by: str | None, reason: str) -> None:
+        told: Event = {"event": "prune", "by": by or history.who(), "reason": reason}
+        try:
+            with self._recorded(model, told | {"versions": versions, "garbage": garbage}):
+                for number in (*versions, *garbage):
+                    folder = self._path(model, number)
+                    (folder / MANIFEST_FILE).unlink(missing_ok=True)  # first: from here on it is not a version
+                    durable.sync_directory(folder)
+                    shutil.rmtree(folder)
+        except OSError:  # some may have gone before
+            left = self.versions(model)
+            if gone := [number for number in versions if number not in left]:
+                with self._recorded(model, told | {"versions": gone, "garbage": []}):
+                    pass
+            raise
+
+    def _recorded(self, model: str, event: Event) -> contextlib.AbstractContextManager[None]:
+        return history.recorded(self._history(model), event, partial(self._has_happened, model))
 
     @contextlib.contextmanager
     def _locked(self, model: str, *, create: bool = False) -> Iterator[None]:
@@ -213,4 +233,5 @@ class ModelRepository(RepositoryReader):
         elif not folder.is_dir():
             raise NotFoundError(self._no_version(model, CHAMPION))
         with durable.exclusive_lock(folder / ".lock", "another publish or promotion", _LOCK_WAIT_SECONDS):
+            history.settle(self._history(model), partial(self._has_happened, model))
             yield

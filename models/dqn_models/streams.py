@@ -1,61 +1,111 @@
-"""Standard streams that cost a line at most: what cannot be written is dropped and counted, and the work continues.
+"""Standard streams that lose what cannot be written: what a command says of its work must never stop the work.
 
-A log or progress line may meet a reader that went away, a full disk, or a stream that was closed or never open.
+The reader of a pipe goes away or does not read, a disk is full, a stream was closed before the command began: that
+costs the lines in question, which are counted, and nothing else. Lines are written again as soon as they can be.
 """
 
 import contextlib
 import io
 import os
+import select
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO
+
+_PATIENCE_MILLISECONDS = 100  # for a reader that is slow; after a line that it cost nobody waits, until it reads again
+
 
 _lost = 0
 
 
 def lost_writes() -> int:
-    """How many writes to standard error this process has dropped."""
+    """How many lines on standard streams this process has lost."""
     return _lost
 
 
-class _Tolerant(io.TextIOBase):
-    """Passes text on to a stream; a write that fails, or that has no stream, is counted instead of raised."""
+class LossyStream(io.TextIOBase):
+    """A text stream whose `write` never raises. It has no buffer; lines go out whole, so processes may share a file."""
 
     def __init__(self, stream: TextIO | None) -> None:
+        """Writes where `stream` does; None, as Python has it for a stream that was closed at the start, loses all."""
         self._stream = stream
+        self._is_cut = False  # the last line was written in part
+        self._is_losing = False
+        self._poll: select.poll | None = None
+        self.on_loss: Callable[[int], None] | None = None
+        """Called with the number of lines that were lost."""
 
     def write(self, text: str) -> int:
-        global _lost  # noqa: PLW0603  (one number for the process, whoever writes)
-        try:
-            if self._stream is None:
-                raise OSError("The stream is closed.")
-            self._stream.write(text)
-            self._stream.flush()
-        except (OSError, ValueError):  # ValueError: closed by somebody in this process
-            _lost += 1
+        """Writes text, or counts its lines as lost."""
+        if text and not self._try_write(text):
+            self._is_losing = True
+            global _lost  # noqa: PLW0603  (one number for the process, whoever writes)
+            lines = text.count("\n")
+            _lost += lines
+            if lines and self.on_loss is not None:
+                self.on_loss(lines)
         return len(text)
 
+    def _try_write(self, text: str) -> bool:
+        if self._stream is None:
+            return False
+        try:
+            descriptor = self._stream.fileno()
+        except (OSError, ValueError):  # not a file, as in a test
+            return self._delegate(text)
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(descriptor, select.POLLOUT)
+        data = text.encode(self._stream.encoding or "utf-8", "backslashreplace")
+        data = b"\n" + data if self._is_cut else data
+        try:
+            while data:
+                if not self._poll.poll(0 if self._is_losing else _PATIENCE_MILLISECONDS):
+                    return False
+                written = os.write(descriptor, data[: select.PIPE_BUF])
+                self._is_cut = written < len(data)
+                data = data[written:]
+        except OSError:
+            return False
+        self._is_losing = False
+        return True
+
+    def _delegate(self, text: str) -> bool:
+        try:
+            self._stream.write(text)  # type: ignore[union-attr]  # asked for by the only caller
+        except (OSError, ValueError):
+            return False
+        return True
+
     def flush(self) -> None:
-        """Nothing is left to flush after a write."""
+        """Does nothing that may fail."""
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            self._stream.flush()  # type: ignore[union-attr]  # None has no flush
 
     def isatty(self) -> bool:
+        """Whether a person may be reading."""
         with contextlib.suppress(OSError, ValueError):
             return self._stream is not None and self._stream.isatty()
         return False
 
-    def fileno(self) -> int:
-        return 2 if self._stream is None else self._stream.fileno()
+    def writable(self) -> bool:
+        """Always."""
+        return True
 
-    def __getattribute__(self, name: str) -> Any:
-        """`encoding`, `errors` and `buffer` are those of the stream."""
-        if name in ("encoding", "errors", "buffer"):
-            return getattr(self._stream, name, None)
-        return super().__getattribute__(name)
+    def fileno(self) -> int:
+        """The file descriptor. Raises OSError where there is none."""
+        if self._stream is None:
+            raise io.UnsupportedOperation("The stream was closed before the command began.")
+        return self._stream.fileno()
+
+    def __getattr__(self, name: str) -> Any:
+        """Encoding and the like, of the stream itself."""
+        return getattr(self._stream, name)
 
 
 @contextlib.contextmanager
 def protected() -> Iterator[None]:
-    """Makes standard error tolerant while the block runs, and opens closed standard streams on the null device.
+    """Makes standard error a LossyStream while the block runs, and opens closed standard streams on the null device.
 
     Without the latter the next file that the process opens would get the number of a standard stream, and would be
     written into by whatever prints. Standard output still raises: a result that does not arrive is a failure.
@@ -66,7 +116,9 @@ def protected() -> Iterator[None]:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
     out, error = sys.stdout, sys.stderr
-    sys.stderr = _Tolerant(error)
+    if isinstance(out, io.TextIOWrapper) and out.errors == "strict":
+        out.reconfigure(errors="backslashreplace")  # a name that the stream's encoding lacks is shown all the same
+    sys.stderr = LossyStream(error)
     with contextlib.ExitStack() as stack:
         if out is None:
             sys.stdout = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123  (no path of ours)
@@ -80,7 +132,7 @@ def protected() -> Iterator[None]:
 def tolerant_output() -> Iterator[None]:
     """Counts what cannot be written to standard output in the block, instead of raising."""
     out = sys.stdout
-    with contextlib.redirect_stdout(_Tolerant(out)):
+    with contextlib.redirect_stdout(LossyStream(out)):
         yield
 
 

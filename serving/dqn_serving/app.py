@@ -1,6 +1,5 @@
 """Puts a server together: its parts, its APIs, one application for all calls, and what the fast path needs of them."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -13,19 +12,20 @@ from starlette.middleware import Middleware
 from dqn_serving.api.act import ActCalls
 from dqn_serving.api.admin import admin_router
 from dqn_serving.api.catalog import catalog_router
-from dqn_serving.api.docs_page import pages_router
+from dqn_serving.api.docs_page import docs_routes
 from dqn_serving.api.errors import HANDLED, handle_error, render_problem
 from dqn_serving.api.health import health_router
 from dqn_serving.api.oip.infer import InferCall
 from dqn_serving.api.oip.routes import OipApi
 from dqn_serving.api.openapi import describe
 from dqn_serving.api.stream.connection import StreamConnection
-from dqn_serving.api.stream.hub import Streams
+from dqn_serving.api.stream.hub import StreamHub
 from dqn_serving.api.stream.routes import stream_router
 from dqn_serving.http.connection import ConnectionSettings
 from dqn_serving.http.fast_path import FastPath
 from dqn_serving.http.head_cache import FastRoute
 from dqn_serving.http.middleware import AdmitRequests, ObserveRequests, allow_origins
+from dqn_serving.security.reloading import LOOK_SECONDS
 from dqn_serving.services import Services
 from dqn_serving.telemetry.metrics import OTHER_ENDPOINT
 
@@ -45,7 +45,7 @@ class Server:
     app: FastAPI
     acts: ActCalls
     infer: InferCall
-    streams: Streams
+    streams: StreamHub
 
     def find_route(self, path: str) -> FastRoute | None:
         """The call of a path that the fast path may take."""
@@ -78,14 +78,11 @@ class Server:
 def create_server(services: Services) -> Server:
     """Builds the APIs and the application; nothing is read or started yet."""
     infer = InferCall(services)
-    server = Server(services, _create_app(services), ActCalls(services), infer, Streams(services))
+    server = Server(services, _create_app(services), ActCalls(services), infer, StreamHub(services))
     app = server.app
-    for router in (
-        *(health_router(services), catalog_router(services), admin_router(services)),
-        *(pages_router(), stream_router()),
-    ):
+    for router in (health_router(services), catalog_router(services), admin_router(services), stream_router()):
         app.include_router(router)
-    app.router.routes.extend([*server.acts.routes(), *OipApi(services, infer).routes()])
+    app.router.routes.extend([*server.acts.routes(), *OipApi(services, infer).routes(), *docs_routes()])
     return server
 
 
@@ -122,12 +119,10 @@ def _create_app(services: Services) -> FastAPI:
 @contextlib.asynccontextmanager
 async def _watch(services: Services) -> AsyncIterator[None]:
     """Loads what there is before the first request, then keeps watch until the last."""
-    await services.refresher.look()
-    watches = [services.refresher.run(), *(files.watch() for files in services.reloaded)]
-    tasks = [asyncio.create_task(watch) for watch in watches]
+    await services.tasks.start("refresh", services.refresher.look, services.settings.refresh_seconds, at_once=True)
+    for files in services.reloaded:
+        await services.tasks.start(files.kind, files.look_beside, LOOK_SECONDS)
     yield
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await services.tasks.stop()
     if services.request_log.traces is not None:
         services.request_log.traces.close(services.settings.shutdown_seconds)

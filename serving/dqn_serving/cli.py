@@ -1,6 +1,7 @@
 """`dqn-serve`: serve the policies of a model repository."""
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from socket import socket
 
@@ -12,20 +13,24 @@ from dqn_serving.settings import ServerSettings, read_settings
 from dqn_serving.telemetry.shared_memory import SharedMetrics
 
 
-def _work(settings: ServerSettings, shared: SharedMetrics, listener: socket, worker: int) -> None:
+def _work(
+    settings: ServerSettings, shared: SharedMetrics, listener: socket, worker: int, note_start: Callable[[], None]
+) -> None:
     from dqn_serving.process.server import serve  # noqa: PLC0415  (starts threads; the process that forks workers must have none)
 
-    serve(settings, listener, shared, worker)
+    serve(settings, listener, shared, worker, note_start)
 
 
 def _main() -> None:
     settings = read_settings(sys.argv[1:])
     logs.configure(settings.log_format)
     settings = settings.model_copy(update={"max_connections": make_room(settings.max_connections)})
-    work = partial(_work, settings, SharedMetrics(settings.workers))
+    shared = SharedMetrics(settings.workers + 1)  # the last one is the supervisor's
+    work = partial(_work, settings, shared)
     if settings.workers == 1:
-        work(listen(settings.host, settings.port), 0)
+        work(listen(settings.host, settings.port), 0, lambda: None)
     else:
+        logs.count_losses(shared.segment(settings.workers))
         Supervisor(listen_together(settings.host, settings.port, settings.workers), work).run()
 
 

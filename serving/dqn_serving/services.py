@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dqn_models.repository import ModelRepository
+from dqn_serving.background import BackgroundTasks
 from dqn_serving.http.body import BodyReader
 from dqn_serving.inference.admission import Admission
 from dqn_serving.inference.batcher import MicroBatcher
@@ -39,10 +40,13 @@ class Services:
     admission: Admission
     bodies: BodyReader
     request_log: RequestLog
+    tasks: BackgroundTasks
 
     def unavailable_reason(self) -> str | None:
         """Why requests that name no model cannot be answered, or will soon not be; None when they can."""
-        return "The server is shutting down." if self.admission.is_draining else self.registry.unavailable_reason()
+        if self.admission.is_draining:
+            return "The server is shutting down."
+        return self.tasks.unavailable_reason() or self.registry.unavailable_reason()
 
 
 def assemble(settings: ServerSettings, shared: SharedMetrics | None = None, worker: int = 0) -> Services:
@@ -61,7 +65,7 @@ def assemble(settings: ServerSettings, shared: SharedMetrics | None = None, work
         repository=repository,
         registry=registry,
         loader=loader,
-        refresher=Refresher(repository, registry, loader, settings.refresh_seconds),
+        refresher=Refresher(repository, registry, loader),
         batcher=MicroBatcher(np.random.default_rng()),
         requests=RequestMeasures(segment),
         exposition=Exposition(shared.totals, registry.note_loaded, registry.published),
@@ -70,4 +74,5 @@ def assemble(settings: ServerSettings, shared: SharedMetrics | None = None, work
         admission=admission,
         bodies=BodyReader(settings.max_body_bytes, settings.request_seconds, admission),
         request_log=RequestLog(access_log=settings.access_log, traces=traces),
+        tasks=BackgroundTasks(segment),
     )

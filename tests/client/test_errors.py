@@ -47,10 +47,14 @@ def test_unknown_things_are_not_found(kind: str, client: Any, server: Server) ->
     for method, arguments in (("act", (OBSERVATION,)), ("manifest", ()), ("promote", ())):
         with pytest.raises(dqn_client.NotFoundError):
             getattr(client, method)(*arguments, version=99)
-    for name in ("pong", "..", ".", "../cartpole", "a b", "mod\u00e8le", "x?y#z"):
+    for name in ("pong", "..", ".", "../cartpole", "a b", "mod\u00e8le", "mod\udcc3\udca8le", "x?y#z"):
         with open_client(kind, server.url, model=name) as other, pytest.raises(dqn_client.NotFoundError) as caught:
             other.act(OBSERVATION)
         assert caught.value.status == 404
+        with pytest.raises(dqn_client.RequestRefusedError):
+            client.act(OBSERVATION, version=name)
+        with pytest.raises(dqn_client.RequestRefusedError):
+            client.stream(version=name).act(OBSERVATION)
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +144,9 @@ def test_other_servers(kind: str, answer: bytes, error: type[PolicyClientError],
         ({"base_url": "http://localhost:http"}, "base_url"),
         ({"base_url": "http://user:password@localhost"}, "base_url"),
         ({"headers": {"X-Request-ID": "a\r\nb"}}, "X-Request-ID"),
+        ({"headers": {"X Request": "a"}}, "headers has the name 'X Request'"),
+        ({"headers": {"Mod\u00e8le": "a"}}, "headers has the name"),
+        ({"base_url": "http://localhost/mod\udcc3\udca8le"}, "base_url"),
         ({"timeout": 0}, "timeout is 0"),
         ({"timeout": math.nan}, "timeout is nan"),
         ({"token": "two\nlines"}, "token must consist of printable ASCII"),

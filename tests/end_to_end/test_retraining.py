@@ -68,7 +68,9 @@ def test_a_crippled_challenger_is_published_but_not_promoted(tmp_path: Path) -> 
     assert gate is not None
     assert (gate.decision, gate.reason) == ("kept", outcome["reason"])
     last = repository.history("cartpole")[-1]
-    assert (last["event"], last["version"], last["gate"]["statistics"]) == ("publish", 2, outcome["statistics"])
+    assert (last["event"], last["version"]) == ("publish", 2)
+    assert last["gate"] is not None
+    assert last["gate"]["statistics"] == outcome["statistics"]
 
 
 def test_both_starts_make_one_challenger(quick: Path) -> None:
@@ -160,6 +162,29 @@ def test_the_loop_survives_failed_rounds_and_counts_them(tmp_path: Path, trained
     assert "is not what was published" in errors
     assert len(output.splitlines()) >= 2
     assert "Traceback" not in errors
+
+
+def test_each_round_takes_the_settings_of_the_champion_of_that_moment(tmp_path: Path, trained: Trained) -> None:
+    """When a version with another network is promoted by hand between two rounds, a later one trains that network."""
+    repository = ModelRepository(trained.copy(tmp_path))
+    result("dqn-train", "--repository", tmp_path, *QUICK[:-1], "16")
+    repository.promote("cartpole", 1)
+    never = ["--gate=superior", "--learning-rate=1e-9", "--gate-episodes=20", "--metrics-port=0", "--json"]
+    process = start("dqn-retrain", "--every=0.1s", "--repository", tmp_path, *ROUND, *never)
+    assert process.stdout is not None
+    try:
+        first = json.loads(process.stdout.readline())
+        repository.promote("cartpole", 2)
+        rounds = (json.loads(line) for line in process.stdout)
+        later = next(each for each in rounds if each["champion_version"] == 2)
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+    sizes = {
+        version: repository.manifest("cartpole", version).training.config["hidden_sizes"]
+        for version in (first["challenger_version"], later["challenger_version"])
+    }
+    assert list(sizes.values()) == [[32], [16]]
 
 
 @pytest.mark.parametrize("instants", [4, pytest.param(32, marks=pytest.mark.long)])

@@ -51,7 +51,7 @@ def test_a_promotion_that_comes_too_late_is_refused(tmp_path: Path) -> None:
     repository = ModelRepository(tmp_path)
     judged_against, meanwhile, late = (publish_linear(repository).version for _ in range(3))
     repository.promote(MODEL, meanwhile)
-    with pytest.raises(PromotionError, match="champion of cartpole is version 2 by now, not 1; version 3 was not"):
+    with pytest.raises(PromotionError, match="champion of cartpole is now version 2, not 1; version 3 was not"):
         repository.promote(MODEL, late, replacing=judged_against)
     assert repository.alias(MODEL) == meanwhile
     assert repository.promote(MODEL, late, replacing=meanwhile) == meanwhile

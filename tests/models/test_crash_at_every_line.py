@@ -52,6 +52,8 @@ def test_a_publish_killed_at_any_line_loses_nothing(repository: ModelRepository,
     """Wherever a publish is cut off, earlier versions stay, and the next one gets a number of its own."""
     for after, published in killed(repository, "publish", stride):
         assert_sound(after, {1, 2, 3} | published, set())
+        told = [event["version"] for event in after.history(MODEL) if event["event"] == "publish"]
+        assert told == after.versions(MODEL)
         left_behind = {int(path.name) for path in (after.root / MODEL).iterdir() if path.name.isdigit()}
         assert publish_linear(after).version == max(left_behind) + 1
         assert_sound(after, {1, 2, 3} | published, {1, 2, 3})
@@ -67,6 +69,7 @@ def test_a_change_of_champion_killed_at_any_line_is_done_or_not(
     for after, _ in killed(repository, operation, stride):
         champion = after.alias(MODEL)
         assert champion in (old, new)
+        assert [event["version"] for event in after.history(MODEL) if event.get("alias")][-1] == champion
         assert history.previous_version(after.history(MODEL), "champion", champion) == before[champion]
         assert_sound(after, {1, 2, 3}, set())
     assert champion == new

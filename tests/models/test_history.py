@@ -1,18 +1,21 @@
 """The history of a model."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from dqn_models import history
 from dqn_models.errors import PromotionError
+from dqn_models.history import Event
 from dqn_models.repository import ModelRepository
 from dqn_testing.repositories import publish_linear
 
 
-def promotions(*steps: str) -> list[history.Event]:
+def promotions(*steps: str) -> list[Event]:
     """Events from short words: "promote 3", "rollback 2"."""
-    return [{"event": event, "alias": "champion", "version": int(version)} for event, version in map(str.split, steps)]
+    words = map(str.split, steps)
+    return [Event(event=cast("Any", event), alias="champion", version=int(version)) for event, version in words]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +40,7 @@ def test_the_version_before(steps: list[str], current: int, previous: int | None
 
 def test_another_alias_has_its_own_past() -> None:
     """Promotions of one alias say nothing about another."""
-    events = [*promotions("promote 1", "promote 2"), {"event": "promote", "alias": "challenger", "version": 5}]
+    events = [*promotions("promote 1", "promote 2"), Event(event="promote", alias="challenger", version=5)]
     assert history.previous_version(events, "champion", 2) == 1
     assert history.previous_version(events, "challenger", 5) is None
 

@@ -1,5 +1,6 @@
 """Promoting, rolling back and refreshing by HTTP, and who may."""
 
+import json
 from collections.abc import Iterator
 
 import httpx
@@ -44,6 +45,22 @@ def test_promotion_takes_effect_before_it_answers(admin: Server, store: ModelRep
     assert put(admin, "/models/cartpole/aliases/champion", b'{"version": 1.0}').json()["previous"] == 2
     assert admin.post("/act", OBSERVATION).json()["version"] == 1
     assert [event["by"] for event in store.history("cartpole")[-2:]] == ["http", "http"]
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", "nonsense"])
+def test_a_body_is_json_whatever_it_is_called(server: Server, repository: ModelRepository, kind: str) -> None:
+    """Every call with a body takes what plain curl sends, whose Content-Type is that of a form."""
+    named = {"Content-Type": kind}
+    tensor = {"name": "observation", "shape": [1, 4], "datatype": "FP32", "data": [0, 0, 0, 0]}
+    for path, body in (
+        ("/act", OBSERVATION),
+        ("/models/cartpole/q-values", OBSERVATION),
+        ("/v2/models/cartpole/infer", {"inputs": [tensor]}),
+        ("/v2/repository/index", {"ready": True}),
+    ):
+        assert server.request("POST", path, content=json.dumps(body), headers=named).status_code == 200
+    response = put(server, "/models/cartpole/aliases/challenger", b'{"version": 2}', ADMIN | named)
+    assert (response.status_code, repository.aliases("cartpole")["challenger"]) == (200, 2)
 
 
 def test_other_aliases_can_be_set(admin: Server) -> None:
@@ -104,7 +121,7 @@ def test_damaged_version_is_not_promoted(admin: Server, store: ModelRepository) 
         ("/models/cartpole/aliases/champion", b'{"version": ' + b"9" * 5000 + b"}", 400),
         ("/models/cartpole/aliases/champion", b"{}", 422),
         ("/models/cartpole/aliases/champion", b"[1]", 422),
-        ("/models/cartpole/aliases/champion", b"", 422),
+        ("/models/cartpole/aliases/champion", b"", 400),
         ("/models/cartpole/aliases/champion", b'{"version":', 400),
         ("/models/cartpole/aliases/champion", b"\xff\xfe", 400),
         ("/models/cartpole/aliases/champion", b"[" * 90_000, 400),

@@ -15,7 +15,7 @@ from dqn_testing.repositories import publish_linear
 from dqn_testing.server import Server, running_server
 from tests.serving.stream.client import stream
 
-CONTRACT = {
+CONTRACT: dict[str, set[str]] = {
     "dqn_requests": {"endpoint", "status"},
     "dqn_request_duration_seconds": {"endpoint"},
     "dqn_inference_duration_seconds": {"model"},
@@ -28,6 +28,8 @@ CONTRACT = {
     "dqn_model_refresh_duration_seconds": {"model"},
     "dqn_streams": {"model"},
     "dqn_file_reloads": {"file", "outcome"},
+    "dqn_task_restarts": {"task"},
+    "dqn_log_lines_lost": set(),
 }
 
 

@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -172,6 +174,35 @@ def test_port_of_another_server_is_not_shared(store: ModelRepository) -> None:
                 f"error: Cannot listen on 127.0.0.1 port {port}: Address already in use. "
                 "Choose another with --port or --host."
             )
+
+
+@pytest.mark.parametrize(
+    ("death", "reason"),
+    [
+        ("raise RuntimeError('no such device')", "RuntimeError: no such device"),
+        ("os._exit(3)", "it ended with status 3"),
+        ("return", "it ended with status 0"),
+    ],
+)
+def test_worker_that_cannot_start_ends_the_server(death: str, reason: str) -> None:
+    """Where a worker ends before it has served, the supervisor ends the others and says why, with status 1."""
+    script = f"""
+import os, signal, sys
+from dqn_models import cli_support
+from dqn_serving.process.sockets import listen_together
+from dqn_serving.process.supervisor import Supervisor
+
+def work(listener, worker, note_start):
+    if worker == 1:
+        {death}
+    note_start()
+    signal.pause()
+
+sys.exit(cli_support.run(Supervisor(listen_together("127.0.0.1", 0, 2), work).run))
+"""
+    ended = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True, timeout=30)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1] == f"error: Worker 1 could not start: {reason}. The log may say more."
 
 
 def test_segment_goes_on_where_it_was() -> None:

@@ -56,7 +56,8 @@ class Session:
         if self._hello and self._hello.pinned:
             version, pin = self._hello.version, True
         query = {"version": version, "pin": "true" if pin else None, "q_values": "true" if self._q_values else None}
-        words = urlencode({name: value for name, value in query.items() if value is not None})
+        given = {name: value for name, value in query.items() if value is not None}
+        words = urlencode(given, errors="surrogateescape")
         url = f"ws{self._endpoint.url.removeprefix('http')}{self._path}{'?' if words else ''}{words}"
         return Wire(url, self._endpoint.headers, self.codec.subprotocol)
 

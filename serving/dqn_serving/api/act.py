@@ -11,6 +11,7 @@ from starlette.types import Scope
 from dqn_models.errors import ModelError
 from dqn_models.layout import CHAMPION
 from dqn_serving.api import explain
+from dqn_serving.api.openapi import act_operation
 from dqn_serving.api.schemas import (
     ActAnswer,
     ActBatchAnswer,
@@ -156,7 +157,7 @@ class ActCalls:
         """The same calls for the framework, which answers all that the fast path does not take."""
         named = [ActCall(self._services, call, "") for call in _CALLS]
         calls = [*self._default.values(), *named]
-        return [CallRoute(call.template, call.respond, methods=["POST"], include_in_schema=False) for call in calls]
+        return [CallRoute(call.template, call.respond, "POST", act_operation(call.template)) for call in calls]
 
 
 def _render_act(loaded: LoadedPolicy, found: Decision | Problem) -> Answer:

@@ -1,22 +1,26 @@
 """Promoting, rolling back and refreshing by HTTP; every call needs the bearer token."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated
 
 import structlog
-from fastapi import APIRouter, Depends, Request, Response
-from fastapi.routing import APIRoute
-from typing_extensions import override
+from fastapi import APIRouter, Depends, Request
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 
 from dqn_models.errors import IntegrityError, ManifestError, PolicyError
 from dqn_models.layout import check_alias_name
-from dqn_serving.api.documents import AliasChange, AliasChanged, RefreshAnswer
-from dqn_serving.api.problem_documents import problems
-from dqn_serving.http.body import BodyReader, replay
+from dqn_serving.api.responses import AliasChange, AliasChanged, RefreshAnswer, problems
 from dqn_serving.problems import Problem
 from dqn_serving.services import Services
+
+_BODY = {
+    "required": True,
+    "content": {
+        "application/json": {"schema": {"$ref": "#/components/schemas/AliasChange"}, "example": {"version": 2}}
+    },
+}
 
 log = structlog.get_logger()
 
@@ -27,15 +31,19 @@ def admin_router(services: Services) -> APIRouter:
     def authorise(request: Request) -> str:
         return services.access.check_admin(request.scope)
 
-    router = APIRouter(prefix="/models/{model}", tags=["admin"], route_class=_reading_first(services.bodies))
+    router = APIRouter(prefix="/models/{model}", tags=["admin"])
 
     @router.put(
-        "/aliases/{alias}", summary="Promote or roll back", responses=problems(400, 401, 403, 404, 409, 413, 422, 503)
+        "/aliases/{alias}",
+        summary="Promote or roll back",
+        responses=problems(400, 401, 403, 404, 409, 413, 422, 503),
+        openapi_extra={"requestBody": _BODY},
     )
     async def change_alias(
-        model: str, alias: str, change: AliasChange, caller: Annotated[str, Depends(authorise)]
+        model: str, alias: str, caller: Annotated[str, Depends(authorise)], request: Request
     ) -> AliasChanged:
         """Makes the alias name the version; a new champion answers before this call does."""
+        change = _parse(await services.bodies.read(request.scope, request.receive))
         previous = await asyncio.to_thread(_promote, services, model, alias, change.version, caller)
         log.info("alias set", model=model, alias=alias, version=change.version, previous=previous, by=caller)
         await services.refresher.refresh(model, at_once=True)
@@ -43,8 +51,9 @@ def admin_router(services: Services) -> APIRouter:
         return AliasChanged(model=model, alias=alias, version=change.version, previous=previous, champion=champion)
 
     @router.post("/refresh", summary="Look at the repository now", responses=problems(401, 403, 404, 503))
-    async def refresh(model: str, caller: Annotated[str, Depends(authorise)]) -> RefreshAnswer:
+    async def refresh(model: str, caller: Annotated[str, Depends(authorise)], request: Request) -> RefreshAnswer:
         """A version that failed to load before is tried again."""
+        await services.bodies.read(request.scope, request.receive)  # which is expected to be empty
         log.info("refresh asked for", model=model[:128], by=caller)
         if model not in services.registry.models and not await asyncio.to_thread(services.repository.versions, model):
             raise Problem(404, f"There is no model {model[:128]!r} in the repository.")
@@ -57,21 +66,13 @@ def admin_router(services: Services) -> APIRouter:
     return router
 
 
-def _reading_first(bodies: BodyReader) -> type[APIRoute]:
-    """Routes that read the body within its limits before FastAPI does anything else."""
-
-    class ReadingRoute(APIRoute):
-        @override
-        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-            respond = super().get_route_handler()
-
-            async def read_and_respond(request: Request) -> Response:
-                body = await bodies.read(request.scope, request.receive)
-                return await respond(Request(request.scope, replay(body)))
-
-            return read_and_respond
-
-    return ReadingRoute
+def _parse(body: bytes) -> AliasChange:
+    """The change in a body, which is JSON whatever its Content-Type says. Raises RequestValidationError."""
+    try:
+        return AliasChange.model_validate_json(body)
+    except ValidationError as error:
+        faults = error.errors(include_url=False)
+        raise RequestValidationError([{**fault, "loc": ("body", *fault["loc"])} for fault in faults]) from None
 
 
 def _champion(services: Services, model: str) -> int | None:

@@ -1,15 +1,12 @@
 """`/docs`: Swagger UI on a page that needs nothing but this server."""
 
-from collections.abc import Callable
-from importlib.resources import files
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount
+from starlette.staticfiles import StaticFiles
 
-from fastapi import APIRouter, Response
+from dqn_serving.http.middleware import CallRoute
 
-_FILES = {
-    "swagger-ui-bundle.js": "text/javascript",
-    "swagger-ui.css": "text/css",
-    "favicon-32x32.png": "image/png",
-}
 # Paths are relative to the page, so that it works below any prefix of a proxy.
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -43,21 +40,14 @@ _POLICY = (
 )
 
 
-def pages_router() -> APIRouter:
-    """`/docs` and what it loads."""
-    router = APIRouter(prefix="/docs", include_in_schema=False)
-    headers = {"content-security-policy": _POLICY}
-    router.add_api_route("", lambda: Response(_PAGE, headers=headers, media_type="text/html"), name="docs")
-    router.add_api_route("/start.js", lambda: Response(_START, media_type="text/javascript"), name="docs_start")
-    for name, media_type in _FILES.items():
-        router.add_api_route(f"/{name}", _file(name, media_type), name=f"docs_{name}")
-    return router
+def docs_routes() -> list[BaseRoute]:
+    """`/docs` and what it loads: Swagger UI as the package fastapi-swagger brings it along."""
 
+    async def page(_request: Request) -> Response:
+        return Response(_PAGE, headers={"content-security-policy": _POLICY}, media_type="text/html")
 
-def _file(name: str, media_type: str) -> Callable[[], Response]:
-    """Answers with a file of the Swagger UI that the package fastapi-swagger brings along; read when asked for."""
+    async def start(_request: Request) -> Response:
+        return Response(_START, media_type="text/javascript")
 
-    def send() -> Response:
-        return Response((files("fastapi_swagger") / "resources" / name).read_bytes(), media_type=media_type)
-
-    return send
+    files = StaticFiles(packages=[("fastapi_swagger", "resources")])
+    return [CallRoute("/docs", page), CallRoute("/docs/start.js", start), Mount("/docs", files)]

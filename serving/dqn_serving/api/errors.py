@@ -1,5 +1,6 @@
 """How every error is answered: which problem an exception is, and in which form a path's API wants it."""
 
+import json
 from typing import Any
 
 import structlog
@@ -8,21 +9,32 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from dqn_models.errors import ModelError
-from dqn_serving.api.oip.errors import error_answer
-from dqn_serving.api.oip.paths import is_below
-from dqn_serving.problems import Answer, Header, Problem, from_model_error, internal_error
+from dqn_serving.problems import Answer, Header, Problem, from_model_error, internal_error, make_answer
 
 HANDLED: tuple[type[Exception], ...] = (
     *(Problem, ModelError, HTTPException, RequestValidationError, ClientDisconnect),
     Exception,
 )
 """What the framework is to hand to `handle_error`."""
+OIP_PREFIX = "/v2"
+
 log = structlog.get_logger()
 
 
 def render_problem(path: str, problem: Problem) -> Answer:
     """A problem in the form of the API that the path belongs to."""
-    return error_answer(problem) if is_below(path) else problem.answer()
+    return oip_error(problem) if is_oip(path) else problem.answer()
+
+
+def is_oip(path: str) -> bool:
+    """Whether a path belongs to the Open Inference Protocol."""
+    return path == OIP_PREFIX or path.startswith(f"{OIP_PREFIX}/")
+
+
+def oip_error(problem: Problem) -> Answer:
+    """A problem as the Open Inference Protocol has it: `{"error": ...}` with the problem's status."""
+    body = json.dumps({"error": problem.detail}).encode()  # ASCII only, whatever a client sent
+    return make_answer(body, problem.status, headers=problem.headers)
 
 
 async def handle_error(request: Request, error: Exception) -> Any:

@@ -3,7 +3,7 @@
 import asyncio
 
 from starlette.requests import ClientDisconnect
-from starlette.types import Message, Receive, Scope
+from starlette.types import Receive, Scope
 
 from dqn_serving.inference.admission import Admission
 from dqn_serving.problems import CLOSE, RETRY_LATER, Problem
@@ -70,13 +70,3 @@ class BodyReader:
     def _too_large(self) -> Problem:
         detail = f"The body is larger than the {self.limit} bytes allowed (DQN_MAX_BODY_BYTES)."
         return Problem(413, detail, reason="too_large", headers=CLOSE)
-
-
-def replay(body: bytes) -> Receive:
-    """A `receive` for a body that was read already."""
-    messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
-
-    async def receive() -> Message:
-        return messages.pop() if messages else {"type": "http.disconnect"}
-
-    return receive

@@ -29,7 +29,19 @@ HandleError = Callable[[Request, Exception], Awaitable[Any]]
 
 
 class CallRoute(Route):
-    """A route that leaves itself in the scope, so that requests are counted by its template."""
+    """A route that leaves itself in the scope, so that requests are counted by its template, and documents itself."""
+
+    def __init__(
+        self,
+        path: str,
+        endpoint: Callable[[Request], Awaitable[Any]],
+        method: str = "GET",
+        operation: dict[str, Any] | None = None,
+    ) -> None:
+        """`operation` is what `/openapi.json` says of it."""
+        super().__init__(path, endpoint, methods=[method], include_in_schema=operation is not None)
+        self.method = method
+        self.operation = operation or {}
 
     @override
     def matches(self, scope: Scope) -> tuple[Match, Scope]:

@@ -44,31 +44,19 @@ class _Failure:
 class Refresher:
     """Watches every model of a repository."""
 
-    def __init__(self, repository: RepositoryReader, registry: Registry, loader: Loader, seconds: float) -> None:
-        """`seconds` is the time between two looks."""
+    def __init__(self, repository: RepositoryReader, registry: Registry, loader: Loader) -> None:
         self._repository = repository
         self._registry = registry
         self._loader = loader
-        self._seconds = seconds
         self._failures: dict[str, _Failure] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._is_readable = True
-
-    async def run(self) -> None:
-        """Looks for ever; nothing that it meets ends it."""
-        while True:
-            await asyncio.sleep(self._seconds)
-            await self.look()
 
     async def look(self) -> None:
-        """Looks at every model once."""
-        try:
-            for name in await asyncio.to_thread(self._changed):
-                await self.refresh(name)
-            self._registry.choose_default()
-            self._registry.note_loaded()
-        except Exception:
-            log.exception("refresh interrupted")  # a fault of ours must not end the watch
+        """Looks at every model once; to be repeated."""
+        for name in await asyncio.to_thread(self._changed):
+            await self.refresh(name)
+        self._registry.choose_default()
+        self._registry.note_loaded()
 
     def _changed(self) -> list[str]:
         """The models that need a refresh: their aliases are not those in memory, or their last refresh failed."""
@@ -89,11 +77,11 @@ class Refresher:
         try:
             found = self._repository.models()
         except (ModelError, OSError) as error:
-            if self._is_readable:
+            if self._registry.read_error is None:
                 log.error("repository unreadable", detail=str(error))  # noqa: TRY400  (the detail says it all)
-            self._is_readable = False
+            self._registry.read_error = str(error)
             return list(self._registry.models)
-        self._is_readable = True
+        self._registry.read_error = None
         return sorted({*found, *self._registry.models})
 
     async def refresh(self, name: str, *, at_once: bool = False) -> Refreshed:

@@ -116,6 +116,8 @@ class Registry:
         self.models: dict[str, ServedModel] = {}
         self.pinned = PinnedVersions(max_loaded_versions, self._is_champion)
         self.default = default
+        self.read_error: str | None = None
+        """Why the repository could not be read the last time, if it could not."""
         self._where = where
 
     def add(self, name: str) -> ServedModel:
@@ -143,6 +145,8 @@ class Registry:
 
     def missing_default(self) -> str:
         """Why there is no default model, and what would help."""
+        if self.read_error is not None:
+            return self.read_error
         train = f"dqn-train --repository {self._where}"
         if self.default is not None:
             return f"There is no model {self.default!r} in {self._where} yet. Train one: {train} --name {self.default}"

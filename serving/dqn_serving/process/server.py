@@ -17,6 +17,7 @@ import uvicorn
 
 from dqn_serving.app import Server, create_server
 from dqn_serving.http.fast_path import FastProtocol
+from dqn_serving.process import logs
 from dqn_serving.process.sockets import BACKLOG, Acceptor
 from dqn_serving.security.tls import Certificate
 from dqn_serving.services import Services, assemble
@@ -38,11 +39,14 @@ log = structlog.get_logger()
 class GracefulServer(uvicorn.Server):
     """uvicorn, but SIGTERM first makes the server not ready for a while and then ends it with status 0."""
 
-    def __init__(self, server: Server, context: SSLContext | None, address: str) -> None:
+    def __init__(
+        self, server: Server, context: SSLContext | None, address: str, note_start: Callable[[], None]
+    ) -> None:
         super().__init__(_configuration(server, context))
         self._services = server.services
         self._streams = server.streams
         self._address = address
+        self._note_start = note_start
         self._stop_at: float | None = None
         self._acceptors: list[Acceptor] = []
         self.was_interrupted = False
@@ -67,6 +71,8 @@ class GracefulServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Says in one line where the server is and what it serves."""
         await super().startup([])
+        if self.should_exit:
+            return
         _keep_pauses_short()
         self._acceptors = [Acceptor(listener, self._protocol, self._tls()) for listener in sockets or []]
         registry = self._services.registry
@@ -74,6 +80,7 @@ class GracefulServer(uvicorn.Server):
         champion = None if reason else registry.get(None).require_champion()
         facts = {"model": champion.model, "version": champion.version} if champion else {"ready": False}
         log.info("serving", address=self._address, **facts, models=len(registry.models), **_optional(reason))
+        self._note_start()
 
     def _tls(self) -> dict[str, Any]:
         if self.config.ssl is None:
@@ -104,15 +111,27 @@ def _optional(reason: str | None) -> dict[str, str]:
     return {"reason": reason} if reason else {}
 
 
-def serve(settings: ServerSettings, listener: socket.socket, shared: SharedMetrics, worker: int) -> None:
-    """Serves until SIGTERM (returns) or Ctrl-C (raises KeyboardInterrupt); counts on the worker's segment."""
+def serve(
+    settings: ServerSettings,
+    listener: socket.socket,
+    shared: SharedMetrics,
+    worker: int,
+    note_start: Callable[[], None],
+) -> None:
+    """Serves until SIGTERM (returns) or Ctrl-C (raises KeyboardInterrupt); counts on the worker's segment.
+
+    `note_start` is called when it serves. Raises ChildProcessError where it cannot start; the log says why.
+    """
     host, port = listener.getsockname()[:2]
     services = assemble(settings, shared, worker)
+    logs.count_losses(services.segment)
     context = _tls_context(services)
     scheme = "http" if context is None else "https"
     address = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-    server = GracefulServer(create_server(services), context, address)
+    server = GracefulServer(create_server(services), context, address, note_start)
     server.run(sockets=[listener])
+    if not server.started and not server.was_interrupted:
+        raise ChildProcessError("The server could not start; its log says why.")
     log.info("stopped")
     if server.was_interrupted:
         raise KeyboardInterrupt

@@ -4,6 +4,7 @@ This process forks, so it must have no threads and imports nothing that starts s
 """
 
 import contextlib
+import mmap
 import os
 import signal
 import socket
@@ -15,9 +16,11 @@ from types import FrameType
 import structlog
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_MAX_START_ATTEMPTS = 5  # of a worker that is killed each time; one that ends by itself gets no second
+_NOTE_BYTES = 1024
 _SHORT_LIFE_SECONDS = 1.0  # a worker that lives no longer is replaced only after as long, so that this uses no core
 
-Work = Callable[[socket.socket, int], None]
+Work = Callable[[socket.socket, int, Callable[[], None]], None]
 
 log = structlog.get_logger()
 
@@ -26,16 +29,22 @@ class Supervisor:
     """The parent of the workers. It keeps their sockets, so that what waits on a dead one's is for its replacement."""
 
     def __init__(self, listeners: Sequence[socket.socket], work: Work) -> None:
-        """Each worker runs `work` with its listener and its number, counted from 0."""
+        """Each worker runs `work` with its listener, its number from 0, and a function to call once it serves."""
         self._listeners = listeners
         self._work = work
         self._workers: dict[int, int] = {}  # by process id
         self._started_at = [0.0] * len(listeners)
+        self._attempts = [0] * len(listeners)
+        self._notes = [_Note() for _ in listeners]
+        self._failure: str | None = None
         self._ended_by: int | None = None
         self._alive, self._keep_alive = os.pipe()  # ends when this process does, whatever ends it
 
     def run(self) -> None:
-        """Returns when SIGTERM has ended all workers; raises KeyboardInterrupt when Ctrl-C has."""
+        """Returns when SIGTERM has ended all workers.
+
+        Raises KeyboardInterrupt when Ctrl-C has, and ChildProcessError where a worker cannot start.
+        """
         for number in _SIGNALS:
             signal.signal(number, self._end)
         for worker in range(len(self._listeners)):
@@ -44,10 +53,24 @@ class Supervisor:
             process, status = os.waitpid(-1, 0)
             worker = self._workers.pop(process, -1)  # -1: adopted, as process 1 of a container adopts
             if worker >= 0 and self._ended_by is None:
-                log.error("worker died", worker=worker, process=process, status=os.waitstatus_to_exitcode(status))
-                self._replace(worker)
+                code = os.waitstatus_to_exitcode(status)
+                log.error("worker died", worker=worker, process=process, status=code)
+                if self._cannot_start(worker, code):
+                    self._give_up(worker, code)
+                else:
+                    self._replace(worker)
+        if self._failure is not None:
+            raise ChildProcessError(self._failure)
         if self._ended_by == signal.SIGINT:
             raise KeyboardInterrupt
+
+    def _cannot_start(self, worker: int, code: int) -> bool:
+        return not self._notes[worker].has_started and (code >= 0 or self._attempts[worker] >= _MAX_START_ATTEMPTS)
+
+    def _give_up(self, worker: int, code: int) -> None:
+        reason = self._notes[worker].reason or f"it ended with status {code}"
+        self._failure = f"Worker {worker} could not start: {reason}. The log may say more."
+        self._end(signal.SIGTERM, None)
 
     def _replace(self, worker: int) -> None:
         if time.monotonic() - self._started_at[worker] < _SHORT_LIFE_SECONDS:
@@ -72,6 +95,7 @@ class Supervisor:
                 os._exit(self._live(worker))
             self._workers[process] = worker
             self._started_at[worker] = time.monotonic()
+            self._attempts[worker] += 1
             log.info("worker started", worker=worker, process=process)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
@@ -88,10 +112,11 @@ class Supervisor:
                 if listener is not self._listeners[worker]:
                     listener.close()
             threading.Thread(target=self._end_with_supervisor, daemon=True).start()
-            self._work(self._listeners[worker], worker)
+            self._work(self._listeners[worker], worker, self._notes[worker].note_start)
         except KeyboardInterrupt:
             return 130
-        except BaseException:
+        except BaseException as error:
+            self._notes[worker].note_failure(error)
             log.exception("worker failed", worker=worker)
             return 1
         return 0
@@ -99,3 +124,29 @@ class Supervisor:
     def _end_with_supervisor(self) -> None:
         os.read(self._alive, 1)
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+class _Note:
+    """What a worker leaves for the supervisor, in memory that both see: that it has started, or why it failed."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, _NOTE_BYTES)
+
+    def note_start(self) -> None:
+        """Called by the worker when it serves."""
+        self._memory[0] = 1
+
+    def note_failure(self, error: BaseException) -> None:
+        """Called by the worker that ends with an error."""
+        text = f"{type(error).__name__}: {error}".encode(errors="replace")[: _NOTE_BYTES - 1]
+        self._memory[1 : 1 + len(text)] = text
+
+    @property
+    def has_started(self) -> bool:
+        """Whether any worker of this number has ever served."""
+        return self._memory[0] == 1
+
+    @property
+    def reason(self) -> str:
+        """Why the last one failed; empty where it did not say."""
+        return self._memory[1:].rstrip(b"\0").decode(errors="replace").rstrip(".")

@@ -23,7 +23,7 @@ class ReloadedFiles:
 
         `kind` is what the files are called in the log and in `dqn_file_reloads_total`.
         """
-        self._kind = kind
+        self.kind = kind
         self._paths = paths
         self._accept = accept
         self._contents: list[bytes] | None = None
@@ -43,24 +43,22 @@ class ReloadedFiles:
         except (OSError, ValueError) as error:
             self._note_failure(str(error))
 
-    async def watch(self) -> None:
-        """Looks once a second, for ever, in a thread: a network's file system may be slow."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            await asyncio.to_thread(self.look)
+    async def look_beside(self) -> None:
+        """Looks in a thread: a network's file system may be slow."""
+        await asyncio.to_thread(self.look)
 
     def _note_success(self, *, is_first: bool) -> None:
         self._failure = None
         if not is_first:
             self._outcomes.add("success")
-            log.info("file reloaded", kind=self._kind, files=[str(path) for path in self._paths])
+            log.info("file reloaded", kind=self.kind, files=[str(path) for path in self._paths])
 
     def _note_failure(self, failure: str) -> None:
         if failure != self._failure:
             self._failure = failure
             self._outcomes.add("failure")
             log.error(
-                "file not reloaded", kind=self._kind, reason=failure, remedy="the previous contents remain in effect"
+                "file not reloaded", kind=self.kind, reason=failure, remedy="the previous contents remain in effect"
             )
 
 

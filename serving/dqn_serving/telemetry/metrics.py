@@ -38,6 +38,8 @@ COUNTERS = {
     "file_reloads": Metric(
         "dqn_file_reloads", "Changes of the files of tokens and certificates, by outcome.", ("file", "outcome")
     ),
+    "task_restarts": Metric("dqn_task_restarts", "Background tasks that ended and were started again.", ("task",)),
+    "log_lines_lost": Metric("dqn_log_lines_lost", "Log lines that could not be written.", ()),
 }
 GAUGES = {"streams": Metric("dqn_streams", "Streams that are open.", ("model",))}
 HISTOGRAMS = {

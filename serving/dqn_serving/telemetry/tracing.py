@@ -59,6 +59,21 @@ class Traces:
         served: Served | None,
     ) -> None:
         """Makes the span of a request that was answered now, `seconds` after it came."""
+        try:
+            self._record(method, route, path, status, seconds, context, served)
+        except Exception as error:  # noqa: BLE001  (a span must not cost the answer)
+            log.warning("span lost", reason=f"{type(error).__name__}: {error}")
+
+    def _record(
+        self,
+        method: str,
+        route: str,
+        path: str,
+        status: int,
+        seconds: float,
+        context: RequestContext,
+        served: Served | None,
+    ) -> None:
         ended = time.time_ns()
         known = method if method in _METHODS else "_OTHER"
         attributes: dict[str, str | int] = {

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from dqn_models import cli_support, durable
-from dqn_models.errors import explained
+from dqn_models.errors import wrap_os_errors
 
 DEFAULT_RUNS = "runs"
 
@@ -62,7 +62,7 @@ class RunDirectory:
         directory cannot be made or another process has it.
         """
         with contextlib.ExitStack() as stack:
-            with explained(f"use {self.path} as the directory of a run (--run-dir names another)"):
+            with wrap_os_errors(f"use {self.path} as the directory of a run (--run-dir names another)"):
                 durable.make_directory(self.path)
                 stack.enter_context(durable.exclusive_lock(self.path / ".lock", "another dqn-train", 0.0))
             try:
@@ -96,7 +96,7 @@ class RunDirectory:
     def begin(self, description: RunDescription) -> None:
         """Writes run.json. Raises UsageError when there is one already."""
         data = json.dumps(dataclasses.asdict(description), indent=2).encode() + b"\n"
-        with explained(f"write {self.description}"):
+        with wrap_os_errors(f"write {self.description}"):
             temporary = durable.write_temporary(self.description, data)
             try:
                 durable.commit_new(temporary, self.description)
@@ -117,7 +117,7 @@ class RunDirectory:
 
     def finish(self, result: dict[str, Any]) -> None:
         """Writes result.json."""
-        with explained(f"write {self.result}"):
+        with wrap_os_errors(f"write {self.result}"):
             data = json.dumps(result).encode() + b"\n"
             durable.commit_replace(durable.write_temporary(self.result, data), self.result)
 
@@ -139,7 +139,7 @@ def new_run_directory(name: str) -> Path:
     """Makes a directory for a run of this model, by name and time."""
     runs = runs_directory()
     stamp = f"{name}-{datetime.now(UTC).astimezone():%Y%m%d-%H%M%S}"
-    with explained(f"make a directory for the run in {runs} (--run-dir names another place)"):
+    with wrap_os_errors(f"make a directory for the run in {runs} (--run-dir names another place)"):
         durable.make_directory(runs)
         for number in itertools.count(1):
             path = runs / (stamp if number == 1 else f"{stamp}-{number}")

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope
 
 from dqn_models.layout import CHAMPION
 from dqn_models.policy import Observations
-from dqn_serving.api.oip.errors import error_answer
+from dqn_serving.api.errors import oip_error
 from dqn_serving.api.oip.explain import decode_problem
 from dqn_serving.api.oip.framing import LENGTH, Headers, collect, deflate, inflate, split
 from dqn_serving.api.oip.messages import InferAnswer, InferRequest, RequestParameters, decode_infer_request, encode
@@ -99,7 +99,7 @@ class InferCall:
         self._models = services.registry.models
         self._loader = services.loader
         self._measures = services.requests.endpoint(TEMPLATE)
-        self._refusal = error_answer(overload())
+        self._refusal = oip_error(overload())
         self._bodies = services.bodies
         self._batcher = services.batcher
 
@@ -112,7 +112,7 @@ class InferCall:
     def begin(self, model: str, scope: Scope, body: bytes, deliver: Callable[[Answer], None]) -> bool:
         """Takes a call that needs no waiting and parses: `deliver` gets its answer, at the latest in this turn.
 
-        False where there is more to do: see `respond`. Nothing has been run or counted then.
+        False if there is more to do: see `respond`. Nothing has been run or counted then.
         """
         served = self._models.get(model)
         if served is None or served.champion is None:
@@ -172,7 +172,7 @@ class InferCall:
 
     def _failure(self, parsed: ParsedInfer, loaded: LoadedPolicy, problem: Problem) -> Answer:
         self.statistics.count_failure(loaded, perf_counter_ns() - parsed.started_ns)
-        return error_answer(problem)
+        return oip_error(problem)
 
     def _success(self, parsed: ParsedInfer, outputs: Outputs, loaded: LoadedPolicy) -> Answer:
         inferred = perf_counter_ns()

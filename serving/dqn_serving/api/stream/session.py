@@ -21,7 +21,7 @@ from dqn_serving.api.stream.frames import (
     explain_frame,
 )
 from dqn_serving.api.stream.handshake import NegotiatedStream
-from dqn_serving.api.stream.hub import Streams
+from dqn_serving.api.stream.hub import StreamHub
 from dqn_serving.inference.batcher import Decision, PendingRequest
 from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.observations import DECODE_ERRORS
@@ -40,7 +40,7 @@ class Reply(NamedTuple):
 class Session:
     """One client's observations and our actions, in order."""
 
-    def __init__(self, streams: Streams, negotiated: NegotiatedStream, write: Callable[[bytes], None]) -> None:
+    def __init__(self, streams: StreamHub, negotiated: NegotiatedStream, write: Callable[[bytes], None]) -> None:
         """`write` sends bytes to the client, if it is still there."""
         self._streams = streams
         self._negotiated = negotiated
@@ -63,7 +63,7 @@ class Session:
         return self._codec.frame(StreamHello(loaded.model, loaded.version, is_pinned, *_spaces(loaded)))
 
     def receive(self, frame: bytes, *, run_immediately: bool) -> None:
-        """Answers a frame: immediately if that is wanted and possible, else with what else arrived in this turn."""
+        """Answers a frame: immediately if `run_immediately` and possible, else together with others of this turn."""
         started = perf_counter()
         loaded = self._pinned or self._served.champion or self._announced
         if loaded is not self._announced:
@@ -75,15 +75,15 @@ class Session:
             can_run = run_immediately and is_greedy and not self.waiting
             if can_run and self._act_immediately(request.id, observation, loaded, started):
                 return
-            single = self._single(request, observation, loaded, started)
+            pending = self._pending(request, observation, loaded, started)
         except DECODE_ERRORS as error:
             self._refuse(explain_frame(frame, self._codec, loaded, error), started)
             return
         self.waiting += 1
-        self._streams.batcher.submit(loaded, self._served.measures, single, self._deliver_waiting)
+        self._streams.batcher.submit(loaded, self._served.measures, pending, self._deliver_waiting)
 
     def _act_immediately(self, frame_id: FrameId, observation: Any, loaded: LoadedPolicy, started: float) -> bool:
-        """The fast path to a greedy action; False where something is out of the ordinary, which the turn reports."""
+        """The fast path to a greedy action; False if anything is out of the ordinary: the batcher then handles it."""
         begun = perf_counter()
         try:
             q_values, actions = loaded.prepared(observation)
@@ -109,19 +109,19 @@ class Session:
         self._streams.count(self._negotiated.route, 200, seconds, self._negotiated.context, loaded.served)
 
     def refuse_kind(self) -> None:
-        """Refuses a text frame where MessagePack was negotiated, or a binary one where it was JSON."""
+        """Refuses a text frame if MessagePack was negotiated, or a binary one if it was JSON."""
         expected = "text" if self._codec.opcode is Opcode.TEXT else "binary"
         found = "binary" if expected == "text" else "text"
         detail = f"The frame is {found}; this stream speaks {self._codec.encoding} and expects {expected} frames."
         self._refuse(FrameError(Problem(415, detail, reason="encoding")), perf_counter())
 
-    def _single(
+    def _pending(
         self, request: StreamRequest, observation: Any, loaded: LoadedPolicy, started: float
     ) -> PendingRequest[Reply]:
         raw = request.action_mask
         mask = None if raw is UNSET else self._reader_of(loaded).decode_mask(raw)
-        form = partial(self._render, request.id, started)
-        return PendingRequest(observation, mask, request.epsilon, request.seed, form)
+        render = partial(self._render, request.id, started)
+        return PendingRequest(observation, mask, request.epsilon, request.seed, render)
 
     def _render(self, frame_id: FrameId, started: float, loaded: LoadedPolicy, found: Decision | Problem) -> Reply:
         if isinstance(found, Problem):
@@ -170,8 +170,8 @@ class Session:
     def _deliver(self, reply: Reply) -> None:
         self._write(reply.wire)
         seconds = perf_counter() - reply.started
-        route, correlation = self._negotiated.route, self._negotiated.context
-        self._streams.count(route, reply.status, seconds, correlation, reply.served)
+        route, context = self._negotiated.route, self._negotiated.context
+        self._streams.count(route, reply.status, seconds, context, reply.served)
 
     def say_draining(self) -> None:
         """Tells the client that the server is about to end."""

@@ -1,0 +1,77 @@
+"""A background task that fails is repeated, and until it works again the server says that it is not ready."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from dqn_models.repository import ModelRepository
+from dqn_serving.app import create_server
+from dqn_serving.services import Services, assemble
+from dqn_serving.settings import read_settings
+from tests.serving.test_faults import request
+
+
+@pytest.mark.parametrize("fault", [MemoryError("no room"), asyncio.CancelledError(), RuntimeError("no thread")])
+def test_refresher_that_dies(
+    repository: ModelRepository, fault: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends a look at the repository: /readyz of both APIs is 503 until the next one, and it is counted."""
+    services = assemble(read_settings(["--repository", str(repository.root)]))
+    app = create_server(services).app
+    attempt(services)
+    assert request(app, "GET", "/readyz")[0] == 200
+    with monkeypatch.context() as patch, capture_logs() as logs:
+        patch.setattr(services.refresher, "look", failing(fault))
+        attempt(services)
+    assert [(entry["event"], entry["task"]) for entry in logs] == [("background task failed", "refresh")]
+    status, problem = request(app, "GET", "/readyz")
+    assert status == problem["status"] == 503
+    assert "refresh" in problem["detail"]
+    status, error = request(app, "GET", "/v2/health/ready")
+    assert (status, list(error)) == (503, ["error"])
+    assert dict(services.segment.entries())["task_restarts", "refresh"].tolist() == [1]
+    attempt(services)
+    assert request(app, "GET", "/readyz")[0] == 200
+
+
+def attempt(services: Services) -> None:
+    """One look at the repository, as the server's start takes it."""
+
+    async def start() -> None:
+        await services.tasks.start("refresh", services.refresher.look, 3600, at_once=True)
+
+    asyncio.run(start())
+
+
+def failing(fault: BaseException) -> Callable[[], Any]:
+    """A look that ends with this."""
+
+    async def look() -> None:
+        raise fault
+
+    return look
+
+
+def test_unreadable_repository_is_not_an_empty_one(
+    repository: ModelRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the repository cannot be read /readyz says so, not that there is no model; later it is served."""
+    services = assemble(read_settings(["--repository", str(repository.root)]))
+    app = create_server(services).app
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.iterdir", refuse)
+        attempt(services)
+        for path in ("/readyz", "/v2/health/ready"):
+            status, document = request(app, "GET", path)
+            assert status == 503
+            assert "Permission denied" in str(document)
+    attempt(services)
+    assert request(app, "GET", "/readyz")[0] == 200
+
+
+def refuse(*_: Any) -> None:
+    """What the system says of a directory of another user's."""
+    raise PermissionError(13, "Permission denied")
