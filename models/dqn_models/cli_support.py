@@ -73,6 +73,7 @@ def print_json(result: Any) -> None:
 
 
 def fail(sentence: str, status: int) -> int:
-    """Says on standard error why the command ends, and returns the status that it ends with."""
-    print(f"error: {sentence}" if status != INTERRUPTED else sentence, file=sys.stderr, flush=True)
+    """Prints why the command ends on standard error, and returns the status that it ends with."""
+    if sys.stderr is not None:
+        print(f"error: {sentence}" if status != INTERRUPTED else sentence, file=sys.stderr, flush=True)
     return status

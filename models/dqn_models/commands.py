@@ -2,6 +2,7 @@
 so that a command without them says in one sentence what to install.
 """
 
+import os
 import sys
 from importlib import import_module
 from importlib.util import find_spec
@@ -52,10 +53,18 @@ def compare() -> None:
 
 
 def _start(command: str, module: str, function: str, extra: str) -> None:
+    _use_utf8()
     missing = _missing([module.partition(".")[0], *_PACKAGES["models"].split(), *_PACKAGES[extra].split()])
     if missing:
         sys.exit(cli_support.fail(cli_support.missing_extra(command, extra, missing), cli_support.WRONG_USAGE))
     getattr(import_module(module), function)()
+
+
+def _use_utf8() -> None:
+    """Restarts the command in Python's UTF-8 mode if the locale forces ASCII, where no path can have an accent."""
+    if sys.getfilesystemencoding() == "ascii" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"  # for the processes that this one starts, too
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  (this very command)
 
 
 def _missing(packages: list[str]) -> str:

@@ -63,7 +63,7 @@ def who() -> str:
 def recorded(path: Path, event: Event, happened: Happened) -> Iterator[None]:
     """Makes an event of the change in the block; it must be done under the model's lock."""
     stamped = {"at": now().isoformat().replace("+00:00", "Z")} | event
-    durable.append_line(path, _PENDING + json.dumps(stamped, ensure_ascii=False).encode()[1:])
+    durable.append_line(path, _PENDING + json.dumps(stamped, ensure_ascii=False).encode(errors="backslashreplace")[1:])
     try:
         yield
     finally:

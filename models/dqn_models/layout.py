@@ -29,7 +29,7 @@ def check_alias_name(name: str) -> None:
     """Raises ValueError when `name` cannot be an alias's."""
     if not ALIAS_NAME.fullmatch(name):
         raise ValueError(
-            f"{name!r} cannot name an alias: allowed are up to 64 small letters, digits, '_' and '-', "
+            f"{name!r} cannot name an alias: allowed are up to 64 lowercase letters, digits, '_' and '-', "
             "the first a letter."
         )
 

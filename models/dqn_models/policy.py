@@ -49,7 +49,7 @@ class Policy:
     """
 
     def __init__(self, data: bytes, *, where: str = "the ONNX file", threads: int = 1) -> None:
-        """Loads a serialised ONNX graph; `where` names it in errors.
+        """Loads a serialised ONNX graph; `where` names it in errors, and `threads` work at one run.
 
         Raises PolicyError when it does not load or is not a policy: one input `observation`, outputs `q_values`
         (float32 [batch, n_actions]) and `action` (int64 [batch]).

@@ -32,7 +32,7 @@ class RepositoryReader:
         try:
             return bool(self.versions(name))
         except RepositoryError:
-            return True  # whoever asks for its versions is told why they cannot be read
+            return True  # asking for its versions says why they cannot be read
 
     def versions(self, model: str) -> list[int]:
         """Numbers of a model's published versions, ascending; a directory without a manifest is not one.
@@ -44,7 +44,7 @@ class RepositoryReader:
             return [number for number in numbers if self._path(model, number, MANIFEST_FILE).is_file()]
 
     def manifest(self, model: str, version: int) -> Manifest:
-        """One version's manifest. Raises NotFoundError or ManifestError."""
+        """One version's manifest. Raises NotFoundError, ManifestError, or RepositoryError when it cannot be read."""
         path = self._path(model, version, MANIFEST_FILE)
         data = _read(path)
         if data is None:
@@ -57,7 +57,7 @@ class RepositoryReader:
         return {name: version for name, version in found.items() if version is not None}
 
     def alias_names(self, model: str) -> list[str]:
-        """Names of a model's aliases, sorted; what they name may be damaged."""
+        """Names of a model's aliases, sorted; what they name may be damaged. Raises RepositoryError when unreadable."""
         names = [path.name for path in self._entries(self._path(model, "aliases"))]
         return sorted(name for name in names if layout.ALIAS_NAME.fullmatch(name))
 
@@ -73,20 +73,23 @@ class RepositoryReader:
         return version
 
     def resolve(self, model: str, version: int | str = CHAMPION) -> int:
-        """The number of a published version, given as a number or an alias. Raises NotFoundError."""
+        """The number of a published version, given as a number or an alias. Raises NotFoundError or RepositoryError."""
         number = self.alias(model, version) if isinstance(version, str) else version
         if number is None or number not in self.versions(model):
             raise NotFoundError(self._no_version(model, version))
         return number
 
     def read_file(self, model: str, version: int, name: str) -> bytes:
-        """A published file's bytes, checked against the manifest. Raises NotFoundError or IntegrityError."""
+        """A published file's bytes, checked against the manifest.
+
+        Raises NotFoundError, ManifestError, IntegrityError or RepositoryError, each naming what is wrong.
+        """
         return self._read_published(self.manifest(model, version), model, version, name)
 
     def load(self, model: str, version: int) -> tuple[Manifest, Policy]:
         """A version's manifest and its policy, verified and warmed up.
 
-        Raises NotFoundError, ManifestError, IntegrityError or PolicyError, each naming what is wrong.
+        Raises NotFoundError, ManifestError, IntegrityError, PolicyError or RepositoryError, each naming what is wrong.
         """
         manifest = self.manifest(model, version)
         where = str(self._path(model, version, ONNX_FILE))
@@ -108,7 +111,7 @@ class RepositoryReader:
         return manifest
 
     def history(self, model: str) -> list[Event]:
-        """All events of a model, oldest first."""
+        """All events of a model, oldest first. Raises RepositoryError when the history cannot be read."""
         with wrap_os_errors(f"read the history of {model}"):
             return history.read(self._history(model), partial(self._has_happened, model))
 

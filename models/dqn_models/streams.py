@@ -116,6 +116,8 @@ def protected() -> Iterator[None]:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
     out, error = sys.stdout, sys.stderr
+    if isinstance(out, io.TextIOWrapper) and out.errors == "strict":
+        out.reconfigure(errors="backslashreplace")  # a name that the stream's encoding lacks is shown all the same
     sys.stderr = LossyStream(error)
     with contextlib.ExitStack() as stack:
         if out is None:

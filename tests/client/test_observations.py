@@ -7,64 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 
-from dqn_models.manifest import BoxSpace, DiscreteSpace, EnvironmentInfo, OnnxInfo, TensorSpec
 from dqn_models.repository import ModelRepository
-from dqn_testing.repositories import draft, graph_onnx
+from dqn_testing.repositories import SPACES, publish_box
 from dqn_testing.server import Server, running_server
 from tests.client.clients import open_client
 
 Array = NDArray[Any]
-SPACES = {  # what the environment observes: what the policy's input is
-    "float32": "float32",
-    "float64": "float32",
-    "uint8": "uint8",
-    "int8": "int64",
-    "bool": "uint8",
-}
-N_ACTIONS = 3
-
-
-def publish_box(store: ModelRepository, dtype: str) -> None:
-    """Publishes a policy for Box([2, 2], dtype), called like the dtype; its Q-values are the first three elements."""
-    tensor = SPACES[dtype]
-    nodes = [
-        helper.make_node("Cast", ["observation"], ["floats"], to=TensorProto.FLOAT),
-        helper.make_node("Flatten", ["floats"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "weights"], ["q_values"]),
-        helper.make_node("ArgMax", ["q_values"], ["action"], axis=1, keepdims=0),
-    ]
-    outputs: list[tuple[str, int, list[int | str]]] = [
-        ("q_values", TensorProto.FLOAT, ["batch", N_ACTIONS]),
-        ("action", TensorProto.INT64, ["batch"]),
-    ]
-    kind = getattr(TensorProto, {"float32": "FLOAT"}.get(tensor, tensor.upper()))
-    graph = graph_onnx(
-        nodes,
-        [("observation", kind, ["batch", 2, 2])],
-        outputs,
-        {"weights": np.eye(4, N_ACTIONS, dtype=np.float32)},
-    )
-    changes: dict[str, Any] = {
-        "onnx": OnnxInfo(
-            opset=20,
-            ir_version=10,
-            inputs=[TensorSpec(name="observation", dtype=tensor, shape=["batch", 2, 2])],
-            outputs=[
-                TensorSpec(name="q_values", dtype="float32", shape=["batch", N_ACTIONS]),
-                TensorSpec(name="action", dtype="int64", shape=["batch"]),
-            ],
-        ),
-        "environment": EnvironmentInfo(
-            id=f"Plant-{dtype}-v0",
-            gymnasium_version="1.4.0",
-            observation_space=BoxSpace(shape=[2, 2], dtype=dtype, low=0.0, high=1.0),
-            action_space=DiscreteSpace(n=N_ACTIONS),
-        ),
-    }
-    store.publish(draft(dtype, **changes), {"model.onnx": graph})
-    store.promote(dtype, 1)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import pytest
 
 from dqn_models.repository import ModelRepository
 from dqn_testing.commands import QUICK, result, run, run_here, start
+from dqn_testing.server import wait_until
 
 OFTEN = "--checkpoint-seconds=0.01"
 
@@ -81,6 +82,58 @@ def test_a_run_killed_again_and_again_ends_with_the_same_model(tmp_path: Path) -
     again = result("dqn-train", "--resume", folder)
     assert again == parts, "a finished run says what came of it and trains nothing"
     assert ModelRepository(tmp_path / "parts").versions("cartpole") == [1]
+
+
+def test_the_same_command_in_a_loop_ends_as_an_undisturbed_run(tmp_path: Path) -> None:
+    """With --resume auto it begins, resumes and prints the result, whenever it is killed: also before its first file,
+    and with the seconds between checkpoints that it was given at first.
+    """
+    whole = result("dqn-train", *QUICK, "--repository", tmp_path / "whole", "--run-dir", tmp_path / "undisturbed")
+    folder = tmp_path / "run"
+    words = [*QUICK, "--repository", tmp_path / "parts", "--run-dir", folder, "--resume", "auto"]
+    process = start("dqn-train", *words, OFTEN)
+    wait_until(folder.exists, 60, "a directory")
+    process.kill()
+    process.communicate()
+    (folder / "run.json").unlink(missing_ok=True)  # the kill may have come a moment too late
+    process = start("dqn-train", *words, OFTEN)
+    wait_until((folder / "run.json").exists, 60, "run.json")
+    process.kill()
+    process.communicate()
+    for _ in range(2):
+        process = start("dqn-train", *words)  # it remembers --checkpoint-seconds
+        until_checkpoint(process, folder)
+        process.kill()
+        process.communicate()
+    parts = result("dqn-train", *words)
+    assert onnx(tmp_path / "parts", parts) == onnx(tmp_path / "whole", whole)
+    assert parts["evaluation"] == whole["evaluation"]
+    assert result("dqn-train", *words) == parts
+    assert ModelRepository(tmp_path / "parts").versions("cartpole") == [1]
+    other = run_here("dqn-train", *words, "--seed", 7)
+    assert other.returncode == 2
+    assert f"--seed is 7, but the run in {folder} began with 0." in other.stderr
+    nowhere = run_here("dqn-train", "--resume", "auto")
+    assert (nowhere.returncode, "--resume auto needs --run-dir DIR" in nowhere.stderr) == (2, True)
+
+
+def test_a_moved_run_publishes_where_the_project_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative repository moves with the run; one that is gone is named, and --repository says where it is now."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    monkeypatch.chdir(before)
+    for name, repository in (("relative", Path("store")), ("absolute", before / "store")):
+        killed(before / name, *QUICK, "--repository", repository, "--run-dir", name)
+    monkeypatch.chdir(tmp_path)
+    before.rename(after)
+    result("dqn-train", "--resume", after / "relative")
+    assert ModelRepository(after / "store").versions("cartpole") == [1]
+    gone = run_here("dqn-train", "--resume", after / "absolute")
+    assert gone.returncode == 2
+    assert f"publishes in {before}/store, which does not exist. If it was moved, say where" in gone.stderr
+    result("dqn-train", "--resume", after / "absolute", "--repository", after / "store")
+    assert ModelRepository(after / "store").versions("cartpole") == [1, 2]
+    assert not before.exists()
 
 
 def test_a_run_is_resumed_as_it_was_begun(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`dqn-train` and `dqn-evaluate` as a person types them."""
 
+import json
 import os
 import shutil
 import signal
@@ -117,16 +118,23 @@ def test_a_second_version_passes_the_gate(tmp_path: Path, trained: Trained) -> N
         (["--name", "../x"], "'../x' cannot name a model"),
         (["--preset", "nope"], "nope"),
         (["--nonsense"], "--nonsense"),
+        (["--env-id", "Acrobot-v1", "--num-envs", "2", "--vectorization", "native"], "has no vector version"),
     ],
 )
-def test_wrong_usage_ends_with_status_2_before_training(tmp_path: Path, flags: list[str], words: str) -> None:
+def test_wrong_usage_ends_with_status_2_before_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str], words: str
+) -> None:
     """The sentence names what is wrong; nothing is written and there is no traceback."""
+    runs = tmp_path / "runs"
+    runs.mkdir()
+    monkeypatch.setenv("DQN_RUNS", str(runs))
     done = run_here("dqn-train", "--repository", tmp_path / "store", *flags)
     assert done.returncode == 2
     text = " ".join(done.stderr.replace("│", " ").split())
     assert words in text
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "store").exists()
+    assert not list(runs.iterdir())
 
 
 @without_gpu
@@ -145,6 +153,26 @@ def test_wrong_usage_ends_a_process_with_status_2(tmp_path: Path) -> None:
     done = run("dqn-train", "--repository", tmp_path / "store", "--gamma", "1.5")
     assert (done.returncode, done.stdout) == (2, "")
     assert "gamma is 1.5" in done.stderr
+
+
+def test_several_trainings_of_one_model_all_publish_and_the_best_is_champion(tmp_path: Path) -> None:
+    """Started together, each is judged against the champion that the one before left; all exit with 0."""
+    flags = ["--repository", tmp_path, "--total-env-steps=600", "--eval-every=300", "--learning-starts=100"]
+    flags += ["--eval-episodes=5", "--report-episodes=50", "--gate-episodes=50", "--gate=superior", "--json"]
+    started = [start("dqn-train", *flags, "--seed", seed) for seed in range(4)]
+    results = []
+    for process in started:
+        output, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+        results.append(json.loads(output))
+    results.sort(key=lambda each: int(each["version"]))
+    assert [each["version"] for each in results] == [1, 2, 3, 4]
+    champion = None
+    for each in results:
+        assert (each["gate"] and each["gate"]["champion_version"]) == champion
+        assert each["promoted"] == (champion is None or each["gate"]["decision"] == "promoted")
+        champion = each["version"] if each["promoted"] else champion
+    assert ModelRepository(tmp_path).alias("cartpole") == champion
 
 
 def test_ctrl_c_ends_training_and_publishes_nothing(tmp_path: Path) -> None:

@@ -63,6 +63,17 @@ def test_a_search_goes_on_and_writes_a_preset(tmp_path: Path) -> None:
     assert "holds a search with gamma 0.99, not 0.5" in other.stderr
 
 
+def test_two_searches_started_together_share_a_study(tmp_path: Path) -> None:
+    """Both make it or find it, both exit with 0, and no trial is lost or begun with other settings."""
+    words = [*SMALL, "--storage", tmp_path / "study.db", "--trials", 4]
+    for process in [start("dqn-tune", *words) for _ in range(2)]:
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+    trials = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path}/study.db").trials
+    assert sum(trial.state.is_finished() for trial in trials) >= 4
+    assert len([trial for trial in trials if trial.params == trials[0].params]) == 1, "the preset is tried once"
+
+
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [

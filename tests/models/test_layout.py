@@ -17,7 +17,7 @@ def test_a_name_that_could_leave_the_repository_is_refused(name: str) -> None:
 
 
 def test_usual_names_are_allowed() -> None:
-    """Letters, digits and the usual marks name models and files; small letters name aliases."""
+    """Letters, digits and the usual marks name models and files; lowercase letters name aliases."""
     check_model_name("CartPole-v1.2_b")
     check_file_name("training_curve.png")
     check_alias_name("champion-2_b")

@@ -3,6 +3,9 @@
 import re
 import shutil
 import subprocess
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -26,16 +29,70 @@ def test_everything_on_the_page_is_served_here(server: Server) -> None:
     assert "<script>" not in page.text
 
 
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; .ci/run installs it")
+
+# What Swagger UI does when somebody clicks "Execute" on the call healthz.
+EXECUTE = """const ui = SwaggerUIBundle({url: "openapi.json", dom_id: "#swagger-ui", onComplete: async () => {
+  const {specSelectors, oas3Selectors, fn} = ui.getSystem();
+  const request = {spec: specSelectors.specJson().toJS(), operationId: "healthz", parameters: {},
+    contextUrl: new URL(specSelectors.url(), location).href, server: oas3Selectors.selectedServer()};
+  const answer = await fetch(fn.buildRequest(request).url);
+  document.body.append("answered: " + await answer.text());
+}});"""
+
+
+@pytest.fixture
+def proxied(server: Server) -> Iterator[str]:
+    """The URL of `/prefix` on a proxy that hands on what is below it; `/prefix/execute` is a page of its own."""
+    page = server.get("/docs").text.replace('"docs/start.js"', '"execute.js"')
+    own = {"/prefix/execute": ("text/html", page), "/prefix/execute.js": ("text/javascript", EXECUTE)}
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            found = server.get(self.path.removeprefix("/prefix")) if self.path.startswith("/prefix/") else None
+            kind = found.headers["content-type"] if found is not None else "text/plain"
+            body = found.content if found is not None else b""
+            if self.path in own:
+                kind, body = own[self.path][0], own[self.path][1].encode()
+            self.send_response(404 if found is None else 200)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{proxy.server_port}/prefix"
+        proxy.shutdown()
+        thread.join()
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; .ci/run installs it")
+@needs_browser
+def test_calls_reach_the_server_below_a_proxys_prefix(proxied: str, tmp_path: Path) -> None:
+    """From behind a proxy that serves us below a prefix, the page's calls go below that prefix as well."""
+    assert 'answered: {"status":"ok"}' in browse(f"{proxied}/execute", tmp_path).stdout
+
+
+@pytest.mark.slow
+@needs_browser
 def test_browser_shows_every_call(server: Server, tmp_path: Path) -> None:
     """A browser that can reach nothing but this server shows all calls, and reports no error."""
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", f"--user-data-dir={tmp_path}"]
-    flags += ["--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1", "--enable-logging=stderr"]
-    words = [str(CHROMIUM), *flags, "--virtual-time-budget=30000", "--dump-dom", f"{server.url}/docs"]
-    shown = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
+    shown = browse(f"{server.url}/docs", tmp_path)
     document = server.get("/openapi.json").json()
     for item in document["paths"].values():
         for operation in item.values():
             assert f">{operation['summary']}<" in shown.stdout
     assert "CONSOLE" not in shown.stderr
+
+
+def browse(url: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """The page as a browser shows it, and what it logs."""
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", f"--user-data-dir={folder}"]
+    flags += ["--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1", "--enable-logging=stderr"]
+    words = [str(CHROMIUM), *flags, "--virtual-time-budget=30000", "--dump-dom", url]
+    return subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)

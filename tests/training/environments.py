@@ -1,6 +1,7 @@
 """Environments that only tests need, registered under `tests.training.environments:<id>`."""
 
 import os
+import random
 import signal
 from typing import Any
 
@@ -149,3 +150,26 @@ class FaultyCartPole(CartPoleEnv):
 
 
 gymnasium.register("FaultyVector-v0", FaultyCartPole, vector_entry_point=FaultyVector)
+
+
+class Unseeded(gymnasium.Env[Any, Any]):
+    """Draws from the global generators of Python and NumPy, as many environments do, and never from its own."""
+
+    def __init__(self) -> None:
+        self.action_space = spaces.Discrete(2)
+        self.observation_space = spaces.Box(0, 1, (2,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """A random observation."""
+        super().reset(seed=seed, options=options)
+        return self._observation(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Another one, until chance ends the episode."""
+        return self._observation(), float(action), random.random() < 0.1, False, {}
+
+    def _observation(self) -> Any:
+        return np.random.uniform(size=2).astype(np.float32)  # noqa: NPY002  (as they do)
+
+
+gymnasium.register("Unseeded-v0", f"{__name__}:Unseeded")

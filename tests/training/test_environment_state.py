@@ -1,8 +1,10 @@
 """The state of environments: what comes back plays on as if nothing had happened, and what cannot come back is told."""
 
 import enum
+import functools
 import random
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,7 @@ from gymnasium import spaces
 from dqn_training.checkpoint.store import CheckpointFile
 from dqn_training.config import DQNConfig
 from dqn_training.envs.make import environment_for
-from dqn_training.envs.restoring import restore_environment
-from dqn_training.envs.snapshot import UncapturableError, capture_environment
+from dqn_training.envs.snapshot import UncapturableError, capture_environment, restore_environment
 from dqn_training.envs.vector import AnyVectorEnv, Vectorization, make_vector_environment
 
 COUNT = 3
@@ -82,6 +83,7 @@ def test_environments_play_on_from_a_captured_state(config: DQNConfig, mode: Vec
         ("CartPole-v1", "async", "processes of their own"),
         ("ALE/Breakout-v5", "sync", "ALEInterface"),
         ("tests.training.test_environment_state:Clockwork-v0", "sync", "engine is of type builtins.generator"),
+        ("tests.training.test_environment_state:Hoarder-v0", "sync", "hoard.func is a function that keeps"),
     ],
 )
 def test_what_cannot_be_captured_is_named(env_id: str, mode: Vectorization, words: str) -> None:
@@ -124,6 +126,22 @@ class Pocket:
     def __init__(self) -> None:
         self.coins = 0
 
+    def pay(self) -> None:
+        """Changes it from outside, by a method that an environment keeps."""
+        self.coins += 1
+
+
+def counter() -> Callable[..., int]:
+    """A function that keeps what it counts in a variable of its own."""
+    count = 0
+
+    def step(by: int = 1) -> int:
+        nonlocal count
+        count = (count + by) % 11
+        return count
+
+    return step
+
 
 class Pockets(gymnasium.Env[Any, Any]):
     """Keeps what it knows in every kind of container, some of it in two places at once."""
@@ -136,6 +154,9 @@ class Pockets(gymnasium.Env[Any, Any]):
         self.legacy = np.random.RandomState(0)
         self.grid = np.zeros((4, 4))
         self.mood = Mood.LOW
+        self.count = counter()
+        self.count_by = functools.partial(counter(), by=3)
+        self.pay = self.pocket.pay
         self.change = self._rise
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -161,7 +182,8 @@ class Pockets(gymnasium.Env[Any, Any]):
         self.column[self.steps % 4] += 1 + self.np_random.random()
         self.column %= 50
         self.mood = Mood((self.mood.value + 1) % 3)
-        self.named[None] = bytes([self.steps % 256])
+        self.named[None] = bytes([self.count() + self.count_by()])
+        self.pay()
         return self._observation(), float(self.action_space.sample()), self.steps >= 11, False, {}
 
     def _observation(self) -> Any:
@@ -193,6 +215,21 @@ class Clockwork(Pockets):
         return super().reset(seed=seed, options=options)
 
 
+def hoard(found: list[int] = []) -> int:  # noqa: B006  (what the test is about)
+    """Keeps values where nobody looks."""
+    found.append(1)
+    return len(found)
+
+
+class Hoarder(Pockets):
+    """Has a function with a state that no capture could give to another process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hoard = functools.partial(hoard)
+
+
+gymnasium.register("Hoarder-v0", f"{__name__}:Hoarder")
 gymnasium.register("Pockets-v0", f"{__name__}:Pockets")
 gymnasium.register("Moody-v0", f"{__name__}:Moody")
 gymnasium.register("Clockwork-v0", f"{__name__}:Clockwork")

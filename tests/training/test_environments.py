@@ -1,6 +1,5 @@
 """Environments: what a DQN policy can play, and what is refused."""
 
-import os
 from typing import Any
 
 import numpy as np
@@ -8,7 +7,13 @@ import pytest
 
 from dqn_models.manifest import BoxSpace, DiscreteSpace
 from dqn_training.envs.make import describe
-from dqn_training.envs.vector import Vectorization, make_vector_environment, pays_in_processes, vectorization_of
+from dqn_training.envs.vector import (
+    Vectorization,
+    available_cores,
+    make_vector_environment,
+    pays_in_processes,
+    vectorization_of,
+)
 from dqn_training.presets import default_model_name
 
 COUNTDOWN = "tests.training.environments:Countdown-v0"
@@ -84,8 +89,17 @@ def test_sync_and_async_take_the_same_trajectories() -> None:
 def test_processes_are_chosen_for_slow_steps_only() -> None:
     """A step of microseconds is not worth a message between processes, one of milliseconds is, given two cores."""
     assert not pays_in_processes(20e-6, 16)
-    assert pays_in_processes(10e-3, 16) == (len(os.sched_getaffinity(0)) > 1)
+    assert pays_in_processes(10e-3, 16) == (available_cores() > 1)
     assert not pays_in_processes(10e-3, 1)
+
+
+def test_where_the_system_does_not_say_which_cores_are_free_all_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MacOS has no `sched_getaffinity`; choosing a vectorization works there, too."""
+    monkeypatch.setattr("sys.platform", "darwin")
+    monkeypatch.delattr("os.sched_getaffinity")
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    assert available_cores() == 3
+    assert pays_in_processes(10e-3, 16)
 
 
 @pytest.mark.parametrize(

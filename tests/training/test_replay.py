@@ -1,7 +1,11 @@
 """Replay: which transitions are stored, with which n-step returns, by hand-computed numbers."""
 
+import itertools
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dqn_training.replay.buffer import ReplayBuffer
@@ -139,3 +143,65 @@ def test_the_terminal_fraction_counts_transitions_whose_episode_terminated() -> 
     feed(replay, [(1, 1, ""), (2, 1, ""), (3, 1, "t"), (10, 0, ""), (11, 1, ""), (12, 1, "c")])
     assert len(replay) == 5
     assert replay.terminal_fraction() == 2 / 5
+
+
+Transition = tuple[float, int, float, float, float]
+"""Observation, action, return, discount and next observation."""
+
+
+def naive(ends: list[list[str]], rewards: list[list[int]], n_step: int, kept: int) -> set[Transition]:
+    """The transitions that begin in the last `kept` steps, by a list for each environment ('r' where it only reset)."""
+    found = set()
+    for environment in range(len(ends[0])):
+        end = [row[environment] for row in ends]
+        for begin in range(max(0, len(end) - kept), len(end)):
+            following = itertools.count(1)
+            steps = next((k for k in following if k == n_step or begin + k > len(end) or end[begin + k - 1] in "tc"), 0)
+            if end[begin] == "r" or begin + steps > len(end):
+                continue
+            total = sum(GAMMA**k * rewards[begin + k][environment] for k in range(steps))
+            discount = 0.0 if end[begin + steps - 1] == "t" else GAMMA**steps
+            name = 1_000.0 * environment + begin
+            found.add((name, begin % 2, total, discount, name + steps))
+    return found
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> tuple[list[list[str]], list[list[int]]]:
+    """How each step ended and its reward, [steps][num_envs]; the step after an end only resets."""
+    num_envs = draw(st.integers(1, 3))
+    rows = draw(st.lists(st.lists(st.sampled_from(".....tc"), min_size=num_envs, max_size=num_envs), min_size=1))
+    for before, row in itertools.pairwise(rows):
+        row[:] = ["r" if old in "tc" else new for old, new in zip(before, row, strict=True)]
+    rewards = st.lists(st.integers(-9, 9), min_size=num_envs, max_size=num_envs)
+    return rows, draw(st.lists(rewards, min_size=len(rows), max_size=len(rows)))
+
+
+@settings(max_examples=300, deadline=None)
+@given(histories(), st.integers(1, 4), st.integers(2, 9), st.integers(0, 1))
+def test_the_buffer_is_the_naive_list(
+    history: tuple[list[list[str]], list[list[int]]], n_step: int, spare: int, extra_rows: int
+) -> None:
+    """Whatever ends when, for any number of environments, n and capacity, after every step, drawn either way."""
+    ends, rewards = history
+    num_envs, time_steps = len(ends[0]), n_step + spare
+    capacity = time_steps * num_envs + extra_rows * (num_envs - 1)
+    sizes = (capacity, num_envs, (), np.dtype(np.float32), 2, n_step, GAMMA)
+    uniform, prioritized = ReplayBuffer(*sizes), ReplayBuffer(*sizes, priority_exponent=1.0)
+    for step, (end, reward) in enumerate(zip(ends, rewards, strict=True)):
+        here, kinds = 1_000 * np.arange(num_envs) + step, np.array(end)
+        actions = np.full(num_envs, step % 2)
+        for replay in (uniform, prioritized):
+            replay.add(here, actions, np.array(reward), kinds == "t", kinds == "c", here + 1, kinds != "r")
+        expected = naive(ends[: step + 1], rewards, n_step, time_steps - 1)
+        assert len(uniform) == len(prioritized) == len(expected)
+        if expected:
+            generator = np.random.default_rng(step)
+            assert drawn(uniform, len(expected), generator) == expected
+            assert drawn(prioritized, 50, generator) <= expected
+
+
+def drawn(replay: ReplayBuffer, count: int, generator: np.random.Generator) -> set[Transition]:
+    """The different transitions of a batch."""
+    batch = replay.sample(count, generator)
+    return set(zip(*(column.tolist() for column in batch[:5]), strict=True))

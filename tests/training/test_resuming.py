@@ -1,6 +1,7 @@
 """A run that goes on from its checkpoint is the run that was never interrupted."""
 
 import contextlib
+import dataclasses
 import itertools
 import math
 from pathlib import Path
@@ -90,6 +91,41 @@ def test_a_resumed_run_equals_an_uninterrupted_one(config: DQNConfig, tmp_path: 
     steps(config, second, 150)
     assert whole.agent.gradient_steps > 100
     assert parts(second) == parts(whole)
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+def test_an_environment_that_draws_from_global_generators_repeats_by_seed(mode: Any) -> None:
+    """Python's and NumPy's generators are seeded for each run, whatever was drawn before, in processes too."""
+    config = DQNConfig("tests.training.environments:Unseeded-v0", **SHORT, vectorization=mode)
+    runs = []
+    for run_seed in (7, 7, 8):
+        np.random.random(run_seed)  # noqa: NPY002  (what something else drew before)
+        state = fresh(dataclasses.replace(config, seed=run_seed))
+        with contextlib.closing(state):
+            steps(config, state, 30)
+            runs.append(state.replay.observations())
+    np.testing.assert_array_equal(runs[0], runs[1])
+    assert len({row.tobytes() for row in runs[0]}) == len(runs[0]), "each process draws numbers of its own"
+    assert runs[2].tobytes() != runs[0].tobytes()
+
+
+def test_a_resumed_run_continues_the_global_generators(tmp_path: Path) -> None:
+    """A run with such an environment, resumed after something else drew from them, is the uninterrupted one."""
+    config = DQNConfig("tests.training.environments:Unseeded-v0", **SHORT, vectorization="sync")
+    whole = fresh(config)
+    steps(config, whole, 200)
+    expected = parts(whole)
+    first = fresh(config)
+    steps(config, first, 100)
+    file = CheckpointFile(tmp_path / "checkpoint")
+    file.write(first.state_dict())
+    file.settle()
+    last = CheckpointFile(file.path).read()
+    assert last is not None
+    second = fresh(config)
+    assert second.resume(last)
+    steps(config, second, 100)
+    assert parts(second) == expected
 
 
 def test_where_environments_cannot_be_captured_new_episodes_begin(tmp_path: Path) -> None:

@@ -5,7 +5,20 @@ import random
 import numpy as np
 import pytest
 
+from dqn_training.comparing.curves import summary
+from dqn_training.comparing.groups import Curve, Group
 from dqn_training.evaluation.statistics import interquartile_interval, interquartile_mean
+
+
+@pytest.mark.parametrize("count", [*range(1, 14), 100])
+def test_there_is_one_interquartile_mean(count: int) -> None:
+    """It is that of rliable, which is SciPy's trimmed mean, and `dqn-compare` uses it."""
+    trim_mean = pytest.importorskip("scipy.stats").trim_mean
+    values = np.random.default_rng(count).normal(size=(count, 3))
+    np.testing.assert_allclose(interquartile_mean(values), trim_mean(values, 0.25, axis=0))
+    group = Group("g", [Curve(np.array([0.0, 1.0]), np.array([0.0, one])) for one in values[:, 0]])
+    found = summary(group, np.array([0.0, 1.0]), "iqm", None)
+    assert found.final.value == pytest.approx(trim_mean(values[:, 0], 0.25))
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 10, 33])

@@ -22,6 +22,14 @@ from dqn_models.repository import ModelRepository
 
 CARTPOLE_WEIGHTS = np.array([[0.0, 0.1], [0.0, 0.3], [0.0, 1.0], [0.0, 0.8]], dtype=np.float32)
 """Q-values of a linear CartPole policy, [4 observations, 2 actions]: push the way the pole falls."""
+SPACES = {
+    "float32": "float32",
+    "float64": "float32",
+    "uint8": "uint8",
+    "int8": "int64",
+    "bool": "uint8",
+}
+"""Of Box spaces: what the environment observes, and what the policy's input is."""
 
 
 def linear_onnx(weights: np.ndarray[Any, Any] = CARTPOLE_WEIGHTS, bias: float = 0.0, start: int = 0) -> bytes:
@@ -150,3 +158,44 @@ def publish_discrete(repository: ModelRepository, model: str = "lake", n: int = 
     manifest = repository.publish(draft(model, **changes), {"model.onnx": discrete_onnx(n, n_actions)})
     repository.promote(model, manifest.version)
     return manifest
+
+
+def publish_box(store: ModelRepository, dtype: str) -> None:
+    """Publishes a policy for Box([2, 2], dtype), called like the dtype; its Q-values are the first three elements."""
+    tensor = SPACES[dtype]
+    nodes = [
+        helper.make_node("Cast", ["observation"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["floats"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["q_values"]),
+        helper.make_node("ArgMax", ["q_values"], ["action"], axis=1, keepdims=0),
+    ]
+    outputs: list[tuple[str, int, list[int | str]]] = [
+        ("q_values", TensorProto.FLOAT, ["batch", 3]),
+        ("action", TensorProto.INT64, ["batch"]),
+    ]
+    kind = getattr(TensorProto, {"float32": "FLOAT"}.get(tensor, tensor.upper()))
+    graph = graph_onnx(
+        nodes,
+        [("observation", kind, ["batch", 2, 2])],
+        outputs,
+        {"weights": np.eye(4, 3, dtype=np.float32)},
+    )
+    changes: dict[str, Any] = {
+        "onnx": OnnxInfo(
+            opset=20,
+            ir_version=10,
+            inputs=[TensorSpec(name="observation", dtype=tensor, shape=["batch", 2, 2])],
+            outputs=[
+                TensorSpec(name="q_values", dtype="float32", shape=["batch", 3]),
+                TensorSpec(name="action", dtype="int64", shape=["batch"]),
+            ],
+        ),
+        "environment": EnvironmentInfo(
+            id=f"Plant-{dtype}-v0",
+            gymnasium_version="1.4.0",
+            observation_space=BoxSpace(shape=[2, 2], dtype=dtype, low=0.0, high=1.0),
+            action_space=DiscreteSpace(n=3),
+        ),
+    }
+    store.publish(draft(dtype, **changes), {"model.onnx": graph})
+    store.promote(dtype, 1)

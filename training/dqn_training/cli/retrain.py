@@ -1,5 +1,6 @@
 """`dqn-retrain`: a round of the retraining job, or a loop of rounds."""
 
+import contextlib
 import sys
 
 from dqn_models import cli_support
@@ -8,17 +9,19 @@ from dqn_models.streams import output_to_stderr
 from dqn_training.cli.flags import seconds
 from dqn_training.cli.options import RetrainOptions, retrain_options
 from dqn_training.cli.running import see_working_directory, wrong_usage
-from dqn_training.networks.device import check_device
+from dqn_training.envs.checks import FaultyEnvironmentError
+from dqn_training.envs.make import environment_for
 from dqn_training.retraining.loop import run_loop
 from dqn_training.retraining.metrics import RetrainMetrics
 from dqn_training.retraining.round import Round, RoundResult
+from dqn_training.run.resources import check_machine
 
 
 def run(options: RetrainOptions) -> None:
     """One round, or rounds until stopped."""
     see_working_directory()
-    with wrong_usage():
-        check_device(options.config)
+    with output_to_stderr(), contextlib.suppress(FaultyEnvironmentError), wrong_usage():  # a round reports its faults
+        check_machine(options.config, environment_for(options.config))
     if options.every is None:
         result = _round(options, progress=True)
         if options.json:

@@ -19,7 +19,8 @@ from dqn_training.run.resources import check_machine
 from dqn_training.tuning import report
 from dqn_training.tuning.confirm import Confirmed, confirm, finalists
 from dqn_training.tuning.objective import Search
-from dqn_training.tuning.study import completed, finished, open_study, work, work_in_processes
+from dqn_training.tuning.study import completed, finished, open_study, work
+from dqn_training.workers import in_processes
 
 
 def run(options: TuneOptions) -> None:
@@ -39,7 +40,10 @@ def _search_and_confirm(options: TuneOptions) -> tuple[Path, Study, Search, list
         if options.jobs == 1:
             work(path, search, options.trials, deadline)
         else:
-            work_in_processes(path, search, options.trials, deadline, options.jobs)
+            works = [(path, search, options.trials, deadline, number) for number in range(options.jobs)]
+            with in_processes(work, works, options.jobs) as ended:
+                for _ in ended:
+                    pass
         confirmed = _confirm(options, study, search)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(

@@ -7,14 +7,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from dqn_training.comparing.groups import Curve, Group
+from dqn_training.evaluation.statistics import Floats, interquartile_mean, resampled
 
 Statistic = Literal["mean", "iqm"]
-Floats = NDArray[np.float64]
 
-_RESAMPLES = 2_000
 _TAIL = 2.5  # per cent
 
 
@@ -65,7 +63,7 @@ def band(group: Group, steps: Floats, statistic: Statistic) -> Band:
     """
     values = np.stack([np.interp(steps, *curve) for curve in group.curves])  # [runs, points]
     chosen = _STATISTICS[statistic]
-    low, high = np.percentile(_resampled(values, chosen), [_TAIL, 100 - _TAIL], axis=0)
+    low, high = np.percentile(resampled(values, chosen), [_TAIL, 100 - _TAIL], axis=0)
     return Band(steps, chosen(values), low, high)
 
 
@@ -84,14 +82,6 @@ def summary(group: Group, steps: Floats, statistic: Statistic, threshold: float 
     )
 
 
-def _interquartile_mean(values: Floats) -> Floats:
-    """Mean of the middle half over axis 0, quarters of a run counted in part (Agarwal et al., 2021)."""
-    count = len(values)
-    edges = np.clip(np.arange(count + 1) / count, 0.25, 0.75)
-    middle: Floats = np.tensordot(np.diff(edges) / 0.5, np.sort(values, axis=0), axes=1)
-    return middle
-
-
 def _mean(values: Floats) -> Floats:
     return np.asarray(values.mean(axis=0))
 
@@ -101,14 +91,7 @@ def _median(values: Floats) -> Floats:
     return np.asarray(np.sort(values, axis=0)[(len(values) - 1) // 2])
 
 
-_STATISTICS: dict[Statistic, Callable[[Floats], Floats]] = {"mean": _mean, "iqm": _interquartile_mean}
-
-
-def _resampled(values: Floats, statistic: Callable[[Floats], Floats]) -> Floats:
-    """The statistic of groups drawn with replacement from the runs, [resamples, ...]; the draws are always the same."""
-    generator = np.random.default_rng(0)
-    draws = generator.integers(0, len(values), (_RESAMPLES, len(values)))
-    return np.stack([statistic(values[draw]) for draw in draws])
+_STATISTICS: dict[Statistic, Callable[[Floats], Floats]] = {"mean": _mean, "iqm": interquartile_mean}
 
 
 def _estimate(values: Floats, statistic: Callable[[Floats], Floats]) -> Estimate:
@@ -116,7 +99,7 @@ def _estimate(values: Floats, statistic: Callable[[Floats], Floats]) -> Estimate
     value = float(statistic(values))
     if len(values) < 2:
         return Estimate(_finite(value), None, None)
-    drawn = np.sort(_resampled(values, statistic))
+    drawn = np.sort(resampled(values, statistic))
     tail = int(len(drawn) * _TAIL / 100)
     return Estimate(_finite(value), _finite(float(drawn[tail])), _finite(float(drawn[-1 - tail])))
 

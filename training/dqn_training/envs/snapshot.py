@@ -2,9 +2,10 @@
 
 An environment and its wrappers are Python objects whose attributes are numbers, strings, arrays, random generators,
 containers of these, and further such objects; what is mentioned twice stays one thing. Functions, classes, registry
-entries and the like are noted by name, and must be the same in the new environment. Anything else, such as an object of
-a physics engine or another process, makes the state uncapturable. (Atari's emulator gives its state away, but not the
-action that it repeats, so that it is no exception.)
+entries and the like are noted by name, and must be the same in the new environment; of closures also the variables,
+of methods the object, of partials the arguments. Anything else, such as an object of a physics engine
+or another process, makes the state uncapturable. (Atari's emulator gives its state away, but not the action that it
+repeats, so that it is no exception.) Variables of modules and classes are not looked at.
 """
 
 import enum
@@ -13,6 +14,7 @@ import logging
 import random
 import types
 from collections import deque
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
@@ -27,11 +29,8 @@ Node = Any
 _PLAIN = (bool, int, float, str)
 _NAMED = (
     type,
-    types.FunctionType,
-    types.MethodType,
     types.BuiltinFunctionType,
     types.ModuleType,
-    functools.partial,
     enum.Enum,
     EnvSpec,
     np.dtype,
@@ -39,9 +38,14 @@ _NAMED = (
     logging.Logger,
     PurePath,
 )
-
-
+_CALLABLE = (types.FunctionType, types.MethodType, functools.partial)
 _GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
+
+_BIT_GENERATORS: dict[str, type[np.random.BitGenerator]] = {
+    kind.__name__: kind
+    for kind in (np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.random.Philox, np.random.SFC64)
+}
+_MISSING = object()
 
 
 class UncapturableError(ValueError):
@@ -51,6 +55,14 @@ class UncapturableError(ValueError):
 def capture_environment(environment: object) -> Node:
     """The state of an environment or vector environment. Raises UncapturableError with the part that is in the way."""
     return _Capturing().node(environment, "environment")
+
+
+def restore_environment(environment: object, state: Node) -> None:
+    """Gives a captured state to an environment that was made in the same way and has been reset.
+
+    Raises UncapturableError where it turns out to be another; it is to be reset again then.
+    """
+    _Restoring().value(environment, state, "environment")
 
 
 class _Capturing:
@@ -68,12 +80,14 @@ class _Capturing:
         self._seen[id(value)] = number, value
         return self._encode(value, path) | {"number": number}
 
-    def _encode(self, value: Any, path: str) -> dict[str, Node]:
+    def _encode(self, value: Any, path: str) -> dict[str, Node]:  # noqa: PLR0911  (a case each)
         kind = type(value)
         if kind is np.ndarray:
             return self._array(value, path)
         if kind in _GENERATORS:
             return _generator(value)
+        if isinstance(value, _CALLABLE):
+            return {"callable": name_of(value), "parts": [self.node(*part) for part in _parts(value, path)]}
         if kind is bytes:
             return {"bytes": np.frombuffer(value, np.uint8)}
         if kind in (list, tuple, deque):
@@ -85,7 +99,7 @@ class _Capturing:
 
     def _key(self, key: Any, path: str) -> Node:
         node = self.node(key, f"a key of {path}")
-        if isinstance(node, dict) and ("named" in node or "object" in node):
+        if isinstance(node, dict) and ("named" in node or "object" in node or "callable" in node):
             raise UncapturableError(f"a key of {path} is of type {class_name(key)}")
         return node
 
@@ -117,6 +131,19 @@ class _Plain:
     """Has what an object of any class written in Python has."""
 
 
+def _parts(value: Any, path: str) -> list[tuple[Any, str]]:
+    """What a callable refers to besides its code, each with its path."""
+    if isinstance(value, types.MethodType):
+        return [(value.__self__, f"{path}.__self__"), (value.__func__, f"{path}.__func__")]
+    if isinstance(value, functools.partial):
+        return [(value.func, f"{path}.func"), (value.args, f"{path}.args"), (value.keywords, f"{path}.keywords")]
+    defaults = (*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values())
+    if vars(value) or any(isinstance(default, list | dict | set | deque | np.ndarray) for default in defaults):
+        raise UncapturableError(f"{path} is a function that keeps values in its attributes or defaults")
+    cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
+    return [(cell.cell_contents, f"{path}.{name}") for name, cell in cells]
+
+
 def _generator(value: np.random.Generator | np.random.RandomState | random.Random) -> dict[str, Node]:
     if isinstance(value, np.random.Generator):
         return {"generator": type(value.bit_generator).__name__, "state": value.bit_generator.state}
@@ -138,3 +165,104 @@ def name_of(value: Any) -> str:
 def class_name(value: object) -> str:
     """Module and name of an object's class."""
     return f"{getattr(type(value), '__module__', '')}.{type(value).__qualname__}"
+
+
+def _named(live: Any, name: str, path: str) -> Any:
+    """What the new environment has, if it is the same; of an enumeration the member that is."""
+    same = (member for member in type(live) if name_of(member) == name) if isinstance(live, enum.Enum) else iter([live])
+    found = next(same, _MISSING)
+    if name_of(found) != name:
+        raise UncapturableError(f"a new environment has no {name} for {path}")
+    return found
+
+
+def _made_generator(kind: str, state: Any) -> np.random.Generator | np.random.RandomState | random.Random:
+    if kind == "RandomState":
+        made = np.random.RandomState()
+        made.set_state(state)
+        return made
+    if kind == "Random":
+        version, words, gauss = state
+        python = random.Random()  # noqa: S311  (the environment's own choice)
+        python.setstate((version, tuple(words), gauss))
+        return python
+    bits = _BIT_GENERATORS[kind]()
+    bits.state = state
+    return np.random.Generator(bits)
+
+
+class _Restoring:
+    def __init__(self) -> None:
+        self._made: dict[int, Any] = {}
+
+    def value(self, live: Any, node: Node, path: str) -> Any:
+        """What a node stands for; `live` is what the new environment has in its place."""
+        if not isinstance(node, Mapping):
+            return node
+        if "same" in node:
+            return self._made[node["same"]]
+        if "named" in node:
+            return _named(live, node["named"], path)
+        if "object" in node:
+            return self._object(live, node, path)
+        if "callable" in node:
+            return self._callable(live, node, path)
+        made = self._made[node["number"]] = self._decode(live, node, path)
+        return made
+
+    def _callable(self, live: Any, node: Node, path: str) -> Any:
+        self._made[node["number"]] = _named(live, node["callable"], path)
+        parts = [value for value, _ in _parts(live, path)]
+        if len(parts) != len(node["parts"]):
+            raise UncapturableError(f"a new environment has another {node['callable']} for {path}")
+        found = [self.value(*pair, path) for pair in zip(parts, node["parts"], strict=True)]
+        if isinstance(live, types.MethodType):
+            live = types.MethodType(found[1], found[0])
+        elif isinstance(live, functools.partial):
+            live = functools.partial(found[0], *found[1], **found[2])
+        else:
+            for cell, value in zip(live.__closure__ or (), found, strict=True):
+                cell.cell_contents = value
+        self._made[node["number"]] = live
+        return live
+
+    def _object(self, live: Any, node: Node, path: str) -> Any:
+        if class_name(live) != node["object"]:
+            raise UncapturableError(f"a new environment has nothing for {path}")
+        self._made[node["number"]] = live
+        for name, item in node["attributes"].items():
+            vars(live)[name] = self.value(vars(live).get(name, _MISSING), item, f"{path}.{name}")
+        return live
+
+    def _decode(self, live: Any, node: Node, path: str) -> Any:  # noqa: PLR0911  (a case each)
+        match node:
+            case {"array": array}:
+                return array.copy(order="K")
+            case {"view": base, "layout": [shape, dtype, offset, strides]}:
+                return np.ndarray(tuple(shape), dtype, self.value(_MISSING, base, path), offset, tuple(strides))
+            case {"generator": kind, "state": state}:
+                return _made_generator(kind, state)
+            case {"bytes": array}:
+                return array.tobytes()
+            case {"list": items}:
+                return self._items(live, items, path)
+            case {"tuple": items}:
+                return tuple(self._items(live, items, path))
+            case {"deque": items, "maxlen": maxlen}:
+                return deque(self._items(live, items, path), maxlen)
+            case {"dict": items}:
+                return self._dict(live, items, path)
+        raise UncapturableError(f"this release does not know what {path} is")
+
+    def _items(self, live: Any, items: list[Node], path: str) -> list[Any]:
+        old = list(live) if isinstance(live, list | tuple | deque) else []
+        old += [_MISSING] * (len(items) - len(old))
+        return [self.value(old[index], item, f"{path}[{index}]") for index, item in enumerate(items)]
+
+    def _dict(self, live: Any, items: list[list[Node]], path: str) -> dict[Any, Any]:
+        old = live if isinstance(live, dict) else {}
+        made = {}
+        for key_node, item in items:
+            key = self.value(_MISSING, key_node, path)
+            made[key] = self.value(old.get(key, _MISSING), item, f"{path}[{key!r}]")
+        return made

@@ -8,7 +8,9 @@ import contextlib
 import functools
 import multiprocessing
 import os
+import random
 import signal
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -23,6 +25,7 @@ from dqn_training.envs.checks import FaultyEnvironmentError, failure
 from dqn_training.envs.make import make_environment, register
 from dqn_training.envs.serial import EnvironmentsInTurn
 from dqn_training.envs.wrappers import AnyEnv
+from dqn_training.seeds import seed_process
 
 Vectorization = Literal["auto", "native", "sync", "async"]
 AnyVectorEnv = VectorEnv[Any, Any, Any]
@@ -53,7 +56,8 @@ def make_vector_environment(
         vectorization = "async" if pays_in_processes(step_seconds(environment), num_envs) else "sync"
     if vectorization == "sync":
         return EnvironmentsInTurn([_make(environment) for _ in range(num_envs)])
-    make = [functools.partial(_make, environment)] * num_envs
+    seeds = (random.getrandbits(31) for _ in range(num_envs))
+    make = [functools.partial(_make, environment, seed) for seed in seeds]
     return _CheckedVector(AsyncVectorEnv(make, autoreset_mode=AutoresetMode.NEXT_STEP), environment)
 
 
@@ -73,8 +77,15 @@ def is_native(environment: EnvironmentInfo) -> bool:
 
 def pays_in_processes(seconds: float, num_envs: int) -> bool:
     """Whether environments whose step takes so long are stepped faster in processes than one after another."""
-    cores = min(len(os.sched_getaffinity(0)), num_envs)
+    cores = min(available_cores(), num_envs)
     return seconds * num_envs > seconds * num_envs / cores + PROCESS_SECONDS * num_envs
+
+
+def available_cores() -> int:
+    """Cores that this process may use; where the system does not say, as macOS, all there are."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def step_seconds(environment: EnvironmentInfo) -> float:
@@ -108,9 +119,11 @@ def _native(environment: EnvironmentInfo, num_envs: int) -> AnyVectorEnv | None:
     return None
 
 
-def _make(environment: EnvironmentInfo) -> AnyEnv:
+def _make(environment: EnvironmentInfo, process_seed: int | None = None) -> AnyEnv:
     if multiprocessing.parent_process() is not None:  # Ctrl-C is the parent's to answer
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        if process_seed is not None:
+            seed_process(process_seed)
     return make_environment(environment.id, environment.kwargs, environment.wrappers)
 
 

@@ -1,15 +1,17 @@
 """Bootstrap intervals (Efron & Tibshirani, 1993, percentile method), of means and of interquartile means."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
 
 _RESAMPLES = 2_000
 _CHUNK = 1_000_000  # numbers drawn at a time
 
 
-def mean_interval(values: NDArray[np.float64], confidence: float = 0.95) -> tuple[float, float]:
+def mean_interval(values: Floats, confidence: float = 0.95) -> tuple[float, float]:
     """The bootstrap interval of the mean of `values` [n], low and high; repeatable, as its draws have a fixed seed."""
     generator = np.random.default_rng(0)
     rounds = max(1, _CHUNK // len(values))
@@ -22,23 +24,29 @@ def mean_interval(values: NDArray[np.float64], confidence: float = 0.95) -> tupl
     return float(low), float(high)
 
 
-def interquartile_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean [...] of `values` [..., n] without n // 4 at each end: the lowest and the highest quarter."""
-    out = values.shape[-1] // 4
-    middle: NDArray[np.float64] = np.sort(values, axis=-1)[..., out : values.shape[-1] - out].mean(axis=-1)
-    return middle
+def resampled(values: Floats, statistic: Callable[[Floats], Floats]) -> Floats:
+    """The statistic of groups redrawn from runs [runs, ...], [resamples, ...]; the draws have a fixed seed."""
+    draws = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
+    return np.stack([statistic(values[draw]) for draw in draws])
 
 
-def interquartile_interval(
-    scores: Sequence[NDArray[np.float64]], confidence: float = 0.95
-) -> tuple[float, float, float]:
+def interquartile_mean(values: Floats) -> Floats:
+    """The mean [...] of the middle half of runs [runs, ...]: without runs // 4 at each end (Agarwal et al., 2021).
+
+    It is rliable's `aggregate_iqm`, SciPy's `trim_mean` with 0.25.
+    """
+    out = len(values) // 4
+    return np.asarray(np.sort(values, axis=0)[out : len(values) - out].mean(axis=0))
+
+
+def interquartile_interval(scores: Sequence[Floats], confidence: float = 0.95) -> tuple[float, float, float]:
     """The interquartile mean over all runs of all tasks, with the low and high end of its bootstrap interval.
 
-    `scores` has one array of runs for each task, on one scale. Runs are drawn anew within each task (Agarwal et al.,
-    2021: stratified bootstrap); the draws have a fixed seed.
+    `scores` has one array of runs for each task, on one scale. Runs are redrawn within each task (Agarwal et al., 2021:
+    stratified bootstrap); the draws have a fixed seed.
     """
     generator = np.random.default_rng(0)
-    drawn = [runs[generator.integers(0, len(runs), (_RESAMPLES, len(runs)))] for runs in scores]
+    drawn = [runs[generator.integers(0, len(runs), (_RESAMPLES, len(runs)))].T for runs in scores]
     tail = (1 - confidence) / 2
-    low, high = np.quantile(interquartile_mean(np.concatenate(drawn, axis=1)), [tail, 1 - tail])
+    low, high = np.quantile(interquartile_mean(np.concatenate(drawn)), [tail, 1 - tail])
     return float(interquartile_mean(np.concatenate(scores))), float(low), float(high)

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from dqn_training.networks.encoders import OneHot, PixelScale, Planes
 from dqn_training.networks.heads import CategoricalMean, DuelingHead, QuantileMean
-from dqn_training.networks.layers import OneHot, PixelScale, Planes
 from dqn_training.networks.noisy import NoisyLinear
 
 
@@ -61,7 +61,7 @@ def _pixel_scale(graph: Graph, name: str, layer: PixelScale) -> None:
 
 
 def _convolution(graph: Graph, name: str, layer: nn.Conv2d) -> None:
-    assert layer.bias is not None  # noqa: S101  (learning/convolution.py makes it with one, and without padding)
+    assert layer.bias is not None  # noqa: S101  (encoders.py makes it with one, and without padding)
     weight = graph.constant(f"{name}.weight", layer.weight)
     graph.node("Conv", name, weight, graph.constant(f"{name}.bias", layer.bias), strides=list(layer.stride))
 

@@ -11,8 +11,7 @@ from dqn_models.manifest import EnvironmentInfo
 from dqn_training.checkpoint.values import State, Stateful
 from dqn_training.config import DQNConfig
 from dqn_training.envs.make import observation_dtype, observation_shape
-from dqn_training.envs.restoring import restore_environment
-from dqn_training.envs.snapshot import UncapturableError, capture_environment
+from dqn_training.envs.snapshot import UncapturableError, capture_environment, restore_environment
 from dqn_training.envs.vector import AnyVectorEnv, make_vector_environment, vectorization_of
 from dqn_training.learning.agent import DQNAgent
 from dqn_training.learning.best import Selection

@@ -1,4 +1,4 @@
-"""How features become Q-values where that takes more than a linear layer. See layers.py for what holds for all."""
+"""Heads: features to Q-values where that takes more than a linear layer. Each has its ONNX counterpart in nodes.py."""
 
 import torch
 from torch import Tensor, nn

@@ -11,9 +11,8 @@ from torch import nn
 from dqn_models.manifest import BoxSpace, DiscreteSpace
 from dqn_training.config import DQNConfig
 from dqn_training.envs.make import observation_dtype, observation_shape
-from dqn_training.networks.convolution import convolutions, largest_value, looks_like_image
+from dqn_training.networks.encoders import OneHot, PixelScale, convolutions, largest_value, looks_like_image
 from dqn_training.networks.heads import CategoricalMean, DuelingHead, QuantileMean
-from dqn_training.networks.layers import OneHot, PixelScale
 from dqn_training.networks.noisy import NoisyLinear
 
 Layers = OrderedDict[str, nn.Module]

@@ -7,6 +7,7 @@ from pathlib import Path
 from dqn_models.manifest import EnvironmentInfo
 from dqn_training.config import DQNConfig
 from dqn_training.envs.make import observation_dtype, observation_shape
+from dqn_training.envs.vector import make_vector_environment
 from dqn_training.networks.device import check_device
 
 _BESIDE = 16  # bytes of a transition beside its observation, at most
@@ -15,8 +16,10 @@ _CONTAINER = Path("/sys/fs/cgroup")
 
 
 def check_machine(config: DQNConfig, environment: EnvironmentInfo) -> None:
-    """Raises ValueError with a sentence when there is no such device, or too little memory for the replay buffer."""
+    """Raises ValueError with a sentence when there is no such device or vector version, or too little memory."""
     check_device(config)
+    if config.vectorization == "native":
+        make_vector_environment(environment, 1, "native").close()
     if config.algorithm == "pqn":
         return
     space = environment.observation_space

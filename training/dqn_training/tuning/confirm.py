@@ -1,12 +1,8 @@
 """Which of the best settings are good with other seeds too: the best of many noisy trials is partly luck."""
 
 import dataclasses
-import multiprocessing
-import signal
 import sys
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from statistics import fmean
 from typing import NamedTuple
 
@@ -16,6 +12,7 @@ from dqn_training.config import DQNConfig
 from dqn_training.tuning.objective import Search, train_and_score
 from dqn_training.tuning.space import configuration, parameters_of, search_space
 from dqn_training.tuning.study import completed
+from dqn_training.workers import in_processes
 
 DEFAULT = "default"
 _CONFIRMED = "confirmed"
@@ -50,8 +47,8 @@ def finalists(study: Study, search: Search, count: int) -> list[Finalist]:
 def confirm(study: Study, search: Search, who: Iterable[Finalist], seeds: int, jobs: int) -> list[Confirmed]:
     """Trains each finalist with `seeds` seeds that follow those of the search; the best comes first.
 
-    Scores are kept in the study, so that an interrupted confirmation goes on. Raises ChildProcessError when a process
-    dies, and what training raises.
+    Scores are kept in the study, so that an interrupted confirmation can be resumed. Raises ChildProcessError when a
+    process dies, and what training raises.
     """
     scores: dict[str, dict[str, float]] = study.user_attrs.get(_CONFIRMED, {})
     chosen = list(who)
@@ -62,27 +59,15 @@ def confirm(study: Study, search: Search, who: Iterable[Finalist], seeds: int, j
         for finalist in chosen
         if str(seed) not in scores.setdefault(finalist.name, {})
     ]
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _ignore_interrupts) as pool:
-        runs = {pool.submit(_score, search, finalist.config, seed): (finalist, seed) for finalist, seed in missing}
-        try:
-            for run in as_completed(runs):
-                finalist, seed = runs[run]
-                scores[finalist.name][str(seed)] = run.result()
-                study.set_user_attr(_CONFIRMED, scores)
-                print(f"{finalist.name}, seed {seed}: score {run.result():.2f}", file=sys.stderr, flush=True)
-        except BrokenProcessPool as error:
-            raise ChildProcessError("A process of the confirmation was killed; the same command goes on.") from error
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
-                process.terminate()
-            raise
+    runs = [(search, finalist.config, seed) for finalist, seed in missing]
+    with in_processes(_score, runs, jobs) as finished:
+        for index, score in finished:
+            finalist, seed = missing[index]
+            scores[finalist.name][str(seed)] = score
+            study.set_user_attr(_CONFIRMED, scores)
+            print(f"{finalist.name}, seed {seed}: score {score:.2f}", file=sys.stderr, flush=True)
     confirmed = [Confirmed(finalist, [scores[finalist.name][str(seed)] for seed in fresh]) for finalist in chosen]
     return sorted(confirmed, key=lambda one: -one.mean)
-
-
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process answers Ctrl-C
 
 
 def _score(search: Search, config: DQNConfig, seed: int) -> float:

@@ -1,8 +1,5 @@
-"""The study on disk, and who works on it: this process, or several."""
+"""The study on disk, and the work on it, by one process or by several."""
 
-import contextlib
-import multiprocessing
-import signal
 import sys
 import time
 import warnings
@@ -14,7 +11,7 @@ from optuna.study import MaxTrialsCallback, Study
 from optuna.trial import FrozenTrial, TrialState
 
 from dqn_models import cli_support
-from dqn_models.durable import make_directory
+from dqn_models.durable import exclusive_lock, make_directory
 from dqn_models.errors import wrap_os_errors
 from dqn_training.export.parity import ParityError
 from dqn_training.tuning.objective import Objective, Search
@@ -23,8 +20,8 @@ from dqn_training.tuning.space import parameters_of, search_space
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 _NAME = "dqn-tune"
 _IDENTITY = "search"
-_KEPT_PERCENT = 66.7  # trials with one or two seeds are noisy: giving up every second would lose good settings
-_GRACE_SECONDS = 10.0  # for a process that was interrupted
+_KEPT_PERCENT = 66.7  # trials with one or two seeds are noisy: pruning every second would lose good settings
+_LOCK_SECONDS = 60.0  # for another process that makes the study
 
 
 def open_study(path: Path, search: Search, seed: int = 0) -> Study:
@@ -32,15 +29,15 @@ def open_study(path: Path, search: Search, seed: int = 0) -> Study:
 
     Raises UsageError when it is a study of something else, RepositoryError when the file cannot be one.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # what it would warn of is told here
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # its warnings are replaced by ours
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     with wrap_os_errors(f"keep the search in {path} (--storage names another place)"):
         make_directory(path.parent)
-        new = not path.exists()
-        study = _create(path, search, seed)
-    if new:
-        study.set_user_attr(_IDENTITY, search.identity())
-        study.enqueue_trial(parameters_of(search.base, search_space(search.base)))
+        with exclusive_lock(path.with_name(f".{path.name}.lock"), "another dqn-tune", _LOCK_SECONDS):
+            study = _create(path, search, seed)
+            if _IDENTITY not in study.user_attrs:
+                study.enqueue_trial(parameters_of(search.base, search_space(search.base)))
+                study.set_user_attr(_IDENTITY, search.identity())
     _check_identity(study, path, search)
     return study
 
@@ -86,42 +83,9 @@ def work(path: Path, search: Search, trials: int, deadline: float, worker: int =
     study.optimize(
         Objective(search, deadline),
         timeout=left if left < float("inf") else None,
-        callbacks=[MaxTrialsCallback(trials, states=FINISHED), _tell],
+        callbacks=[MaxTrialsCallback(trials, states=FINISHED), _report],
         catch=(ParityError,),
     )
-
-
-def work_in_processes(path: Path, search: Search, trials: int, deadline: float, jobs: int) -> None:
-    """The same with several processes. Raises ChildProcessError when one fails."""
-    context = multiprocessing.get_context("spawn")
-    workers = [
-        context.Process(target=_work_quietly, args=(path, search, trials, deadline, number)) for number in range(jobs)
-    ]
-    for worker in workers:
-        worker.start()
-    try:
-        for worker in workers:
-            worker.join()
-    finally:
-        for worker in workers:
-            worker.terminate()
-        for worker in workers:
-            worker.join(_GRACE_SECONDS)
-            worker.kill()
-    failed = [worker.exitcode for worker in workers if worker.exitcode]
-    if failed:
-        raise ChildProcessError(f"A process of the search ended with status {failed[0]}; what it said stands above.")
-
-
-def _work_quietly(path: Path, search: Search, trials: int, deadline: float, worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process answers Ctrl-C, by SIGTERM
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-    def run() -> None:
-        with contextlib.suppress(KeyboardInterrupt):
-            work(path, search, trials, deadline, worker)
-
-    sys.exit(cli_support.run(run))
 
 
 def _check_identity(study: Study, path: Path, search: Search) -> None:
@@ -129,12 +93,12 @@ def _check_identity(study: Study, path: Path, search: Search) -> None:
     for name, value in search.identity().items():
         if known.get(name, value) != value:
             raise cli_support.UsageError(
-                f"{path} holds a search with {name} {known[name]!r}, not {value!r}; use the same settings to go on "
-                "with it, or another --storage."
+                f"{path} holds a search with {name} {known[name]!r}, not {value!r}; use the same settings to resume "
+                "it, or another --storage."
             )
 
 
-def _tell(study: Study, trial: FrozenTrial) -> None:
+def _report(study: Study, trial: FrozenTrial) -> None:
     """A line on standard error for each trial that ends."""
     best = max((other.value or 0.0 for other in study.get_trials(states=(TrialState.COMPLETE,))), default=None)
     seconds = trial.duration.total_seconds() if trial.duration else 0.0

@@ -1,4 +1,4 @@
-"""Images: which observations are some, and the convolutions that look at them.
+"""Encoders: layers from raw observations to features, each with its ONNX counterpart in dqn_training/export/nodes.py.
 
 An image is laid out as planes [batch, channels, height, width] inside the network, so that the exported graph takes it
 as the environment gives it: height x width, height x width x channels, channels x height x width, and stacks of these.
@@ -6,12 +6,12 @@ as the environment gives it: height x width, height x width x channels, channels
 
 from collections import OrderedDict
 
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 from dqn_models.manifest import BoxSpace, DiscreteSpace
 from dqn_training.config import DQNConfig
 from dqn_training.envs.spaces import observation_dtype, observation_shape
-from dqn_training.networks.layers import PixelScale, Planes
 
 _SMALLEST_SIDE = 8
 """Pixels; a smaller array is rather a table of numbers."""
@@ -71,3 +71,43 @@ def _planes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, int, in
     channels, height, width = (shape[dimension] for dimension in order)
     stack = shape[0] if first else 1
     return (0, *order) if first else order, (stack * channels, height, width)
+
+
+class OneHot(nn.Module):
+    """Integers [batch] from `start` to `start + n - 1` to float32 [batch, n]."""
+
+    def __init__(self, n: int, start: int) -> None:
+        super().__init__()
+        self.n = n
+        self.start = start
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """One-hot rows."""
+        return functional.one_hot(observations - self.start, self.n).float()
+
+
+class Planes(nn.Module):
+    """Images [batch, *observation_shape] to planes [batch, channels, height, width], the dtype kept."""
+
+    def __init__(self, order: tuple[int, ...], shape: tuple[int, int, int]) -> None:
+        """`order` is that of the observation's dimensions, counted without the batch; `shape` the planes'."""
+        super().__init__()
+        self.order = order
+        self.shape = shape
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """The same values in planes."""
+        ordered = observations.permute(0, *(dimension + 1 for dimension in self.order))
+        return ordered.reshape(-1, *self.shape).contiguous()
+
+
+class PixelScale(nn.Module):
+    """uint8 0..largest to float32 0..1."""
+
+    def __init__(self, largest: float = 255.0) -> None:
+        super().__init__()
+        self.factor = 1 / max(1.0, largest)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Scaled pixels, the shape kept."""
+        return observations.float() * self.factor

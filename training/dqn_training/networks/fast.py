@@ -1,4 +1,4 @@
-"""Outputs of a network and the gradient of its parameters, without autograd for the layers that are common here.
+"""Flat parameters, and outputs and gradients without autograd for the layers that are common here.
 
 A Q-network is a sequence of layers, so that the chain rule is a loop over them from back to front. For networks of this
 size autograd spends as long on its bookkeeping as on the arithmetic; the operations here are those that autograd would
@@ -12,6 +12,23 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+
+def flatten_parameters(network: nn.Module) -> nn.Parameter:
+    """Moves all parameters and their gradients into one flat tensor, of which they become views.
+
+    The optimiser, the clipping and the target update then are one operation each instead of one per layer.
+    """
+    parameters = list(network.parameters())
+    flat = nn.Parameter(torch.cat([parameter.detach().ravel() for parameter in parameters]))
+    flat.grad = torch.zeros_like(flat)
+    offset = 0
+    for parameter in parameters:
+        end = offset + parameter.numel()
+        parameter.data = flat.data[offset:end].view_as(parameter)
+        parameter.grad = flat.grad[offset:end].view_as(parameter)
+        offset = end
+    return flat
 
 
 def forward_of(layers: Iterable[nn.Module]) -> Callable[[Tensor], Tensor]:
@@ -36,7 +53,7 @@ def _operation(layer: nn.Module) -> Callable[[Tensor], Tensor]:
     return layer.forward
 
 
-class Step(Protocol):
+class LayerGrad(Protocol):
     """One layer, with what its backward pass needs of the forward pass."""
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -53,28 +70,28 @@ class Backpropagation:
         """Layers without a backward pass of their own below are differentiated by autograd, each for itself."""
         learned = [index for index, layer in enumerate(layers) if any(True for _ in layer.parameters())]
         first = learned[0] if learned else len(layers)  # nothing before it needs a gradient
-        self._steps = [_step(layer, is_first=index == first) for index, layer in enumerate(layers)]
+        self._layers = [_layer_grad(layer, is_first=index == first) for index, layer in enumerate(layers)]
         self._first = first
 
     def forward(self, observations: Tensor) -> Tensor:
         """The network's outputs [batch, ...]. Call it, and `backward`, inside torch.no_grad."""
         values = observations
-        for step in self._steps:
-            values = step.forward(values)
+        for layer in self._layers:
+            values = layer.forward(values)
         return values
 
     def backward(self, gradient: Tensor) -> None:
         """Sets every parameter's `grad` from the gradient [batch, ...] of the latest outputs."""
         following: Tensor | None = gradient
-        for step in reversed(self._steps[self._first :]):
-            assert following is not None  # noqa: S101  (only the first step gives none)
-            following = step.backward(following)
+        for layer in reversed(self._layers[self._first :]):
+            assert following is not None  # noqa: S101  (only the first layer gives none)
+            following = layer.backward(following)
 
 
-def _step(layer: nn.Module, *, is_first: bool) -> Step:
+def _layer_grad(layer: nn.Module, *, is_first: bool) -> LayerGrad:
     if isinstance(layer, nn.Linear) and layer.bias is not None:
         return _Linear(layer, is_first=is_first)
-    return _STEPS.get(type(layer), _Differentiated)(layer)
+    return _LAYERS.get(type(layer), _Differentiated)(layer)
 
 
 class _Linear:
@@ -148,4 +165,4 @@ class _Differentiated:
         return self._inputs.grad
 
 
-_STEPS: dict[type[nn.Module], Callable[..., Step]] = {nn.LayerNorm: _LayerNorm, nn.ReLU: _ReLU}
+_LAYERS: dict[type[nn.Module], Callable[..., LayerGrad]] = {nn.LayerNorm: _LayerNorm, nn.ReLU: _ReLU}

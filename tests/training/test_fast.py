@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from dqn_training.networks.backward import Backpropagation
-from dqn_training.networks.layers import OneHot, PixelScale
-from dqn_training.networks.parameters import flatten_parameters
+from dqn_training.networks.encoders import OneHot, PixelScale
+from dqn_training.networks.fast import Backpropagation, flatten_parameters
 
 NETWORKS = {
     "linear": nn.Sequential(nn.Linear(4, 3)),

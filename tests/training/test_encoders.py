@@ -8,7 +8,7 @@ import torch
 
 from dqn_models.manifest import BoxSpace
 from dqn_training.config import DQNConfig
-from dqn_training.networks.convolution import convolutions, looks_like_image
+from dqn_training.networks.encoders import convolutions, looks_like_image
 
 
 def space(*shape: int, dtype: str = "uint8", high: float = 255) -> BoxSpace:

@@ -65,7 +65,7 @@ def test_both_ways_answer_the_same(server: Server, body: bytes, headers: list[by
 
 
 def test_actions_and_statistics_are_counted_once(server: Server) -> None:
-    """A request on the short way counts its actions and its statistics once."""
+    """A request on the fast path counts its actions and its statistics once."""
 
     def counted() -> tuple[float, int]:
         (found,) = server.get("/v2/models/cartpole/versions/1/stats").json()["model_stats"]
@@ -74,3 +74,20 @@ def test_actions_and_statistics_are_counted_once(server: Server) -> None:
     actions, inferences = counted()
     assert exchange(server, head(BINARY, FRAMED) + BINARY)[0] == b"HTTP/1.1 200 OK\r\n"
     assert counted() == (actions + 3, inferences + 3)
+
+
+def test_a_batch_that_overflows_runs_once(server: Server) -> None:
+    """A batch whose Q-values overflow is refused after one run of the policy, counted once as a failure."""
+
+    def counted() -> tuple[float, float, int]:
+        (found,) = server.get("/v2/models/cartpole/versions/1/stats").json()["model_stats"]
+        runs = server.metric("dqn_inference_duration_seconds_count", model="cartpole")
+        rejected = server.metric("dqn_observations_rejected_total", model="cartpole", reason="overflow")
+        return runs, rejected, found["inference_stats"]["fail"]["count"]
+
+    body, length = binary_request(np.full((3, 4), 3e38, np.float32))
+    runs, rejected, failures = counted()
+    status, _, answer = exchange(server, head(body, f"{LENGTH}: {length}".encode()) + body)
+    assert status == b"HTTP/1.1 422 Unprocessable Entity\r\n"
+    assert b"overflow float32" in answer
+    assert counted() == (runs + 1, rejected + 1, failures + 1)

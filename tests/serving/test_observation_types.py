@@ -1,0 +1,75 @@
+"""Observations and masks as environments give them: `tolist()` of any supported space, by every call and stream."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dqn_models.repository import ModelRepository
+from dqn_testing.repositories import SPACES, publish_box
+from dqn_testing.server import Server, running_server
+from tests.serving.stream.client import JSON, MSGPACK, stream
+
+DATATYPES = {"float32": "FP32", "uint8": "UINT8", "int64": "INT64"}
+
+
+@pytest.fixture(scope="module")
+def plants(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server with one policy for each dtype that environments observe."""
+    store = ModelRepository(tmp_path_factory.mktemp("plants"))
+    for dtype in SPACES:
+        publish_box(store, dtype)
+    with running_server(store, env={"DQN_MODEL": "float32"}) as running:
+        running.wait_ready()
+        yield running
+
+
+def infer(server: Server, model: str, *inputs: Any) -> Any:
+    """The actions of an infer call."""
+    body = {"inputs": inputs, "outputs": [{"name": "action"}]}
+    response = server.post(f"/v2/models/{model}/infer", body)
+    assert response.status_code == 200, response.text
+    return response.json()["outputs"][0]["data"]
+
+
+@pytest.mark.parametrize("dtype", SPACES)
+def test_observations_as_lists(plants: Server, dtype: str) -> None:
+    """The policy of each space takes `tolist()` of what the environment observes, booleans included."""
+    batch = np.array([[[0, 1], [0, 1]], [[0, 0], [1, 0]]], dtype)
+    first, _ = batch.tolist()
+    assert plants.post(f"/models/{dtype}/act", {"observation": first}).json()["action"] == 1
+    assert plants.post(f"/models/{dtype}/act", {"observations": batch.tolist()}).json()["actions"] == [1, 2]
+    tensor = {"name": "observation", "shape": [2, 2, 2], "datatype": DATATYPES[SPACES[dtype]]}
+    assert infer(plants, dtype, tensor | {"data": batch.tolist()}) == [1, 2]
+    assert infer(plants, dtype, tensor | {"data": batch.ravel().tolist()}) == [1, 2]
+    for encoding in (JSON, MSGPACK):
+        with stream(plants, f"/models/{dtype}/act/stream", encoding) as opened:
+            assert opened.ask(observation=first)["action"] == 1
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.bool_])
+def test_masks_as_lists(plants: Server, dtype: type) -> None:
+    """A mask is taken as 0 and 1, as Gymnasium has it, or as booleans; in binary tensors as well."""
+    mask: Any = np.array([1, 0, 1], dtype)
+    one = {"observation": [[0.5, 1], [0, 0]], "action_mask": mask.tolist()}
+    many = {"observations": [[[0.5, 1], [0, 0]]] * 2, "action_mask": [mask.tolist(), [1, 1, 1]]}
+    assert plants.post("/models/float32/q-values", one).json()["action"] == 0
+    assert plants.post("/models/float32/act", many).json()["actions"] == [0, 1]
+    tensor = {"name": "observation", "shape": [1, 2, 2], "datatype": "FP32", "data": [0.5, 1, 0, 0]}
+    masks = {"name": "action_mask", "shape": [1, 3], "datatype": "BOOL" if dtype is np.bool_ else "INT8"}
+    assert infer(plants, "float32", tensor, masks | {"data": mask.tolist()}) == [0]
+    assert infer(plants, "float32", tensor, masks | {"data": [mask.tolist()]}) == [0]
+    for encoding in (JSON, MSGPACK):
+        with stream(plants, "/models/float32/act/stream", encoding) as opened:
+            assert opened.ask(**one)["action"] == 0
+
+
+def test_numbers_are_no_booleans_elsewhere(plants: Server) -> None:
+    """A boolean where the space has numbers, and a number beyond 1 in a mask, are refused with what is expected."""
+    refused = plants.post("/models/float32/act", {"observation": [[True, 0], [0, 0]]})
+    assert (refused.status_code, refused.json()["reason"]) == (422, "type")
+    refused = plants.post("/models/float32/act", {"observation": [[0, 0], [0, 0]], "action_mask": [1, 2, 0]})
+    assert (
+        "a list with 2 in it; float32 version 1 expects a list of 3 booleans (or 0 and 1)" in refused.json()["detail"]
+    )
