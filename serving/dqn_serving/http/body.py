@@ -38,7 +38,8 @@ class BodyReader:
         """The whole body of a request that is taken on, now that its work begins.
 
         Raises Problem: 413 beyond the limit, 408 where it takes too long, 503 where too much is being received from
-        others, or where the server is overloaded unless the request `is_always_answered`. Raises ClientDisconnect where there is nobody to answer any more.
+        others, or where the server is overloaded unless the request `is_always_answered`. Raises ClientDisconnect where
+        there is nobody to answer any more.
         """
         self._check_declared(scope)
         try:
