@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/client.py
     .venv/bin/python benchmarks/client.py --before ../before    # a checkout with its own .venv, in turns with this one
 
-One observation, one caller. The server has core 0 to itself and the callers core 1. Rounds are interleaved and the order
-in a round alternates, so that all meet the same noise, which disturbs the caller's CPU time for a call least.
+One observation, one caller. The server has core 0 to itself and the callers core 1. Rounds are interleaved in an order
+that alternates, so that all meet the same noise, which disturbs the CPU time that the caller uses for a call least.
 """
 
 import json
