@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from dqn_models.errors import IntegrityError, ManifestError, PolicyError
 from dqn_models.layout import check_alias_name
+from dqn_serving.api.explain import check_encoding
 from dqn_serving.api.responses import AliasChange, AliasChanged, RefreshAnswer, problems
 from dqn_serving.problems import Problem
 from dqn_serving.services import Services
@@ -36,13 +37,14 @@ def admin_router(services: Services) -> APIRouter:
     @router.put(
         "/aliases/{alias}",
         summary="Promote or roll back",
-        responses=problems(400, 401, 403, 404, 409, 413, 422, 503),
+        responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503),
         openapi_extra={"requestBody": _BODY},
     )
     async def change_alias(
         model: str, alias: str, caller: Annotated[str, Depends(authorise)], request: Request
     ) -> AliasChanged:
         """Makes the alias name the version; a new champion answers before this call does."""
+        check_encoding(request.scope)
         change = _parse(await services.bodies.read(request.scope, request.receive))
         previous = await asyncio.to_thread(_promote, services, model, alias, change.version, caller)
         log.info("alias set", model=model, alias=alias, version=change.version, previous=previous, by=caller)

@@ -132,7 +132,10 @@ _ERRORS = {
         "The body is larger than the 4194304 bytes allowed (DQN_MAX_BODY_BYTES).",
     ),
     414: ("The URL is too long.", "The URL is longer than the 8192 bytes allowed."),
-    415: ("Unknown Content-Encoding.", "Content-Encoding is 'br'; allowed are gzip and deflate."),
+    415: (
+        "A Content-Encoding that this call does not take.",
+        "Content-Encoding is 'br'; this call takes no compressed bodies.",
+    ),
     422: (
         "The body is JSON but does not fit; the detail says what was sent and what is expected.",
         "observation has shape [3]; cartpole version 3 expects [4].",
