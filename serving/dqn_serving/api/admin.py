@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from dqn_models.errors import IntegrityError, ManifestError, PolicyError
 from dqn_models.layout import check_alias_name
-from dqn_serving.api.explain import check_encoding
 from dqn_serving.api.responses import AliasChange, AliasChanged, RefreshAnswer, problems
 from dqn_serving.problems import Problem
 from dqn_serving.services import Services
@@ -44,8 +43,7 @@ def admin_router(services: Services) -> APIRouter:
         model: str, alias: str, caller: Annotated[str, Depends(authorise)], request: Request
     ) -> AliasChanged:
         """Makes the alias name the version; a new champion answers before this call does."""
-        check_encoding(request.scope)
-        change = _parse(await services.bodies.read(request.scope, request.receive))
+        change = _parse(await services.bodies.read_json(request.scope, request.receive, is_always_answered=True))
         previous = await asyncio.to_thread(_promote, services, model, alias, change.version, caller)
         log.info("alias set", model=model, alias=alias, version=change.version, previous=previous, by=caller)
         await services.refresher.refresh(model, at_once=True)
@@ -55,7 +53,9 @@ def admin_router(services: Services) -> APIRouter:
     @router.post("/refresh", summary="Look at the repository now", responses=problems(401, 403, 404, 503))
     async def refresh(model: str, caller: Annotated[str, Depends(authorise)], request: Request) -> RefreshAnswer:
         """A version that failed to load before is tried again."""
-        await services.bodies.read(request.scope, request.receive)  # which is expected to be empty
+        await services.bodies.read_json(
+            request.scope, request.receive, is_always_answered=True
+        )  # which is expected to be empty
         log.info("refresh asked for", model=model[:128], by=caller)
         if model not in services.registry.models and not await asyncio.to_thread(services.repository.versions, model):
             raise Problem(404, f"There is no model {model[:128]!r} in the repository.")

@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
-from starlette.types import Scope
 
 from dqn_serving.api.schemas import MAX_SEED, MAX_VERSION, ActRequest
 from dqn_serving.policies.observations import ObservationReader
@@ -78,14 +77,6 @@ def listed(sizes: Collection[Any]) -> str:
 
 
 # the document, before any model is looked at
-
-
-def check_encoding(scope: Scope) -> None:
-    """Checks that a body is not compressed: only the Open Inference Protocol has that. Raises Problem (415)."""
-    for name, value in scope["headers"]:
-        if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
-            detail = f"Content-Encoding is {shown(value.decode('latin-1'))}; this call takes no compressed bodies."
-            raise Problem(415, detail, reason="encoding", headers=((b"accept-encoding", b"identity"),))
 
 
 def parse(data: bytes, what: str = "body") -> Document:

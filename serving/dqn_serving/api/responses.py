@@ -133,8 +133,8 @@ _ERRORS = {
     ),
     414: ("The URL is too long.", "The URL is longer than the 8192 bytes allowed."),
     415: (
-        "A Content-Encoding that this call does not take.",
-        "Content-Encoding is 'br'; this call takes no compressed bodies.",
+        "The body has a Content-Encoding that this call does not know.",
+        "Content-Encoding is 'br'; allowed are gzip and deflate.",
     ),
     422: (
         "The body is JSON but does not fit; the detail says what was sent and what is expected.",
