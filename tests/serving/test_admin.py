@@ -1,6 +1,5 @@
 """Promoting, rolling back and refreshing by HTTP, and who may."""
 
-import gzip
 import json
 from collections.abc import Iterator
 
@@ -62,19 +61,6 @@ def test_a_body_is_json_whatever_it_is_called(server: Server, repository: ModelR
         assert server.request("POST", path, content=json.dumps(body), headers=named).status_code == 200
     response = put(server, "/models/cartpole/aliases/challenger", b'{"version": 2}', ADMIN | named)
     assert (response.status_code, repository.aliases("cartpole")["challenger"]) == (200, 2)
-
-
-@pytest.mark.parametrize("encoding", ["gzip", "br"])
-def test_compressed_bodies_are_refused(server: Server, repository: ModelRepository, encoding: str) -> None:
-    """Calls that take no compressed bodies say so with 415, instead of taking the bytes for wrong JSON."""
-    encoded = {"Content-Encoding": encoding}
-    for response in (
-        server.request("POST", "/act", content=gzip.compress(json.dumps(OBSERVATION).encode()), headers=encoded),
-        put(server, "/models/cartpole/aliases/champion", gzip.compress(b'{"version": 2}'), ADMIN | encoded),
-    ):
-        assert response.status_code == 415
-        assert f"has the Content-Encoding '{encoding}'; expected a body that is not comp" in response.json()["detail"]
-    assert repository.aliases("cartpole")["champion"] == 1
 
 
 def test_other_aliases_can_be_set(admin: Server) -> None:
