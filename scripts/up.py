@@ -14,11 +14,9 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
 from dqn_models import cli_support
 from dqn_models.errors import ModelError
-from dqn_models.manifest import BoxSpace, Manifest
+from dqn_models.manifest import Manifest
 from dqn_models.reader import RepositoryReader
 
 BIN = Path(sys.executable).parent
@@ -78,11 +76,7 @@ def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
 
 def example(manifest: Manifest) -> str:
     """An observation as JSON that this policy could meet: the mean of what training saw."""
-    space = manifest.environment.observation_space
-    if isinstance(space, BoxSpace):
-        mean = np.reshape(manifest.observations.mean, space.shape).round(3)
-        return json.dumps(mean.astype(int if space.dtype == "uint8" else float).tolist())
-    return str(space.start)
+    return json.dumps(manifest.environment.observation_space.example(manifest.observations.mean))
 
 
 def serve(repository: RepositoryReader, model: str, port: int) -> None:
