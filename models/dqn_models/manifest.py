@@ -15,7 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from dqn_models.errors import ManifestError
 
 SCHEMA_VERSION: Literal[1] = 1
-MOST_DESCRIBED_ELEMENTS = 4_096
+MAX_DESCRIBED_ELEMENTS = 4_096
 
 
 def _bound_from_json(value: Any) -> Any:
@@ -135,7 +135,7 @@ class Evaluation(Document):
 class ObservationStatistics(Document):
     """What training saw, one number per element of an observation in C order (a Discrete one has one element).
 
-    For observations of more than MOST_DESCRIBED_ELEMENTS elements it is one number for all of them together.
+    For observations of more than MAX_DESCRIBED_ELEMENTS elements it is one number for all of them together.
     """
 
     mean: list[float]
