@@ -1,4 +1,4 @@
-"""training_curve.png: durations, as the PyTorch tutorial plots them, returns, evaluations and indicators of collapse."""
+"""training_curve.png: durations, as in the PyTorch tutorial, returns, evaluations and indicators of collapse."""
 
 import io
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ WINDOW = 100
 def training_curve(
     title: str, episodes: Sequence[Episode], scores: Sequence[CheckpointScore], history: Sequence[Health]
 ) -> bytes:
-    """The picture as PNG, from above: durations with their 100-episode mean, returns and greedy evaluations, indicators."""
+    """The picture as PNG, from above: durations with 100-episode mean, returns and greedy evaluations, indicators."""
     figure = Figure(figsize=(9, 10), layout="constrained")
     FigureCanvasAgg(figure)
     above, middle, below = figure.subplots(3, 1)
@@ -55,9 +55,7 @@ def draw_health(axes: Axes, history: Sequence[Health]) -> None:
     axes.plot(steps, [health.action_gap for health in history], color="C0", label="action gap")
     axes.plot(steps, [health.largest_q / 100 for health in history], color="C1", label="largest Q-value / 100")
     fractions = axes.twinx()
-    fractions.plot(
-        steps, [health.terminal_share for health in history], color="C2", label="terminal fraction in replay"
-    )
+    fractions.plot(steps, [health.terminal_share for health in history], color="C2", label="terminals in replay")
     fractions.plot(steps, [health.dormant_share for health in history], color="C4", label="fraction of dormant units")
     fractions.set_ylim(-0.02, 1)
     for index in range(len(history)):

@@ -25,7 +25,7 @@ _SHOWN = 10
 
 
 def importances(study: Study) -> dict[str, float]:
-    """How much of the trials' differences each setting explains (PED-ANOVA, Watanabe et al., 2023); {} for few trials."""
+    """How much each setting explains of the differences (PED-ANOVA, Watanabe et al., 2023); {} for few trials."""
     if len(completed(study)) < 5:
         return {}
     found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
@@ -52,8 +52,8 @@ def best_trial(study: Study) -> FrozenTrial:
     best = completed(study)
     if not best:
         raise ValueError(
-            f"No trial was trained to its end, {len(finished(study))} were pruned: there is no preset yet. Resume by the "
-            "same command with a longer --timeout or more --trials."
+            f"No trial was trained to its end, {len(finished(study))} were pruned: there is no preset yet. Resume by "
+            "the same command with a longer --timeout or more --trials."
         )
     return best[0]
 
