@@ -14,11 +14,9 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
 from dqn_models import cli_support, streams
 from dqn_models.errors import ModelError
-from dqn_models.manifest import BoxSpace, Manifest
+from dqn_models.manifest import Manifest
 from dqn_models.reader import RepositoryReader
 
 BIN = Path(sys.executable).parent
@@ -33,12 +31,12 @@ def say(line: str) -> None:
 
 
 def start(name: str, *arguments: str) -> subprocess.Popen[bytes]:
-    """Starts one of our commands, out of reach of the terminal's Ctrl-C: this script decides who ends when."""
+    """Starts one of our commands in a process group of its own: the terminal's Ctrl-C reaches only this script."""
     return subprocess.Popen([str(BIN / name), *arguments], process_group=0)  # noqa: S603
 
 
 def end(*processes: subprocess.Popen[bytes], with_signal: int = signal.SIGTERM) -> None:
-    """Lets commands end in their own time, and waits for them; a second Ctrl-C kills them."""
+    """Asks commands to end and waits for them; a second Ctrl-C kills them."""
     for process in processes:
         if process.poll() is None:
             process.send_signal(with_signal)
@@ -52,7 +50,7 @@ def end(*processes: subprocess.Popen[bytes], with_signal: int = signal.SIGTERM) 
 
 
 def train(model: str, arguments: list[str]) -> None:
-    """Trains a first version."""
+    """Trains a first version. Raises ModelError when that fails."""
     say(f"There is no {model} yet: training one.")
     trainer = start("dqn-train", "--name", model, *arguments)
     try:
@@ -61,11 +59,11 @@ def train(model: str, arguments: list[str]) -> None:
         end(trainer, with_signal=signal.SIGINT)
         raise
     if status:
-        raise ModelError(f"Training ended with status {status}; there is nothing to serve.")
+        raise ModelError(f"Training ended with status {status}, so there is nothing to serve.")
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
-    """Returns once the server has a policy to answer with."""
+    """Returns once the server has a policy to answer with. Raises ModelError after START_SECONDS, or when it ends."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         with contextlib.suppress(OSError, http.client.HTTPException):
@@ -78,22 +76,21 @@ def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
 
 
 def example(manifest: Manifest) -> str:
-    """An observation that this policy could meet: the mean of what training saw."""
-    space = manifest.environment.observation_space
-    if isinstance(space, BoxSpace):
-        mean = np.reshape(manifest.observations.mean, space.shape).round(3)
-        return json.dumps(mean.astype(int if space.dtype == "uint8" else float).tolist())
-    return str(space.start)
+    """An observation as JSON that this policy could meet: the mean of what training saw."""
+    return json.dumps(manifest.environment.observation_space.example(manifest.observations.mean))
 
 
 def serve(repository: RepositoryReader, model: str, port: int) -> None:
-    """Serves and retrains until this script is stopped; it is an error if one of the two ends by itself."""
+    """Serves and retrains until a signal stops this script.
+
+    Raises ModelError when the server or the retraining job ends by itself.
+    """
     running = [start("dqn-serve", "--port", str(port), "--model", model)]
     try:
         wait_until_ready(running[0], port)
         every, metrics = os.environ.get("EVERY") or "15m", os.environ.get("METRICS_PORT") or "8001"
         running.append(start("dqn-retrain", "--every", every, "--metrics-port", metrics, "--name", model))
-        invite(repository.manifest(model, repository.resolve(model)), port)
+        announce(repository.manifest(model, repository.resolve(model)), port)
         ended, _ = os.wait()
         name = "server" if ended == running[0].pid else "retraining job"
         raise ModelError(f"The {name} ended by itself; see its log above.")
@@ -103,8 +100,8 @@ def serve(repository: RepositoryReader, model: str, port: int) -> None:
         end(*running)
 
 
-def invite(manifest: Manifest, port: int) -> None:
-    """Says what is there and how to try it."""
+def announce(manifest: Manifest, port: int) -> None:
+    """Prints what is served and how to try it."""
     url = f"http://127.0.0.1:{port}"
     say(f"\nServing {manifest.model} with the retraining job beside it; Ctrl-C ends both. Open or try:\n")
     say(f"  {url}/docs")

@@ -74,5 +74,6 @@ def print_json(result: Any) -> None:
 
 def fail(sentence: str, status: int) -> int:
     """Prints why the command ends on standard error, and returns the status that it ends with."""
-    print(f"error: {sentence}" if status != INTERRUPTED else sentence, file=sys.stderr, flush=True)
+    if sys.stderr is not None:
+        print(f"error: {sentence}" if status != INTERRUPTED else sentence, file=sys.stderr, flush=True)
     return status

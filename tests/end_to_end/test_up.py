@@ -136,7 +136,7 @@ def test_training_that_fails_serves_nothing(tmp_path: Path) -> None:
         status, said = running.end()
     assert status == 1
     assert "gamma is 1.5" in said
-    assert "Training ended with status 2; there is nothing to serve." in said
+    assert "Training ended with status 2, so there is nothing to serve." in said
 
 
 def test_ctrl_c_ends_the_first_training(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The wheel, installed as people install it: what it adds, what each extra brings, and what is said without one."""
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -150,6 +151,19 @@ def test_an_extra_is_enough_for_its_commands_and_the_others_say_what_they_need(b
             assert done.returncode == 2, done.stderr
             assert f"{command} needs the extra '{needed}'" in done.stderr
     assert bare.run("dqn-models", "list", "--repository", "nothing").returncode == 0
+
+
+def test_the_image_that_serves_keeps_only_commands_that_work(bare: Installation) -> None:
+    """The Dockerfile's own lines leave the commands of serving and of the repository, and no package of training."""
+    bare.bring(*EXTRAS["serve"])
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    lines = re.search(r"cd /opt/dqn && (rm -r .*/dqn_training.*done)\n", dockerfile, re.DOTALL)
+    assert lines
+    script = re.sub(r"^ *#.*\n", "", lines[1], flags=re.MULTILINE).replace("\\\n", " ")
+    subprocess.run(["/bin/sh", "-ec", script], cwd=bare.bin.parent, check=True, timeout=60)
+    assert {path.name for path in bare.bin.glob("dqn-*")} == {"dqn-models", "dqn-serve"}
+    assert {path.name for path in bare.site.glob("dqn_*")} >= {"dqn_models", "dqn_serving"}
+    assert not list(bare.site.glob("dqn_training")) + list(bare.site.glob("dqn_client"))
 
 
 def test_a_search_without_optuna_names_its_extra(bare: Installation) -> None:

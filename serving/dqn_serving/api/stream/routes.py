@@ -23,8 +23,8 @@ _ANSWERED = [
     frames.StreamError,
     frames.StreamDraining,
 ]
-_DESCRIPTION = f"""A WebSocket. The subprotocol is one of {", ".join(CODECS)}: text frames of JSON (also where none is
-asked for) or binary frames of MessagePack, with the same fields. The first frame is a `StreamHello`. Each
+_DESCRIPTION = f"""A WebSocket. The subprotocol is one of {", ".join(CODECS)}: text frames of JSON (also if none is
+offered) or binary frames of MessagePack, with the same fields. The first frame is a `StreamHello`. Each
 `StreamRequest` is answered, in order, with a `StreamAction` or a `StreamError`; a `StreamVersion` says that another
 version answers from now on, and `StreamDraining` that the server is about to end. For example, a text frame
 `{{"observation": [0.01, -0.02, 0.03, 0.04], "id": 7}}` is answered with
