@@ -1,4 +1,4 @@
-"""`/openapi.json`: what FastAPI knows of its routes, and what the others say of themselves."""
+"""`/openapi.json`: the operations of all routes, those of FastAPI and those that document themselves."""
 
 from typing import Any
 

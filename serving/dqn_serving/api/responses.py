@@ -1,4 +1,4 @@
-"""Bodies of the calls that are not about actions, and what `/openapi.json` says of errors.
+"""Bodies of the calls that do not choose actions, and the errors in `/openapi.json`.
 
 The classes of the bodies read, write and document them.
 """

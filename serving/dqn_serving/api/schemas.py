@@ -1,4 +1,4 @@
-"""Bodies of the native API's calls: these classes decode, encode and document them."""
+"""Bodies of `/act` and `/q-values`: these classes decode, encode and document them."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""The calls of the protocol as routes of the framework, each with what `/openapi.json` says of it."""
+"""The calls of the protocol as routes, each with its operation in `/openapi.json`."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial

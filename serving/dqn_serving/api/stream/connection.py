@@ -1,4 +1,4 @@
-"""One stream's connection: bytes to frames and back, its pace, and its end.
+"""One stream's connection: bytes to frames and back, back-pressure, pings, and closing.
 
 The `websockets` library speaks the protocol; messages of one frame, as most are, take a fast path past it.
 """

@@ -1,4 +1,4 @@
-"""The streams as routes: the answer to a call that is plain HTTP, and what `/openapi.json` can say of an upgrade."""
+"""Streams as routes: the answer to plain HTTP, and the upgrade in `/openapi.json`."""
 
 from typing import Any
 
