@@ -1,7 +1,7 @@
 """`make up`: trains a first policy if there is none, then serves it with the retraining job beside it until Ctrl-C.
 
 Arguments go to `dqn-train`. From the environment come PORT (8000), DQN_MODEL (cartpole), DQN_REPOSITORY (models/store),
-EVERY (15m, how often to retrain) and METRICS_PORT (8001, where the retraining job tells its metrics; 0: nowhere).
+EVERY (15m, how often to retrain) and METRICS_PORT (8001, where the retraining job serves its metrics; 0: nowhere).
 """
 
 import contextlib
@@ -14,11 +14,9 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
-from dqn_models import cli_support
+from dqn_models import cli_support, streams
 from dqn_models.errors import ModelError
-from dqn_models.manifest import BoxSpace, Manifest
+from dqn_models.manifest import Manifest
 from dqn_models.reader import RepositoryReader
 
 BIN = Path(sys.executable).parent
@@ -27,8 +25,9 @@ POLL_SECONDS = 0.1
 
 
 def say(line: str) -> None:
-    """Prints a line at once."""
-    print(line, flush=True)
+    """Shows the person at the terminal a line; that it cannot be written ends neither training nor serving."""
+    with streams.tolerant_output():
+        print(line, flush=True)
 
 
 def start(name: str, *arguments: str) -> subprocess.Popen[bytes]:
@@ -78,11 +77,7 @@ def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
 
 def example(manifest: Manifest) -> str:
     """An observation as JSON that this policy could meet: the mean of what training saw."""
-    space = manifest.environment.observation_space
-    if isinstance(space, BoxSpace):
-        mean = np.reshape(manifest.observations.mean, space.shape).round(3)
-        return json.dumps(mean.astype(int if space.dtype == "uint8" else float).tolist())
-    return str(space.start)
+    return json.dumps(manifest.environment.observation_space.example(manifest.observations.mean))
 
 
 def serve(repository: RepositoryReader, model: str, port: int) -> None:

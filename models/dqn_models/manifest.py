@@ -6,29 +6,16 @@ Unknown fields are ignored by readers, so a newer writer may add some without a 
 
 import hashlib
 import json
-import math
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dqn_models.errors import ManifestError
+from dqn_models.spaces import DiscreteSpace, ObservationSpace
 
 SCHEMA_VERSION: Literal[1] = 1
 MAX_DESCRIBED_ELEMENTS = 4_096
-
-
-def _bound_from_json(value: Any) -> Any:
-    """Reads a bound; JSON has no infinity, so the manifest spells it as a string."""
-    return {"-inf": -math.inf, "inf": math.inf}.get(value, value) if isinstance(value, str) else value
-
-
-def _bound_to_json(value: float) -> float | str:
-    return value if math.isfinite(value) else ("inf" if value > 0 else "-inf")
-
-
-Bound = Annotated[float, BeforeValidator(_bound_from_json), PlainSerializer(_bound_to_json, when_used="json")]
-"""A number that may be infinite, written as "inf" or "-inf"."""
 
 
 class Document(BaseModel):
@@ -66,24 +53,6 @@ class OnnxInfo(Document):
     outputs: list[TensorSpec]
 
 
-class BoxSpace(Document):
-    """A Gymnasium Box; a bound that is the same everywhere is written once."""
-
-    type: Literal["Box"] = "Box"
-    shape: list[int]
-    dtype: str
-    low: Bound | list[Bound] = Field(description="one bound for all, or one per element in C order")
-    high: Bound | list[Bound]
-
-
-class DiscreteSpace(Document):
-    """A Gymnasium Discrete: the integers from `start` to `start + n - 1`."""
-
-    type: Literal["Discrete"] = "Discrete"
-    n: int = Field(ge=1)
-    start: int = 0
-
-
 class WrapperInfo(Document):
     """A wrapper of Gymnasium's between the environment and the policy."""
 
@@ -98,7 +67,7 @@ class EnvironmentInfo(Document):
     kwargs: dict[str, Any] = {}
     wrappers: list[WrapperInfo] = Field(default=[], description="in the order in which observations pass them")
     gymnasium_version: str
-    observation_space: Annotated[BoxSpace | DiscreteSpace, Field(discriminator="type")]
+    observation_space: ObservationSpace
     action_space: DiscreteSpace
     max_episode_steps: int | None = None
     reward_threshold: float | None = None

@@ -51,6 +51,13 @@ class RepositoryReader:
             raise NotFoundError(self._no_version(model, version))
         return Manifest.parse(data, str(path))
 
+    def manifest_digest(self, model: str, version: int) -> str:
+        """SHA-256 of a version's manifest: what a version is, whatever its number. Raises what `manifest` does."""
+        data = _read(self._path(model, version, MANIFEST_FILE))
+        if data is None:
+            raise NotFoundError(self._no_version(model, version))
+        return FileEntry.of(data).sha256
+
     def aliases(self, model: str) -> dict[str, int]:
         """All aliases of a model and the versions that they name. Raises RepositoryError when one is unreadable."""
         found = {name: self.alias(model, name) for name in self.alias_names(model)}

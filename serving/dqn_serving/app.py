@@ -19,7 +19,7 @@ from dqn_serving.api.oip.infer import InferCall
 from dqn_serving.api.oip.routes import OipApi
 from dqn_serving.api.openapi import describe
 from dqn_serving.api.stream.connection import StreamConnection
-from dqn_serving.api.stream.hub import Streams
+from dqn_serving.api.stream.hub import StreamHub
 from dqn_serving.api.stream.routes import stream_router
 from dqn_serving.http.connection import ConnectionSettings
 from dqn_serving.http.fast_path import FastPath
@@ -45,7 +45,7 @@ class Server:
     app: FastAPI
     acts: ActCalls
     infer: InferCall
-    streams: Streams
+    streams: StreamHub
 
     def find_route(self, path: str) -> FastRoute | None:
         """The call of a path that the fast path may take."""
@@ -78,7 +78,7 @@ class Server:
 def create_server(services: Services) -> Server:
     """Builds the APIs and the application; nothing is read or started yet."""
     infer = InferCall(services)
-    server = Server(services, _create_app(services), ActCalls(services), infer, Streams(services))
+    server = Server(services, _create_app(services), ActCalls(services), infer, StreamHub(services))
     app = server.app
     for router in (health_router(services), catalog_router(services), admin_router(services), stream_router()):
         app.include_router(router)

@@ -1,16 +1,21 @@
 """`dqn-serve`: serve the policies of a model repository."""
 
+import signal
 import sys
 from collections.abc import Callable
 from functools import partial
 from socket import socket
 
+import structlog
+
 from dqn_models import cli_support
 from dqn_serving.process import logs
 from dqn_serving.process.sockets import listen, listen_together, make_room
 from dqn_serving.process.supervisor import Supervisor
-from dqn_serving.settings import ServerSettings, read_settings
+from dqn_serving.settings import ServerSettings, ignore_service_link, read_settings
 from dqn_serving.telemetry.shared_memory import SharedMetrics
+
+log = structlog.get_logger()
 
 
 def _work(
@@ -22,8 +27,14 @@ def _work(
 
 
 def _main() -> None:
+    link = ignore_service_link()
     settings = read_settings(sys.argv[1:])
     logs.configure(settings.log_format)
+    if link is not None:
+        remedy = "set enableServiceLinks: false, or name the Service otherwise"
+        log.warning("DQN_PORT ignored", value=link, reason="Kubernetes sets it for a Service named dqn", remedy=remedy)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:  # not under nohup
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
     settings = settings.model_copy(update={"max_connections": make_room(settings.max_connections)})
     shared = SharedMetrics(settings.workers + 1)  # the last one is the supervisor's
     work = partial(_work, settings, shared)

@@ -1,5 +1,6 @@
 """The server's settings: one class from which come the flags, the environment variables, their checks and `--help`."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from dqn_serving.security import auth, tls
 from dqn_serving.telemetry import tracing
 
 ENV_PREFIX = "DQN_"
+_SERVICE_LINK = re.compile("(tcp|udp|sctp)://")
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 
 
@@ -33,7 +35,11 @@ class ServerSettings(BaseSettings):
         cli_exit_on_error=False,
     )
 
-    host: str = Field("127.0.0.1", min_length=1, description="address to listen on; 0.0.0.0 for all")
+    host: str = Field(
+        "127.0.0.1",
+        min_length=1,
+        description="address to listen on; 0.0.0.0 for all of IPv4, :: for all of IPv6 and IPv4",
+    )
     port: int = Field(
         8000,
         ge=0,
@@ -180,6 +186,12 @@ class ServerSettings(BaseSettings):
         if self.require_token and self.api_token is None and self.api_token_file is None:
             raise ValueError("require_token is true but there is no token: set DQN_API_TOKEN or DQN_API_TOKEN_FILE")
         return self
+
+
+def ignore_service_link() -> str | None:
+    """Takes DQN_PORT out of the environment where Kubernetes has set it for a Service named `dqn`, and returns it."""
+    link = os.environ.get(f"{ENV_PREFIX}PORT", "")
+    return os.environ.pop(f"{ENV_PREFIX}PORT") if _SERVICE_LINK.match(link) else None
 
 
 def read_settings(arguments: Sequence[str]) -> ServerSettings:

@@ -1,5 +1,6 @@
 """The example client, as a person would start it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +14,15 @@ from dqn_testing.server import running_server
 EXAMPLE = Path(__file__).parents[2] / "examples/play_cartpole.py"
 
 
-def play(*arguments: str) -> subprocess.CompletedProcess[str]:
+ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+"""Environment variables of a machine where Python takes everything for ASCII."""
+
+
+def play(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs the example to its end."""
     words = [sys.executable, str(EXAMPLE), *arguments]
-    return subprocess.run(words, capture_output=True, text=True, timeout=100, check=False)
+    environment = os.environ | variables
+    return subprocess.run(words, capture_output=True, text=True, timeout=100, check=False, env=environment)
 
 
 @pytest.mark.slow
@@ -42,3 +48,25 @@ def test_refusals_are_one_sentence(tmp_path: Path) -> None:
         done = play("--url", server.url, "--model", "pong")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "There is no model 'pong' here; models are: cartpole.\n"
+
+
+@pytest.mark.slow
+def test_names_beyond_ascii(tmp_path: Path) -> None:
+    """Where Python takes everything for ASCII a model's name still reaches the server, and its sentence the person."""
+    store = ModelRepository(tmp_path)
+    publish_linear(store, promote=True)
+    with running_server(store) as server:
+        server.wait_ready()
+        for way in ([], ["--stream"]):
+            done = play("--url", server.url, "--model", "mod\u00e8le", *way, **ASCII)
+            assert (done.returncode, done.stdout) == (1, "")
+            assert done.stderr == "There is no model 'mod\\xe8le' here; models are: cartpole.\n"
+
+
+def test_wrong_url_is_wrong_usage() -> None:
+    """A URL that is none ends with status 2 and a sentence, also one beyond ASCII."""
+    for url in ("localhost:8000", "http://127.0.0.1/mod\u00e8le?x"):
+        done = play("--url", url, **ASCII)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "base_url is " in done.stderr
+        assert "Traceback" not in done.stderr

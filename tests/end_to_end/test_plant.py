@@ -1,5 +1,6 @@
 """examples/plant, the environment of docs/your-environment.md, by the commands of that page."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -27,11 +28,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "project"
 
 
-def control(*arguments: str) -> list[str]:
+def control(*arguments: str, stderr: int = subprocess.STDOUT) -> list[str]:
     """The lines that the control loop prints."""
     words = [sys.executable, "-m", "plant.control", *arguments]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=100, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=100, check=False)
+    assert done.returncode == 0, done.stdout
     return done.stdout.splitlines()
 
 
@@ -62,6 +63,18 @@ def test_rule_takes_over() -> None:
     assert reason.startswith("The rule takes over: Cannot reach ")
     assert [returns, mean] == control("--rule", "--episodes", "1")
     assert count == "200 decisions were made by the rule."
+
+
+@pytest.mark.usefixtures("project")
+def test_control_goes_on_without_a_log() -> None:
+    """Where the reader of the log has gone away the plant is still controlled."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        lines = control("--url", f"http://127.0.0.1:{free_port()}", "--episodes", "1", stderr=writer)
+    finally:
+        os.close(writer)
+    assert lines[-1] == "200 decisions were made by the rule."
 
 
 def test_plant_is_what_gymnasium_expects(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -197,10 +197,11 @@ def test_sigterm_at_any_point_of_a_round_ends_the_loop_cleanly(quick: Path, inst
     for step in range(1, instants + 1):
         process = start("dqn-retrain", "--every=1h", "--metrics-port=0", "--repository", quick, *ROUND)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(0.6 + whole_round * step / instants)
+            process.wait(whole_round * step / instants)
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=20)
-        assert process.returncode == 0, errors
+        output, errors = process.communicate(timeout=60)
+        if (process.returncode, output, errors) != (-signal.SIGTERM, "", ""):  # Python itself was still starting
+            assert process.returncode == 0, errors
         assert "Traceback" not in errors
         for version in repository.versions("cartpole"):
             repository.verify("cartpole", version)

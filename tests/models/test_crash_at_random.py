@@ -15,10 +15,12 @@ from tests.models.publisher import MODEL
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kills", [20, pytest.param(1_000, marks=pytest.mark.long)])
-def test_a_publisher_killed_at_random_instants_damages_and_loses_nothing(tmp_path: Path, kills: int) -> None:
+@pytest.mark.parametrize(
+    ("seed", "kills"), [(0, 20), *(pytest.param(seed, 200, marks=pytest.mark.long) for seed in range(1, 6))]
+)
+def test_a_publisher_killed_at_random_instants_damages_and_loses_nothing(tmp_path: Path, seed: int, kills: int) -> None:
     """After every SIGKILL the repository lists, verifies and serves, and has all versions that were reported."""
-    repository, chance = ModelRepository(tmp_path), random.Random(0)
+    repository, chance = ModelRepository(tmp_path), random.Random(seed)
     published: set[int] = set()
     verified: set[int] = set()
     with publisher(tmp_path) as child:

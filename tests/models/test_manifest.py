@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from dqn_models.errors import ManifestError
-from dqn_models.manifest import BoxSpace, FileEntry, Manifest
+from dqn_models.manifest import FileEntry, Manifest
 from dqn_models.repository import ModelRepository
+from dqn_models.spaces import BoxSpace
 from dqn_testing.repositories import draft, linear_onnx, publish_linear
 
 

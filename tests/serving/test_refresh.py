@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from dqn_models.repository import ModelRepository
-from dqn_testing.repositories import CARTPOLE_WEIGHTS, draft, linear_onnx, publish_linear
+from dqn_testing.repositories import CARTPOLE_WEIGHTS, draft, linear_onnx, publish_discrete, publish_linear
 from dqn_testing.server import Server, running_server, wait_until
 
 pytestmark = pytest.mark.slow
@@ -164,3 +164,40 @@ def test_few_named_versions_stay_loaded(empty: ModelRepository) -> None:
         assert loaded() == [3, 4]
         assert server.post("/act", OBSERVATION | {"version": 1}).json()["version"] == 1
         assert loaded() == [1, 3, 4]
+
+
+def test_same_number_with_other_bytes(empty: ModelRepository) -> None:
+    """A model that was removed and published anew is noticed, said and served, by its numbers and its aliases."""
+
+    def q_value(version: int | str) -> float:
+        return float(server.post("/q-values", {**OBSERVATION, "version": version}).json()["q_values"][0])
+
+    for _ in range(2):
+        publish_linear(empty, promote=True)
+    with running_server(empty) as server:
+        server.wait_ready()
+        before = {version: q_value(version) for version in (1, 2, "champion")}
+        old = server.metric("dqn_model_info", sha256=empty.manifest("cartpole", 1).files["model.onnx"].sha256)
+        shutil.rmtree(empty.root / "cartpole")
+        for _ in range(2):
+            publish_linear(empty, bias=5.0)
+        empty.promote("cartpole", 2)
+        for number in (1, 2):
+            server.wait_log("version replaced", model="cartpole", version=number)
+        for version, value in before.items():
+            wait_until(lambda value=value, version=version: q_value(version) == value + 5, 20, "served")  # type: ignore[misc]
+        new = empty.manifest("cartpole", 1).files["model.onnx"].sha256
+        assert (old, server.metric("dqn_model_info", sha256=new)) == (2, 2)
+
+
+def test_same_number_with_another_environment(empty: ModelRepository) -> None:
+    """A model that now has other shapes and more actions takes the place of the one with its name and number."""
+    publish_linear(empty, "lake", promote=True)
+    with running_server(empty) as server:
+        server.wait_ready()
+        assert server.post("/models/lake/act", OBSERVATION).status_code == 200
+        shutil.rmtree(empty.root / "lake")
+        publish_discrete(empty)
+        server.wait_log("version replaced", model="lake", version=1)
+        wait_until(lambda: server.post("/models/lake/act", {"observation": 3}).status_code == 200, 20, "served")
+        assert server.metric("dqn_actions_total", model="lake", version="1") == 2

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dqn_models.manifest import BoxSpace
+from dqn_models.spaces import BoxSpace
 from dqn_training.config import DQNConfig
 from dqn_training.networks.encoders import convolutions, looks_like_image
 

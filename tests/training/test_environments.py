@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dqn_models.manifest import BoxSpace, DiscreteSpace
+from dqn_models.spaces import BoxSpace, DiscreteSpace
 from dqn_training.envs.make import describe
 from dqn_training.envs.vector import (
     Vectorization,

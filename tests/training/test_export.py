@@ -14,7 +14,7 @@ from dqn_models.policy import Policy
 from dqn_training.config import DQNConfig
 from dqn_training.envs.make import describe
 from dqn_training.export.onnx_graph import export, onnx_info
-from dqn_training.export.parity import OBSERVATIONS, ParityError, check_parity, random_observations
+from dqn_training.export.parity import OBSERVATIONS, ParityError, check_parity
 from dqn_training.networks.noisy import Noise
 from dqn_training.networks.q_network import make_q_network
 
@@ -50,7 +50,7 @@ def test_the_exported_policy_computes_what_the_network_computes(
     onnx.checker.check_model(onnx.load_from_string(data), full_check=True)
     policy = Policy(data)
     assert (policy.inputs, policy.outputs) == (onnx_info(environment).inputs, onnx_info(environment).outputs)
-    seen = random_observations(environment, _something(environment), 500, np.random.default_rng(0))
+    seen = environment.observation_space.sample(_something(environment), 500, np.random.default_rng(0))
     check_parity(network, policy, environment, seen, seed=0)
 
 
@@ -74,7 +74,7 @@ def test_every_member_of_the_family_is_exported_as_expectations(settings: dict[s
         data = export(network, environment)
         policy = Policy(data)
         assert policy.outputs == onnx_info(environment).outputs
-        seen = random_observations(environment, _something(environment), 500, np.random.default_rng(0))
+        seen = environment.observation_space.sample(_something(environment), 500, np.random.default_rng(0))
         check_parity(network, policy, environment, seen, seed=0)
 
 
@@ -112,7 +112,7 @@ def test_random_observations_fill_the_bounds() -> None:
     """Bounded elements are drawn from all over their bounds, unbounded ones around what training saw."""
     environment = describe("CartPole-v1", {})
     seen = np.random.default_rng(0).normal(0, 2, (100, 4)).astype(np.float32)
-    drawn = random_observations(environment, seen, OBSERVATIONS, np.random.default_rng(1))
+    drawn = environment.observation_space.sample(seen, OBSERVATIONS, np.random.default_rng(1))
     assert 4.7 < drawn[:, 0].max() <= 4.8
     assert 4 < drawn[:, 1].std() < 8
 

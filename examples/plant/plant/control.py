@@ -5,6 +5,7 @@ python -m plant.control --rule
 """
 
 import argparse
+import logging
 from collections.abc import Callable
 
 import numpy as np
@@ -15,6 +16,8 @@ from plant.tank import Observation, Tank
 MINUTES = 200
 TIMEOUT_SECONDS = 0.5
 """The longest that the plant may wait for a decision."""
+
+log = logging.getLogger("plant")
 
 Decide = Callable[[Observation], int]
 
@@ -66,8 +69,8 @@ def main() -> None:
                 return stream.act(observation).action
             except PolicyClientError as error:
                 failures += 1
-                if failures == 1:
-                    print(f"The rule takes over: {error}")
+                if failures == 1:  # logged, as a print to a closed pipe would end the control
+                    log.warning("The rule takes over: %s", error)
                 return rule(observation)
 
         report(decide, flags.episodes)

@@ -77,7 +77,7 @@ class ActCall:
         """The answer to a call. Raises Problem, ModelError, and ClientDisconnect where nobody waits for one."""
         served = self._registry.get(request.path_params.get("model"))
         try:
-            body = await self._services.bodies.read(request.scope, request.receive)
+            body = await self._services.bodies.read_json(request.scope, request.receive)
             return await self._answer(served, body)
         except Problem as problem:
             if problem.reason is not None:

@@ -36,14 +36,14 @@ def admin_router(services: Services) -> APIRouter:
     @router.put(
         "/aliases/{alias}",
         summary="Promote or roll back",
-        responses=problems(400, 401, 403, 404, 409, 413, 422, 503),
+        responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503),
         openapi_extra={"requestBody": _BODY},
     )
     async def change_alias(
         model: str, alias: str, caller: Annotated[str, Depends(authorise)], request: Request
     ) -> AliasChanged:
         """Makes the alias name the version; a new champion answers before this call does."""
-        change = _parse(await services.bodies.read(request.scope, request.receive))
+        change = _parse(await services.bodies.read_json(request.scope, request.receive, is_always_answered=True))
         previous = await asyncio.to_thread(_promote, services, model, alias, change.version, caller)
         log.info("alias set", model=model, alias=alias, version=change.version, previous=previous, by=caller)
         await services.refresher.refresh(model, at_once=True)
@@ -53,7 +53,9 @@ def admin_router(services: Services) -> APIRouter:
     @router.post("/refresh", summary="Look at the repository now", responses=problems(401, 403, 404, 503))
     async def refresh(model: str, caller: Annotated[str, Depends(authorise)], request: Request) -> RefreshAnswer:
         """A version that failed to load before is tried again."""
-        await services.bodies.read(request.scope, request.receive)  # which is expected to be empty
+        await services.bodies.read_json(
+            request.scope, request.receive, is_always_answered=True
+        )  # which is expected to be empty
         log.info("refresh asked for", model=model[:128], by=caller)
         if model not in services.registry.models and not await asyncio.to_thread(services.repository.versions, model):
             raise Problem(404, f"There is no model {model[:128]!r} in the repository.")

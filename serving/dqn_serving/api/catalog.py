@@ -1,6 +1,7 @@
-"""What models and versions there are, in the repository and in memory."""
+"""Models and versions, in the repository and in memory."""
 
 import asyncio
+import contextlib
 
 from fastapi import APIRouter
 
@@ -37,17 +38,16 @@ def catalog_router(services: Services) -> APIRouter:
 
 
 def _published_models(services: Services) -> list[str]:
-    try:
+    with contextlib.suppress(ModelError, OSError):  # what is in memory is still served, and listed
         return services.repository.models()
-    except (ModelError, OSError):  # what is in memory is still served, and listed
-        return []
+    return []
 
 
-def _published_versions(services: Services, model: str) -> list[int]:
-    try:
-        return services.repository.versions(model)
-    except (ModelError, OSError):
-        return []
+def published_versions(services: Services, model: str) -> list[int]:
+    """The versions in the repository, or those in memory if it cannot be read or has none."""
+    with contextlib.suppress(ModelError, OSError):
+        return services.repository.versions(model) or services.registry.loaded_versions(model)
+    return services.registry.loaded_versions(model)
 
 
 def _manifest(services: Services, model: str, version: str) -> Manifest:
@@ -56,16 +56,15 @@ def _manifest(services: Services, model: str, version: str) -> Manifest:
 
 
 async def _summary(services: Services, model: str) -> ModelSummary:
-    versions = await asyncio.to_thread(_published_versions, services, model)
+    versions = await asyncio.to_thread(published_versions, services, model)
     served = services.registry.models.get(model)
-    loaded = services.registry.loaded_versions(model)
     champion = served.champion if served else None
     return ModelSummary(
         model=model,
         is_default=model == services.registry.default,
         champion=champion.version if champion else None,
         aliases=served.aliases if served else {},
-        versions=versions or loaded,
-        loaded_versions=loaded,
+        versions=versions,
+        loaded_versions=services.registry.loaded_versions(model),
         problem=None if champion or not served else served.describe_unavailability(),
     )

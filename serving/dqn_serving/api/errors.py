@@ -18,6 +18,9 @@ HANDLED: tuple[type[Exception], ...] = (
 """What the framework is to hand to `handle_error`."""
 OIP_PREFIX = "/v2"
 
+_WHOLE_SERVER = frozenset({"*", "/", ""})
+"""What load balancers ask for OPTIONS of, and is no path of any call."""
+
 log = structlog.get_logger()
 
 
@@ -44,6 +47,8 @@ async def handle_error(request: Request, error: Exception) -> Any:
     problem = problem_of(error)
     if problem.status == 405 and request.method == "OPTIONS":
         return _allowed_methods(problem.headers)
+    if problem.status == 404 and request.method == "OPTIONS" and request.scope["path"] in _WHOLE_SERVER:
+        return Answer(204, ((b"allow", b"GET, HEAD, OPTIONS, POST, PUT"),), b"", b"")
     if problem.status == 500:
         log.error("request failed", path=request.scope["path"], exc_info=error)
     return render_problem(request.scope["path"], problem)

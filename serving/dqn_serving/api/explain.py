@@ -118,7 +118,7 @@ def check_names(document: Document, allowed: Collection[str], what: str) -> None
 
 
 def check_options(document: Document) -> None:
-    """Checks the version, epsilon and seed where they are given. Raises Problem (422)."""
+    """Checks the version, epsilon and seed if they are given. Raises Problem (422)."""
     for name, (is_valid, expected) in _OPTIONS.items():
         if name in document and not is_valid(document[name]):
             raise rejected(name, f"{name} is {shown(document[name])}; expected {expected}.")

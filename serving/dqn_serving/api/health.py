@@ -1,4 +1,4 @@
-"""Whether the process lives, whether it can act, and what it has counted."""
+"""Liveness, readiness and metrics."""
 
 from fastapi import APIRouter, Request, Response
 

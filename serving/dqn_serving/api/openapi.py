@@ -1,4 +1,4 @@
-"""`/openapi.json`: what FastAPI knows of its routes, and what the others say of themselves."""
+"""`/openapi.json`: the operations of all routes, those of FastAPI and those that document themselves."""
 
 from typing import Any
 
@@ -108,7 +108,7 @@ def act_operation(path: str) -> Document:
                 "description": "The action, or the actions in the order of the batch.",
                 "content": {"application/json": {"schema": {"anyOf": references}, "examples": examples}},
             },
-            **{str(status): response for status, response in problems(400, 404, 413, 422, 503).items()},
+            **{str(status): response for status, response in problems(400, 404, 413, 415, 422, 503).items()},
         },
     }
     if named:

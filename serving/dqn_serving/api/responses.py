@@ -1,4 +1,4 @@
-"""Bodies of the calls that are not about actions, and what `/openapi.json` says of errors.
+"""Bodies of the calls that do not choose actions, and the errors in `/openapi.json`.
 
 The classes of the bodies read, write and document them.
 """
@@ -33,7 +33,7 @@ class Ready(BaseModel):
 
 
 class ModelSummary(BaseModel):
-    """A model in the repository and what of it is in memory."""
+    """A model in the repository, and its versions in memory."""
 
     model_config = _example(
         model="cartpole",
@@ -47,11 +47,11 @@ class ModelSummary(BaseModel):
 
     model: str
     is_default: bool = Field(description="whether calls that name no model mean this one")
-    champion: int | None = Field(description="the version that answers now; null where none does")
+    champion: int | None = Field(description="the version that answers now; null if there is none")
     aliases: dict[str, int] = Field(description="aliases as the repository had them at the last look")
     versions: list[int] = Field(description="published versions")
     loaded_versions: list[int] = Field(description="versions in memory: the champion and those that requests named")
-    problem: str | None = Field(description="why no version answers; null where one does")
+    problem: str | None = Field(description="why no version answers; null if one does")
 
 
 class ModelList(BaseModel):
@@ -86,14 +86,14 @@ class AliasChanged(BaseModel):
 
 
 class RefreshAnswer(BaseModel):
-    """What the look at the repository led to."""
+    """The outcome of the look at the repository."""
 
     model_config = _example(model="cartpole", champion=4, outcome="refreshed", detail=None)
 
     model: str
     champion: int | None = Field(description="the version that answers now")
     outcome: Literal["refreshed", "unchanged", "failed"]
-    detail: str | None = Field(description="why it failed; null where it did not")
+    detail: str | None = Field(description="why it failed; null if it did not")
 
 
 class ProblemDocument(BaseModel):
@@ -132,7 +132,10 @@ _ERRORS = {
         "The body is larger than the 4194304 bytes allowed (DQN_MAX_BODY_BYTES).",
     ),
     414: ("The URL is too long.", "The URL is longer than the 8192 bytes allowed."),
-    415: ("Unknown Content-Encoding.", "Content-Encoding is 'br'; allowed are gzip and deflate."),
+    415: (
+        "The body has a Content-Encoding that this call does not know.",
+        "Content-Encoding is 'br'; allowed are gzip and deflate.",
+    ),
     422: (
         "The body is JSON but does not fit; the detail says what was sent and what is expected.",
         "observation has shape [3]; cartpole version 3 expects [4].",

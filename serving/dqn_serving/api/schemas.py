@@ -1,4 +1,4 @@
-"""Bodies of the native API's calls: these classes decode, encode and document them."""
+"""Bodies of `/act` and `/q-values`: these classes decode, encode and document them."""
 
 from typing import Annotated, Any
 
@@ -29,7 +29,7 @@ Seed = Annotated[
 
 
 def documented(description: str, schema: dict[str, Any]) -> Meta:
-    """How a field that is decoded later is documented."""
+    """Documentation of a field that is decoded later."""
     return Meta(description=description, extra_json_schema=schema)
 
 
@@ -63,7 +63,7 @@ class ActRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ActAnswer(Struct, frozen=True):
-    """The action for one observation; `propensity` (its probability) where `epsilon` was sent."""
+    """The action for one observation; `propensity` (its probability) if `epsilon` was sent."""
 
     action: int
     model: str

@@ -8,6 +8,7 @@ from starlette.types import Receive, Scope
 from dqn_serving.inference.admission import Admission
 from dqn_serving.problems import CLOSE, RETRY_LATER, Problem
 
+_MAX_SHOWN = 40  # characters of what a client sent
 _MOST_HELD = 64  # bodies of the greatest size, as far as they have arrived
 
 
@@ -21,11 +22,24 @@ class BodyReader:
         self._seconds = seconds
         self._held = 0  # bytes of the bodies that are being received
 
-    async def read(self, scope: Scope, receive: Receive) -> bytes:
-        """The whole body of a request that is taken on: its work begins when it is complete.
+    async def read_json(self, scope: Scope, receive: Receive, *, is_always_answered: bool = False) -> bytes:
+        """The whole body of a call whose bodies are JSON, whatever their Content-Type says.
+
+        Raises what `read` does, and Problem (415) where the body is compressed.
+        """
+        for name, value in scope["headers"]:
+            if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
+                found = value.decode("latin-1")[:_MAX_SHOWN]
+                detail = f"The body has the Content-Encoding {found!r}; expected a body that is not compressed."
+                raise Problem(415, detail, reason="encoding", headers=CLOSE)
+        return await self.read(scope, receive, is_always_answered=is_always_answered)
+
+    async def read(self, scope: Scope, receive: Receive, *, is_always_answered: bool = False) -> bytes:
+        """The whole body of a request that is taken on, now that its work begins.
 
         Raises Problem: 413 beyond the limit, 408 where it takes too long, 503 where too much is being received from
-        others or the server is overloaded. Raises ClientDisconnect where there is nobody to answer any more.
+        others, or where the server is overloaded unless the request `is_always_answered`. Raises ClientDisconnect where
+        there is nobody to answer any more.
         """
         self._check_declared(scope)
         try:
@@ -34,7 +48,8 @@ class BodyReader:
         except TimeoutError:
             detail = f"The body took longer than the {self._seconds:g} s allowed (DQN_REQUEST_SECONDS)."
             raise Problem(408, detail, headers=CLOSE) from None
-        self._admission.check()
+        if not is_always_answered:
+            self._admission.check()
         return body
 
     def _check_declared(self, scope: Scope) -> None:

@@ -21,6 +21,8 @@ class LoadedPolicy:
     """One loaded, verified and warmed-up version. Immutable but for what is counted and kept of its answers."""
 
     manifest: Manifest
+    digest: str
+    """SHA-256 of the manifest's file."""
     policy: Policy
     prepared: PreparedRun
     """For the event loop, where one observation comes alone."""
@@ -65,6 +67,9 @@ def load(
 
     Raises what `RepositoryReader.load` raises, and PolicyError where the graph does not do what the manifest says.
     """
+    digest = repository.manifest_digest(
+        model, version
+    )  # first: where it is replaced meanwhile, this one is the old one
     manifest, policy = repository.load(model, version)
     if (manifest.model, manifest.version) != (model, version):
         raise PolicyError(f"The manifest of {model} version {version} is another version's.")
@@ -72,13 +77,16 @@ def load(
     start = manifest.environment.action_space.start
     return LoadedPolicy(
         manifest=manifest,
+        digest=digest,
         policy=policy,
         prepared=PreparedRun(policy),
         observations=ObservationReader(manifest, policy, max_batch_size),
         greedy_answers={},
         served=Served(model, version),
         packed_observations=ObservationReader(manifest, policy, max_batch_size, msgspec.msgpack.Decoder),
-        action_counts=segment.values(("actions", model, str(version), str(start)), policy.n_actions),
+        action_counts=segment.values(
+            ("actions", model, str(version), str(start), str(policy.n_actions)), policy.n_actions
+        ),
         start=start,
     )
 

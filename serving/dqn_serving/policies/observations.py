@@ -8,8 +8,9 @@ import numpy as np
 from msgspec import Meta, Raw
 from numpy.typing import NDArray
 
-from dqn_models.manifest import DiscreteSpace, Manifest
+from dqn_models.manifest import Manifest
 from dqn_models.policy import Observations, Policy
+from dqn_models.spaces import DiscreteSpace
 
 FLOAT32_BOUND = float(2**128 - 2**103)
 """Numbers of this size and beyond round to infinity in float32; JSON's tokens cannot be NaN or infinite themselves."""

@@ -11,11 +11,13 @@ import structlog
 from dqn_models.errors import ModelError
 from dqn_models.layout import CHAMPION
 from dqn_models.reader import RepositoryReader
+from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.loader import Loader
 from dqn_serving.policies.registry import Registry, ServedModel
 
 _FIRST_RETRY_SECONDS = 1.0
 _LAST_RETRY_SECONDS = 60.0
+_REPLACED = "The repository has other bytes under the same number."
 
 log = structlog.get_logger()
 
@@ -53,14 +55,29 @@ class Refresher:
 
     async def look(self) -> None:
         """Looks at every model once; to be repeated."""
-        for name in await asyncio.to_thread(self._changed):
+        names, replaced = await asyncio.to_thread(self._changed)
+        for loaded in replaced:
+            self._registry.pinned.forget(loaded)
+            log.warning("version replaced", model=loaded.model, version=loaded.version, detail=_REPLACED)
+        for name in names:
             await self.refresh(name)
         self._registry.choose_default()
         self._registry.note_loaded()
 
-    def _changed(self) -> list[str]:
-        """The models that need a refresh: their aliases are not those in memory, or their last refresh failed."""
-        return [name for name in self._names() if name in self._failures or not self._is_current(name)]
+    def _changed(self) -> tuple[list[str], list[LoadedPolicy]]:
+        """The models that need a refresh, and the versions beside the champions that the repository has replaced.
+
+        A model needs one where its aliases or its champion are not those in memory, or the last refresh failed.
+        """
+        names = [name for name in self._names() if name in self._failures or not self._is_current(name)]
+        return names, [loaded for loaded in self._registry.pinned if self._is_replaced(loaded)]
+
+    def _is_replaced(self, loaded: LoadedPolicy) -> bool:
+        """Whether the repository has something else by now under this number; what has gone is still served."""
+        try:
+            return self._repository.manifest_digest(loaded.model, loaded.version) != loaded.digest
+        except (ModelError, OSError):
+            return False
 
     def _is_current(self, name: str) -> bool:
         served = self._registry.models.get(name)
@@ -70,7 +87,8 @@ class Refresher:
             aliases = self._repository.aliases(name)
         except (ModelError, OSError):
             return False
-        return aliases == served.aliases and aliases.get(CHAMPION) == served.champion.version
+        is_same = aliases == served.aliases and aliases.get(CHAMPION) == served.champion.version
+        return is_same and not self._is_replaced(served.champion)
 
     def _names(self) -> list[str]:
         """The models in the repository and those in memory: what has gone from the disk is still served."""
@@ -96,13 +114,23 @@ class Refresher:
                 return self._fail(served, str(error), str(error), started)
             if version is None and not is_known:
                 log.warning("no champion", model=name, detail=served.describe_unavailability())
-            if version is None or (served.champion is not None and served.champion.version == version):
+            if version is None or await self._is_served(served, version):
                 self._failures.pop(name, None)
                 return Refreshed("unchanged")
             failure = self._failures.get(name)
             if failure and failure.cause == version and not at_once and time.monotonic() < failure.retry_at:
                 return Refreshed("failed", failure.detail)
             return await self._replace(served, version, started)
+
+    async def _is_served(self, served: ServedModel, version: int) -> bool:
+        champion = served.champion
+        if champion is None or champion.version != version:
+            return False
+        if not await asyncio.to_thread(self._is_replaced, champion):
+            return True
+        if served.name not in self._failures:
+            log.warning("version replaced", model=served.name, version=version, detail=_REPLACED)
+        return False
 
     def _observe(self, served: ServedModel) -> int | None:
         """The version that should answer; remembers the other aliases as far as they can be read."""
@@ -121,7 +149,11 @@ class Refresher:
 
     async def _replace(self, served: ServedModel, version: int, started: float) -> Refreshed:
         try:
-            loaded = self._registry.pinned.pop(served.name, version) or await self._loader.load(served.name, version)
+            loaded = self._registry.pinned.pop(served.name, version)
+            if loaded is not None and await asyncio.to_thread(self._is_replaced, loaded):
+                self._registry.pinned.forget(loaded)
+                loaded = None
+            loaded = loaded or await self._loader.load(served.name, version)
         except (ModelError, OSError) as error:
             return self._fail(served, version, str(error), started)
         except Exception as error:

@@ -85,7 +85,14 @@ class PinnedVersions:
         key = (loaded.model, loaded.version)
         self._holders[key] -= 1
         if not self._holders[key]:
-            del self._holders[key], self._held[key]
+            del self._holders[key]
+            self._held.pop(key, None)
+
+    def forget(self, loaded: LoadedPolicy) -> None:
+        """Lets go of a version that was replaced on the disk; who holds it keeps it, who asks next gets the new one."""
+        key = (loaded.model, loaded.version)
+        self._policies.pop(key, None)
+        self._held.pop(key, None)
 
     def can_hold(self, loaded: LoadedPolicy) -> bool:
         """Whether holding a version leaves those that are held beside the champions within the capacity."""

@@ -157,7 +157,7 @@ def _configuration(server: Server, context: SSLContext | None) -> uvicorn.Config
         log_config=None,
         access_log=False,
         server_header=False,
-        headers=list(_HEADERS_OF_EVERY_ANSWER.items()),
+        headers=[*_HEADERS_OF_EVERY_ANSWER.items(), ("keep-alive", f"timeout={settings.keep_alive_seconds}")],
         proxy_headers=False,  # nothing here depends on who the client is
         backlog=BACKLOG,
         timeout_keep_alive=settings.keep_alive_seconds,

@@ -36,7 +36,7 @@ def listen(host: str, port: int) -> socket.socket:
     """A listening socket. Raises OSError with a sentence where the address cannot be had."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        return _create(family, address[:2])
     except OSError as error:
         has_number = error.errno is not None and not isinstance(error, socket.gaierror)
         reason = os.strerror(error.errno or 0) if has_number else error.strerror or str(error)
@@ -50,7 +50,13 @@ def listen_together(host: str, port: int, workers: int) -> list[socket.socket]:
     """
     with listen(host, port) as alone:  # fails where another server has the port; those below would share it
         family, address = alone.family, alone.getsockname()[:2]
-    return [socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=True) for _ in range(workers)]
+    return [_create(family, address, reuse_port=True) for _ in range(workers)]
+
+
+def _create(family: int, address: tuple[Any, ...], *, reuse_port: bool = False) -> socket.socket:
+    """All of IPv6 is all of IPv4, too, where the system has sockets for both."""
+    is_dual = family == socket.AF_INET6 and address[0] == "::" and socket.has_dualstack_ipv6()
+    return socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=reuse_port, dualstack_ipv6=is_dual)
 
 
 def make_room(connections: int) -> int:

@@ -80,8 +80,11 @@ def _of_versions(totals: Totals) -> Iterator[Metric]:
     for model, version, environment, sha256 in loaded:
         info.add_metric([], {"model": model, "version": version, "environment": environment, "sha256": sha256})
     versions = {(model, version) for model, version, _, _ in loaded}
-    for (model, version, start), counts in totals["actions"].items():
+    sums: defaultdict[tuple[str, str, int], float] = defaultdict(float)  # a number may have had other actions before
+    for (model, version, start, _), counts in totals["actions"].items():
         if (model, version) in versions:
             for index, count in enumerate(counts):
-                actions.add_metric([model, version, str(index + int(start))], count)
+                sums[model, version, index + int(start)] += count
+    for (model, version, action), count in sums.items():
+        actions.add_metric([model, version, str(action)], count)
     yield from (actions, info)

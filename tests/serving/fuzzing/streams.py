@@ -11,7 +11,7 @@ from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
 from dqn_serving.api.stream.connection import StreamConnection
-from dqn_serving.api.stream.hub import Streams as StreamHub
+from dqn_serving.api.stream.hub import StreamHub
 from dqn_serving.services import Services
 from dqn_serving.telemetry.request_context import EMPTY
 

@@ -7,8 +7,6 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from dqn_models.manifest import (
-    BoxSpace,
-    DiscreteSpace,
     EnvironmentInfo,
     Evaluation,
     Manifest,
@@ -19,6 +17,7 @@ from dqn_models.manifest import (
     TrainingInfo,
 )
 from dqn_models.repository import ModelRepository
+from dqn_models.spaces import BoxSpace, DiscreteSpace
 
 CARTPOLE_WEIGHTS = np.array([[0.0, 0.1], [0.0, 0.3], [0.0, 1.0], [0.0, 0.8]], dtype=np.float32)
 """Q-values of a linear CartPole policy, [4 observations, 2 actions]: push the way the pole falls."""

@@ -5,19 +5,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
 
 from dqn_models.manifest import EnvironmentInfo, WrapperInfo
+from dqn_models.spaces import BoxSpace, DiscreteSpace
 from dqn_training.config import DQNConfig
 from dqn_training.envs.checks import Checked, FaultyEnvironmentError, failure
-from dqn_training.envs.spaces import (
-    described_action_space,
-    described_observation_space,
-    observation_dtype,
-    observation_shape,
-)
 from dqn_training.envs.wrappers import AnyEnv, chosen_wrappers, environment_arguments, wrapped
-
-__all__ = ["describe", "environment_for", "make_environment", "observation_dtype", "observation_shape", "register"]
 
 _EXTRAS = {"ALE": "atari", "MinAtar": "minatar"}
 
@@ -37,8 +33,8 @@ def describe(env_id: str, kwargs: Mapping[str, Any], wrappers: Sequence[WrapperI
             kwargs=dict(kwargs),
             wrappers=list(wrappers),
             gymnasium_version=gymnasium.__version__,
-            observation_space=described_observation_space(env_id, environment.observation_space),
-            action_space=described_action_space(env_id, environment.action_space),
+            observation_space=_observation_space(env_id, environment.observation_space),
+            action_space=_action_space(env_id, environment.action_space),
             max_episode_steps=spec.max_episode_steps if spec else None,
             reward_threshold=spec.reward_threshold if spec else None,
         )
@@ -88,3 +84,27 @@ def _register_atari() -> None:
     """Importing the package registers its games; its greeting for every one that is made is left out."""
     ale_py = importlib.import_module("ale_py")
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
+
+
+def _observation_space(env_id: str, space: spaces.Space[Any]) -> BoxSpace | DiscreteSpace:
+    """The space for the manifest. Raises ValueError when a policy cannot take such observations."""
+    if isinstance(space, spaces.Discrete):
+        return DiscreteSpace(n=int(space.n), start=int(space.start))
+    if isinstance(space, spaces.Box) and space.shape and all(space.shape):
+        return BoxSpace(shape=list(space.shape), dtype=str(space.dtype), low=_bound(space.low), high=_bound(space.high))
+    raise ValueError(
+        f"{env_id} has the observation space {space}; a DQN policy here takes a Box with at least one element or a "
+        "Discrete. Wrap the environment, for example with gymnasium.wrappers.FlattenObservation."
+    )
+
+
+def _action_space(env_id: str, space: spaces.Space[Any]) -> DiscreteSpace:
+    """The space for the manifest. Raises ValueError when it is not Discrete."""
+    if isinstance(space, spaces.Discrete):
+        return DiscreteSpace(n=int(space.n), start=int(space.start))
+    raise ValueError(f"{env_id} has the action space {space}; DQN needs a Discrete one.")
+
+
+def _bound(bound: NDArray[Any]) -> float | list[float]:
+    flat = bound.astype(np.float64).ravel()
+    return float(flat[0]) if (flat == flat[0]).all() else flat.tolist()

@@ -9,8 +9,7 @@ import onnx
 from onnx import TensorProto, helper
 from torch import nn
 
-from dqn_models.manifest import DiscreteSpace, EnvironmentInfo, OnnxInfo, TensorSpec
-from dqn_training.envs.make import observation_dtype, observation_shape
+from dqn_models.manifest import EnvironmentInfo, OnnxInfo, TensorSpec
 from dqn_training.export.nodes import Graph, write_layer
 
 OPSET = 20
@@ -47,12 +46,11 @@ def export(q_network: nn.Sequential, environment: EnvironmentInfo) -> bytes:
 def onnx_info(environment: EnvironmentInfo) -> OnnxInfo:
     """What the manifest says of the graph for an environment."""
     space = environment.observation_space
-    shape = () if isinstance(space, DiscreteSpace) else observation_shape(space)
     q_values = TensorSpec(name="q_values", dtype="float32", shape=["batch", environment.action_space.n])
     return OnnxInfo(
         opset=OPSET,
         ir_version=IR_VERSION,
-        inputs=[TensorSpec(name="observation", dtype=observation_dtype(space).name, shape=["batch", *shape])],
+        inputs=[TensorSpec(name="observation", dtype=space.tensor_dtype.name, shape=["batch", *space.tensor_shape])],
         outputs=[q_values, TensorSpec(name="action", dtype="int64", shape=["batch"])],
     )
 

@@ -10,7 +10,6 @@ from torch import Tensor
 from dqn_models.manifest import EnvironmentInfo
 from dqn_training.checkpoint.values import State, Stateful
 from dqn_training.config import DQNConfig
-from dqn_training.envs.make import observation_dtype, observation_shape
 from dqn_training.envs.snapshot import UncapturableError, capture_environment, restore_environment
 from dqn_training.envs.vector import AnyVectorEnv, make_vector_environment, vectorization_of
 from dqn_training.learning.agent import DQNAgent
@@ -181,8 +180,8 @@ def make_state(config: DQNConfig, environment: EnvironmentInfo, weights: dict[st
 
 
 def _make_replay(config: DQNConfig, environment: EnvironmentInfo) -> ExperienceSource | Rollouts:
-    shape = observation_shape(environment.observation_space)
-    dtype = observation_dtype(environment.observation_space)
+    shape = environment.observation_space.tensor_shape
+    dtype = environment.observation_space.tensor_dtype
     if config.algorithm == "pqn":
         return Rollouts(config.rollout_steps, config.num_envs, shape, dtype)
     return ReplayBuffer(

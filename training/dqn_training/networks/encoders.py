@@ -9,9 +9,8 @@ from collections import OrderedDict
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dqn_models.manifest import BoxSpace, DiscreteSpace
+from dqn_models.spaces import BoxSpace, DiscreteSpace
 from dqn_training.config import DQNConfig
-from dqn_training.envs.spaces import observation_dtype, observation_shape
 
 _SMALLEST_SIDE = 8
 """Pixels; a smaller array is rather a table of numbers."""
@@ -23,8 +22,8 @@ _SMALL = ("16x3x1",)  # for games such as MinAtar's (Young & Tian, 2019)
 
 def looks_like_image(space: BoxSpace | DiscreteSpace) -> bool:
     """Whether `network` auto means convolutions: three or four dimensions, or two of bytes, with sides of 8 or more."""
-    shape = observation_shape(space)
-    fits = len(shape) in (3, 4) or (len(shape) == 2 and observation_dtype(space) == "uint8")
+    shape = space.tensor_shape
+    fits = len(shape) in (3, 4) or (len(shape) == 2 and space.tensor_dtype == "uint8")
     return fits and min(_planes(shape)[1][1:]) >= _SMALLEST_SIDE
 
 
@@ -33,13 +32,13 @@ def convolutions(config: DQNConfig, space: BoxSpace | DiscreteSpace) -> tuple[Or
 
     Raises ValueError when the observations are no images or are too small for the convolutions.
     """
-    shape = observation_shape(space)
+    shape = space.tensor_shape
     if not isinstance(space, BoxSpace) or len(shape) not in (2, 3, 4):
         raise ValueError(f"network is 'conv', but an observation has the shape {list(shape)}; use 'mlp' or 'auto'.")
     order, (channels, height, width) = _planes(shape)
     layers: OrderedDict[str, nn.Module] = OrderedDict(planes=Planes(order, (channels, height, width)))
-    if observation_dtype(space) == "uint8":
-        layers["scale"] = PixelScale(largest_value(space))
+    if space.tensor_dtype == "uint8":
+        layers["scale"] = PixelScale(space.largest)
     default = _NATURE if min(height, width) >= _NATURE_SIDE else _SMALL
     for index, text in enumerate(config.conv_layers or default, start=1):
         filters, kernel, stride = map(int, text.split("x"))
@@ -52,11 +51,6 @@ def convolutions(config: DQNConfig, space: BoxSpace | DiscreteSpace) -> tuple[Or
         layers[f"conv_relu_{index}"] = nn.ReLU()
     layers["flatten"] = nn.Flatten()
     return layers, channels * height * width
-
-
-def largest_value(space: BoxSpace) -> float:
-    """The largest value of a space of bytes, which the network sees as 1."""
-    return max(space.high) if isinstance(space.high, list) else space.high
 
 
 def _planes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, int, int]]:

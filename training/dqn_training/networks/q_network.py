@@ -8,10 +8,9 @@ from collections import OrderedDict
 import torch
 from torch import nn
 
-from dqn_models.manifest import BoxSpace, DiscreteSpace
+from dqn_models.spaces import BoxSpace, DiscreteSpace
 from dqn_training.config import DQNConfig
-from dqn_training.envs.make import observation_dtype, observation_shape
-from dqn_training.networks.encoders import OneHot, PixelScale, convolutions, largest_value, looks_like_image
+from dqn_training.networks.encoders import OneHot, PixelScale, convolutions, looks_like_image
 from dqn_training.networks.heads import CategoricalMean, DuelingHead, QuantileMean
 from dqn_training.networks.noisy import NoisyLinear
 
@@ -36,9 +35,9 @@ def _inputs(space: BoxSpace | DiscreteSpace) -> tuple[Layers, int]:
     """Observations to float32 [batch, width], and that width."""
     if isinstance(space, DiscreteSpace):
         return Layers(one_hot=OneHot(space.n, space.start)), space.n
-    layers, shape = Layers(), observation_shape(space)
-    if observation_dtype(space) == "uint8":
-        layers["scale"] = PixelScale(largest_value(space))
+    layers, shape = Layers(), space.tensor_shape
+    if space.tensor_dtype == "uint8":
+        layers["scale"] = PixelScale(space.largest)
     if len(shape) > 1:
         layers["flatten"] = nn.Flatten()
     return layers, torch.Size(shape).numel()

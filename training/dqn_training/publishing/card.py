@@ -1,6 +1,6 @@
 """MODEL_CARD.md: what a version is, how it came to be, how well it plays and where its limits are."""
 
-from dqn_models.manifest import BoxSpace, DiscreteSpace, Manifest
+from dqn_models.manifest import Manifest
 
 
 def model_card(manifest: Manifest) -> bytes:
@@ -12,7 +12,7 @@ def model_card(manifest: Manifest) -> bytes:
     within = " within its wrappers" if wrappers else ""
     solved = environment.reward_threshold
     threshold = "" if solved is None else f" The environment counts as solved at {solved:g}."
-    actions = environment.action_space
+    actions, observation = environment.action_space, environment.observation_space.describe()
     origin = (
         f"from the weights of version {manifest.lineage.parent_version} (warm start)"
         if manifest.lineage.origin == "warm-start"
@@ -26,7 +26,7 @@ A DQN policy for the Gymnasium environment `{environment.id}`{kwargs},
 published {manifest.created_at:%Y-%m-%d %H:%M} UTC.{wrappers}
 
 ## What it does
-Maps an observation ({_space(environment.observation_space)}) to the Q-values of its {actions.n} actions and the greedy
+Maps an observation ({observation}) to the Q-values of its {actions.n} actions and the greedy
 one of the actions {actions.start} to {actions.start + actions.n - 1}. The file `model.onnx` (opset
 {manifest.onnx.opset}) contains all preprocessing: give it observations as the environment does{within}.
 
@@ -51,12 +51,6 @@ not known. What training saw, element by element (many: all together): low {_num
 ## Licence
 The weights carry the licence of the project that trained them; dqn-policy-server itself is under the MIT licence.
 """.encode()
-
-
-def _space(space: BoxSpace | DiscreteSpace) -> str:
-    if isinstance(space, DiscreteSpace):
-        return f"one integer from {space.start} to {space.start + space.n - 1}"
-    return f"{' x '.join(str(size) for size in space.shape)} numbers of type {space.dtype}"
 
 
 def _numbers(values: list[float], most: int = 16) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from dqn_models.manifest import EnvironmentInfo
 from dqn_training.config import DQNConfig
-from dqn_training.envs.make import observation_dtype, observation_shape
 from dqn_training.envs.vector import make_vector_environment
 from dqn_training.networks.device import check_device
 
@@ -23,7 +22,7 @@ def check_machine(config: DQNConfig, environment: EnvironmentInfo) -> None:
     if config.algorithm == "pqn":
         return
     space = environment.observation_space
-    row = math.prod(observation_shape(space)) * observation_dtype(space).itemsize + _BESIDE
+    row = math.prod(space.tensor_shape) * space.tensor_dtype.itemsize + _BESIDE
     needed, free = config.replay_capacity * row, available_bytes()
     if needed > free:
         raise ValueError(

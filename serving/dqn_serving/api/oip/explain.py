@@ -1,4 +1,4 @@
-"""What is wrong with a request of the protocol: the slow path, taken by faulty requests only."""
+"""What is wrong with a request of the protocol: the slow path, for faulty requests only."""
 
 import math
 import re

@@ -51,7 +51,7 @@ def split(body: bytes, headers: Headers) -> Frame:
 def inflate(body: bytes, headers: Headers, limit: int) -> bytes:
     """The body without its Content-Encoding; never more than `limit` bytes are produced.
 
-    Raises Problem: 413 where it would be larger, 415 for an unknown encoding, 400 where it does not decode.
+    Raises Problem: 413 if it would be larger, 415 for an unknown encoding, 400 if it does not decode.
     """
     encoding = headers.get(b"content-encoding", b"").decode("latin-1").lower()
     if encoding in {"", "identity"}:
@@ -86,7 +86,7 @@ def deflate(body: bytes, headers: Headers) -> tuple[bytes, tuple[Header, ...]]:
         return body, ()
     accepted = dict(_weights(wish.decode("latin-1").lower().split(",")))
     weights = {name: accepted.get(name, accepted.get("*", 0.0)) for name in ("gzip", "deflate")}
-    name = max(weights, key=lambda each: weights[each])  # gzip where both are wanted alike
+    name = max(weights, key=lambda each: weights[each])  # gzip if both weigh the same
     if weights[name] <= 0:
         return body, ()
     deflater = zlib.compressobj(_FAST, zlib.DEFLATED, _GZIP if name == "gzip" else _ZLIB)

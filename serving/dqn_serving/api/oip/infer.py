@@ -112,7 +112,7 @@ class InferCall:
     def begin(self, model: str, scope: Scope, body: bytes, deliver: Callable[[Answer], None]) -> bool:
         """Takes a call that needs no waiting and parses: `deliver` gets its answer, at the latest in this turn.
 
-        False where there is more to do: see `respond`. Nothing has been run or counted then.
+        False if there is more to do: see `respond`. Nothing has been run or counted then.
         """
         served = self._models.get(model)
         if served is None or served.champion is None:

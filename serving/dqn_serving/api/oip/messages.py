@@ -1,6 +1,6 @@
 """The protocol's messages: these classes decode, encode and document them.
 
-Fields and parameters that are not listed are ignored: the protocol lets clients send what only some servers know.
+Unknown fields and parameters are ignored: the protocol lets clients send what only some servers support.
 """
 
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from dqn_serving.api.schemas import FLAGS, Epsilon, Seed
 
 _REF = "#/components/schemas/Numbers"
 _ELEMENTS = {"anyOf": [{"$ref": _REF}, *FLAGS["anyOf"]]}
-_DATA = "The elements in row-major order, flat or nested; left out where `binary_data_size` is given."
+_DATA = "The elements in row-major order, flat or nested; absent if `binary_data_size` is given."
 
 
 class RequestParameters(Struct, frozen=True):
@@ -32,7 +32,7 @@ class InputParameters(Struct, frozen=True):
 
 
 class InputTensor(Struct, frozen=True):
-    """A tensor that is sent."""
+    """A tensor of the request."""
 
     name: Annotated[str, Meta(extra_json_schema={"enum": ["observation", "action_mask"]})]
     shape: Annotated[list[int], Meta(extra_json_schema={"minItems": 1, "items": {"type": "integer", "minimum": 1}})]
@@ -44,13 +44,11 @@ class InputTensor(Struct, frozen=True):
 
     @property
     def binary_size(self) -> int | UnsetType:
-        """Bytes of this tensor after the JSON; unset where its data is in the JSON."""
+        """Bytes of this tensor after the JSON; unset if its data is in the JSON."""
         return self.parameters.binary_data_size if self.parameters else UNSET
 
 
-_Refused = Annotated[
-    Any, Meta(description="Not supported: refused where it is sent.", extra_json_schema={"type": "null"})
-]
+_Refused = Annotated[Any, Meta(description="Not supported: refused if sent.", extra_json_schema={"type": "null"})]
 
 
 class OutputParameters(Struct, frozen=True):
@@ -62,7 +60,7 @@ class OutputParameters(Struct, frozen=True):
 
 
 class RequestedOutput(Struct, frozen=True):
-    """An output that is wanted; `propensity` is there where `epsilon` is sent."""
+    """A requested output; `propensity` exists if `epsilon` is sent."""
 
     name: Annotated[str, Meta(extra_json_schema={"enum": ["q_values", "action", "propensity"]})]
     parameters: OutputParameters | None = None
@@ -84,7 +82,7 @@ class BinarySize(Struct, frozen=True):
 
 
 class OutputTensor(Struct, frozen=True):
-    """A tensor of the answer: `data` flat in row-major order, or `parameters` where it follows in binary."""
+    """A tensor of the answer: `data` flat in row-major order, or `parameters` if it follows in binary."""
 
     name: str
     shape: list[int]
@@ -94,7 +92,7 @@ class OutputTensor(Struct, frozen=True):
 
 
 class InferAnswer(Struct, frozen=True, kw_only=True):
-    """What was inferred; `id` is the request's."""
+    """The outputs; `id` is the request's."""
 
     model_name: str
     model_version: str
@@ -109,7 +107,7 @@ class IndexRequest(Struct, frozen=True):
 
 
 class ErrorAnswer(Struct, frozen=True):
-    """Every error: what was sent and what is expected."""
+    """Every error: what was sent and what was expected."""
 
     error: str
 
@@ -134,7 +132,7 @@ class ModelReady(Struct, frozen=True):
 
 
 class ServerMetadata(Struct, frozen=True):
-    """What the server is and which extensions of the protocol it knows."""
+    """What the server is and which extensions of the protocol it supports."""
 
     name: str
     version: str
@@ -160,7 +158,7 @@ class ModelMetadata(Struct, frozen=True):
 
 
 class IndexEntry(Struct, frozen=True):
-    """A published version; READY where it is loaded."""
+    """A published version; READY if it is loaded."""
 
     name: str
     version: str

@@ -1,12 +1,12 @@
-"""What there is to infer with: the server, its models, their tensors, and Triton's view of their configuration."""
+"""Metadata of the server, of its models and their tensors, and their configuration as Triton writes it."""
 
 import asyncio
 from importlib.metadata import version as version_of
 from typing import Any
 
-from dqn_models.errors import ModelError
 from dqn_models.layout import ONNX_FILE
 from dqn_models.manifest import Manifest, TensorSpec
+from dqn_serving.api.catalog import published_versions
 from dqn_serving.api.oip.messages import IndexEntry, ModelMetadata, ServerMetadata, TensorMetadata
 from dqn_serving.api.oip.tensors import DATATYPES, MASK, MASK_DATATYPE
 from dqn_serving.policies.registry import ServedModel
@@ -24,7 +24,7 @@ def server_metadata() -> ServerMetadata:
 
 
 async def find_manifest(services: Services, served: ServedModel, version: int | None) -> Manifest:
-    """The manifest of a version, or of the champion; read from the repository where the version is not in memory.
+    """The manifest of a version, or of the champion; read from the repository if the version is not in memory.
 
     Raises Problem (503) or ModelError.
     """
@@ -39,7 +39,7 @@ async def find_manifest(services: Services, served: ServedModel, version: int | 
 async def model_metadata(services: Services, served: ServedModel, version: int | None) -> ModelMetadata:
     """A model's tensors, and every version that may be asked for."""
     manifest = await find_manifest(services, served, version)
-    versions = await asyncio.to_thread(_published_versions, services, served.name)
+    versions = await asyncio.to_thread(published_versions, services, served.name)
     inputs, outputs = ([_tensor(spec) for spec in specs] for specs in (manifest.onnx.inputs, manifest.onnx.outputs))
     return ModelMetadata(served.name, [str(number) for number in versions], PLATFORM, inputs, outputs)
 
@@ -76,19 +76,11 @@ async def repository_index(services: Services, *, only_ready: bool) -> list[Inde
     entries = []
     for name in sorted(services.registry.models):
         loaded = services.registry.loaded_versions(name)
-        versions = [] if only_ready else await asyncio.to_thread(_published_versions, services, name)
+        versions = [] if only_ready else await asyncio.to_thread(published_versions, services, name)
         for number in sorted({*versions, *loaded}):
             state, reason = ("READY", "") if number in loaded else ("UNAVAILABLE", _NOT_LOADED)
             entries.append(IndexEntry(name, str(number), state, reason))
     return entries
-
-
-def _published_versions(services: Services, model: str) -> list[int]:
-    """What the repository has, or what is in memory where it cannot be read."""
-    try:
-        return services.repository.versions(model) or services.registry.loaded_versions(model)
-    except (ModelError, OSError):
-        return services.registry.loaded_versions(model)
 
 
 def _sizes(spec: TensorSpec) -> list[int]:
@@ -100,7 +92,7 @@ def _tensor(spec: TensorSpec) -> TensorMetadata:
 
 
 def _configured(spec: TensorSpec) -> dict[str, Any]:
-    """A tensor as Triton configures it; where there is only a batch, Triton's clients see [batch, 1]."""
+    """A tensor as Triton configures it; for shape [batch], Triton's clients see [batch, 1]."""
     dims = _sizes(spec)[1:]
     known: dict[str, Any] = {"name": spec.name, "data_type": f"TYPE_{DATATYPES[spec.dtype]}", "dims": dims or [1]}
     return known if dims else known | {"reshape": {"shape": []}}

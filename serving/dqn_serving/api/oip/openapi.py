@@ -59,7 +59,7 @@ def schemas() -> Document:
 
 
 def operation(path: str, summary: str, answer: type | None, example: Any, errors: tuple[int, ...]) -> Document:
-    """A call; `answer` is the class of its answer, None where that is as Triton has it.
+    """A call; `answer` is the class of its answer, None if that is as Triton has it.
 
     An `example` that is a list is of a list of such answers.
     """

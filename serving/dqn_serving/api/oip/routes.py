@@ -1,6 +1,7 @@
-"""The calls of the protocol as routes of the framework, each with what `/openapi.json` says of it."""
+"""The calls of the protocol as routes, each with its operation in `/openapi.json`."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -49,10 +50,11 @@ class OipApi:
             ("/models/stats", self._all_statistics, "Statistics of all versions", None, openapi.STATISTICS, ()),
         ]
         ready = {"name": "cartpole", "ready": True}
+        metadata, config = partial(model_metadata, self._services), partial(model_config, self._services)
         model_calls: list[tuple[str, ModelCall, str, type | None, Any, tuple[int, ...]]] = [
-            ("", self._model_metadata, "Model metadata", ModelMetadata, openapi.METADATA, (404, 503)),
+            ("", metadata, "Model metadata", ModelMetadata, openapi.METADATA, (404, 503)),
             ("/ready", self._model_ready, "Can it infer?", ModelReady, ready, (404, 503)),
-            ("/config", self._model_config, "Model configuration, as Triton's", None, openapi.CONFIG, (404, 503)),
+            ("/config", config, "Configuration, as Triton's", None, openapi.CONFIG, (404, 503)),
             ("/stats", self._model_statistics, "Statistics, as Triton's", None, openapi.STATISTICS, (404,)),
         ]
         path = "/v2/repository/index"
@@ -91,10 +93,10 @@ class OipApi:
         body = await bodies.read(request.scope, request.receive)
         body = inflate(body, collect(request.scope), bodies.limit)
         try:
-            wanted: IndexRequest = decode_index_request(body or b"{}")
+            index: IndexRequest = decode_index_request(body or b"{}")
         except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             raise decode_problem(body, error) from None
-        return make_answer(encode(await repository_index(self._services, only_ready=wanted.ready)))
+        return make_answer(encode(await repository_index(self._services, only_ready=index.ready)))
 
     def _ready(self) -> ServerReady:
         reason = self._services.unavailable_reason()
@@ -104,12 +106,6 @@ class OipApi:
 
     def _all_statistics(self) -> dict[str, Any]:
         return {"model_stats": self._statistics.documents()}
-
-    async def _model_metadata(self, served: ServedModel, version: int | None) -> ModelMetadata:
-        return await model_metadata(self._services, served, version)
-
-    async def _model_config(self, served: ServedModel, version: int | None) -> dict[str, Any]:
-        return await model_config(self._services, served, version)
 
     async def _model_ready(self, served: ServedModel, version: int | None) -> ModelReady:
         """A version that is not in memory is loaded: only then it is known whether it can infer."""

@@ -44,7 +44,7 @@ class Inputs(NamedTuple):
 def read_inputs(inputs: list[InputTensor], binary: memoryview, loaded: LoadedPolicy) -> Inputs:
     """The observations of a request and its action mask; `binary` is what follows the JSON.
 
-    Raises Problem (413 or 422) where the inputs are not tensors that fit the policy.
+    Raises Problem (413 or 422) if the inputs are not tensors that fit the policy.
     """
     names = [tensor.name for tensor in inputs]
     if names.count(OBSERVATION) != 1 or names.count(MASK) != len(names) - 1 or len(names) > 2:

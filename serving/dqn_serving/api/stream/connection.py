@@ -1,4 +1,4 @@
-"""One stream's connection: bytes to frames and back, its pace, and its end.
+"""One stream's connection: bytes to frames and back, back-pressure, pings, and closing.
 
 The `websockets` library speaks the protocol; messages of one frame, as most are, take a fast path past it.
 """
@@ -18,7 +18,7 @@ from websockets.server import ServerProtocol
 from dqn_serving.api.errors import problem_of
 from dqn_serving.api.stream.frames import locate, short_payload, unmask, whole
 from dqn_serving.api.stream.handshake import NegotiatedStream, negotiate
-from dqn_serving.api.stream.hub import StreamRoute, Streams
+from dqn_serving.api.stream.hub import StreamHub, StreamRoute
 from dqn_serving.api.stream.session import Session
 from dqn_serving.problems import Problem
 from dqn_serving.telemetry.request_context import RequestContext
@@ -38,7 +38,7 @@ log = structlog.get_logger()
 class StreamConnection(asyncio.Protocol):
     """A connection that has asked to become a stream."""
 
-    def __init__(self, streams: Streams, route: StreamRoute, connections: set[Any], context: RequestContext) -> None:
+    def __init__(self, streams: StreamHub, route: StreamRoute, connections: set[Any], context: RequestContext) -> None:
         """`connections` are all that the server has to close when it ends."""
         self._streams = streams
         self._route = route
@@ -110,7 +110,7 @@ class StreamConnection(asyncio.Protocol):
     # what comes in
 
     def data_received(self, data: bytes) -> None:
-        """Answers a lone short frame at once; anything else as far as answers can leave."""
+        """Answers a lone short frame at once; queues and processes anything else."""
         self._was_heard = True
         if not self._received and self._is_between_frames():
             payload = short_payload(data, self._first_byte)
@@ -146,7 +146,7 @@ class StreamConnection(asyncio.Protocol):
         self._pace()
 
     def _parse(self, *, run_immediately: bool) -> bool:
-        """Takes a whole message, or lets the library parse; False where there is nothing to do for want of bytes."""
+        """Takes a whole message, or lets the library parse; False if more bytes are needed first."""
         found = locate(self._received, self._first_byte) if self._is_between_frames() else None
         if found is None or found[1] - found[0] > self._max_bytes:
             return self._parse_by_library()

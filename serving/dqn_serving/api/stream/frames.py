@@ -63,7 +63,7 @@ class StreamVersion(Struct, frozen=True, tag_field="type", tag="version"):
 
 
 class StreamAction(Struct, frozen=True, tag_field="type", tag="action"):
-    """The action; with the request's `id`, `propensity` where `epsilon` was sent, `q_values` where the URL asks."""
+    """The action; with the request's `id`, `propensity` if `epsilon` was sent, `q_values` if the URL asks."""
 
     action: int
     version: int

@@ -14,7 +14,7 @@ from websockets.typing import Subprotocol
 from dqn_models.layout import CHAMPION, version_number
 from dqn_serving.api.explain import shown
 from dqn_serving.api.stream.frames import CODECS, DEFAULT_SUBPROTOCOL, Codec
-from dqn_serving.api.stream.hub import StreamRoute, Streams
+from dqn_serving.api.stream.hub import StreamHub, StreamRoute
 from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.registry import ServedModel
 from dqn_serving.problems import Header, Problem
@@ -49,7 +49,7 @@ class StreamOptions(NamedTuple):
     q_values: bool = False
 
 
-async def negotiate(streams: Streams, route: StreamRoute, scope: Scope, context: RequestContext) -> NegotiatedStream:
+async def negotiate(streams: StreamHub, route: StreamRoute, scope: Scope, context: RequestContext) -> NegotiatedStream:
     """Checks a request for a stream, and loads the version that it names. Raises Problem and ModelError."""
     streams.access.check(scope)
     if streams.admission.is_draining:

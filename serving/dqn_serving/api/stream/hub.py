@@ -21,13 +21,13 @@ class StreamRoute(NamedTuple):
 
 
 class OpenStream(Protocol):
-    """A connection, as far as the hub needs it."""
+    """What the hub needs of a connection."""
 
     def say_draining(self) -> None:
         """Tells the client that the server is about to end."""
 
 
-class Streams:
+class StreamHub:
     """All streams of this process."""
 
     def __init__(self, services: Services) -> None:
@@ -51,7 +51,7 @@ class Streams:
         """Whether a single stream is open, so that waiting for other frames to run with gains nothing."""
 
     def route(self, path: str) -> StreamRoute | None:
-        """The route of a path; None where it is no stream's."""
+        """The route of a path; None if it is not a stream's."""
         if path == DEFAULT_TEMPLATE:
             return self._default
         parts = path.split("/")
@@ -86,5 +86,5 @@ class Streams:
         self._log.observe(route.measures, "STREAM", route.path, status, seconds, context, served)
 
     def name(self, context: RequestContext) -> RequestContext:
-        """What ties a stream to its log lines; with a request id where every request has one."""
+        """The context that ties a stream to its log lines; with a request id if every request has one."""
         return context.with_request_id() if self._log.assigns_request_ids else context

@@ -1,4 +1,4 @@
-"""The streams as routes: the answer to a call that is plain HTTP, and what `/openapi.json` can say of an upgrade."""
+"""Streams as routes: the answer to plain HTTP, and the upgrade in `/openapi.json`."""
 
 from typing import Any
 
@@ -23,8 +23,8 @@ _ANSWERED = [
     frames.StreamError,
     frames.StreamDraining,
 ]
-_DESCRIPTION = f"""A WebSocket. The subprotocol is one of {", ".join(CODECS)}: text frames of JSON (also where none is
-asked for) or binary frames of MessagePack, with the same fields. The first frame is a `StreamHello`. Each
+_DESCRIPTION = f"""A WebSocket. The subprotocol is one of {", ".join(CODECS)}: text frames of JSON (also if none is
+offered) or binary frames of MessagePack, with the same fields. The first frame is a `StreamHello`. Each
 `StreamRequest` is answered, in order, with a `StreamAction` or a `StreamError`; a `StreamVersion` says that another
 version answers from now on, and `StreamDraining` that the server is about to end. For example, a text frame
 `{{"observation": [0.01, -0.02, 0.03, 0.04], "id": 7}}` is answered with

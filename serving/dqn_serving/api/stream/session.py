@@ -21,7 +21,7 @@ from dqn_serving.api.stream.frames import (
     explain_frame,
 )
 from dqn_serving.api.stream.handshake import NegotiatedStream
-from dqn_serving.api.stream.hub import Streams
+from dqn_serving.api.stream.hub import StreamHub
 from dqn_serving.inference.batcher import Decision, PendingRequest
 from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.observations import DECODE_ERRORS
@@ -40,7 +40,7 @@ class Reply(NamedTuple):
 class Session:
     """One client's observations and our actions, in order."""
 
-    def __init__(self, streams: Streams, negotiated: NegotiatedStream, write: Callable[[bytes], None]) -> None:
+    def __init__(self, streams: StreamHub, negotiated: NegotiatedStream, write: Callable[[bytes], None]) -> None:
         """`write` sends bytes to the client, if it is still there."""
         self._streams = streams
         self._negotiated = negotiated
@@ -63,7 +63,7 @@ class Session:
         return self._codec.frame(StreamHello(loaded.model, loaded.version, is_pinned, *_spaces(loaded)))
 
     def receive(self, frame: bytes, *, run_immediately: bool) -> None:
-        """Answers a frame: immediately if that is wanted and possible, else with what else arrived in this turn."""
+        """Answers a frame: immediately if `run_immediately` and possible, else together with others of this turn."""
         started = perf_counter()
         loaded = self._pinned or self._served.champion or self._announced
         if loaded is not self._announced:
@@ -83,7 +83,7 @@ class Session:
         self._streams.batcher.submit(loaded, self._served.measures, pending, self._deliver_waiting)
 
     def _act_immediately(self, frame_id: FrameId, observation: Any, loaded: LoadedPolicy, started: float) -> bool:
-        """The fast path to a greedy action; False where something is out of the ordinary, which the turn reports."""
+        """The fast path to a greedy action; False if anything is out of the ordinary: the batcher then handles it."""
         begun = perf_counter()
         try:
             q_values, actions = loaded.prepared(observation)
@@ -109,7 +109,7 @@ class Session:
         self._streams.count(self._negotiated.route, 200, seconds, self._negotiated.context, loaded.served)
 
     def refuse_kind(self) -> None:
-        """Refuses a text frame where MessagePack was negotiated, or a binary one where it was JSON."""
+        """Refuses a text frame if MessagePack was negotiated, or a binary one if it was JSON."""
         expected = "text" if self._codec.opcode is Opcode.TEXT else "binary"
         found = "binary" if expected == "text" else "text"
         detail = f"The frame is {found}; this stream speaks {self._codec.encoding} and expects {expected} frames."
