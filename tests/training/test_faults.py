@@ -72,7 +72,7 @@ def test_a_process_that_dies_is_named() -> None:
 @pytest.mark.parametrize(
     ("env_id", "fault", "words"),
     [
-        (FAULTY, "reset", "answered reset with one ndarray; expected is (observation, info)"),
+        (FAULTY, "reset", "answered reset with one ndarray; expected (observation, info)"),
         ("tests.training.environments:NoSeed-v0", None, "got an unexpected keyword argument 'seed'"),
     ],
 )
