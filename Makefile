@@ -43,7 +43,7 @@ install: .venv/installed ## make .venv with everything in it; skipped when nothi
 	@touch $@
 
 .venv/installed: .venv/run
-	$(BIN)/pip install -e '.[client,dev,otel,serve,train]' -c constraints.txt
+	$(BIN)/pip install --no-compile -e '.[client,dev,otel,serve,train]' -c constraints.txt
 	@touch $@
 
 train: .venv/run ## train a policy and publish it (ARGS="--preset tutorial --seed 3")

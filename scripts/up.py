@@ -1,7 +1,7 @@
 """`make up`: trains a first policy if there is none, then serves it with the retraining job beside it until Ctrl-C.
 
 Arguments go to `dqn-train`. From the environment come PORT (8000), DQN_MODEL (cartpole), DQN_REPOSITORY (models/store),
-EVERY (15m, how often to retrain) and METRICS_PORT (8001, where the retraining job tells its metrics; 0: nowhere).
+EVERY (15m, how often to retrain) and METRICS_PORT (8001, where the retraining job serves its metrics; 0: nowhere).
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from dqn_models import cli_support
+from dqn_models import cli_support, streams
 from dqn_models.errors import ModelError
 from dqn_models.manifest import Manifest
 from dqn_models.reader import RepositoryReader
@@ -25,8 +25,9 @@ POLL_SECONDS = 0.1
 
 
 def say(line: str) -> None:
-    """Prints a line at once."""
-    print(line, flush=True)
+    """Shows the person at the terminal a line; that it cannot be written ends neither training nor serving."""
+    with streams.tolerant_output():
+        print(line, flush=True)
 
 
 def start(name: str, *arguments: str) -> subprocess.Popen[bytes]:

@@ -1,4 +1,7 @@
-"""Writes that survive a kill or a power cut at any instant: visible only once they are complete and on the disk."""
+"""Writes that survive a kill or a power cut at any instant: visible only once they are complete and on the disk.
+
+On macOS a power cut may cost the last moments: there fsync leaves bytes in the drive's own cache.
+"""
 
 import contextlib
 import errno

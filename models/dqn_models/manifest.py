@@ -15,7 +15,7 @@ from dqn_models.errors import ManifestError
 from dqn_models.spaces import DiscreteSpace, ObservationSpace
 
 SCHEMA_VERSION: Literal[1] = 1
-MOST_DESCRIBED_ELEMENTS = 4_096
+MAX_DESCRIBED_ELEMENTS = 4_096
 
 
 class Document(BaseModel):
@@ -104,7 +104,7 @@ class Evaluation(Document):
 class ObservationStatistics(Document):
     """What training saw, one number per element of an observation in C order (a Discrete one has one element).
 
-    For observations of more than MOST_DESCRIBED_ELEMENTS elements it is one number for all of them together.
+    For observations of more than MAX_DESCRIBED_ELEMENTS elements it is one number for all of them together.
     """
 
     mean: list[float]

@@ -89,10 +89,6 @@ class Policy:
         q_values, actions = self.session.run(["q_values", "action"], {"observation": observations})
         return q_values, actions
 
-    def q_values(self, observations: Observations) -> FloatArray:
-        """Q-values [batch, n_actions] for observations [batch, *observation_shape]."""
-        return self.run(observations)[0]
-
     def act(self, observations: Observations) -> IntArray:
         """Greedy actions [batch] for observations [batch, *observation_shape]."""
         actions: IntArray = self.session.run(["action"], {"observation": observations})[0]

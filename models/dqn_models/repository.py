@@ -82,7 +82,7 @@ class ModelRepository(RepositoryReader):
                     f"{alias} of {model} is now version {current}, not {replacing}; version {version} was not promoted."
                 )
             if current != version:
-                self._point(model, alias, version, "promote", current, by, reason)
+                self._set_alias(model, alias, version, "promote", current, by, reason)
         return current
 
     def rollback(self, model: str, *, alias: str = CHAMPION, by: str | None = None, reason: str = "") -> int:
@@ -98,7 +98,7 @@ class ModelRepository(RepositoryReader):
             if previous is None:
                 raise PromotionError(f"{model} has no version before {current} that was {alias}; promote one instead.")
             self.verify(model, previous)
-            self._point(model, alias, previous, "rollback", current, by, reason)
+            self._set_alias(model, alias, previous, "rollback", current, by, reason)
         return previous
 
     def check_writable(self, model: str) -> None:
@@ -185,7 +185,7 @@ class ModelRepository(RepositoryReader):
             durable.commit_new(temporary, folder / MANIFEST_FILE)
         return manifest
 
-    def _point(
+    def _set_alias(
         self,
         model: str,
         alias: str,

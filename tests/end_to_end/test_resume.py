@@ -80,7 +80,7 @@ def test_a_run_killed_again_and_again_ends_with_the_same_model(tmp_path: Path) -
     assert {"run.json", "result.json"} <= kept
     assert not any("checkpoint" in name for name in kept), "a finished run needs none"
     again = result("dqn-train", "--resume", folder)
-    assert again == parts, "a finished run says what came of it and trains nothing"
+    assert again == parts, "a finished run prints its result and trains nothing"
     assert ModelRepository(tmp_path / "parts").versions("cartpole") == [1]
 
 
@@ -146,7 +146,7 @@ def test_a_run_is_resumed_as_it_was_begun(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=10)
     assert process.returncode == 130
-    assert errors.endswith(f"dqn-train --resume {folder} goes on with it.\n")
+    assert errors.endswith(f"Resume it by: dqn-train --resume {folder}\n")
     for flag, value, was in (
         ("--seed", "3", "0"),
         ("--name", "other", "cartpole"),
@@ -157,7 +157,7 @@ def test_a_run_is_resumed_as_it_was_begun(tmp_path: Path) -> None:
         assert f"{flag} is {value}, but the run in {folder} began with {was}." in refused.stderr
     other = run_here("dqn-train", "--run-dir", folder, "--repository", tmp_path / "store")
     assert other.returncode == 2
-    assert f"{folder} holds a run already: go on with it by --resume {folder}" in other.stderr
+    assert f"{folder} holds a run already: resume it by --resume {folder}" in other.stderr
     description = json.loads((folder / "run.json").read_text())
     assert description["config"]["stop_return"] == 1e9
     assert description["repository"] == str(tmp_path / "store")

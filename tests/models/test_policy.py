@@ -21,7 +21,6 @@ def test_q_values_and_actions_are_the_graph_s() -> None:
     np.testing.assert_allclose(q_values, expected, rtol=1e-5, atol=1e-6)
     assert actions.tolist() == expected.argmax(axis=1).tolist()
     assert policy.act(OBSERVATIONS[:1]).tolist() == actions[:1].tolist()
-    assert policy.q_values(OBSERVATIONS[:1]).shape == (1, 2)
 
 
 def test_ties_take_the_first_action_and_start_is_added() -> None:

@@ -72,7 +72,7 @@ def test_a_process_that_dies_is_named() -> None:
 @pytest.mark.parametrize(
     ("env_id", "fault", "words"),
     [
-        (FAULTY, "reset", "answered reset with one ndarray; expected is (observation, info)"),
+        (FAULTY, "reset", "answered reset with one ndarray; expected (observation, info)"),
         ("tests.training.environments:NoSeed-v0", None, "got an unexpected keyword argument 'seed'"),
     ],
 )
@@ -103,7 +103,7 @@ def test_the_command_ends_with_one_sentence(fault: str, mode: str, words: str, t
     assert "Traceback" not in done.stderr
     if fault != "constructor":
         assert "Training ended after 12 environment steps; nothing was published." in done.stderr
-        assert done.stderr.endswith(f"The checkpoint is kept: dqn-train --resume {run_dir} goes on with it.\n")
+        assert done.stderr.endswith(f"The checkpoint is kept. Resume it by: dqn-train --resume {run_dir}\n")
 
 
 def play_until_fault(fault: str, space: str, mode: Vectorization) -> str:

@@ -83,7 +83,7 @@ def test_a_file_that_cannot_be_made_costs_no_row_either(tmp_path: Path, capsys: 
     file.append(row(30))
     file.close()
     assert path.read_bytes() == whole
-    assert "m.csv cannot be written: File too large. Training goes on." in capsys.readouterr().err
+    assert "m.csv cannot be written: File too large. Training continues." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

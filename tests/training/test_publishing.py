@@ -117,7 +117,7 @@ def test_a_run_publishes_once_and_completes_what_a_kill_cut_off(
         raise Killed
 
     with directory.locked():
-        directory.begin(RunDescription("cartpole", "general", {}, str(tmp_path), "non-inferior", [], {}))
+        directory.begin(RunDescription("cartpole", "general", {}, str(tmp_path), "non-inferior"))
     with monkeypatch.context() as patch:
         patch.setattr(owner, method, kill)
         with pytest.raises(Killed):

@@ -145,7 +145,7 @@ def test_where_environments_cannot_be_captured_new_episodes_begin(tmp_path: Path
         count = len(first.replay)
     with contextlib.closing(fresh(config)) as second:
         checkpoints.restore(second, checkpoints.last())
-        assert told[-1] == f"Going on after {second.env_steps} environment steps with new episodes."
+        assert told[-1] == f"Resumed after {second.env_steps} environment steps with new episodes."
         assert isinstance(second.replay, ReplayBuffer)
         assert len(second.replay) == count
         steps(config, second, 30)
@@ -176,7 +176,7 @@ def test_a_full_disk_stops_no_training(tmp_path: Path) -> None:
         good = keep_until(200)
         fill(disk, 0)
         assert keep_until(400) == good
-        assert told == [f"Cannot write a checkpoint to {path}: No space left on device. Training goes on."]
+        assert told == [f"Cannot write a checkpoint to {path}: No space left on device. Training continues."]
         (disk / "filler").unlink()
         assert keep_until(600) == state.env_steps
 
@@ -205,5 +205,5 @@ def test_training_time_adds_up(tmp_path: Path) -> None:
     told: list[str] = []
     run = Run(config, "general", environment_for(config), directory=RunDirectory(tmp_path), say=told.append)
     ended = run.train()
-    assert told == [f"Going on after {first.env_steps} environment steps."]
+    assert told == [f"Resumed after {first.env_steps} environment steps."]
     assert 1_000 < ended.wall_seconds < 2_000

@@ -24,7 +24,7 @@ from dqn_client.api import (
     Refresh,
     Result,
 )
-from dqn_client.backends.aio import Home, drop_ended, home, sleep
+from dqn_client.backends.aio import Owner, current_owner, drop_ended, sleep
 from dqn_client.encoding import Observation, Values
 from dqn_client.endpoint import Endpoint
 from dqn_client.errors import NotReadyError, PolicyClientError
@@ -84,7 +84,7 @@ class AsyncPolicyClient:
         self._model = model
         self._prefix = api.model_path(model) if model is not None else ""
         self._custom_transport = transport
-        self._transports: dict[Home, httpx.AsyncBaseTransport] = {}
+        self._transports: dict[Owner, httpx.AsyncBaseTransport] = {}
 
     async def act(self, observation: Observation, **options: Unpack[ActOptions]) -> Action:
         """The action for one observation: numbers in the shape of the observation space, as lists or an array."""
@@ -162,7 +162,7 @@ class AsyncPolicyClient:
     async def close(self) -> None:
         """Closes the connections."""
         unused = None if self._transports else self._custom_transport
-        if transport := self._transports.pop(home(), unused):
+        if transport := self._transports.pop(current_owner(), unused):
             await transport.aclose()
 
     async def __aenter__(self) -> Self:
@@ -185,20 +185,20 @@ class AsyncPolicyClient:
         return partial(type(self), **self._arguments), ()
 
     def _transport(self) -> httpx.AsyncBaseTransport:
-        here = home()
-        return self._transports.get(here) or self._new_transport(here)
+        owner = current_owner()
+        return self._transports.get(owner) or self._new_transport(owner)
 
-    def _new_transport(self, here: Home) -> httpx.AsyncBaseTransport:
-        if self._custom_transport is not None and self._transports.keys() - {here}:
+    def _new_transport(self, owner: Owner) -> httpx.AsyncBaseTransport:
+        if self._custom_transport is not None and self._transports.keys() - {owner}:
             raise PolicyClientError(
                 "A client with `transport` works only in the process, and event loop, that used it first; "
                 "make another client here."
             )
-        drop_ended(self._transports, here)
+        drop_ended(self._transports, owner)
         transport = self._custom_transport or httpx.AsyncHTTPTransport(
             verify=self._endpoint.verify, limits=self._endpoint.pool
         )
-        return self._transports.setdefault(here, transport)
+        return self._transports.setdefault(owner, transport)
 
     async def _model_name(self) -> str:
         return self._model if self._model is not None else api.default_model(await self.models())

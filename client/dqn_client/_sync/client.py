@@ -25,7 +25,7 @@ from dqn_client.api import (
     Refresh,
     Result,
 )
-from dqn_client.backends.blocking import Home, drop_ended, home, sleep
+from dqn_client.backends.blocking import Owner, current_owner, drop_ended, sleep
 from dqn_client.encoding import Observation, Values
 from dqn_client.endpoint import Endpoint
 from dqn_client.errors import NotReadyError, PolicyClientError
@@ -85,7 +85,7 @@ class PolicyClient:
         self._model = model
         self._prefix = api.model_path(model) if model is not None else ""
         self._custom_transport = transport
-        self._transports: dict[Home, httpx.BaseTransport] = {}
+        self._transports: dict[Owner, httpx.BaseTransport] = {}
 
     def act(self, observation: Observation, **options: Unpack[ActOptions]) -> Action:
         """The action for one observation: numbers in the shape of the observation space, as lists or an array."""
@@ -163,7 +163,7 @@ class PolicyClient:
     def close(self) -> None:
         """Closes the connections."""
         unused = None if self._transports else self._custom_transport
-        if transport := self._transports.pop(home(), unused):
+        if transport := self._transports.pop(current_owner(), unused):
             transport.close()
 
     def __enter__(self) -> Self:
@@ -186,19 +186,19 @@ class PolicyClient:
         return partial(type(self), **self._arguments), ()
 
     def _transport(self) -> httpx.BaseTransport:
-        here = home()
-        return self._transports.get(here) or self._new_transport(here)
+        owner = current_owner()
+        return self._transports.get(owner) or self._new_transport(owner)
 
-    def _new_transport(self, here: Home) -> httpx.BaseTransport:
-        if self._custom_transport is not None and self._transports.keys() - {here}:
+    def _new_transport(self, owner: Owner) -> httpx.BaseTransport:
+        if self._custom_transport is not None and self._transports.keys() - {owner}:
             raise PolicyClientError(
                 "A client with `transport` works only in the process that used it first; make another client here."
             )
-        drop_ended(self._transports, here)
+        drop_ended(self._transports, owner)
         transport = self._custom_transport or httpx.HTTPTransport(
             verify=self._endpoint.verify, limits=self._endpoint.pool
         )
-        return self._transports.setdefault(here, transport)
+        return self._transports.setdefault(owner, transport)
 
     def _model_name(self) -> str:
         return self._model if self._model is not None else api.default_model(self.models())

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Any, NoReturn, Self, TypeVar, Unpack
 
 from dqn_client.api import Action, SelectionOptions
-from dqn_client.backends.blocking import INTERRUPTIONS, Home, Lock, Socket, drop_ended, home, sleep
+from dqn_client.backends.blocking import INTERRUPTIONS, Lock, Owner, Socket, current_owner, drop_ended, sleep
 from dqn_client.encoding import Observation
 from dqn_client.endpoint import Endpoint
 from dqn_client.errors import ConnectionLostError, PolicyClientError, lost, timed_out, unreachable
@@ -91,7 +91,7 @@ class Stream:
         self._session = session
         self._endpoint = endpoint
         self._retries = retries
-        self._locals: dict[Home, _Local] = {}
+        self._locals: dict[Owner, _Local] = {}
 
     @property
     def model(self) -> str:
@@ -134,7 +134,7 @@ class Stream:
 
     def close(self) -> None:
         """Closes the connection; a later `act` opens a new one."""
-        if local := self._locals.get(home()):
+        if local := self._locals.get(current_owner()):
             _disconnect(local)
 
     def __enter__(self) -> Self:
@@ -157,13 +157,13 @@ class Stream:
         )
 
     def _local(self) -> _Local:
-        here = home()
-        return self._locals.get(here) or self._new_local(here)
+        owner = current_owner()
+        return self._locals.get(owner) or self._new_local(owner)
 
-    def _new_local(self, here: Home) -> _Local:
-        if drop_ended(self._locals, here):
+    def _new_local(self, owner: Owner) -> _Local:
+        if drop_ended(self._locals, owner):
             raise PolicyClientError("This stream is in use in another process; open one stream for each.")
-        return self._locals.setdefault(here, _Local())
+        return self._locals.setdefault(owner, _Local())
 
     def _retry(self, local: _Local, attempt: Callable[[], Result]) -> Result:
         attempts = Attempts(self._retries)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Self
 
 from dqn_client.errors import PolicyClientError
 
-__all__ = ["INTERRUPTIONS", "Home", "Lock", "Socket", "drop_ended", "home", "sleep"]
+__all__ = ["INTERRUPTIONS", "Lock", "Owner", "Socket", "current_owner", "drop_ended", "sleep"]
 
 _CLOSE_SECONDS = 1.0
 
@@ -17,17 +17,17 @@ INTERRUPTIONS: tuple[type[BaseException], ...] = ()
 """What may leave a message half sent or half received: nothing, as a transport keeps whole what a task wrote."""
 
 
-class Home(NamedTuple):
-    """Where connections can be used: in the event loop that opened them, and not in a fork of its process."""
+class Owner(NamedTuple):
+    """Who may use a connection: the event loop that opened it, but not in a fork of its process."""
 
     loop: asyncio.AbstractEventLoop
     process: int
 
 
-def home() -> Home:
+def current_owner() -> Owner:
     """The running event loop. Raises PolicyClientError where there is none."""
     try:
-        return Home(asyncio.get_running_loop(), os.getpid())
+        return Owner(asyncio.get_running_loop(), os.getpid())
     except RuntimeError:
         raise PolicyClientError(
             "No asyncio event loop is running in this process; after a fork start one with asyncio.run(...), "
@@ -35,23 +35,23 @@ def home() -> Home:
         ) from None
 
 
-def drop_ended(by_home: dict[Home, Any], here: Home) -> bool:
+def drop_ended(by_owner: dict[Owner, Any], owner: Owner) -> bool:
     """Removes what belongs to closed event loops. Returns whether other loops of this process are still open.
 
     Raises PolicyClientError in a loop that was inherited by a fork.
     """
     is_shared = False
-    for other in list(by_home):
-        if other.loop is here.loop and other.process != here.process:
+    for other in list(by_owner):
+        if other.loop is owner.loop and other.process != owner.process:
             raise PolicyClientError(
                 f"This event loop belongs to process {other.process}, of which this one is a fork; "
                 "start a new one with asyncio.run(...)."
             )
-        if other.process != here.process:
+        if other.process != owner.process:
             continue  # stays: deleted, it would take its sockets from the selector shared with the parent
         if other.loop.is_closed():
-            by_home.pop(other, None)
-        elif other != here:
+            by_owner.pop(other, None)
+        elif other != owner:
             is_shared = True
     return is_shared
 

@@ -7,23 +7,23 @@ from threading import Lock
 from time import sleep
 from typing import Any, Self
 
-__all__ = ["INTERRUPTIONS", "Home", "Lock", "Socket", "drop_ended", "home", "sleep"]
+__all__ = ["INTERRUPTIONS", "Lock", "Owner", "Socket", "current_owner", "drop_ended", "sleep"]
 
 
 INTERRUPTIONS = (BaseException,)
 """What may leave a message half sent or half received, so that its connection is of no further use."""
 
-Home = int
-"""Where connections can be used: the id of the process that opened them."""
+Owner = int
+"""Who may use a connection: the process that opened it, by its id."""
 
-home = os.getpid
+current_owner = os.getpid
 
 
-def drop_ended(by_home: dict[Home, Any], here: Home) -> bool:
+def drop_ended(by_owner: dict[Owner, Any], owner: Owner) -> bool:
     """Removes what a parent process opened, sending nothing: the parent still uses it. Returns False: no loops."""
-    for other in list(by_home):
-        if other != here:
-            by_home.pop(other, None)
+    for other in list(by_owner):
+        if other != owner:
+            by_owner.pop(other, None)
     return False
 
 

@@ -15,7 +15,7 @@ from dqn_training.envs.make import describe
 from dqn_training.evaluation.play import play, summarize
 
 if TYPE_CHECKING:  # an extra
-    from dqn_training.video.frames import Stage
+    from dqn_training.evaluation.video import EpisodeRenderer
 
 
 def run(options: EvaluateOptions) -> None:
@@ -42,13 +42,13 @@ def _evaluate(options: EvaluateOptions) -> tuple[str, dict[str, Any]]:
     environment = describe(recorded.id, kwargs, recorded.wrappers)
     seed = manifest.evaluation.seed if options.seed is None else options.seed
     limit = int(manifest.training.config.get("episode_step_limit", 27_000))
-    stage = _stage(options, environment)
+    renderer = _renderer(options, environment)
     policy = repository.load_policy(model, version)
     episodes = play(policy, environment, seed, options.episodes, limit)
     evaluation = summarize(episodes, seed)
     result = evaluation.model_dump(mode="json") | {"returns": episodes.returns.tolist()}
-    if stage is not None:
-        result["video"] = _film(options, stage, policy, seed, limit)
+    if renderer is not None:
+        result["video"] = _film(options, renderer, policy, seed, limit)
     low, high = evaluation.ci95
     where = f"{recorded.id} {kwargs}" if kwargs else recorded.id
     return (
@@ -58,25 +58,26 @@ def _evaluate(options: EvaluateOptions) -> tuple[str, dict[str, Any]]:
     ), result
 
 
-def _stage(options: EvaluateOptions, environment: EnvironmentInfo) -> "Stage | None":
+def _renderer(options: EvaluateOptions, environment: EnvironmentInfo) -> "EpisodeRenderer | None":
     """The environment to film in, where a film is asked for; raises what would prevent it before anything is played."""
     if options.video is None:
         return None
     with cli_support.needs_extra("--video", "video"):
-        from dqn_training.video.files import check_film  # noqa: PLC0415  (an extra)
-        from dqn_training.video.frames import Stage  # noqa: PLC0415  (an extra)
+        from dqn_training.evaluation.video import EpisodeRenderer, check_film  # noqa: PLC0415  (an extra)
 
         with wrong_usage():
             check_film(options.video)
-            return Stage(environment)
+            return EpisodeRenderer(environment)
 
 
-def _film(options: EvaluateOptions, stage: "Stage", policy: Policy, seed: int, limit: int) -> dict[str, Any]:
-    from dqn_training.video.files import write_film  # noqa: PLC0415  (an extra)
+def _film(
+    options: EvaluateOptions, renderer: "EpisodeRenderer", policy: Policy, seed: int, limit: int
+) -> dict[str, Any]:
+    from dqn_training.evaluation.video import write_film  # noqa: PLC0415  (an extra)
 
-    assert options.video is not None  # noqa: S101  (there would be no stage)
-    with contextlib.closing(stage):
-        pictures = stage.frames(policy, seed, options.video_episodes, limit)
-        frames = write_film(options.video, pictures, stage.fps)
-    returns = [episode.total_reward for episode in stage.filmed]
-    return {"file": str(options.video), "frames": frames, "fps": stage.fps, "returns": returns}
+    assert options.video is not None  # noqa: S101  (there would be no renderer)
+    with contextlib.closing(renderer):
+        pictures = renderer.frames(policy, seed, options.video_episodes, limit)
+        frames = write_film(options.video, pictures, renderer.fps)
+    returns = [episode.total_reward for episode in renderer.filmed]
+    return {"file": str(options.video), "frames": frames, "fps": renderer.fps, "returns": returns}

@@ -114,18 +114,18 @@ def _champion_settings(repository: ModelRepository, model: str) -> tuple[DQNConf
 class TuneOptions:
     """Search settings for an environment, and write the best as a preset file for `dqn-train --preset`.
 
-    A trial trains with some settings, a run for each seed, and is given up when it is among the worst third from the
+    A trial trains with some settings, a run for each seed, and is pruned when it is among the worst third from the
     middle of the first run on. Its score is the mean over the run of the best evaluation so far: it must become good
     early and end good. The first trial is the preset itself. The best trials, the finalists, and the preset then train
     again with other seeds, because the best of many noisy trials is partly luck; the best of them is written. The same
-    command goes on with what was interrupted.
+    command resumes an interrupted search.
     """
 
     preset: PresetName
     """Settings to start from, by name or in a file; those that the search does not vary stay."""
     config: DQNConfig
     trials: int = 20
-    """Finished trials to reach, those of earlier calls and given-up ones included."""
+    """Finished trials to reach, those of earlier calls and pruned ones included."""
     timeout: str | None = None
     """Time after which no trial begins and the running one ends, such as 90s, 10m or 2h; by default none. The finalists
     train after it."""

@@ -1,11 +1,18 @@
-"""What the commands of training share while they run."""
+"""What a command of training needs while it runs: the user's modules, usage errors, the trackers of a run."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 
 from dqn_models import cli_support
+from dqn_models.cli_support import needs_extra
+from dqn_training.cli.train_options import TrainOptions
 from dqn_training.envs.checks import FaultyEnvironmentError
+from dqn_training.run.directory import RunDirectory
+from dqn_training.tracking.recorder import Tracker
+
+_MLFLOW = "--mlflow (or MLFLOW_TRACKING_URI)"
 
 
 def see_working_directory() -> None:
@@ -23,3 +30,35 @@ def wrong_usage() -> Iterator[None]:
         raise
     except ValueError as error:
         raise cli_support.UsageError(str(error)) from error
+
+
+def check_trackers(options: TrainOptions) -> None:
+    """Raises UsageError when a tracker that is asked for cannot be: its extra is missing, or MLflow refuses the URI."""
+    if options.tensorboard:
+        with needs_extra("--tensorboard", "tensorboard"):
+            import dqn_training.tracking.tensorboard  # noqa: F401, PLC0415  (an extra)
+    if uri := _mlflow_uri(options):
+        with needs_extra(_MLFLOW, "mlflow"):
+            from dqn_training.tracking.mlflow_tracker import check_uri  # noqa: PLC0415  (an extra)
+        with wrong_usage():
+            check_uri(uri)
+
+
+def make_trackers(options: TrainOptions, run: RunDirectory) -> list[Tracker]:
+    """The trackers that are asked for; a resumed run keeps those that it began with."""
+    trackers: list[Tracker] = []
+    if options.tensorboard or run.tensorboard.exists():
+        with needs_extra("--tensorboard", "tensorboard"):
+            from dqn_training.tracking.tensorboard import TensorBoardTracker  # noqa: PLC0415  (an extra)
+        trackers.append(TensorBoardTracker(run.tensorboard))
+    if _mlflow_uri(options) or run.mlflow.exists():
+        with needs_extra(_MLFLOW, "mlflow"):
+            from dqn_training.tracking.mlflow_tracker import MlflowRun, MlflowTracker, remembered  # noqa: PLC0415  (an extra)
+        uri = str(remembered(run.mlflow).get("uri") or _mlflow_uri(options))
+        params = {"preset": options.preset, **options.config.to_json()}
+        trackers.append(MlflowTracker(MlflowRun(uri, run.mlflow, options.name, run.path.resolve().name, params), uri))
+    return trackers
+
+
+def _mlflow_uri(options: TrainOptions) -> str | None:
+    return options.mlflow or os.environ.get("MLFLOW_TRACKING_URI")

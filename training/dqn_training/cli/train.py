@@ -9,14 +9,12 @@ from dqn_models import cli_support
 from dqn_models.manifest import EnvironmentInfo, Manifest
 from dqn_models.repository import ModelRepository
 from dqn_models.streams import output_to_stderr
-from dqn_training.cli.running import see_working_directory, wrong_usage
-from dqn_training.cli.trackers import check_trackers, make_trackers
+from dqn_training.cli.running import check_trackers, make_trackers, see_working_directory, wrong_usage
 from dqn_training.cli.train_options import TrainOptions
 from dqn_training.envs.make import environment_for
 from dqn_training.publishing.publish import publish
 from dqn_training.run.candidate import WarmStart
-from dqn_training.run.directory import RunDescription, RunDirectory, new_run_directory
-from dqn_training.run.provenance import library_versions
+from dqn_training.run.directory import RunDescription, RunDirectory, library_versions, new_run_directory
 from dqn_training.run.resources import check_machine
 from dqn_training.run.run import Run
 from dqn_training.tracking.live_plot import LivePlot
@@ -91,8 +89,6 @@ def _description(options: TrainOptions, directory: RunDirectory) -> RunDescripti
         config=options.config.to_json(),
         repository=directory.recorded(options.repository),
         gate=options.gate,
-        command=sys.argv,
-        libraries=library_versions(),
         checkpoint_seconds=options.checkpoint_seconds,
     )
 

@@ -47,7 +47,8 @@ def _search_and_confirm(options: TuneOptions) -> tuple[Path, Study, Search, list
         confirmed = _confirm(options, study, search)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"Interrupted; {len(finished(study))} finished trials are kept in {path}, and the same command goes on."
+            f"Interrupted; {len(finished(study))} finished trials are kept in {path}, and the same command resumes the "
+            "search."
         ) from None
     return path, study, search, confirmed
 

@@ -33,7 +33,7 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise FaultyEnvironmentError(failure(self._env_id, "in reset", error)) from error
         if not isinstance(answer, tuple) or len(answer) != 2:
             raise FaultyEnvironmentError(
-                f"{self._env_id} answered reset with {_kind(answer)}; expected is (observation, info)."
+                f"{self._env_id} answered reset with {_kind(answer)}; expected (observation, info)."
             )
         self._check_observation(answer[0])
         return answer
@@ -47,9 +47,7 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise FaultyEnvironmentError(failure(self._env_id, self._where(), error)) from error
         value = np.asarray(reward)
         if value.shape or value.dtype.kind not in "fiub" or not np.isfinite(value):
-            raise FaultyEnvironmentError(
-                f"{self._env_id} gave the reward {reward} {self._where()}; expected is a number."
-            )
+            raise FaultyEnvironmentError(f"{self._env_id} gave the reward {reward} {self._where()}; expected a number.")
         self._check_observation(observation)
         return observation, float(value), bool(terminated), bool(truncated), info
 

@@ -23,7 +23,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv, VectorWra
 from dqn_models.manifest import EnvironmentInfo
 from dqn_training.envs.checks import FaultyEnvironmentError, failure
 from dqn_training.envs.make import make_environment, register
-from dqn_training.envs.serial import EnvironmentsInTurn
+from dqn_training.envs.serial import SerialVectorEnv
 from dqn_training.envs.wrappers import AnyEnv
 from dqn_training.seeds import seed_process
 
@@ -55,7 +55,7 @@ def make_vector_environment(
     if vectorization == "auto":
         vectorization = "async" if pays_in_processes(step_seconds(environment), num_envs) else "sync"
     if vectorization == "sync":
-        return EnvironmentsInTurn([_make(environment) for _ in range(num_envs)])
+        return SerialVectorEnv([_make(environment) for _ in range(num_envs)])
     seeds = (random.getrandbits(31) for _ in range(num_envs))
     make = [functools.partial(_make, environment, seed) for seed in seeds]
     return _CheckedVector(AsyncVectorEnv(make, autoreset_mode=AutoresetMode.NEXT_STEP), environment)
@@ -64,7 +64,7 @@ def make_vector_environment(
 def vectorization_of(environments: AnyVectorEnv) -> Vectorization:
     """How these environments are stepped: what `auto` came to."""
     made = environments.unwrapped
-    return "sync" if isinstance(made, EnvironmentsInTurn) else "async" if isinstance(made, AsyncVectorEnv) else "native"
+    return "sync" if isinstance(made, SerialVectorEnv) else "async" if isinstance(made, AsyncVectorEnv) else "native"
 
 
 def is_native(environment: EnvironmentInfo) -> bool:

@@ -14,9 +14,8 @@ from dqn_training.evaluation.play import play, summarize
 from dqn_training.export.onnx_graph import onnx_info
 from dqn_training.publishing.card import model_card
 from dqn_training.run.candidate import WEIGHTS_FILE, Candidate
-from dqn_training.run.directory import RunDirectory
+from dqn_training.run.directory import RunDirectory, git_commit, library_versions
 from dqn_training.run.interrupts import held_back
-from dqn_training.run.provenance import git_commit, library_versions
 from dqn_training.seeds import first_seed
 from dqn_training.tracking.curve import training_curve
 

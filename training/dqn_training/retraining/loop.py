@@ -1,4 +1,4 @@
-"""The loop of rounds: it survives failed ones, counts them, and goes on whatever becomes of its log."""
+"""The loop of rounds: it survives failed ones, counts them, and continues whatever becomes of its log."""
 
 import sys
 import time

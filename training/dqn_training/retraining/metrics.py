@@ -15,7 +15,7 @@ class RetrainMetrics:
         self.registry = CollectorRegistry()
         runs = Counter(
             "dqn_retrain_runs_total",
-            "Retraining rounds, by what became of the challenger.",
+            "Retraining rounds, by the outcome for the challenger.",
             ["model", "outcome"],
             registry=self.registry,
         )

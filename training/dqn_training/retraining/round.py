@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import sys
 from typing import Literal, NamedTuple
 
 from dqn_models.manifest import EnvironmentInfo
@@ -15,7 +14,6 @@ from dqn_training.publishing.publish import publish
 from dqn_training.run.callbacks import Callback
 from dqn_training.run.candidate import Candidate, WarmStart
 from dqn_training.run.directory import RunDescription, RunDirectory, new_run_directory
-from dqn_training.run.provenance import library_versions
 from dqn_training.run.resources import check_machine
 from dqn_training.run.run import Run
 from dqn_training.tracking.metrics_csv import MetricsFile
@@ -96,8 +94,6 @@ class Round:
             config=config.to_json(),
             repository=directory.recorded(self.repository.root),
             gate=self.rule,
-            command=sys.argv,
-            libraries=library_versions(),
             parent=warm.parent if warm else None,
         )
         directory.begin(description)

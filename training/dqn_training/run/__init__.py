@@ -1,1 +1,1 @@
-"""A run on disk: its directory, and checkpoints from which it goes on."""
+"""A run of training: its directory, its checkpoints, what follows it, and the candidate that it ends with."""

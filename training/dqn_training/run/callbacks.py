@@ -29,7 +29,7 @@ class Callback:
 
 
 class Evaluation(Callback):
-    """Plays the selection episodes when they are due, through the exported policy, and looks for signs of collapse."""
+    """Plays the selection episodes when they are due, with the exported policy, and records indicators of collapse."""
 
     def __init__(self, config: DQNConfig, environment: EnvironmentInfo) -> None:
         self._config = config

@@ -7,7 +7,7 @@ import safetensors.torch
 from torch import Tensor
 
 from dqn_models.errors import ModelError
-from dqn_models.manifest import MOST_DESCRIBED_ELEMENTS, EnvironmentInfo, ObservationStatistics
+from dqn_models.manifest import MAX_DESCRIBED_ELEMENTS, EnvironmentInfo, ObservationStatistics
 from dqn_models.policy import Policy
 from dqn_models.repository import ModelRepository
 from dqn_training.config import DQNConfig
@@ -92,7 +92,7 @@ def make_candidate(
 
 def _observation_statistics(state: TrainingState) -> ObservationStatistics:
     seen = state.replay.observations()
-    flat = seen.reshape(len(seen), -1) if seen[0].size <= MOST_DESCRIBED_ELEMENTS else seen.reshape(-1, 1)
+    flat = seen.reshape(len(seen), -1) if seen[0].size <= MAX_DESCRIBED_ELEMENTS else seen.reshape(-1, 1)
     return ObservationStatistics(
         mean=flat.mean(axis=0, dtype=np.float64).tolist(),
         std=flat.std(axis=0, dtype=np.float64).tolist(),

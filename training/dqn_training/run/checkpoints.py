@@ -50,7 +50,7 @@ class Checkpoints(Callback):
                 f"{self._file.path} does not fit this run; another release of this program may have written it: "
                 f"{error!r}."
             ) from error
-        self._say(f"Going on after {state.env_steps:,} environment steps{'' if exact else ' with new episodes'}.")
+        self._say(f"Resumed after {state.env_steps:,} environment steps{'' if exact else ' with new episodes'}.")
 
     def step(self, state: TrainingState) -> None:
         """Writes a checkpoint if one is due. A full disk is reported, and training continues."""
@@ -75,7 +75,7 @@ class Checkpoints(Callback):
         try:
             yield
         except OSError as error:
-            sentence = f"Cannot write a checkpoint to {self._file.path}: {error.strerror}. Training goes on."
+            sentence = f"Cannot write a checkpoint to {self._file.path}: {error.strerror}. Training continues."
             if sentence != self._said:
                 self._say(sentence)
             self._said = sentence

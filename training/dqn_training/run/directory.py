@@ -13,9 +13,13 @@ import dataclasses
 import itertools
 import json
 import os
+import platform
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,22 @@ from dqn_models import cli_support, durable
 from dqn_models.errors import wrap_os_errors
 
 DEFAULT_RUNS = "runs"
+_LIBRARIES = ("torch", "gymnasium", "numpy", "onnx", "onnxruntime")
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of Python and the libraries that a policy comes from."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
+
+
+def git_commit() -> str | None:
+    """The commit of the working directory, where there is one."""
+    try:
+        command = ["git", "rev-parse", "HEAD"]
+        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return found.stdout.strip() or None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +54,8 @@ class RunDescription:
     config: dict[str, Any]  # every field of DQNConfig
     repository: str  # absolute, or relative to the run's directory
     gate: str
-    command: list[str]
-    libraries: dict[str, str]
+    command: list[str] = dataclasses.field(default_factory=lambda: sys.argv)
+    libraries: dict[str, str] = dataclasses.field(default_factory=library_versions)
     checkpoint_seconds: float = 10.0
     parent: int | None = None  # the version that a warm start begins with
     id: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
@@ -84,13 +104,13 @@ class RunDirectory:
 
     def how_to_resume(self) -> str:
         """A sentence with the command that resumes this run."""
-        return f"dqn-train --resume {self.path} goes on with it."
+        return f"Resume it by: dqn-train --resume {self.path}"
 
     def check_new(self) -> None:
         """Raises UsageError when there is a run in this directory already."""
         if self.description.exists():
             raise cli_support.UsageError(
-                f"{self.path} holds a run already: go on with it by --resume {self.path}, or name another --run-dir."
+                f"{self.path} holds a run already: resume it by --resume {self.path}, or name another --run-dir."
             )
 
     def begin(self, description: RunDescription) -> None:

@@ -85,5 +85,5 @@ class Run:
             if checkpoints is not None and self.directory is not None:
                 checkpoints.end(state)
                 if self.directory.checkpoint.exists():
-                    sentence += f" The checkpoint is kept: {self.directory.how_to_resume()}"
+                    sentence += f" The checkpoint is kept. {self.directory.how_to_resume()}"
             raise FaultyEnvironmentError(sentence) from fault

@@ -1,4 +1,4 @@
-"""training_curve.png: durations, as the PyTorch tutorial plots them, returns, evaluations and signs of collapse."""
+"""training_curve.png: durations, as in the PyTorch tutorial, returns, evaluations and indicators of collapse."""
 
 import io
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ WINDOW = 100
 def training_curve(
     title: str, episodes: Sequence[Episode], scores: Sequence[CheckpointScore], history: Sequence[Health]
 ) -> bytes:
-    """The picture as PNG, from above: durations with their 100-episode mean, returns and greedy evaluations, signs."""
+    """The picture as PNG, from above: durations with 100-episode mean, returns and greedy evaluations, indicators."""
     figure = Figure(figsize=(9, 10), layout="constrained")
     FigureCanvasAgg(figure)
     above, middle, below = figure.subplots(3, 1)
@@ -54,17 +54,17 @@ def draw_health(axes: Axes, history: Sequence[Health]) -> None:
     steps = [health.env_steps for health in history]
     axes.plot(steps, [health.action_gap for health in history], color="C0", label="action gap")
     axes.plot(steps, [health.largest_q / 100 for health in history], color="C1", label="largest Q-value / 100")
-    shares = axes.twinx()
-    shares.plot(steps, [health.terminal_share for health in history], color="C2", label="terminal share in replay")
-    shares.plot(steps, [health.dormant_share for health in history], color="C4", label="dormant units' share")
-    shares.set_ylim(-0.02, 1)
+    fractions = axes.twinx()
+    fractions.plot(steps, [health.terminal_share for health in history], color="C2", label="terminals in replay")
+    fractions.plot(steps, [health.dormant_share for health in history], color="C4", label="fraction of dormant units")
+    fractions.set_ylim(-0.02, 1)
     for index in range(len(history)):
         if warning(history[: index + 1]):
             axes.axvspan(steps[max(index - 1, 0)], steps[index], color="C3", alpha=0.2, lw=0)
     axes.set_xlabel("environment steps")
     axes.set_ylabel("Q-values")
-    shares.set_ylabel("shares")
-    axes.legend(handles=[*axes.get_lines(), *shares.get_lines()], loc="upper right")
+    fractions.set_ylabel("fractions")
+    axes.legend(handles=[*axes.get_lines(), *fractions.get_lines()], loc="upper right")
 
 
 def moving_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -27,6 +27,7 @@ class LivePlot(Callback):
         self._title = title
         self._figure = plt.figure(figsize=(9, 4), layout="constrained")
         self._drawn = 0.0
+        self._lost = False
         self._episodes: list[Episode] = []
         self._count = 0
         if not self._notebook:
@@ -35,10 +36,14 @@ class LivePlot(Callback):
     def step(self, state: TrainingState) -> None:
         """Redraws if there are new episodes and the last time is long enough ago."""
         now = time.perf_counter()
-        if len(state.episodes) == self._count or now - self._drawn < _SECONDS:
+        if self._lost or len(state.episodes) == self._count or now - self._drawn < _SECONDS:
             return
         self._episodes, self._count = state.episodes, len(state.episodes)
-        self._draw("training")
+        try:
+            self._draw("training")
+        except Exception as error:  # noqa: BLE001  (whatever a window system raises once its window is gone)
+            print(f"warning: --live-plot cannot draw any more: {error}. Training continues.", file=sys.stderr)
+            self._lost = True
         self._drawn = time.perf_counter()
 
     def end(self, state: TrainingState) -> None:
@@ -47,6 +52,8 @@ class LivePlot(Callback):
 
     def keep_open(self) -> None:
         """Shows the result until the window is closed."""
+        if self._lost:
+            return
         self._draw("result")
         if self._notebook:
             plt.close(self._figure)  # or the notebook would show it once more

@@ -60,7 +60,7 @@ class MetricsFile:
 
     def _warn(self, error: OSError) -> None:
         if not self._warned:
-            print(f"warning: {self._path} cannot be written: {error.strerror}. Training goes on.", file=sys.stderr)
+            print(f"warning: {self._path} cannot be written: {error.strerror}. Training continues.", file=sys.stderr)
         self._warned = True
 
 

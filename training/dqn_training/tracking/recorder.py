@@ -1,7 +1,6 @@
 """When a row is written, and for whom: a callback that is next to free between two rows."""
 
 from collections.abc import Sequence
-from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 from dqn_models.layout import MANIFEST_FILE
@@ -32,10 +31,10 @@ class Tracker(Protocol):
     """Somebody who keeps rows beside the metrics file."""
 
     def begin(self, first_step: int) -> None:
-        """The run begins, or goes on: what was kept of `first_step` (environment steps) and later is void."""
+        """The run begins, or resumes: what was kept of `first_step` (environment steps) and later is void."""
 
     def log(self, row: Row) -> None:
-        """Keeps a row. Raises nothing: a tracker in trouble says so and lets training go on."""
+        """Keeps a row. Raises nothing: a tracker in trouble says so and lets training continue."""
 
     def close(self, outcome: Outcome | None) -> None:
         """The run has ended: published, or not (None)."""
@@ -44,8 +43,8 @@ class Tracker(Protocol):
 class Recorder(Callback):
     """Writes a row every `log_every` environment steps and at each evaluation: by steps, so that runs repeat exactly.
 
-    The metrics file is also what a resumed run goes on from: the rows that it had written after its checkpoint are
-    dropped, and the last one before tells when the next is due.
+    A resumed run continues the metrics file: rows written after its checkpoint are dropped, and the last row before
+    decides when the next is due.
     """
 
     def __init__(self, config: DQNConfig, file: MetricsFile, trackers: Sequence[Tracker] = ()) -> None:
@@ -83,9 +82,7 @@ class Recorder(Callback):
         """Nothing is written before the first row."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Ends the trackers' work."""
         self._file.close()
         for tracker in self._trackers:

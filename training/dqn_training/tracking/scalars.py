@@ -27,10 +27,10 @@ def _new_evaluation(moment: Moment) -> float | None:
     return scores[-1].mean if len(scores) > seen else None
 
 
-def _health(moment: Moment, sign: str) -> float | None:
+def _health(moment: Moment, indicator: str) -> float | None:
     """What the collapse monitor saw last."""
     history = moment.state.monitor.history
-    return float(getattr(history[-1], sign)) if history else None
+    return float(getattr(history[-1], indicator)) if history else None
 
 
 def _recent_length(moment: Moment) -> float | None:

@@ -10,7 +10,7 @@ from dqn_training.tracking.scalars import Row
 
 
 class TensorBoardTracker:
-    """Writes every scalar over the environment steps. A failure is told once and ends only this."""
+    """Writes every scalar over the environment steps. A failure is reported once and ends only this."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

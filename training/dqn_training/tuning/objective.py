@@ -20,7 +20,7 @@ from dqn_training.tuning.space import configuration, search_space, suggest
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """What is searched for; a study goes on only with the same."""
+    """What is searched for; a study is resumed only with the same."""
 
     base: DQNConfig
     environment: EnvironmentInfo
@@ -95,7 +95,7 @@ class Objective:
             raise optuna.TrialPruned(str(error)) from error
         try:
             return self._score(trial, config)
-        except KeyboardInterrupt:  # its settings come first when the search goes on
+        except KeyboardInterrupt:  # its settings come first when the search is resumed
             trial.study.enqueue_trial(trial.params)
             raise
 
@@ -105,7 +105,7 @@ class Objective:
         def report(values: list[float]) -> None:
             so_far = before + values
             trial.report(sum(so_far) / len(so_far), len(so_far))
-            if time.time() > self._deadline:  # its settings come first when the search goes on
+            if time.time() > self._deadline:  # its settings come first when the search is resumed
                 trial.study.enqueue_trial(trial.params)
                 raise optuna.TrialPruned("The time is over.")
             if trial.should_prune():

@@ -1,4 +1,4 @@
-"""What came of a search: the best trials, which settings mattered, the preset file and a picture."""
+"""The result of a search: the best trials, which settings mattered, the preset file and a picture."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -25,11 +25,11 @@ _SHOWN = 10
 
 
 def importances(study: Study) -> dict[str, float]:
-    """The share of each setting in what the trials differ by (PED-ANOVA, Watanabe et al., 2023); {} for few trials."""
+    """How much each setting explains of the differences (PED-ANOVA, Watanabe et al., 2023); {} for few trials."""
     if len(completed(study)) < 5:
         return {}
     found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
-    return {name: share for name, share in found.items() if math.isfinite(share)}
+    return {name: part for name, part in found.items() if math.isfinite(part)}
 
 
 def result(study: Study, confirmed: Sequence[Confirmed]) -> dict[str, Any]:
@@ -52,8 +52,8 @@ def best_trial(study: Study) -> FrozenTrial:
     best = completed(study)
     if not best:
         raise ValueError(
-            f"No trial was trained to its end, {len(finished(study))} were given up: there is no preset yet. The same "
-            "command with a longer --timeout or more --trials goes on."
+            f"No trial was trained to its end, {len(finished(study))} were pruned: there is no preset yet. Resume by "
+            "the same command with a longer --timeout or more --trials."
         )
     return best[0]
 
@@ -64,16 +64,16 @@ def write_preset(path: Path, study: Study, search: Search, confirmed: Sequence[C
     Raises ValueError where no trial was trained to its end.
     """
     best = best_trial(study)
-    config, told = configuration(search.base, best.params), [f"Found by: {command_line}"]
+    config, lines = configuration(search.base, best.params), [f"Found by: {command_line}"]
     last = search.first_seed + search.seeds - 1
-    told.append(f"Best of {len(finished(study))} trials with seeds {search.first_seed} to {last}: {best.value:.2f}.")
+    lines.append(f"Best of {len(finished(study))} trials with seeds {search.first_seed} to {last}: {best.value:.2f}.")
     if confirmed:
         config = confirmed[0].finalist.config
         scores = ", ".join(f"{one.finalist.name} {one.mean:.2f}" for one in confirmed)
-        told.append(f"These are the settings of: {confirmed[0].finalist.name}.")
-        told.append(f"Mean scores with {len(confirmed[0].scores)} other seeds: {scores}.")
-    told.append("A score is the mean over a run of its best evaluation so far.")
-    path.write_text(preset_text(config, "\n".join(told)), encoding="utf-8")
+        lines.append(f"These are the settings of: {confirmed[0].finalist.name}.")
+        lines.append(f"Mean scores with {len(confirmed[0].scores)} other seeds: {scores}.")
+    lines.append("A score is the mean over a run of its best evaluation so far.")
+    path.write_text(preset_text(config, "\n".join(lines)), encoding="utf-8")
 
 
 def draw(path: Path, study: Study, title: str) -> None:
@@ -86,15 +86,15 @@ def draw(path: Path, study: Study, title: str) -> None:
     best = [max(values[: count + 1]) for count in range(len(values))]
     left.plot([trial.number for trial in trials], values, "o", label="trial")
     left.step([trial.number for trial in trials], best, where="post", label="best so far")
-    given_up = [trial for trial in finished(study) if trial.state == TrialState.PRUNED and trial.intermediate_values]
-    told = [trial.intermediate_values[max(trial.intermediate_values)] for trial in given_up]
-    left.plot([trial.number for trial in given_up], told, "x", color="0.6", label="given up, score until then")
+    pruned = [trial for trial in finished(study) if trial.state == TrialState.PRUNED and trial.intermediate_values]
+    scores = [trial.intermediate_values[max(trial.intermediate_values)] for trial in pruned]
+    left.plot([trial.number for trial in pruned], scores, "x", color="0.6", label="pruned, score until then")
     left.set(xlabel="trial", ylabel="score")
     figure.suptitle(title)
     left.legend(loc="lower right")
-    shares = importances(study)
-    right.barh(list(shares)[::-1], list(shares.values())[::-1])
-    right.set(title="importance", xlabel="share")
+    fractions = importances(study)
+    right.barh(list(fractions)[::-1], list(fractions.values())[::-1])
+    right.set(title="importance", xlabel="fraction")
     figure.savefig(path, dpi=100)
 
 
@@ -106,9 +106,9 @@ def print_table(study: Study) -> None:
         table.add_row(str(trial.number), f"{trial.value:.2f}", returns, _settings(trial.params))
     console = Console()
     console.print(table)
-    shares = importances(study)
-    if shares:
-        console.print("importance: " + ", ".join(f"{name} {share:.0%}" for name, share in shares.items()))
+    fractions = importances(study)
+    if fractions:
+        console.print("importance: " + ", ".join(f"{name} {part:.0%}" for name, part in fractions.items()))
 
 
 def print_confirmed(confirmed: Sequence[Confirmed], search: Search) -> None:

@@ -1,7 +1,12 @@
-"""Episodes as pictures, played by the ONNX file as it is served."""
+"""Films of a policy: episodes as the environment draws them, played by the ONNX file as it is served, in a file.
+
+MP4 (H.264) is written by PyAV, GIF by Pillow, a frame at a time.
+"""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -21,14 +26,14 @@ _SMALLEST = 256  # pixels of the longer side; smaller pictures are enlarged
 _DEFAULT_FPS = 30.0
 
 
-class Filmed(NamedTuple):
+class FilmedEpisode(NamedTuple):
     """An episode that was filmed to its end."""
 
     total_reward: float
     length: int
 
 
-class Stage:
+class EpisodeRenderer:
     """The environment of a film, checked before anything is played. To be closed by the caller."""
 
     def __init__(self, environment: EnvironmentInfo) -> None:
@@ -43,7 +48,7 @@ class Stage:
         skipped = [int(each.kwargs.get("frame_skip", 1)) for each in environment.wrappers]
         fps = self._environment.metadata.get("render_fps") or _DEFAULT_FPS
         self.fps = float(fps) / int(np.prod(skipped))
-        self.filmed: list[Filmed] = []
+        self.filmed: list[FilmedEpisode] = []
 
     def frames(self, policy: Policy, seed: int, episodes: int, step_limit: int) -> Iterator[Frame]:
         """A picture at the start of each episode and one after every step, with what the episode has brought so far."""
@@ -56,7 +61,7 @@ class Stage:
                 observation, reward, terminated, truncated, _ = self._environment.step(int(action))
                 total, length, ended = total + float(reward), length + 1, terminated or truncated
                 yield self._picture(number, length, total)
-            self.filmed.append(Filmed(total, length))
+            self.filmed.append(FilmedEpisode(total, length))
 
     def close(self) -> None:
         """Closes the environment."""
@@ -89,7 +94,7 @@ def _rendered(environment: AnyEnv, env_id: str) -> Frame:
         found = (255 * found).clip(0, 255).astype(np.uint8)
     if found.ndim != 3 or found.shape[2] != 3 or found.dtype.kind not in "ui" or not found.size:
         what = f"an array of {found.dtype} {list(found.shape)}" if found.ndim else type(picture).__name__
-        raise ValueError(f"{env_id} cannot be filmed: it rendered {what}; expected is [height, width, 3] of uint8.")
+        raise ValueError(f"{env_id} cannot be filmed: it rendered {what}; expected [height, width, 3] of uint8.")
     return found.astype(np.uint8, copy=False)
 
 
@@ -102,3 +107,79 @@ def _labelled(picture: Frame, text: str) -> Frame:
     draw.rectangle((left - 3, top - 3, right + 3, bottom + 3), fill="black")
     draw.text((4, 4), text, "white", font)
     return np.asarray(image)
+
+
+Writer = Callable[[Path, Iterable[Frame], float], int]
+"""Writes pictures at so many a second; returns how many."""
+
+
+def check_film(path: Path) -> None:
+    """Raises ValueError for a name that says no kind of film or a place where no file can be written.
+
+    Raises ModuleNotFoundError where PyAV is missing.
+    """
+    if path.suffix.lower() not in WRITERS:
+        raise ValueError(f"--video is {path}; its name must end in {' or '.join(WRITERS)}.")
+    if path.suffix.lower() == ".mp4":
+        import av  # noqa: F401, PLC0415
+    try:
+        _unfinished(path).touch()
+        _unfinished(path).unlink()
+    except OSError as error:
+        raise ValueError(f"--video is {path}, which cannot be written: {error.strerror}.") from error
+
+
+def write_film(path: Path, frames: Iterable[Frame], fps: float) -> int:
+    """Writes the file, which appears once all pictures are there; returns how many. Its suffix says what kind it is."""
+    unfinished = _unfinished(path)
+    try:
+        count = WRITERS[path.suffix.lower()](unfinished, frames, fps)
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return count
+
+
+def _unfinished(path: Path) -> Path:
+    return path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+
+
+def _write_mp4(path: Path, frames: Iterable[Frame], fps: float) -> int:
+    import av  # noqa: PLC0415  (optional; not needed for GIF)
+
+    count = 0
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000), options={"crf": "20"})
+        stream.pix_fmt = "yuv420p"
+        for frame in map(_even, frames):
+            if not count:
+                stream.height, stream.width = frame.shape[:2]
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+            count += 1
+        container.mux(stream.encode(None))
+    return count
+
+
+def _write_gif(path: Path, frames: Iterable[Frame], fps: float) -> int:
+    count = 0
+
+    def images() -> Iterator[Image.Image]:
+        nonlocal count
+        for frame in frames:
+            count += 1
+            yield Image.fromarray(frame)
+
+    rest = images()
+    duration = max(20, round(100 / fps) * 10)  # ms; the format counts hundredths, and viewers slow down shorter ones
+    next(rest).save(path, save_all=True, append_images=rest, duration=duration, loop=0)
+    return count
+
+
+def _even(frame: Frame) -> Frame:
+    """The picture with an even number of rows and columns, as H.264 wants it: the last ones are doubled."""
+    height, width = frame.shape[:2]
+    return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+
+
+WRITERS: dict[str, Writer] = {".mp4": _write_mp4, ".gif": _write_gif}
+"""How to write, by suffix."""

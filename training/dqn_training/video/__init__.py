@@ -1,1 +1,0 @@
-"""Films a policy: the environment's own pictures of its episodes, in a file."""
