@@ -57,7 +57,7 @@ RUN pip --python /opt/dqn/bin/python install --no-deps ./*.whl && \
 FROM base AS training
 COPY --from=training-builder /opt/dqn /opt/dqn
 COPY --from=first-policy --chown=10001:10001 /models /models
-ENV HOME=/tmp USER=dqn
+ENV HOME=/tmp USER=dqn DQN_RUNS=/tmp/runs
 USER 10001:10001
 EXPOSE 8001
 ENTRYPOINT ["dqn-retrain", "--metrics-host", "0.0.0.0"]

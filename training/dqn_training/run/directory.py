@@ -159,7 +159,7 @@ def new_run_directory(name: str) -> Path:
     """Makes a directory for a run of this model, by name and time."""
     runs = runs_directory()
     stamp = f"{name}-{datetime.now(UTC).astimezone():%Y%m%d-%H%M%S}"
-    with wrap_os_errors(f"make a directory for the run in {runs} (--run-dir names another place)"):
+    with wrap_os_errors(f"make a directory for the run in {runs} (DQN_RUNS names another place)"):
         durable.make_directory(runs)
         for number in itertools.count(1):
             path = runs / (stamp if number == 1 else f"{stamp}-{number}")
