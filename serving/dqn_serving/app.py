@@ -80,9 +80,10 @@ def create_server(services: Services) -> Server:
     infer = InferCall(services)
     server = Server(services, _create_app(services), ActCalls(services), infer, StreamHub(services))
     app = server.app
+    app.router.routes.extend([*server.acts.routes(), *OipApi(services, infer).routes()])  # first: asked for most
     for router in (health_router(services), catalog_router(services), admin_router(services), stream_router()):
         app.include_router(router)
-    app.router.routes.extend([*server.acts.routes(), *OipApi(services, infer).routes(), *docs_routes()])
+    app.router.routes.extend(docs_routes())
     return server
 
 

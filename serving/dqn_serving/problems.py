@@ -111,5 +111,5 @@ def from_model_error(error: ModelError) -> Problem:
 
 
 def internal_error() -> Problem:
-    """What a client is told of a fault of ours; the log has the rest."""
+    """The answer to a client where the fault is ours; the log has the rest."""
     return Problem(500, "The server failed to answer; its log says why.")

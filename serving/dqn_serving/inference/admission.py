@@ -1,4 +1,4 @@
-"""Which requests are taken on: as many as can be answered soon. The others are told at once to try again later."""
+"""Which requests are taken on: as many as can be answered soon. The others get a refusal at once."""
 
 import asyncio
 from time import perf_counter, thread_time

@@ -48,6 +48,6 @@ def configure(log_format: Literal["auto", "json", "console"]) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    # Malformed HTTP is the client's fault and could fill the disk; the client is told.
+    # Malformed HTTP is the client's fault and could fill the disk; the client gets an answer.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     logging.getLogger("uvicorn.access").disabled = True

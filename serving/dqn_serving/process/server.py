@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 import uvicorn
+from typing_extensions import override
 
 from dqn_serving.app import Server, create_server
 from dqn_serving.http.fast_path import FastProtocol
@@ -51,7 +52,8 @@ class GracefulServer(uvicorn.Server):
         self._acceptors: list[Acceptor] = []
         self.was_interrupted = False
 
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  (uvicorn's signature)
+    @override
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Ctrl-C ends at once what is idle, a second one everything; SIGTERM drains first."""
         self._services.admission.is_draining = True
         if sig == signal.SIGTERM and self._stop_at is None and not self.should_exit:

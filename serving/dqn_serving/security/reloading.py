@@ -31,7 +31,7 @@ class ReloadedFiles:
         self._outcomes: Counts[str] = Counts(segment, "file_reloads", kind, labels=OUTCOMES)
 
     def look(self) -> None:
-        """Reads the files, and has them accepted where they are not as they were; a failure is told once."""
+        """Reads the files, and has them accepted where they are not as they were; a failure is logged once."""
         try:
             contents = [read_small(path) for path in self._paths]
             if contents != self._contents:
