@@ -161,6 +161,14 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, damage: str) -> None:
         read(file.path)
 
 
+def test_a_checkpoint_of_another_release_is_refused(tmp_path: Path) -> None:
+    """Its format has a number, so that the sentence does not speak of damage to the disk."""
+    path = tmp_path / "checkpoint"
+    path.write_bytes(b"dqn-checkpoint-1 " + b"0" * 64 + b"\n")
+    with pytest.raises(CheckpointError, match="this release does not know its format"):
+        read(path)
+
+
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path) -> None:
     """Whatever space is left, a write either succeeds or raises OSError and leaves the last one and no litter."""
     with small_file_system(tmp_path / "disk", 6_000) as disk:

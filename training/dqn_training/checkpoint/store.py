@@ -86,7 +86,8 @@ class CheckpointFile:
             return None
         head, body = data[: len(_head(b""))], data[len(_head(b"")) :]
         if head != _head(body):
-            raise self._damaged("its content does not have the checksum that it should have")
+            known = data.startswith(_FORMAT)
+            raise self._damaged("its checksum does not match" if known else "this release does not know its format")
         with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
             document = json.loads(arrays["document"].tobytes())
             self._blocks.open(document["blocks"])

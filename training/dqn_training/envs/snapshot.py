@@ -154,7 +154,7 @@ def _generator(value: np.random.Generator | np.random.RandomState | random.Rando
 
 
 def name_of(value: Any) -> str:
-    """What tells a function, a class, a member of an enumeration and the like from others."""
+    """What distinguishes a function, a class, a member of an enumeration and the like from others."""
     if isinstance(value, functools.partial):
         return f"partial {name_of(value.func)}"
     if isinstance(value, EnvSpec):

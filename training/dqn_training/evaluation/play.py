@@ -79,7 +79,7 @@ def _play_natively(policy: Policy, environments: AnyVectorEnv, seed: int, step_l
 
 
 def _play_singly(policy: Policy, environment: EnvironmentInfo, seed: int, episodes: int, step_limit: int) -> Episodes:
-    """Slots of one environment each, played with one batched policy; a slot goes on with its next seed."""
+    """Slots of one environment each, played with one batched policy; a slot continues with its next seed."""
     returns = np.zeros(episodes)
     lengths = np.zeros(episodes, np.int64)
     slots = min(_SINGLE_SLOTS, episodes)

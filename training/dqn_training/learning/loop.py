@@ -16,7 +16,7 @@ from dqn_training.replay.rollouts import Rollouts
 def train(config: DQNConfig, environment: EnvironmentInfo, state: TrainingState) -> Iterator[TrainingState]:
     """Takes one step in every environment at a time and yields the state after each, until the run is finished.
 
-    Between two steps everything that changes is in the state, so that the loop goes on from whatever state it is given.
+    Between two steps everything that changes is in the state, so that the loop continues from any state.
     """
     epsilon_at = epsilon_schedule(config, warm=state.warm)
     agent, replay, start = state.agent, state.replay, environment.action_space.start
