@@ -89,5 +89,7 @@ class UpgradingProtocol(LimitedProtocol):
 
     def _refusal(self, problem: Problem, context: RequestContext) -> bytes:
         """The response to who asked for a stream in vain."""
-        problem.headers += CLOSE
+        options = b", ".join(value for name, value in (*problem.headers, *CLOSE) if name == b"connection")
+        others = tuple(header for header in problem.headers if header[0] != b"connection")
+        problem.headers = (*others, (b"connection", options))
         return self._wire(problem.answer(), context.header_line)
