@@ -71,7 +71,7 @@ def is_told(server: Server, said: str) -> bool:
 
 @pytest.mark.slow
 def test_tokens_change_without_a_restart(guarded: Server, file: Path) -> None:
-    """A new file takes effect within a second or two; a broken or absent one changes nothing, but is logged and counted."""
+    """A new file takes effect within a second or two; an invalid or absent one only gets logged and counted."""
     file.with_suffix(".new").write_text("carol:five\n")
     file.with_suffix(".new").replace(file)
     wait_until(lambda: status(guarded, "five") == 200, 20, "reloaded")

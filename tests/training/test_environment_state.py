@@ -1,4 +1,4 @@
-"""The state of environments: what is restored plays on as if nothing had happened, and what cannot be restored is reported."""
+"""The state of environments: what is restored plays on as before, and what cannot be restored is reported."""
 
 import enum
 import functools
