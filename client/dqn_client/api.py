@@ -167,22 +167,29 @@ models = Call("GET", "/models", _decode_models)
 
 def act(prefix: str, observation: Observation, **options: Any) -> Call[Action]:
     """`POST /act` for one observation; `prefix` is "" for the server's default model, else `model_path(name)`."""
-    return Call("POST", f"{prefix}/act", _decode_action, _body("observation", observation, **options))
+    return Call("POST", f"{prefix}/act", _decode_action, _body("act", "observation", observation, **options))
 
 
 def act_batch(prefix: str, observations: Values, **options: Any) -> Call[Actions]:
     """`POST /act` for many observations, [batch, *shape]."""
-    return Call("POST", f"{prefix}/act", _decode_actions, _body("observations", observations, **options))
+    return Call("POST", f"{prefix}/act", _decode_actions, _body("act_batch", "observations", observations, **options))
 
 
 def q_values(prefix: str, observation: Observation, **options: Any) -> Call[QValues]:
     """`POST /q-values` for one observation."""
-    return Call("POST", f"{prefix}/q-values", _decode_q_values, _body("observation", observation, **options))
+    return Call(
+        "POST", f"{prefix}/q-values", _decode_q_values, _body("q_values", "observation", observation, **options)
+    )
 
 
 def q_values_batch(prefix: str, observations: Values, **options: Any) -> Call[QValuesBatch]:
     """`POST /q-values` for many observations, [batch, *shape]."""
-    return Call("POST", f"{prefix}/q-values", _decode_q_values_batch, _body("observations", observations, **options))
+    return Call(
+        "POST",
+        f"{prefix}/q-values",
+        _decode_q_values_batch,
+        _body("q_values_batch", "observations", observations, **options),
+    )
 
 
 def model(name: str) -> Call[Model]:
@@ -228,6 +235,7 @@ def _segment(name: str) -> str:
 
 
 def _body(
+    method: str,
     field: str,
     value: Observation,
     *,
@@ -235,6 +243,11 @@ def _body(
     epsilon: float | None = None,
     seed: int | None = None,
     action_mask: Values | None = None,
+    **unknown: object,
 ) -> bytes:
+    """The JSON body of a call; `method` is the client's method, whose TypeError an unknown option is."""
+    for name in unknown:
+        hint = "; the client's constructor takes it" if name == "model" else ""
+        raise TypeError(f"{method}() got an unexpected keyword argument {name!r}{hint}")
     fields = {field: value, "version": version, "epsilon": epsilon, "seed": seed, "action_mask": action_mask}
     return to_json({name: value for name, value in fields.items() if value is not None})

@@ -6,6 +6,7 @@ append for the history.
 
 import contextlib
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Literal, NamedTuple
@@ -104,8 +105,13 @@ class ModelRepository(RepositoryReader):
     def check_writable(self, model: str) -> None:
         """Raises ValueError or RepositoryError when nothing could be published, before hours go into a policy."""
         layout.check_model_name(model)
-        with wrap_os_errors(f"write to {self.root}"), self._locked(model, create=True):
-            pass
+        with wrap_os_errors(f"write to {self.root}"):
+            if self._path(model).exists():
+                with self._locked(model):
+                    return
+            durable.make_directory(self.root)  # the model gets its directory with its first version
+            with tempfile.TemporaryDirectory(prefix=".check-", dir=self.root):
+                pass
 
     @contextlib.contextmanager
     def job(self, model: str, name: str, wait_seconds: float = 0.0) -> Iterator[None]:

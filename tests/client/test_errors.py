@@ -36,6 +36,19 @@ def test_non_finite_numbers_are_named(client: Any, value: float) -> None:
         assert caught.value.reason == "non_finite"
 
 
+@pytest.mark.parametrize("method", ["act", "act_batch", "q_values", "q_values_batch"])
+def test_an_unknown_option_is_a_type_error_of_the_method(client: Any, method: str) -> None:
+    """It names the method that was called, and where a client's model is given instead."""
+    observation = [OBSERVATION] if method.endswith("batch") else OBSERVATION
+    with pytest.raises(TypeError) as caught:
+        getattr(client, method)(observation, model="x")
+    assert str(caught.value) == (
+        f"{method}() got an unexpected keyword argument 'model'; the client's constructor takes it"
+    )
+    with pytest.raises(TypeError, match=rf"{method}\(\) got an unexpected keyword argument 'epsilo'$"):
+        getattr(client, method)(observation, epsilo=1)
+
+
 def test_what_cannot_be_sent_is_a_type_error(client: Any) -> None:
     """An observation that is no data at all is refused before it is sent."""
     with pytest.raises(TypeError, match="Cannot send a generator"):

@@ -152,7 +152,24 @@ def test_wrong_usage_ends_a_process_with_status_2(tmp_path: Path) -> None:
     """As the tables of wrong usage say, which run in the process of the tests."""
     done = run("dqn-train", "--repository", tmp_path / "store", "--gamma", "1.5")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "gamma is 1.5" in done.stderr
+    assert done.stderr == "error: --gamma is 1.5; it must be at least 0 and at most 1.\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "flags", "sentence"),
+    [
+        ("dqn-train", ["--report-episodes", 1], "--report-episodes is 1; it must be at least 2."),
+        ("dqn-retrain", ["--once", "--gate-episodes", 1], "--gate-episodes is 1; it must be at least 2."),
+        ("dqn-tune", ["--batch-size", 0], "--batch-size is 0; it must be at least 1."),
+        ("dqn-train", ["--epsilon-start", 0, "--epsilon-end", 1], "--epsilon-end is 1.0; it must be at most epsilon_"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_with_its_flag(command: str, flags: list[Any], sentence: str) -> None:
+    """As every other wrong usage, without a box."""
+    done = run_here(command, *flags)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {sentence}")
+    assert done.stderr.count("\n") == 1
 
 
 def test_several_trainings_of_one_model_all_publish_and_the_best_is_champion(tmp_path: Path) -> None:

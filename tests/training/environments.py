@@ -88,9 +88,10 @@ class Faulty(Countdown):
             os.kill(os.getpid(), signal.SIGKILL)
         if self._fault == "four":
             return observation, reward, terminated, info
-        wrong_rewards = {"nan reward": np.nan, "no reward": None, "rewards": np.ones(2)}
+        wrong_rewards = {"huge reward": 1e40, "nan reward": np.nan, "no reward": None, "rewards": np.ones(2)}
         wrong_observations = {
             "nan": np.array([0, np.nan]),
+            "huge": np.array([0, -1e40]),
             "shape": np.zeros(3),
             "text": np.array(["a", "b"]),
             "fractions": np.full((2, 3), 0.5),

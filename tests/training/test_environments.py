@@ -38,7 +38,16 @@ def test_discrete_spaces_keep_their_start() -> None:
     ("env_id", "kwargs", "words"),
     [
         ("Nope-v7", {}, ["env_id is 'Nope-v7'"]),
-        ("nomodule:X-v0", {}, ["nomodule"]),
+        ("Nope-v7", {}, ["as in my_module:Nope-v7"]),
+        ("nomodule:X-v0", {}, ["nomodule", "looked for in the working directory"]),
+        ("my_env.py:X-v0", {}, ["name of a module, not of its file: my_env:X-v0."]),
+        ("envs/my_env.py:X-v0", {}, ["name of a module, not of its file: envs.my_env:X-v0."]),
+        (
+            "tests.training.environments:NoSeed",
+            {},
+            ["add gymnasium.register('NoSeed-v0', 'tests.training.environments:NoSeed') to tests.training"],
+        ),
+        ("tests.training.environments:Other-v3", {}, ["add gymnasium.register('Other-v3', 'tests"]),
         ("Pendulum-v1", {}, ["action space", "Box", "Discrete"]),
         ("Blackjack-v1", {}, ["observation space", "Tuple"]),
         (COUNTDOWN, {"space": "dict"}, ["observation space", "Dict"]),

@@ -91,6 +91,9 @@ def test_the_bootstrap_interval_is_as_wide_as_theory_says() -> None:
         (-5.1, 500.0, "non-inferior", "kept"),
         (-0.7, -80.0, "non-inferior", "promoted"),  # 1 % of a negative mean counts as much
         (-0.9, -80.0, "non-inferior", "kept"),
+        (0.0, 0.0, "non-inferior", "promoted"),  # an equal one, where 1 % is nothing
+        (-0.1, 0.0, "non-inferior", "kept"),
+        (0.0, 0.0, "superior", "kept"),
         (0.0, 500.0, "superior", "kept"),
         (0.1, 500.0, "superior", "promoted"),
     ],
@@ -103,6 +106,7 @@ def test_the_gate_follows_its_rule(difference: float, champion: float, rule: Any
     assert result.statistics["difference_low"] == pytest.approx(difference)
     assert result.champion_version == 3
     assert rule in result.reason
+    assert "-0.00" not in result.reason
 
 
 def test_the_gate_pairs_episodes() -> None:

@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dqn_models.policy import Policy
 from dqn_testing.commands import run
+from dqn_testing.repositories import linear_onnx
 from dqn_training.config import DQNConfig
 from dqn_training.envs.checks import FaultyEnvironmentError
 from dqn_training.envs.make import describe, environment_for
 from dqn_training.envs.vector import AnyVectorEnv, Vectorization, make_vector_environment
+from dqn_training.evaluation.play import play
 
 FAULTY = "tests.training.environments:Faulty-v0"
 IN_STEP = "in step 2 of an episode"  # the seventh step: the first episode has five, then comes the next one's second
@@ -20,6 +23,8 @@ FAULTS = [
     ("no reward", "box", "gave the reward None"),
     ("rewards", "box", "gave the reward [1. 1.]"),
     ("nan", "box", "an observation with nan in it"),
+    ("huge", "box", "an observation with -1e+40 in it, beyond float32, whose largest number is 3.4e+38,"),
+    ("huge reward", "box", "gave the reward 1e+40"),
     ("shape", "box", "an observation of shape [3], not [2],"),
     ("text", "box", "an observation of dtype <U1, not float64,"),
     ("fractions", "image", "an observation of dtype float64, not uint8,"),
@@ -44,7 +49,7 @@ def test_a_fault_is_named_with_its_step(fault: str, space: str, words: str) -> N
     [
         ("exception", "failed in step 3 of 2 environments: LookupError at environments.py:"),
         ("reward", "gave the reward inf in step 3 of 2 environments."),
-        ("nan", "gave an observation that is not finite in step 3 of 2 environments."),
+        ("nan", "gave an observation with nan in it in step 3 of 2 environments."),
         ("shape", "gave observations of shape [2, 3], not [2, 4], in step 3 of 2 environments."),
     ],
 )
@@ -58,10 +63,18 @@ def test_a_fault_of_a_vector_version_is_named(fault: str, words: str) -> None:
     assert words in str(caught.value)
 
 
-@pytest.mark.parametrize("fault", ["nan", "exception"])
+@pytest.mark.parametrize("fault", ["nan", "exception", "huge"])
 def test_a_fault_in_a_process_is_the_same_sentence(fault: str) -> None:
     """An error of an environment in its own process is reported as if it were in ours, without its traceback."""
     assert play_until_fault(fault, "box", "async") == play_until_fault(fault, "box", "sync")
+
+
+@pytest.mark.parametrize("fault", ["nan", "huge", "huge reward"])
+def test_evaluation_says_the_same_as_training(fault: str) -> None:
+    """What a policy cannot take ends an evaluation at that step, too, instead of a mean of nonsense."""
+    with pytest.raises(FaultyEnvironmentError) as caught:
+        play(Policy(linear_onnx(np.zeros((2, 3)))), describe(FAULTY, {"fault": fault}), 1, 40, 100)  # 32 play at a time
+    assert str(caught.value) == play_until_fault(fault, "box", "sync")
 
 
 def test_a_process_that_dies_is_named() -> None:
@@ -101,6 +114,7 @@ def test_the_command_ends_with_one_sentence(fault: str, mode: str, words: str, t
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith(words)
     assert "Traceback" not in done.stderr
+    assert not [path for path in tmp_path.iterdir() if path != run_dir], "an empty directory of the model"
     if fault != "constructor":
         assert "Training ended after 12 environment steps; nothing was published." in done.stderr
         assert done.stderr.endswith(f"The checkpoint is kept. Resume it by: dqn-train --resume {run_dir}\n")

@@ -73,6 +73,22 @@ def test_the_gate_measures_a_candidate_against_the_best_version_too(candidate: C
     assert offered(playing(candidate, FALLING, seed=3), repository).promoted, "a damaged version is no measure"
 
 
+def test_the_gate_says_that_the_champion_was_trained_for_another_environment(
+    candidate: Candidate, tmp_path: Path
+) -> None:
+    """The same model with other `--env-kwargs`: the reason names both; in the same environment it names none."""
+    repository = ModelRepository(tmp_path)
+    offered(playing(candidate, BALANCING), repository)
+    other = candidate.environment.model_copy(update={"kwargs": {"sutton_barto_reward": True}})
+    changed = offered(dataclasses.replace(playing(candidate, BALANCING, seed=1), environment=other), repository)
+    same = offered(dataclasses.replace(playing(candidate, BALANCING, seed=2), environment=other), repository)
+    assert changed.manifest.gate
+    assert same.manifest.gate
+    sentence = "Both played CartPole-v1 {'sutton_barto_reward': True}; the champion was trained for CartPole-v1."
+    assert sentence in changed.manifest.gate.reason
+    assert ("Both played" in same.manifest.gate.reason) != changed.promoted
+
+
 def test_a_candidate_is_judged_again_when_somebody_promotes_meanwhile(
     candidate: Candidate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,9 +1,10 @@
 """How flags are read: first those that decide the defaults of the others, then all."""
 
 import argparse
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, NamedTuple, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar, cast
 
 import tyro
 
@@ -15,6 +16,16 @@ PresetName = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(preset_names())}
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Directory = Annotated[Path, tyro.conf.arg(metavar="DIR")]
 Options = TypeVar("Options")
+
+
+class _Unchecked(DQNConfig):
+    """Settings as the flags have them; tyro would answer a ValueError in a box and without the flag's name."""
+
+    def __post_init__(self) -> None:
+        """Accepts everything."""
+
+
+_Unchecked.__doc__ = DQNConfig.__doc__  # --help shows it
 
 
 class First(NamedTuple):
@@ -48,8 +59,24 @@ def preset_of(first: First) -> tuple[str, DQNConfig]:
 
 def parse(kind: type[Options], program: str, args: Sequence[str], default: Options | None) -> Options:
     """Reads all flags; exits with status 2 and a sentence when they are wrong."""
-    default_or_missing = tyro.MISSING_NONPROP if default is None else default
-    return tyro.cli(kind, prog=program, args=args, default=default_or_missing, config=(tyro.conf.OmitArgPrefixes,))
+    default_or_missing: Any = tyro.MISSING_NONPROP if default is None else _with_settings(default, _Unchecked)
+    options: Options = tyro.cli(
+        kind, prog=program, args=args, default=default_or_missing, config=(tyro.conf.OmitArgPrefixes,)
+    )
+    try:
+        return _with_settings(options, DQNConfig)
+    except ValueError as error:
+        name, _, rest = str(error).partition(" ")
+        flag = f"--{name.replace('_', '-')}" if name in DQNConfig.__dataclass_fields__ else name
+        raise cli_support.UsageError(f"{flag} {rest}") from error
+
+
+def _with_settings(options: Options, kind: type[DQNConfig]) -> Options:
+    """The options with their settings, if they have any, as this class."""
+    config = getattr(options, "config", None)
+    if config is None:
+        return options
+    return cast(Options, dataclasses.replace(cast(Any, options), config=kind(**vars(config))))
 
 
 def seconds(interval: str, flag: str = "--every") -> float:

@@ -1,5 +1,6 @@
 """What an environment does wrong, in one sentence that names it and the step."""
 
+import re
 import traceback
 from pathlib import Path
 from typing import Any, SupportsFloat
@@ -7,8 +8,15 @@ from typing import Any, SupportsFloat
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 AnyEnv = gymnasium.Env[Any, Any]
+
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+"""The largest number that a policy can see or learn from."""
+
+_ABOUT_TYPES = re.compile(r"\b(int|int64|integer|types?|isinstance)\b")
 
 
 class FaultyEnvironmentError(ValueError):
@@ -42,14 +50,27 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
         """What follows the action."""
         self._step += 1
         try:
-            observation, reward, terminated, truncated, info = self.env.step(action)
+            # Always the type that `action_space.sample()` has; ONNX Runtime's integers are numpy.longlong.
+            observation, reward, terminated, truncated, info = self.env.step(np.int64(action))
         except Exception as error:
-            raise FaultyEnvironmentError(failure(self._env_id, self._where(), error)) from error
+            raise FaultyEnvironmentError(failure(self._env_id, self._where(), error) + _type_hint(error)) from error
         value = np.asarray(reward)
-        if value.shape or value.dtype.kind not in "fiub" or not np.isfinite(value):
-            raise FaultyEnvironmentError(f"{self._env_id} gave the reward {reward} {self._where()}; expected a number.")
+        if value.shape or value.dtype.kind not in "fiub" or not abs(value) <= FLOAT32_MAX:
+            raise FaultyEnvironmentError(
+                f"{self._env_id} gave the reward {reward} {self._where()}; expected a number of at most "
+                f"{FLOAT32_MAX:.3g}, the largest of float32."
+            )
         self._check_observation(observation)
         return observation, float(value), bool(terminated), bool(truncated), info
+
+    def render(self) -> Any:
+        """The environment's picture; Gymnasium's own errors, such as a missing library, are passed on."""
+        try:
+            return self.env.render()
+        except gymnasium.error.Error:
+            raise
+        except Exception as error:
+            raise FaultyEnvironmentError(failure(self._env_id, "in render", error)) from error
 
     def _check_observation(self, observation: Any) -> None:
         problem = _problem(observation, self.observation_space)
@@ -67,6 +88,27 @@ def failure(env_id: str, where: str, error: BaseException) -> str:
     return f"{env_id} failed {where}: {type(error).__name__} at {place}: {error}".rstrip(".: ") + "."
 
 
+def not_learnable(numbers: NDArray[Any]) -> str:
+    """Which of these floats a policy, which computes in float32, cannot take: "with nan in it"; nothing if all fit."""
+    fits = np.isfinite(numbers) if numbers.dtype == np.float32 else np.abs(numbers) <= FLOAT32_MAX
+    if fits.all():
+        return ""
+    wrong = numbers[~fits].flat[0]
+    beyond = f", beyond float32, whose largest number is {FLOAT32_MAX:.3g}," if np.isfinite(wrong) else ""
+    return f"with {wrong} in it{beyond}"
+
+
+def _type_hint(error: BaseException) -> str:
+    """How to get another type of action, where an exception in a step may be about that."""
+    line = traceback.extract_tb(error.__traceback__)[-1].line or ""
+    if not _ABOUT_TYPES.search(f"{error} {line}"):
+        return ""
+    return (
+        " If that is about the action's type: it is numpy.int64, as action_space.sample() gives. For an environment "
+        "that wants int, register gymnasium.wrappers.TransformAction(environment, int, None)."
+    )
+
+
 def _problem(observation: Any, space: spaces.Space[Any]) -> str:
     """What is wrong with an observation, or nothing."""
     found = np.asarray(observation)
@@ -76,7 +118,7 @@ def _problem(observation: Any, space: spaces.Space[Any]) -> str:
     if found.dtype.kind not in _FITTING[np.dtype(space.dtype).kind]:
         return f"of dtype {found.dtype}, not {space.dtype},"
     if found.dtype.kind == "f":
-        return "" if np.isfinite(found).all() else f"with {found[~np.isfinite(found)].flat[0]} in it"
+        return not_learnable(found)
     if isinstance(space, spaces.Box):
         fits = found.dtype == space.dtype or (found.min() >= space.low.min() and found.max() <= space.high.max())
     else:

@@ -1,7 +1,9 @@
 """Gymnasium environments: made and described."""
 
 import importlib
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -52,7 +54,9 @@ def make_environment(env_id: str, kwargs: Mapping[str, Any], wrappers: Sequence[
         arguments = environment_arguments(wrappers) | dict(kwargs)
         environment = gymnasium.make(env_id, disable_env_checker=True, **arguments)
     except (gymnasium.error.Error, ImportError) as error:
-        raise ValueError(f"env_id is {env_id!r}; Gymnasium cannot make it: {error}") from error
+        sentence = f"env_id is {env_id!r}; Gymnasium cannot make it: {error}".rstrip()
+        stop = "" if sentence.endswith((".", "?")) else "."
+        raise ValueError(f"{sentence}{stop}{_advice(env_id, error)}") from error
     except TypeError as error:
         raise ValueError(f"env_kwargs is {dict(kwargs)}; {env_id} refuses it: {error}.") from error
     except Exception as error:
@@ -78,6 +82,25 @@ def register(env_id: str) -> gymnasium.envs.registration.EnvSpec:
     if module:
         importlib.import_module(module)
     return gymnasium.spec(name)
+
+
+def _advice(env_id: str, error: Exception) -> str:
+    """How to name an environment that is not found, or how to register it; nothing where the error says enough."""
+    module, _, name = env_id.rpartition(":")
+    if module.endswith(".py"):
+        dotted = ".".join(Path(module).with_suffix("").parts)
+        return f" Before the colon comes the name of a module, not of its file: {dotted}:{name}."
+    if isinstance(error, ModuleNotFoundError) and module and error.name == module.partition(".")[0]:
+        return " Modules are looked for in the working directory and among the installed packages."
+    enough = (ImportError, gymnasium.error.VersionNotFound, gymnasium.error.DeprecatedEnv)
+    if isinstance(error, enough) or name in gymnasium.registry:
+        return ""
+    if not module:
+        return f" If a module registers it, name that before a colon, as in my_module:{name}; it is imported first."
+    name, dash, version = name.partition("-v")
+    exported = name if hasattr(sys.modules.get(module), name) else "TheClass"
+    new = f"{name}{dash}{version}" if version else f"{name}-v0"
+    return f" For {module}:{new}, add gymnasium.register({new!r}, '{module}:{exported}') to {module}."
 
 
 def _register_atari() -> None:

@@ -31,13 +31,15 @@ class SerialVectorEnv(VectorEnv[Any, Any, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[Any], dict[str, Any]]:
-        """First observations [num_envs, ...]; the seeds are `seed`, `seed` + 1 and so on."""
+        """First observations [num_envs, ...] and the first environment's info; the seeds count from `seed`."""
         observations = self._empty()
+        infos = []
         for index, environment in enumerate(self.envs):
             own = None if seed is None else seed + index
-            observations[index], _ = environment.reset(seed=own, options=options)
+            observations[index], info = environment.reset(seed=own, options=options)
+            infos.append(info)
         self._over = np.zeros(self.num_envs, np.bool_)
-        return observations, {}
+        return observations, infos[0]
 
     def step(self, actions: NDArray[np.int64]) -> Stepped:
         """What follows the actions [num_envs], each array [num_envs, ...]."""

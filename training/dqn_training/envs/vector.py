@@ -21,7 +21,7 @@ import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv, VectorWrapper
 
 from dqn_models.manifest import EnvironmentInfo
-from dqn_training.envs.checks import FaultyEnvironmentError, failure
+from dqn_training.envs.checks import FLOAT32_MAX, FaultyEnvironmentError, failure, not_learnable
 from dqn_training.envs.make import make_environment, register
 from dqn_training.envs.serial import SerialVectorEnv
 from dqn_training.envs.wrappers import AnyEnv
@@ -99,7 +99,7 @@ def step_seconds(environment: EnvironmentInfo) -> float:
         end = time.perf_counter() + _PROBE_SECONDS
         while not durations or time.perf_counter() < end:
             before = time.perf_counter()
-            _, _, terminated, truncated, _ = single.step(start + int(generator.integers(n)))
+            _, _, terminated, truncated, _ = single.step(start + generator.integers(n))
             durations.append(time.perf_counter() - before)
             if terminated or truncated:
                 single.reset()
@@ -151,8 +151,8 @@ class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
         answer = self._checked(lambda: self.env.step(actions))
         self._check(answer[0])
         rewards = answer[1]
-        if not np.isfinite(rewards).all():
-            wrong = rewards[~np.isfinite(rewards)][0]
+        if not (np.abs(rewards) <= FLOAT32_MAX).all():
+            wrong = rewards[~(np.abs(rewards) <= FLOAT32_MAX)][0]
             raise FaultyEnvironmentError(f"{self._id} gave the reward {wrong} {self._where()}.")
         return answer
 
@@ -184,8 +184,8 @@ class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
             raise FaultyEnvironmentError(
                 f"{self._id} gave observations of shape {found}, not {expected}, {self._where()}."
             )
-        if observations.dtype.kind == "f" and not np.isfinite(observations).all():
-            raise FaultyEnvironmentError(f"{self._id} gave an observation that is not finite {self._where()}.")
+        if observations.dtype.kind == "f" and (problem := not_learnable(observations)):
+            raise FaultyEnvironmentError(f"{self._id} gave an observation {problem} {self._where()}.")
 
     def _where(self) -> str:
         return f"in step {self._steps} of {self.num_envs} environments" if self._steps else "in reset"

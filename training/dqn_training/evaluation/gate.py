@@ -22,19 +22,23 @@ class Incumbent(NamedTuple):
 
 
 class _Comparison(NamedTuple):
-    """The paired difference of mean returns, its 95 % bootstrap interval, and what its low end must lie above."""
+    """The paired difference of mean returns, its 95 % bootstrap interval, and what its low end must lie above.
+
+    Where the threshold is 0 because the other version's mean is, an equal candidate is not inferior: `equal_passes`.
+    """
 
     difference: float
     low: float
     high: float
     threshold: float
+    equal_passes: bool
 
     @property
     def passed(self) -> bool:
-        return self.low > self.threshold
+        return self.low > self.threshold or (self.equal_passes and self.low >= 0)
 
     def sentence(self) -> str:
-        verdict = "above" if self.passed else "not above"
+        verdict = "not above" if not self.passed else "above" if self.low > self.threshold else "not below"
         return (
             f"the 95 % interval of the difference is [{self.low:.2f}, {self.high:.2f}], its low end {verdict} "
             f"{self.threshold:.2f}."
@@ -45,9 +49,10 @@ def judge(candidate: NDArray[np.float64], champion: Incumbent, best: Incumbent |
     """Decides by the 95 % bootstrap interval of the mean paired difference of returns.
 
     All arrays [episodes] hold the returns of the same seeds in the same order. `non-inferior` promotes when the low
-    end lies above minus 1 % of the champion's mean (its absolute value, as returns may be negative), `superior` when
-    it lies above 0. Under either rule the candidate must also be non-inferior to `best`, the best version so far where
-    that is not the champion: else many promotions, each of a version that is hardly worse, would add up to a loss.
+    end lies above minus 1 % of the champion's mean (its absolute value, as returns may be negative), or is not below 0,
+    which matters where that mean is 0; `superior` when it lies above 0. Under either rule the candidate must also be
+    non-inferior to `best`, the best version so far where that is not the champion: else many promotions, each of a
+    version that is hardly worse, would add up to a loss.
     """
     margin = MARGIN if rule == "non-inferior" else 0.0
     against_champion = _compare(candidate, champion, margin)
@@ -88,4 +93,5 @@ def judge(candidate: NDArray[np.float64], champion: Incumbent, best: Incumbent |
 def _compare(candidate: NDArray[np.float64], incumbent: Incumbent, margin: float) -> _Comparison:
     differences = candidate - incumbent.returns
     low, high = mean_interval(differences)
-    return _Comparison(float(differences.mean()), low, high, -margin * abs(float(incumbent.returns.mean())))
+    threshold = 0.0 - margin * abs(float(incumbent.returns.mean()))  # not -0.0, which would be printed
+    return _Comparison(float(differences.mean()), low, high, threshold, equal_passes=margin > 0)

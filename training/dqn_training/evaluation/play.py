@@ -90,7 +90,7 @@ def _play_singly(policy: Policy, environment: EnvironmentInfo, seed: int, episod
         while running:
             batch = np.array([observations[slot] for slot in running], policy.observation_dtype)
             for (slot, episode), action in zip(list(running.items()), policy.act(batch), strict=True):
-                observations[slot], reward, terminated, truncated, _ = environments[slot].step(int(action))
+                observations[slot], reward, terminated, truncated, _ = environments[slot].step(action)
                 returns[episode] += float(reward)
                 lengths[episode] += 1
                 if not (terminated or truncated or lengths[episode] >= step_limit):

@@ -58,7 +58,7 @@ class EpisodeRenderer:
             yield self._picture(number, length, total)
             while not ended and length < step_limit:
                 (action,) = policy.act(np.asarray(observation, policy.observation_dtype)[None])
-                observation, reward, terminated, truncated, _ = self._environment.step(int(action))
+                observation, reward, terminated, truncated, _ = self._environment.step(action)
                 total, length, ended = total + float(reward), length + 1, terminated or truncated
                 yield self._picture(number, length, total)
             self.filmed.append(FilmedEpisode(total, length))
@@ -92,6 +92,8 @@ def _rendered(environment: AnyEnv, env_id: str) -> Frame:
     found = np.asarray(picture)
     if found.dtype.kind == "f":  # MinAtar's, from 0 to 1
         found = (255 * found).clip(0, 255).astype(np.uint8)
+    if found.ndim == 3 and found.shape[2] == 4:  # RGBA, as Matplotlib's buffer
+        found = found[:, :, :3]
     if found.ndim != 3 or found.shape[2] != 3 or found.dtype.kind not in "ui" or not found.size:
         what = f"an array of {found.dtype} {list(found.shape)}" if found.ndim else type(picture).__name__
         raise ValueError(f"{env_id} cannot be filmed: it rendered {what}; expected [height, width, 3] of uint8.")

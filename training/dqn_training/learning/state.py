@@ -78,6 +78,7 @@ class TrainingState(Stateful):
     loss: Tensor | None = None
     episodes: list[Episode] = dataclasses.field(default_factory=list)
     wall_seconds: float = 0.0  # spent so far; kept up to date by whoever runs the loop
+    has_masks: bool = False  # the environment says which actions are allowed, which training ignores
 
     def recent_return(self, count: int = 100) -> float:
         """Mean return of the last `count` training episodes; NaN before the first."""
@@ -164,7 +165,7 @@ def make_state(config: DQNConfig, environment: EnvironmentInfo, weights: dict[st
     replay = _make_replay(config, environment)
     environments = make_vector_environment(environment, config.num_envs, config.vectorization)
     seed_process(config.seed)  # again: what `auto` measured may have drawn from the generators
-    observations, _ = environments.reset(seed=first_seed("train", config.seed))
+    observations, info = environments.reset(seed=first_seed("train", config.seed))
     return TrainingState(
         agent=DQNAgent(config, q_network, environment.action_space.n),
         replay=replay,
@@ -176,6 +177,7 @@ def make_state(config: DQNConfig, environment: EnvironmentInfo, weights: dict[st
         alive=np.ones(config.num_envs, np.bool_),
         warm=weights is not None,
         selection=Selection(due=config.eval_every),
+        has_masks=isinstance(info, dict) and "action_mask" in info,
     )
 
 

@@ -138,12 +138,25 @@ def _compare(
     def returns(policy: Policy) -> Any:
         return play(policy, candidate.environment, seed, config.gate_episodes, config.episode_step_limit).returns
 
-    return judge(
+    result = judge(
         returns(candidate.policy),
         Incumbent(champion.version, returns(policy)),
         None if best is None or best[0] == champion.version else Incumbent(best[0], returns(best[1])),
         rule,
     )
+    return result.model_copy(update={"reason": result.reason + _other_environment(candidate.environment, champion)})
+
+
+def _other_environment(environment: EnvironmentInfo, champion: Manifest) -> str:
+    """A sentence where the champion was trained in another environment than that in which both have just played."""
+    trained, played = champion.environment, environment
+    if (trained.id, trained.kwargs, trained.wrappers) == (played.id, played.kwargs, played.wrappers):
+        return ""
+    now, before = (
+        " ".join([each.id, *([str(each.kwargs)] if each.kwargs else []), *(wrapper.name for wrapper in each.wrappers)])
+        for each in (played, trained)
+    )
+    return f" Both played {now}; the champion was trained for {before}."
 
 
 def _best(

@@ -16,6 +16,11 @@ from dqn_training.run.candidate import Candidate, WarmStart, make_candidate
 from dqn_training.run.checkpoints import Checkpoints
 from dqn_training.run.directory import RunDirectory
 
+_MASKS_ARE_IGNORED = (
+    "warning: the environment gives an action_mask in its info, which training ignores: it tries every action, and the "
+    "environment must bear it. Serving takes masks with each request."
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -49,6 +54,8 @@ class Run:
         config = self.config if last is None else dataclasses.replace(self.config, vectorization=last["vectorization"])
         parent, weights = (self.warm.parent, self.warm.weights) if self.warm else (None, None)
         with contextlib.closing(make_state(config, self.environment, weights)) as state:
+            if state.has_masks:
+                self.say(_MASKS_ARE_IGNORED)
             if checkpoints is not None:
                 checkpoints.restore(state, last)
             self._follow(state, [Evaluation(self.config, self.environment), Clock(), *self.callbacks], checkpoints)
