@@ -109,7 +109,7 @@ def test_a_second_version_passes_the_gate(tmp_path: Path, trained: Trained) -> N
     ("flags", "words"),
     [
         (["--gamma", "1.5"], "gamma is 1.5; it must lie between 0 and 1"),
-        (["--batch-size", "200000"], "batch_size is 200000"),
+        (["--batch-size", "200000"], "--batch-size is 200000"),
         (["--env-id", "Nope-v1"], "env_id is 'Nope-v1'"),
         (["--env-id", "Pendulum-v1"], "action space"),
         (["--env-kwargs", "3"], "not a JSON object"),
@@ -152,7 +152,7 @@ def test_wrong_usage_ends_a_process_with_status_2(tmp_path: Path) -> None:
     """As the tables of wrong usage say, which run in the process of the tests."""
     done = run("dqn-train", "--repository", tmp_path / "store", "--gamma", "1.5")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "error: --gamma is 1.5; it must be at least 0 and at most 1.\n"
+    assert done.stderr == "error: --gamma is 1.5; it must lie between 0 and 1.\n"
 
 
 @pytest.mark.parametrize(
