@@ -4,8 +4,8 @@
 # TORCH_INDEX_URL   package index that torch comes from, such as PyTorch's own for CPUs (default: pip's)
 # ARGS              extra flags for the command, as in make train ARGS="--preset tutorial --seed 3"
 # PORT              where `make up` and `make serve` listen (8000)
-# EVERY             how often `make up` retrains (15m)
-# METRICS_PORT      where the retraining job of `make up` tells its metrics (8001; 0: nowhere)
+# EVERY             interval between retraining rounds in `make up` (15m)
+# METRICS_PORT      port of the retraining job's own metrics in `make up` (8001; 0: none)
 # CONTAINER_TOOLS   a folder with `make-base` and `build`, for machines without a Docker daemon
 # IMAGE             name of the image
 # BENCHMARKS        which measurements `make benchmark` makes (seeds tutorial serving batches client)
@@ -52,10 +52,10 @@ train: .venv/run ## train a policy and publish it (ARGS="--preset tutorial --see
 serve: .venv/run ## serve the published policies
 	$(BIN)/dqn-serve $(if $(PORT),--port $(PORT)) $(ARGS)
 
-retrain: .venv/run ## retrain and promote what is not worse, every 15 minutes (ARGS=--once: one round)
+retrain: .venv/run ## train challengers and promote those that pass the gate, every 15 minutes (ARGS=--once: one round)
 	$(BIN)/dqn-retrain $(if $(filter --once% --every%,$(ARGS)),,--every 15m) $(ARGS)
 
-up: .venv/run ## train a first policy if there is none, then serve it and keep it fresh until Ctrl-C
+up: .venv/run ## train a first policy if there is none, serve it and retrain it until Ctrl-C
 	@$(BIN)/python scripts/up.py $(ARGS)
 
 test: install ## run the tests (ARGS="-k tokens": only those)
@@ -70,23 +70,25 @@ test-long: install ## run what takes minutes: many kills, and clients and server
 coverage: install ## run the tests of `make test` with branch coverage, which has a floor
 	$(PYTEST) -m "not container and not long" --cov $(ARGS)
 
-check: install ## look for faults without running: format, lint, types, layers, generated files, pins
+check: install ## check without running: format, lint, types, layers, generated files, pins
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/unasync.py --check
+	$(BIN)/python scripts/code_map.py --check
 	@! $(BIN)/pip freeze --exclude-editable | sed 's/+.*//' | grep -vixFf constraints.txt | grep -vE '^(nvidia|cuda|triton)' \
 	  || { echo "The packages above are not pinned in constraints.txt."; exit 1; }
 
-format: install ## format the code and repair what can be repaired
+format: install ## format the code and apply the linter's fixes
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-generate: install ## write the blocking client from the asynchronous one
+generate: install ## write the blocking client and ARCHITECTURE.md's code map from their sources
 	$(BIN)/python scripts/unasync.py
+	$(BIN)/python scripts/code_map.py
 
-benchmark: install ## measure what the documents claim (BENCHMARKS=serving: only that)
+benchmark: install ## run the measurements that the documents quote (BENCHMARKS=serving: only that)
 	@for name in $(BENCHMARKS); do $(BIN)/python "benchmarks/$$name.py" $(ARGS) || exit; done
 
 image: ## build the container image that serves

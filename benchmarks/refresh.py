@@ -161,7 +161,7 @@ def _turns() -> Iterator[str]:
 
 @contextlib.contextmanager
 def _full_load(port: int) -> Iterator["Load"]:
-    """`wrk` on both models; calling what it yields ends it and tells its requests and errors."""
+    """`wrk` on both models; calling what it yields ends it and returns its requests and errors."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         paths = ", ".join(f"'/models/{model}/act'" for model in MODELS)
         script.write(

@@ -100,7 +100,7 @@ def _train(place: Path, words: list[str]) -> Any:
 
 
 def _command(place: Path, words: list[str]) -> list[str]:
-    """The command that begins the run, or goes on with it."""
+    """The command that begins or resumes the run."""
     run = place / "run"
     if (run / "run.json").exists():
         frequent = [word for word in words if word.startswith("--checkpoint-seconds")]

@@ -113,7 +113,7 @@ class Soak:
             await asyncio.sleep(0.01)
 
     async def stream(self) -> None:
-        """A stream that is opened anew after a hundred actions."""
+        """A stream that is reopened after a hundred actions."""
         while not self._is_over():
             try:
                 async with connect(f"ws://127.0.0.1:{self._port}/act/stream", open_timeout=60) as stream:

@@ -43,7 +43,7 @@ def main() -> None:
             returns = [play(policy, seed) for seed in range(flags.seed, flags.seed + flags.episodes)]
     except PolicyClientError as error:
         parser.exit(1, f"{error}\n")
-    except ValueError as error:  # a --url that is none
+    except ValueError as error:  # an invalid --url
         parser.error(str(error))
     print("returns:", *returns)
     print("mean:", sum(returns) / len(returns))

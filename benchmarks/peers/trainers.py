@@ -1,4 +1,4 @@
-"""The systems whose training is measured beside ours: how each trains a seed and plays what came of it."""
+"""The systems whose training is measured beside ours: how each trains with a seed and plays the result."""
 
 import sys
 from collections.abc import Callable, Sequence

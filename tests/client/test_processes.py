@@ -130,7 +130,7 @@ with PolicyClient(url, timeout=30) as client, client.stream() as stream:
 
 
 def test_asyncio_after_a_fork(server: Server) -> None:
-    """A forked process uses the clients in an event loop of its own; in one that it inherited it is told why not."""
+    """A forked process uses the clients in its own event loop; in an inherited one it gets an error that says why."""
     run_program(
         """
 client = AsyncPolicyClient(url, model="lake")

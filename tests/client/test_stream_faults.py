@@ -90,7 +90,7 @@ def answer_all(_peer: Peer, connection: ServerConnection) -> None:
         answer(connection, heard(connection))
 
 
-def test_draining_makes_it_connect_anew(kind: str) -> None:
+def test_draining_makes_it_reconnect(kind: str) -> None:
     """After `draining` the question under way is still answered; the next one goes to a new connection."""
 
     def script(peer: Peer, connection: ServerConnection) -> None:

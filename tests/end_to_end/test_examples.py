@@ -64,7 +64,7 @@ def test_names_beyond_ascii(tmp_path: Path) -> None:
 
 
 def test_wrong_url_is_wrong_usage() -> None:
-    """A URL that is none ends with status 2 and a sentence, also one beyond ASCII."""
+    """An invalid URL ends with status 2 and a sentence, also a non-ASCII one."""
     for url in ("localhost:8000", "http://127.0.0.1/mod\u00e8le?x"):
         done = play("--url", url, **ASCII)
         assert (done.returncode, done.stdout) == (2, "")

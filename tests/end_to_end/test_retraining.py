@@ -82,8 +82,8 @@ def test_both_starts_make_one_challenger(quick: Path) -> None:
 
 
 def test_the_first_round_of_a_model_makes_its_first_champion(tmp_path: Path) -> None:
-    """Without a champion a round trains from scratch and promotes at once, if it is told what for."""
-    outcome = result("dqn-retrain", "--once", "--repository", tmp_path, "--env-id", "CartPole-v1", *QUICK)
+    """Without a champion a round trains from scratch and promotes at once."""
+    outcome = result("dqn-retrain", "--once", "--repository", tmp_path, *QUICK)
     assert (outcome["decision"], outcome["champion_version"], outcome["statistics"]) == ("promoted", None, {})
     assert ModelRepository(tmp_path).alias("cartpole") == 1
 

@@ -118,7 +118,7 @@ def test_one_signal_ends_both(store: Path, number: signal.Signals) -> None:
 
 @pytest.mark.parametrize(("name", "called"), [("dqn-serve", "server"), ("dqn-retrain", "retraining job")])
 def test_when_one_dies_the_other_is_ended_too(store: Path, name: str, called: str) -> None:
-    """A server or job that dies is told of in one sentence, nothing is left running, and the status is 1."""
+    """A server or job that dies is reported in one sentence, nothing is left running, and the status is 1."""
     with up(store) as running:
         running.wait_said("curl -s")
         children = running.children()

@@ -145,7 +145,7 @@ def test_prune_says_what_it_removes(shell: Shell, repository: ModelRepository) -
     ],
 )
 def test_a_failure_is_one_sentence_and_status_1(shell: Shell, arguments: list[str], sentence: str) -> None:
-    """What cannot be done is told in one line on standard error, and nothing goes to standard output."""
+    """What cannot be done is reported in one line on standard error, and nothing goes to standard output."""
     done = shell.run(*arguments, status=1)
     assert done.stderr.startswith("error: ")
     assert sentence in done.stderr

@@ -55,8 +55,10 @@ def user(uid: int, umask: int = 0o002) -> Iterator[None]:
 @pytest.fixture
 def shared(tmp_path: Path) -> Path:
     """A folder that the group shares."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(folder.stat().st_mode | 0o011)
+    for folder in (tmp_path, *tmp_path.parents):  # of which pytest keeps two or, in parallel, three to itself
+        mode = folder.stat().st_mode
+        if mode & 0o011 != 0o011:
+            folder.chmod(mode | 0o011)
     folder = tmp_path / "shared"
     folder.mkdir()
     with contextlib.suppress(PermissionError):

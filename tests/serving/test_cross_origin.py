@@ -51,7 +51,7 @@ def test_named_origins_may_call(open_to_lab: Server, path: str) -> None:
 
 
 def test_preflight(open_to_lab: Server) -> None:
-    """A browser that asks first is told yes for these origins and our headers, no for any other; both are counted."""
+    """A preflight is allowed for these origins and our headers, refused for any other; both are counted."""
     before = open_to_lab.metric("dqn_requests_total", endpoint="other", status="200")
     granted = open_to_lab.request("OPTIONS", "/act", headers={"Origin": LAB, **PREFLIGHT})
     assert (granted.status_code, granted.headers["access-control-allow-origin"]) == (200, LAB)

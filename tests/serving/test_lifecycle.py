@@ -82,7 +82,7 @@ def test_sigterm_makes_it_not_ready_at_once(store: ModelRepository) -> None:
 
 @pytest.mark.parametrize(("workers", "drain_seconds"), [(1, 0.2), (1, 0), (2, 0.2)])
 def test_sigterm_under_load_fails_nothing(store: ModelRepository, workers: int, drain_seconds: float) -> None:
-    """32 clients that connect anew whenever they are told to get whole answers until nobody listens any more."""
+    """32 clients that reconnect whenever asked to get whole answers until nobody listens any more."""
     with running_server(store, workers=workers, drain_seconds=drain_seconds) as server:
         wait_until(lambda: _serving(server) == workers, 60, "serving")  # who still starts answers nobody
         ends = asyncio.run(_hammer(server, clients=32))

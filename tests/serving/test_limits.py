@@ -1,4 +1,4 @@
-"""Whoever sends too much, too slowly, or nothing at all is told so and let go, and holds up nobody."""
+"""Clients that send too much, too slowly or nothing get an error, are disconnected, and delay nobody."""
 
 import contextlib
 import socket
@@ -158,7 +158,7 @@ def test_slow_readers_are_dropped(server: Server, connect: Callable[[], Connecti
 
 
 def test_connections_have_a_limit(server: Server, connect: Callable[[], Connection]) -> None:
-    """One too many is told so with a 503 and closed; those that there are go on, and places become free again."""
+    """One connection too many gets 503 and is closed; the others stay open, and freed places are reused."""
     wait_until(lambda: server.get("/healthz").status_code == 200, 20, "free")
     connections = [connect() for _ in range(MOST_CONNECTIONS)]
     for connection in connections:

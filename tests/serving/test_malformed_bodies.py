@@ -67,7 +67,7 @@ def test_body_without_a_length_is_limited_while_it_is_read(server: Server) -> No
 
 
 def test_declared_length_is_refused_before_the_body_is_sent(server: Server) -> None:
-    """A client that asks first (Expect: 100-continue) is told 413 without sending its body."""
+    """A client that asks first (Expect: 100-continue) gets 413 without sending its body."""
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         head = b"POST /act HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\nExpect: 100-continue\r\n\r\n"

@@ -1,4 +1,4 @@
-"""More than can be answered in time: what is accepted is answered soon, the rest is told at once to come again."""
+"""Overload: what is accepted is answered soon, the rest is told at once to retry later."""
 
 import contextlib
 import signal

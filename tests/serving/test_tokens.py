@@ -55,7 +55,7 @@ def promote(server: Server, token: str, version: int) -> int:
 
 
 def test_names_stand_in_log_and_history(guarded: Server, store: ModelRepository) -> None:
-    """Each token works; who promoted is known by name, and no token is told to anybody."""
+    """Each token works; promotions are recorded by name, and no token is ever disclosed."""
     for token, name, version in (("one", "alice", 2), ("two:with:colons", "bob", 1), ("three", "http", 2)):
         assert promote(guarded, token, version) == 200
         assert store.history("cartpole")[-1]["by"] == name
@@ -71,7 +71,7 @@ def is_told(server: Server, said: str) -> bool:
 
 @pytest.mark.slow
 def test_tokens_change_without_a_restart(guarded: Server, file: Path) -> None:
-    """A new file holds within a second or two; a broken or absent one changes nothing, but is told and counted."""
+    """A new file takes effect within a second or two; an invalid or absent one only gets logged and counted."""
     file.with_suffix(".new").write_text("carol:five\n")
     file.with_suffix(".new").replace(file)
     wait_until(lambda: status(guarded, "five") == 200, 20, "reloaded")

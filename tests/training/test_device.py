@@ -28,7 +28,7 @@ def test_a_gpu_that_is_not_there_is_refused() -> None:
 
 
 def test_auto_is_a_gpu_only_for_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a GPU at hand `auto` puts images there and leaves a multilayer perceptron on the CPU."""
+    """If there is a GPU, `auto` uses it for images and the CPU for a multilayer perceptron."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     dense, convolutional = torch.nn.Sequential(torch.nn.Linear(2, 2)), torch.nn.Sequential(torch.nn.Conv2d(1, 1, 1))
     assert choose_device(DQNConfig(), dense).type == "cpu"

@@ -1,4 +1,4 @@
-"""The state of environments: what comes back plays on as if nothing had happened, and what cannot come back is told."""
+"""The state of environments: what is restored plays on as before, and what cannot be restored is reported."""
 
 import enum
 import functools

@@ -60,7 +60,7 @@ def test_a_fault_of_a_vector_version_is_named(fault: str, words: str) -> None:
 
 @pytest.mark.parametrize("fault", ["nan", "exception"])
 def test_a_fault_in_a_process_is_the_same_sentence(fault: str) -> None:
-    """What an environment does wrong in its own process is told as if it were in ours, without its traceback."""
+    """An error of an environment in its own process is reported as if it were in ours, without its traceback."""
     assert play_until_fault(fault, "box", "async") == play_until_fault(fault, "box", "sync")
 
 
@@ -77,7 +77,7 @@ def test_a_process_that_dies_is_named() -> None:
     ],
 )
 def test_a_wrong_reset_is_named(env_id: str, fault: str | None, words: str) -> None:
-    """A reset that takes no seed or gives no info is told as such."""
+    """A reset that takes no seed or returns no info is reported as such."""
     environments = make_vector_environment(describe(env_id, {"fault": fault} if fault else {}), 2, "sync")
     with pytest.raises(FaultyEnvironmentError) as caught:
         environments.reset(seed=1)

@@ -26,7 +26,7 @@ class ClosedWindow:
 def test_a_window_that_was_closed_does_not_end_training(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The user is told once, and the run comes to its end."""
+    """The user is warned once, and the run completes."""
 
     def figure(**_: Any) -> ClosedWindow:
         return ClosedWindow()

@@ -1,4 +1,4 @@
-"""Preset files: what is written is read back; what is wrong is told with file, key, value and what is allowed."""
+"""Preset files: what is written is read back; errors name the file, the key, the value and what is allowed."""
 
 from pathlib import Path
 

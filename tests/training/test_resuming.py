@@ -129,7 +129,7 @@ def test_a_resumed_run_continues_the_global_generators(tmp_path: Path) -> None:
 
 
 def test_where_environments_cannot_be_captured_new_episodes_begin(tmp_path: Path) -> None:
-    """The user is told, at the start and after resuming; no transition leads from an old episode into a new one."""
+    """The run says so at its start and after resuming; no transition leads from an old episode into a new one."""
     config = DQNConfig("tests.training.environments:Countdown-v0", **SHORT, vectorization="async", n_step=3)
     told: list[str] = []
     checkpoints = Checkpoints(tmp_path / "checkpoint", 1e-9, told.append)
@@ -155,7 +155,7 @@ def test_where_environments_cannot_be_captured_new_episodes_begin(tmp_path: Path
 
 
 def test_a_full_disk_stops_no_training(tmp_path: Path) -> None:
-    """The user is told once, the last good checkpoint stays, and with space again there are new ones."""
+    """The user is warned once, the last good checkpoint stays, and new ones follow once there is space again."""
     config = DQNConfig("CartPole-v1", **SHORT)
     told: list[str] = []
     with small_file_system(tmp_path / "disk", 1_000) as disk:

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from dqn_models.errors import IntegrityError, ManifestError, PolicyError
 from dqn_models.layout import check_alias_name
-from dqn_serving.api.responses import AliasChange, AliasChanged, RefreshAnswer, problems
+from dqn_serving.api.documents import problems
+from dqn_serving.api.responses import AliasChange, AliasChanged, RefreshAnswer
 from dqn_serving.problems import Problem
 from dqn_serving.services import Services
 

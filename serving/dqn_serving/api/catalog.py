@@ -8,7 +8,8 @@ from fastapi import APIRouter
 from dqn_models.errors import ModelError, NotFoundError
 from dqn_models.layout import version_number
 from dqn_models.manifest import Manifest
-from dqn_serving.api.responses import ModelList, ModelSummary, problems
+from dqn_serving.api.documents import problems
+from dqn_serving.api.responses import ModelList, ModelSummary
 from dqn_serving.services import Services
 
 

@@ -2,7 +2,8 @@
 
 from fastapi import APIRouter, Request, Response
 
-from dqn_serving.api.responses import Alive, Ready, problems
+from dqn_serving.api.documents import problems
+from dqn_serving.api.responses import Alive, Ready
 from dqn_serving.problems import Problem
 from dqn_serving.services import Services
 

@@ -1,13 +1,8 @@
-"""Bodies of the calls that do not choose actions, and the errors in `/openapi.json`.
-
-The classes of the bodies read, write and document them.
-"""
+"""Bodies of the calls that do not choose actions: these classes read, write and document them."""
 
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-
-from dqn_serving.problems import MEDIA_TYPE, Problem
 
 
 def _example(**fields: Any) -> ConfigDict:
@@ -106,99 +101,5 @@ class ProblemDocument(BaseModel):
     reason: str | None = Field(default=None, description="the kind of fault of a body that was refused")
 
 
-# errors in the document: when each status comes, an example, and its headers
-
-_ERRORS = {
-    400: (
-        "The body is not JSON, or the request is not HTTP.",
-        "The body is not JSON: unexpected end of data.",
-    ),
-    401: (
-        "The bearer token is missing or wrong.",
-        "This call needs a bearer token of the server; none was sent.",
-    ),
-    403: (
-        "Admin calls are off: the server has no token.",
-        "Admin calls are off: this server runs without DQN_API_TOKEN and DQN_API_TOKEN_FILE.",
-    ),
-    404: ("Unknown model, version or alias.", "There is no model 'lake' here; models are: cartpole."),
-    408: ("The request came too slowly.", "The head took longer than the 10 s allowed (DQN_REQUEST_SECONDS)."),
-    409: (
-        "The version is damaged, or the repository changed meanwhile.",
-        "model.onnx of cartpole version 2 is not what was published.",
-    ),
-    413: (
-        "The body or the batch is larger than allowed.",
-        "The body is larger than the 4194304 bytes allowed (DQN_MAX_BODY_BYTES).",
-    ),
-    414: ("The URL is too long.", "The URL is longer than the 8192 bytes allowed."),
-    415: (
-        "The body has a Content-Encoding that this call does not know.",
-        "Content-Encoding is 'br'; allowed are gzip and deflate.",
-    ),
-    422: (
-        "The body is JSON but does not fit; the detail says what was sent and what is expected.",
-        "observation has shape [3]; cartpole version 3 expects [4].",
-    ),
-    431: (
-        "The head has too many or too long fields.",
-        "The head has more than the 128 fields or 65536 bytes allowed.",
-    ),
-    500: ("A fault of the server; its log says more.", "The server failed to answer; its log says why."),
-    503: (
-        "Not ready, or overloaded; `Retry-After` says when to try again.",
-        "cartpole has no champion yet. Promote a version: dqn-models promote cartpole@VERSION",
-    ),
-}
-_HEADERS_OF = {401: ("WWW-Authenticate",), 426: ("Upgrade",), 503: ("Retry-After",)}
-
-
-def problems(*statuses: int) -> dict[int | str, Any]:
-    """The responses of an operation that can answer with these problems."""
-    return {status: problem_response(status, *_ERRORS[status]) for status in statuses}
-
-
-def problem_response(status: int, meaning: str, detail: str) -> dict[str, Any]:
-    """The response with a problem; `detail` is an example."""
-    return _response(status, meaning, MEDIA_TYPE, "ProblemDocument", Problem(status, detail).document())
-
-
-def oip_errors(*statuses: int) -> dict[str, Any]:
-    """The same in the form of the Open Inference Protocol."""
-    return {str(status): _oip_error(status, *_ERRORS[status]) for status in statuses}
-
-
-def _oip_error(status: int, meaning: str, detail: str) -> dict[str, Any]:
-    return _response(status, meaning, "application/json", "ErrorAnswer", {"error": detail})
-
-
-def _response(status: int, meaning: str, media_type: str, schema: str, example: Any) -> dict[str, Any]:
-    names = ("X-Request-ID", *_HEADERS_OF.get(status, ()))
-    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
-    content = {media_type: {"schema": {"$ref": f"#/components/schemas/{schema}"}, "example": example}}
-    return {"description": meaning, "headers": headers, "content": content}
-
-
-HEADERS: dict[str, dict[str, Any]] = {
-    "X-Request-ID": {
-        "description": "The one that the request had, or a new one; the log has it, too.",
-        "required": True,
-        "schema": {"type": "string", "pattern": "^[!-~]{1,128}$"},
-    },
-    "Retry-After": {
-        "description": "Seconds to wait before the next try.",
-        "required": True,
-        "schema": {"type": "integer", "minimum": 0},
-    },
-    "Upgrade": {
-        "description": "What the connection must become: a WebSocket.",
-        "required": True,
-        "schema": {"const": "websocket"},
-    },
-    "WWW-Authenticate": {
-        "description": "The scheme that is asked for: Bearer.",
-        "required": True,
-        "schema": {"type": "string"},
-    },
-}
-"""Components of the document."""
+DOCUMENTED = (AliasChange, AliasChanged, ModelSummary, RefreshAnswer, ProblemDocument)
+"""Whose schemas `/openapi.json` has from here rather than from the framework."""

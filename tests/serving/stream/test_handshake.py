@@ -38,7 +38,7 @@ def test_what_cannot_be_had_is_refused(server: Server, path: str, status: int, p
 
 
 def test_unknown_subprotocols_are_refused(server: Server) -> None:
-    """A client that offers only subprotocols unknown here is told those that are known."""
+    """A client that offers only unknown subprotocols is given the list of supported ones."""
     document = refusal(server, "/act/stream", "chat", "mqtt")
     assert document["status"] == 400
     assert "'chat, mqtt'" in document["detail"]

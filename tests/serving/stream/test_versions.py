@@ -23,7 +23,7 @@ def loaded(server: Server) -> list[int]:
 
 
 def test_a_stream_follows_the_champion_or_keeps_its_version(empty: ModelRepository) -> None:
-    """A refresh is told before its first answer; a pinned stream goes on with its version, which stays loaded."""
+    """A refresh is announced before its first answer; a pinned stream keeps its version, which stays loaded."""
     publish_linear(empty, promote=True)
     publish_linear(empty, bias=1.0)
     with running_server(empty, max_loaded_versions=1) as server:

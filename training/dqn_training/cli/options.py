@@ -46,8 +46,8 @@ def evaluate_options(args: Sequence[str]) -> EvaluateOptions:
 class RetrainOptions:
     """Train a challenger for the champion of a model and let the gate decide which of them is served.
 
-    Settings not given here are those that the champion has when a round begins. A model's first round needs --env-id or
-    --preset. One job at a time for each model.
+    Settings not given here are those that the champion has when a round begins. Where there is no champion, the first
+    round trains one; with --name it needs --env-id or --preset, too. One job at a time for each model.
     """
 
     preset: PresetName
@@ -76,7 +76,7 @@ class RetrainOptions:
 def retrain_options(args: Sequence[str]) -> RetrainOptions:
     """Reads the flags of `dqn-retrain`, whose defaults are the settings that the champion has at the moment.
 
-    Raises UsageError where there is no champion and no flag says what its first version should be trained for.
+    Raises UsageError where a named model has no champion and no flag says what to train its first version for.
     """
     first = read_first(args)
     preset, config = preset_of(first)
@@ -89,7 +89,7 @@ def retrain_options(args: Sequence[str]) -> RetrainOptions:
         raise cli_support.UsageError("Say either --once or --every INTERVAL, such as --every 15m.")
     if options.every is not None:
         seconds(options.every)
-    if champion is None and first.preset is None and first.env_id is None:
+    if champion is None and first.name and first.preset is None and first.env_id is None:
         raise cli_support.UsageError(
             f"{repository.root} has no champion of {name}. To train a first version, name its --env-id or --preset."
         )

@@ -8,10 +8,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from dqn_serving.api.schemas import FLAGS, Epsilon, Seed
+from dqn_serving.api.schemas import FLAGS, NUMBERS_REF, Epsilon, Seed
 
-_REF = "#/components/schemas/Numbers"
-_ELEMENTS = {"anyOf": [{"$ref": _REF}, *FLAGS["anyOf"]]}
+_ELEMENTS = {"anyOf": [NUMBERS_REF, *FLAGS["anyOf"]]}
 _DATA = "The elements in row-major order, flat or nested; absent if `binary_data_size` is given."
 
 

@@ -1,6 +1,6 @@
 """The calls of the protocol as routes, each with its operation in `/openapi.json`."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -20,17 +20,25 @@ from dqn_serving.api.oip.messages import (
     ModelReady,
     ServerMetadata,
     ServerReady,
+    TensorMetadata,
     decode_index_request,
     encode,
 )
-from dqn_serving.api.oip.metadata import model_config, model_metadata, repository_index, server_metadata
+from dqn_serving.api.oip.metadata import (
+    EXTENSIONS,
+    PLATFORM,
+    model_config,
+    model_metadata,
+    repository_index,
+    server_metadata,
+)
 from dqn_serving.http.middleware import CallRoute
 from dqn_serving.policies.registry import ServedModel
 from dqn_serving.problems import Answer, Problem, make_answer
 from dqn_serving.services import Services
 
-ModelCall = Callable[[ServedModel, int | None], Awaitable[Any]]
-ServerCall = Callable[[], Any]
+_MODEL = "/v2/models/{model}"
+_STATISTICS = {"model_stats": [{"name": "cartpole", "version": "3", "inference_count": 12, "execution_count": 3}]}
 
 
 class OipApi:
@@ -43,38 +51,42 @@ class OipApi:
 
     def routes(self) -> list[BaseRoute]:
         """The routes, for the framework: the first that fits a path answers."""
-        server_calls: list[tuple[str, ServerCall, str, type | None, Any, tuple[int, ...]]] = [
-            ("", server_metadata, "Server metadata", ServerMetadata, openapi.SERVER, ()),
-            ("/health/live", Live, "Is the process alive?", Live, {"live": True}, ()),
-            ("/health/ready", self._ready, "Can it infer?", ServerReady, {"ready": True}, (503,)),
-            ("/models/stats", self._all_statistics, "Statistics of all versions", None, openapi.STATISTICS, ()),
+        index = "/v2/repository/index"
+        server = ServerMetadata("dqn-policy-server", "0.1.0", EXTENSIONS)
+        return [
+            CallRoute(index, self._index, "POST", openapi.index_operation(index)),
+            self._get("/v2", server_metadata, "Server metadata", server),
+            self._get("/v2/health/live", Live, "Is the process alive?", Live()),
+            self._get("/v2/health/ready", self._ready, "Can it infer?", ServerReady(), 503),
+            self._get("/v2/models/stats", self._all_statistics, "Statistics of all versions", _STATISTICS),
+            *self._model_routes(_MODEL),
+            *self._model_routes(f"{_MODEL}/versions/{{version}}"),
         ]
-        ready = {"name": "cartpole", "ready": True}
-        metadata, config = partial(model_metadata, self._services), partial(model_config, self._services)
-        model_calls: list[tuple[str, ModelCall, str, type | None, Any, tuple[int, ...]]] = [
-            ("", metadata, "Model metadata", ModelMetadata, openapi.METADATA, (404, 503)),
-            ("/ready", self._model_ready, "Can it infer?", ModelReady, ready, (404, 503)),
-            ("/config", config, "Configuration, as Triton's", None, openapi.CONFIG, (404, 503)),
-            ("/stats", self._model_statistics, "Statistics, as Triton's", None, openapi.STATISTICS, (404,)),
-        ]
-        path = "/v2/repository/index"
-        routes: list[BaseRoute] = [CallRoute(path, self._index, "POST", openapi.index_operation(path))]
-        for tail, of_server, *documented in server_calls:
-            path = f"/v2{tail}"
-            routes.append(CallRoute(path, _of_server(of_server), "GET", openapi.operation(path, *documented)))
-        for root in ("/v2/models/{model}", "/v2/models/{model}/versions/{version}"):
-            for tail, of_model, *documented in model_calls:
-                path = root + tail
-                routes.append(CallRoute(path, self._of_model(of_model), "GET", openapi.operation(path, *documented)))
-            path = f"{root}/infer"
-            routes.append(CallRoute(path, self._respond_infer, "POST", openapi.infer_operation(path)))
-        return routes
 
-    def _of_model(self, call: ModelCall) -> Callable[[Request], Awaitable[Answer]]:
+    def _model_routes(self, root: str) -> list[BaseRoute]:
+        inputs, outputs = (
+            [TensorMetadata("observation", "FP32", [-1, 4])],
+            [TensorMetadata("q_values", "FP32", [-1, 2])],
+        )
+        metadata = ModelMetadata("cartpole", ["1", "2", "3"], PLATFORM, inputs, outputs)
+        config = {"name": "cartpole", "platform": PLATFORM, "max_batch_size": 4096}
+        of_metadata, of_config = partial(model_metadata, self._services), partial(model_config, self._services)
+        return [
+            self._get(root, of_metadata, "Model metadata", metadata, 404, 503),
+            self._get(f"{root}/ready", self._model_ready, "Can it infer?", ModelReady("cartpole"), 404, 503),
+            self._get(f"{root}/config", of_config, "Configuration, as Triton's", config, 404, 503),
+            self._get(f"{root}/stats", self._model_statistics, "Statistics, as Triton's", _STATISTICS, 404),
+            CallRoute(f"{root}/infer", self._respond_infer, "POST", openapi.infer_operation(f"{root}/infer")),
+        ]
+
+    def _get(self, path: str, call: Callable[..., Any], summary: str, example: Any, *errors: int) -> BaseRoute:
+        """A GET whose answer is the result of `call`: of the model and the version in the path, if it has any."""
+
         async def answer(request: Request) -> Answer:
-            return make_answer(encode(await call(*self._named(request))))
+            found = await call(*self._named(request)) if path.startswith(_MODEL) else call()
+            return make_answer(encode(found))
 
-        return answer
+        return CallRoute(path, answer, "GET", openapi.operation(path, summary, example, errors))
 
     def _named(self, request: Request) -> tuple[ServedModel, int | None]:
         """The model and the version that a path names. Raises Problem (404)."""
@@ -118,10 +130,3 @@ class OipApi:
             which = "versions" if version is None else f"version {version}"
             raise Problem(404, f"{served.name} has no {which} in memory, and so no statistics.")
         return {"model_stats": found}
-
-
-def _of_server(call: ServerCall) -> Callable[[Request], Awaitable[Answer]]:
-    async def answer(_request: Request) -> Answer:
-        return make_answer(encode(call()))
-
-    return answer

@@ -2,27 +2,15 @@
 
 from typing import Any
 
-import msgspec
 from fastapi import APIRouter
 
-from dqn_serving.api.responses import problem_response, problems
+from dqn_serving.api.documents import Document, components, problem_response, problems, reference
 from dqn_serving.api.stream import frames
 from dqn_serving.api.stream.frames import CODECS
 from dqn_serving.api.stream.handshake import UPGRADE
 from dqn_serving.api.stream.hub import DEFAULT_TEMPLATE, NAMED_TEMPLATE
 from dqn_serving.problems import Problem
 
-Document = dict[str, Any]
-
-_REF = "#/components/schemas/{name}"
-_SENT = frames.StreamRequest
-_ANSWERED = [
-    frames.StreamHello,
-    frames.StreamAction,
-    frames.StreamVersion,
-    frames.StreamError,
-    frames.StreamDraining,
-]
 _DESCRIPTION = f"""A WebSocket. The subprotocol is one of {", ".join(CODECS)}: text frames of JSON (also if none is
 offered) or binary frames of MessagePack, with the same fields. The first frame is a `StreamHello`. Each
 `StreamRequest` is answered, in order, with a `StreamAction` or a `StreamError`; a `StreamVersion` says that another
@@ -30,21 +18,18 @@ version answers from now on, and `StreamDraining` that the server is about to en
 `{{"observation": [0.01, -0.02, 0.03, 0.04], "id": 7}}` is answered with
 `{{"type":"action","action":1,"version":3,"id":7}}`.
 """
-_BOOLEAN = {"type": "string", "enum": ["true", "false"], "default": "false"}
-_PARAMETERS: list[Document] = [
-    {
-        "name": "pin",
-        "in": "query",
-        "description": "Whether the version that answers first answers all the time.",
-        "schema": _BOOLEAN,
-    },
-    {
-        "name": "version",
-        "in": "query",
-        "description": "The version (a number or an alias) that answers all the time; by default the champion does.",
-        "schema": {"type": "string", "minLength": 1},
-    },
-    {"name": "q_values", "in": "query", "description": "Whether answers carry the Q-values.", "schema": _BOOLEAN},
+
+
+def _parameter(name: str, description: str, **schema: Any) -> Document:
+    return {"name": name, "in": "query", "description": description, "schema": {"type": "string", **schema}}
+
+
+_BOOLEAN: Document = {"enum": ["true", "false"], "default": "false"}
+_VERSION = "The version (a number or an alias) that answers all the time; by default the champion does."
+_PARAMETERS = [
+    _parameter("pin", "Whether the version that answers first answers all the time.", **_BOOLEAN),
+    _parameter("version", _VERSION, minLength=1),
+    _parameter("q_values", "Whether answers carry the Q-values.", **_BOOLEAN),
 ]
 _REFUSALS = {
     400: ("The handshake is wrong, or no subprotocol that it offers is known.", "The WebSocket handshake failed."),
@@ -66,24 +51,16 @@ def stream_router() -> APIRouter:
     return router
 
 
-def schemas() -> Document:
-    """The components of the frames, by name."""
-    _, found = msgspec.json.schema_components([_SENT, *_ANSWERED], ref_template=_REF)
-    return found
-
-
 def _documented(*, is_named: bool) -> Document:
-    model = [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}]
-    frame_refs = {kind.__name__: {"$ref": _REF.format(name=kind.__name__)} for kind in (_SENT, *_ANSWERED)}
     return {
         "summary": "Observations in, actions out" + (", by a named model" if is_named else ""),
         "description": _DESCRIPTION,
         "status_code": 101,
         "response_description": "Switching Protocols; the connection carries frames.",
         "responses": {
-            101: {"x-frames": frame_refs},
+            "101": {"x-frames": {name: reference(name) for name in components(frames)}},
             **problems(404, 503),
-            **{status: problem_response(status, *texts) for status, texts in _REFUSALS.items()},
+            **{str(status): problem_response(status, *texts) for status, texts in _REFUSALS.items()},
         },
-        "openapi_extra": {"parameters": (model if is_named else []) + _PARAMETERS},
+        "openapi_extra": {"parameters": _PARAMETERS},
     }
