@@ -7,7 +7,13 @@ from typing import Any
 
 from dqn_training import evaluate, publish, train
 
-SHORT: dict[str, Any] = {"total_env_steps": 600, "eval_every": 600, "eval_episodes": 2, "gate_episodes": 2, "report_episodes": 3}
+SHORT: dict[str, Any] = {
+    "total_env_steps": 600,
+    "eval_every": 600,
+    "eval_episodes": 2,
+    "gate_episodes": 2,
+    "report_episodes": 3,
+}
 
 
 def test_a_candidate_is_trained_evaluated_and_published(tmp_path: Path) -> None:
