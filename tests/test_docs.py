@@ -14,7 +14,7 @@ from dqn_testing.commands import run
 from dqn_testing.repositories import publish_linear
 from dqn_testing.server import running_server
 from dqn_training.presets import preset_names
-from dqn_training.retraining.metrics import RetrainMetrics
+from dqn_training.retraining.loop import RetrainMetrics
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))

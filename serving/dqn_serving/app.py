@@ -21,7 +21,7 @@ from dqn_serving.api.openapi import describe
 from dqn_serving.api.stream.connection import StreamConnection
 from dqn_serving.api.stream.hub import StreamHub
 from dqn_serving.api.stream.routes import stream_router
-from dqn_serving.http.connection import ConnectionSettings
+from dqn_serving.http.connection import ConnectionParts
 from dqn_serving.http.fast_path import FastPath
 from dqn_serving.http.head_cache import FastRoute
 from dqn_serving.http.middleware import AdmitRequests, ObserveRequests, allow_origins
@@ -53,20 +53,9 @@ class Server:
 
     def fast_path(self) -> FastPath:
         """What all HTTP connections share."""
-        services, settings = self.services, self.services.settings
-        connections = ConnectionSettings(
-            max_connections=settings.max_connections,
-            max_body_bytes=settings.max_body_bytes,
-            request_seconds=settings.request_seconds,
-            request_log=services.request_log,
-            measures=services.requests.endpoint(OTHER_ENDPOINT),
-            render_problem=render_problem,
-            streams=self._open_stream,
-        )
-        disqualifying = [b"origin"] if settings.cors_origins else []
-        return FastPath(
-            connections, services.access, services.admission, services.batcher.flush, self.find_route, disqualifying
-        )
+        services, measures = self.services, self.services.requests.endpoint(OTHER_ENDPOINT)
+        parts = ConnectionParts(services.settings, services.request_log, measures, render_problem, self._open_stream)
+        return FastPath(parts, services.access, services.admission, services.batcher.flush, self.find_route)
 
     def _open_stream(self, path: str) -> Callable[..., StreamConnection] | None:
         route = self.streams.route(path)

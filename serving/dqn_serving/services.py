@@ -12,7 +12,7 @@ from dqn_serving.inference.batcher import MicroBatcher
 from dqn_serving.policies.loader import Loader
 from dqn_serving.policies.refresher import Refresher
 from dqn_serving.policies.registry import Registry
-from dqn_serving.security.auth import Access, Tokens
+from dqn_serving.security.auth import Access
 from dqn_serving.security.reloading import ReloadedFiles
 from dqn_serving.settings import ServerSettings
 from dqn_serving.telemetry.metrics import RequestMeasures
@@ -57,7 +57,7 @@ def assemble(settings: ServerSettings, shared: SharedMetrics | None = None, work
     registry = Registry(settings.model, str(settings.repository), settings.max_loaded_versions, segment)
     loader = Loader(repository, registry, settings.max_batch_size)
     traces = create_traces(settings.otlp_endpoint, "http" if settings.tls_certificate is None else "https")
-    tokens = Tokens(settings.api_token, settings.api_token_file, segment)
+    access = Access(settings.api_token, settings.api_token_file, segment, is_always_needed=settings.require_token)
     admission = Admission(settings.max_waiting_seconds)
     return Services(
         settings=settings,
@@ -69,8 +69,8 @@ def assemble(settings: ServerSettings, shared: SharedMetrics | None = None, work
         batcher=MicroBatcher(np.random.default_rng()),
         requests=RequestMeasures(segment),
         exposition=Exposition(shared.totals, registry.note_loaded, registry.published),
-        access=Access(tokens, is_always_needed=settings.require_token),
-        reloaded=[tokens.files] if tokens.files else [],
+        access=access,
+        reloaded=[access.files] if access.files else [],
         admission=admission,
         bodies=BodyReader(settings.max_body_bytes, settings.request_seconds, admission),
         request_log=RequestLog(access_log=settings.access_log, traces=traces),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from dqn_models.cli_support import UsageError
@@ -19,6 +19,35 @@ _SERVICE_LINK = re.compile("(tcp|udp|sctp)://")
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 
 
+def _fits_a_header(token: SecretStr) -> SecretStr:
+    auth.check_token(token.get_secret_value(), "it")
+    return token
+
+
+def _has_tokens(file: Path) -> Path:
+    auth.check_file(file)
+    return file
+
+
+def _can_be_sent_to(endpoint: str) -> str:
+    if not tracing.is_installed():
+        raise ValueError(f"the packages for it are not installed: {tracing.REMEDY}")
+    return endpoint
+
+
+def _split_at_commas(origins: str | Sequence[str]) -> list[str]:
+    """The option may be given several times; the variable is one text."""
+    joined = origins if isinstance(origins, str) else ",".join(origins)
+    return [part.strip() for part in joined.split(",") if part.strip()]
+
+
+def _is_an_origin(origin: str) -> str:
+    """As browsers send them."""
+    if not _ORIGIN.fullmatch(origin):
+        raise ValueError(f"{origin!r} is no origin; one is like https://lab.example or http://localhost:3000")
+    return origin
+
+
 class ServerSettings(BaseSettings):
     """Serve policies over HTTP and keep them fresh. Each option is also a variable (shown by it); the option wins."""
 
@@ -26,6 +55,7 @@ class ServerSettings(BaseSettings):
         env_prefix=ENV_PREFIX,
         env_ignore_empty=True,
         frozen=True,
+        use_attribute_docstrings=True,  # they are the options' help
         cli_prog_name="dqn-serve",
         cli_kebab_case=True,
         cli_implicit_flags=True,
@@ -35,142 +65,66 @@ class ServerSettings(BaseSettings):
         cli_exit_on_error=False,
     )
 
-    host: str = Field(
-        "127.0.0.1",
-        min_length=1,
-        description="address to listen on; 0.0.0.0 for all of IPv4, :: for all of IPv6 and IPv4",
-    )
-    port: int = Field(
-        8000,
-        ge=0,
-        le=65535,
-        description="TCP port to listen on, with the API's documentation under /docs; 0 lets the system choose one",
-    )
-    workers: int = Field(
-        1, ge=1, le=256, description="processes that share the port, each with all models in memory; one for each core"
-    )
-    repository: Path = Field(DEFAULT_REPOSITORY, description="directory of the model repository")
-    model: str | None = Field(
-        None,
-        pattern=f"^{MODEL_NAME.pattern}$",
-        description="model that /act and /q-values mean when they name none; by default cartpole, or the only model "
-        "there is",
-    )
-    refresh_seconds: float = Field(
-        1.0, ge=0.05, le=3600, description="seconds between two looks at the repository for a new champion"
-    )
-    api_token: SecretStr | None = Field(
-        None,
-        description="bearer token of the admin calls, which answer 403 without one; better set in the environment, "
-        "where other users of the machine cannot read it",
-    )
-    api_token_file: Path | None = Field(
-        None,
-        description="file with more tokens, a line name:token for each; lines that begin with # are comments. The "
-        "name stands in the log and the history. Read again when it changes",
-    )
-    require_token: bool = Field(default=False, description="ask for a token on every call but the health calls")
-    tls_certificate: Path | None = Field(
-        None,
-        description="file with the certificate (and those of its issuers) in PEM: the server then speaks HTTPS only. "
-        "Read again when it changes",
-    )
-    tls_key: Path | None = Field(None, description="file with the certificate's key in PEM, without a password")
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        (),
-        description="origins whose pages may call from a browser, such as https://lab.example, or * for all; separate "
-        "several by commas",
-    )
-    max_body_bytes: int = Field(
-        4 * 1024 * 1024, ge=1024, le=1024**3, description="largest request body, in bytes; beyond it the answer is 413"
-    )
-    max_batch_size: int = Field(
-        4096, ge=1, le=1_000_000, description="most observations in one request; beyond it the answer is 413"
-    )
-    max_loaded_versions: int = Field(
-        8, ge=1, le=1000, description="most versions beside the champions that stay loaded because requests named them"
-    )
-    drain_seconds: float = Field(
-        1.0,
-        ge=0,
-        le=3600,
-        description="after SIGTERM, seconds during which the server says that it is not ready and still answers, so "
-        "that a load balancer can turn away",
-    )
-    shutdown_seconds: int = Field(
-        30, ge=1, le=3600, description="most seconds to wait for requests in flight before the process ends"
-    )
-    keep_alive_seconds: int = Field(75, ge=1, le=86400, description="seconds until an idle connection is closed")
-    request_seconds: float = Field(
-        10.0,
-        ge=0.1,
-        le=3600,
-        description="most seconds that a client has for the head of a request, again for its body, and to read the "
-        "answer; beyond them the answer is 408, and the connection is closed",
-    )
-    max_connections: int = Field(
-        10_000, ge=1, le=1_000_000, description="most connections of a worker; beyond them the answer is 503"
-    )
-    max_waiting_seconds: float = Field(
-        0.5,
-        ge=0.01,
-        le=3600,
-        description="seconds of work that may be waiting; what arrives beyond it is answered 503 at once, so that the "
-        "answer to what is accepted comes within about twice this time",
-    )
-    stream_ping_seconds: float = Field(
-        20.0,
-        gt=0,
-        le=86400,
-        description="seconds of silence after which a stream is pinged; one that stays silent as long again is dropped",
-    )
-    access_log: bool = Field(default=False, description="log every request")
-    otlp_endpoint: str | None = Field(
-        None,
-        pattern="^https?://[^ ]+$",
-        description="base URL of an OpenTelemetry collector (OTLP over HTTP), such as http://localhost:4318, that gets "
-        "a span of each request; needs the extra `otel`. OTEL_EXPORTER_OTLP_ENDPOINT does the same",
-    )
-    log_format: Literal["auto", "json", "console"] = Field(
-        "auto", description="form of the log lines on standard error; auto: console on a terminal, else json"
-    )
-
-    @field_validator("api_token")
-    @classmethod
-    def _token_fits_a_header(cls, token: SecretStr | None) -> SecretStr | None:
-        if token is not None:
-            auth.check_token(token.get_secret_value(), "it")
-        return token
-
-    @field_validator("api_token_file")
-    @classmethod
-    def _token_file_is_right(cls, file: Path | None) -> Path | None:
-        if file is not None:
-            auth.check_file(file)
-        return file
-
-    @field_validator("otlp_endpoint")
-    @classmethod
-    def _traces_can_be_sent(cls, endpoint: str | None) -> str | None:
-        if endpoint is not None and not tracing.is_installed():
-            raise ValueError(f"the packages for it are not installed: {tracing.REMEDY}")
-        return endpoint
-
-    @field_validator("cors_origins", mode="before")
-    @classmethod
-    def _origins_are_separated_by_commas(cls, origins: Any) -> Any:
-        parts = (
-            origins.split(",") if isinstance(origins, str) else [part for text in origins for part in text.split(",")]
-        )
-        return [part.strip() for part in parts if part.strip()]
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _origins_are_as_browsers_send_them(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in origins:
-            if not _ORIGIN.fullmatch(origin):
-                raise ValueError(f"{origin!r} is no origin; one is like https://lab.example or http://localhost:3000")
-        return origins
+    host: str = Field("127.0.0.1", min_length=1)
+    """address to listen on; 0.0.0.0 for all of IPv4, :: for all of IPv6 and IPv4"""
+    port: int = Field(8000, ge=0, le=65535)
+    """TCP port to listen on, with the API's documentation under /docs; 0 lets the system choose one"""
+    workers: int = Field(1, ge=1, le=256)
+    """processes that share the port, each with all models in memory; one for each core"""
+    repository: Path = DEFAULT_REPOSITORY
+    """directory of the model repository"""
+    model: str | None = Field(None, pattern=f"^{MODEL_NAME.pattern}$")
+    """model that /act and /q-values mean when they name none; by default cartpole, or the only model there is"""
+    refresh_seconds: float = Field(1.0, ge=0.05, le=3600)
+    """seconds between two looks at the repository for a new champion"""
+    api_token: Annotated[SecretStr, AfterValidator(_fits_a_header)] | None = None
+    """bearer token of the admin calls, which answer 403 without one; better set in the environment, where other users
+    of the machine cannot read it"""
+    api_token_file: Annotated[Path, AfterValidator(_has_tokens)] | None = None
+    """file with more tokens, a line name:token for each; lines that begin with # are comments. The name stands in the
+    log and the history. Read again when it changes"""
+    require_token: bool = False
+    """ask for a token on every call but the health calls"""
+    tls_certificate: Path | None = None
+    """file with the certificate (and those of its issuers) in PEM: the server then speaks HTTPS only. Read again when
+    it changes"""
+    tls_key: Path | None = None
+    """file with the certificate's key in PEM, without a password"""
+    cors_origins: Annotated[
+        tuple[Annotated[str, AfterValidator(_is_an_origin)], ...], NoDecode, BeforeValidator(_split_at_commas)
+    ] = ()
+    """origins whose pages may call from a browser, such as https://lab.example, or * for all; separate several by
+    commas"""
+    max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024, le=1024**3)
+    """largest request body, in bytes; beyond it the answer is 413"""
+    max_batch_size: int = Field(4096, ge=1, le=1_000_000)
+    """most observations in one request; beyond it the answer is 413"""
+    max_loaded_versions: int = Field(8, ge=1, le=1000)
+    """most versions beside the champions that stay loaded because requests named them"""
+    drain_seconds: float = Field(1.0, ge=0, le=3600)
+    """after SIGTERM, seconds during which the server says that it is not ready and still answers, so that a load
+    balancer can turn away"""
+    shutdown_seconds: int = Field(30, ge=1, le=3600)
+    """most seconds to wait for requests in flight before the process ends"""
+    keep_alive_seconds: int = Field(75, ge=1, le=86400)
+    """seconds until an idle connection is closed"""
+    request_seconds: float = Field(10.0, ge=0.1, le=3600)
+    """most seconds that a client has for the head of a request, again for its body, and to read the answer; beyond them
+    the answer is 408, and the connection is closed"""
+    max_connections: int = Field(10_000, ge=1, le=1_000_000)
+    """most connections of a worker; beyond them the answer is 503"""
+    max_waiting_seconds: float = Field(0.5, ge=0.01, le=3600)
+    """seconds of work that may be waiting; what arrives beyond it is answered 503 at once, so that the answer to what
+    is accepted comes within about twice this time"""
+    stream_ping_seconds: float = Field(20.0, gt=0, le=86400)
+    """seconds of silence after which a stream is pinged; one that stays silent as long again is dropped"""
+    access_log: bool = False
+    """log every request"""
+    otlp_endpoint: Annotated[str, Field(pattern="^https?://[^ ]+$"), AfterValidator(_can_be_sent_to)] | None = None
+    """base URL of an OpenTelemetry collector (OTLP over HTTP), such as http://localhost:4318, that gets a span of each
+    request; needs the extra `otel`. OTEL_EXPORTER_OTLP_ENDPOINT does the same"""
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """form of the log lines on standard error; auto: console on a terminal, else json"""
 
     @model_validator(mode="after")
     def _certificate_and_key_fit(self) -> "ServerSettings":

@@ -15,6 +15,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from dqn_serving.http.lingering_close import LingeringClose, Outlet
 from dqn_serving.problems import CLOSE, Answer, Header, Problem
+from dqn_serving.settings import ServerSettings
 from dqn_serving.telemetry.metrics import EndpointMeasures
 from dqn_serving.telemetry.request_context import EMPTY
 from dqn_serving.telemetry.request_log import RequestLog
@@ -25,29 +26,28 @@ MAX_FIELDS = 128
 _SPARE_CONNECTIONS = 256  # beyond the limit: these are answered before they are closed
 
 
-class ConnectionSettings(NamedTuple):
+class ConnectionParts(NamedTuple):
     """What all connections of a server share."""
 
-    max_connections: int
-    max_body_bytes: int
-    request_seconds: float
+    settings: ServerSettings
     request_log: RequestLog
     measures: EndpointMeasures
     """Of requests that reach no endpoint."""
     render_problem: Callable[[str, Problem], Answer]
     """The response for a path."""
-    streams: Callable[[str], Callable[..., Any] | None]
+    open_stream: Callable[[str], Callable[..., Any] | None]
     """What makes a stream of a connection, for a path; None where the path has none."""
 
 
 class LimitedProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which says what is wrong below HTTP and waits for nobody for ever."""
 
-    def __init__(self, settings: ConnectionSettings, **options: Any) -> None:
+    def __init__(self, parts: ConnectionParts, **options: Any) -> None:
         """`options` are uvicorn's."""
         super().__init__(**options)
         self.url = b""
-        self._settings = settings
+        self._parts = parts
+        self._settings = parts.settings
         self._is_inside_message = self._is_inside_head = False
         self._unanswered = 0  # requests that the application has, or is to have
         self._message_began_at = 0.0
@@ -83,7 +83,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         self._is_making_progress = False
         super().data_received(data)
-        if self._lingering is not None:
+        if self.transport.get_protocol() is not self:  # handed over
             return
         if not self._is_inside_message:
             if self.timeout_keep_alive_task is None and self._unanswered == 0:
@@ -172,16 +172,14 @@ class LimitedProtocol(HttpToolsProtocol):
         if not is_inside_body or self._cancel_request():
             context = EMPTY.with_request_id()
             seconds = perf_counter() - self._message_began_at
-            self._settings.request_log.observe(self._settings.measures, "-", "-", problem.status, seconds, context)
+            self._parts.request_log.observe(self._parts.measures, "-", "-", problem.status, seconds, context)
             problem.headers += CLOSE
             path = self.url.partition(b"?")[0].decode("latin-1")
-            self._final_response = self._wire(self._settings.render_problem(path, problem), context.header_line)
+            self._final_response = self._wire(self._parts.render_problem(path, problem), context.header_line)
         self._close_after_responses()
 
     def _wire(self, answer: Answer, own_header_line: bytes) -> bytes:
-        common: list[Header] = self.server_state.default_headers
-        lines = [b"%b: %b\r\n" % header for header in common]
-        return b"".join([STATUS_LINE[answer.status], *lines, own_header_line, answer.wire])
+        return opening(answer.status, self.server_state.default_headers) + own_header_line + answer.wire
 
     def _cancel_request(self) -> bool:
         """Takes the request whose body is read from the application; False where its answer has begun."""
@@ -271,13 +269,17 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Leaves no timer that would keep this connection in memory."""
         super().connection_lost(exc)
-        self._unset_keepalive_if_required()
         self._cancel_timers()
 
     def _cancel_timers(self) -> None:
-        for timer in (self._reading_timer, self._writing_timer):
+        for timer in (self.timeout_keep_alive_task, self._reading_timer, self._writing_timer):
             if timer is not None:
                 timer.cancel()
+
+
+def opening(status: int, common_headers: list[Header]) -> bytes:
+    """The status line and the headers of every answer."""
+    return b"".join([STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in common_headers)])
 
 
 def _long_head() -> Problem:

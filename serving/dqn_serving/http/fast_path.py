@@ -6,14 +6,13 @@ framework with the same bytes.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
 from typing_extensions import override
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from dqn_serving.http.connection import ConnectionSettings
+from dqn_serving.http.connection import ConnectionParts, opening
 from dqn_serving.http.head_cache import FastRoute, Head, RequestHeadCache
 from dqn_serving.http.upgrade import UpgradingProtocol
 from dqn_serving.inference.admission import Admission
@@ -26,23 +25,23 @@ _MOST_HELD = 16  # bodies of the greatest size, as far as they have arrived
 
 
 class FastPath:
-    """What all connections of a server share."""
+    """What all connections of a server share on it."""
 
     def __init__(
         self,
-        settings: ConnectionSettings,
+        parts: ConnectionParts,
         access: Access,
         admission: Admission,
         flush: Callable[[], None],
         find_route: Callable[[str], FastRoute | None],
-        disqualifying_headers: Iterable[bytes] = (),
     ) -> None:
         """`flush` answers at once what waits for the end of the turn; `find_route` is asked for the route of a path."""
-        self.settings = settings
+        settings = parts.settings
+        self.parts = parts
         self.access = access
         self.admission = admission
         self.flush = flush
-        self.heads = RequestHeadCache(find_route, settings.max_body_bytes, disqualifying_headers)
+        self.heads = RequestHeadCache(find_route, settings.max_body_bytes, [b"origin"] if settings.cors_origins else [])
         self.held_bytes = 0
         """Of bodies whose rest is still to come."""
         self.max_held_bytes = _MOST_HELD * settings.max_body_bytes
@@ -54,8 +53,7 @@ class FastPath:
         if common_headers is not self._common_headers:
             self._common_headers, self._openings = common_headers, {}
         if status not in self._openings:
-            lines = [b"%b: %b\r\n" % header for header in common_headers]
-            self._openings[status] = b"".join([STATUS_LINE[status], *lines])
+            self._openings[status] = opening(status, common_headers)
         return self._openings[status]
 
 
@@ -64,7 +62,7 @@ class FastProtocol(UpgradingProtocol):
 
     def __init__(self, fast_path: FastPath, **options: Any) -> None:
         """`options` are uvicorn's."""
-        super().__init__(fast_path.settings, **options)
+        super().__init__(fast_path.parts, **options)
         self._fast_path = fast_path
         self._begun: Head | None = None  # of the call that waits for the end of the turn
         self._begun_at = perf_counter()
@@ -123,6 +121,9 @@ class FastProtocol(UpgradingProtocol):
         return True
 
     def _take_held(self) -> bytes:
+        if self._holding_timer is not None:
+            self._holding_timer.cancel()
+            self._holding_timer = None
         data = b"".join(self._held)
         self._held.clear()
         self._fast_path.held_bytes -= len(data)
@@ -130,14 +131,8 @@ class FastProtocol(UpgradingProtocol):
 
     def _release_held(self) -> None:
         """Leaves to uvicorn what has come of a request."""
-        self._stop_holding()
         if self._held:
             super().data_received(self._take_held())
-
-    def _stop_holding(self) -> None:
-        if self._holding_timer is not None:
-            self._holding_timer.cancel()
-            self._holding_timer = None
 
     def _turn_away(self, head: Head) -> None:
         """Refuses the call, after answering those that were taken on: they would wait for all who are refused.
@@ -159,7 +154,7 @@ class FastProtocol(UpgradingProtocol):
         head, self._begun = self._begun, None
         if head is None:  # never: what was begun is delivered once
             return
-        log, context = self._settings.request_log, head.context
+        log, context = self._parts.request_log, head.context
         if log.assigns_request_ids or answer.status >= 400:
             context = context.with_request_id()
         seconds = perf_counter() - self._begun_at
@@ -194,7 +189,6 @@ class FastProtocol(UpgradingProtocol):
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_holding()
         self._take_held()
         super().connection_lost(exc)
 

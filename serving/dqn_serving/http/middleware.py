@@ -17,7 +17,7 @@ from dqn_serving.problems import CLOSE, SERVED
 from dqn_serving.security.auth import OPEN_PATHS, Access
 from dqn_serving.telemetry import request_context
 from dqn_serving.telemetry.metrics import OTHER_ENDPOINT, RequestMeasures
-from dqn_serving.telemetry.request_context import REQUEST_ID, RequestContext
+from dqn_serving.telemetry.request_context import REQUEST_ID
 from dqn_serving.telemetry.request_log import RequestLog
 
 CLIENT_GONE = 499  # nginx's number for it; only ever seen in the metrics
@@ -67,15 +67,27 @@ class ObserveRequests:
         sent = request_context.read(scope["headers"])
         context = sent.with_request_id()
         is_named = sent is context or self._log.assigns_request_ids
-        reply = _Reply(send, context, is_named=is_named, is_last=self._admission.is_draining)
         inner: Scope = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        # Sent when it has been counted: what is counted after that is lost where the worker is killed in between.
+        reply: list[Message] = []
+
+        async def keep(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                reply.clear()  # a second beginning replaces what failed after the first
+            reply.append(message)
+
         with structlog.contextvars.bound_contextvars(**context.fields()):
-            await self._app(inner, receive, reply)
+            await self._app(inner, receive, keep)
         measures = self._requests.endpoint(_template(inner))
-        status = reply.status or CLIENT_GONE
+        status = reply[0]["status"] if reply else CLIENT_GONE
         seconds = perf_counter() - started
         self._log.observe(measures, scope["method"], scope["path"], status, seconds, context, inner.get(SERVED))
-        await reply.send()
+        own = [(REQUEST_ID, (context.request_id or "").encode())] if is_named or status >= 400 else []
+        own += CLOSE if self._admission.is_draining else ()
+        for message in reply:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*(header for header in message["headers"] if header not in own), *own]
+            await send(message)
 
 
 class AdmitRequests:
@@ -102,40 +114,6 @@ class AdmitRequests:
             response = await self._handle_error(Request(scope), error)
             if response is not None:
                 await response(scope, receive, send)
-
-
-class _Reply:
-    """An ASGI `send` that adds what concerns the request and its connection, and keeps it until it is counted.
-
-    What is counted only after it was sent is lost where the worker is killed in between.
-    """
-
-    def __init__(self, send: Send, context: RequestContext, *, is_named: bool, is_last: bool) -> None:
-        """`is_named`: the client gets the request's id even if all went well; `is_last`: the connection ends."""
-        self._send = send
-        self._request_id = (context.request_id or "").encode()
-        self._is_named = is_named
-        self._is_last = is_last
-        self._messages: list[Message] = []
-        self.status: int | None = None
-
-    async def __call__(self, message: Message) -> None:
-        """Takes a message; a second beginning replaces what failed after the first."""
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            own = self._headers(message["status"])
-            message = {**message, "headers": [*(header for header in message["headers"] if header not in own), *own]}
-            self._messages.clear()
-        self._messages.append(message)
-
-    async def send(self) -> None:
-        """Sends what it has."""
-        for message in self._messages:
-            await self._send(message)
-
-    def _headers(self, status: int) -> list[tuple[bytes, bytes]]:
-        headers = [(REQUEST_ID, self._request_id)] if self._is_named or status >= 400 else []
-        return [*headers, *CLOSE] if self._is_last else headers
 
 
 def allow_origins(origins: Sequence[str]) -> Middleware:

@@ -7,22 +7,20 @@ from urllib.parse import unquote
 import httptools
 from typing_extensions import override
 
-from dqn_serving.http.connection import ConnectionSettings, LimitedProtocol
+from dqn_serving.http.connection import ConnectionParts, LimitedProtocol
 from dqn_serving.problems import CLOSE, Problem
 from dqn_serving.telemetry import request_context
 from dqn_serving.telemetry.request_context import RequestContext
 
-_CONNECTION = b"connection"
-_OF_UPGRADES = frozenset({b"upgrade", b"http2-settings"})
+_OF_UPGRADES = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
 
 class UpgradingProtocol(LimitedProtocol):
     """One connection, of HTTP until it becomes a stream. Any other upgrade is passed over, as HTTP allows."""
 
-    def __init__(self, settings: ConnectionSettings, **options: Any) -> None:
+    def __init__(self, parts: ConnectionParts, **options: Any) -> None:
         """`options` are uvicorn's."""
-        super().__init__(settings, **options)
-        self._is_handed_over = False
+        super().__init__(parts, **options)
         self._is_passed_over = False
         self._piece = b""  # of what the client sends
 
@@ -57,14 +55,11 @@ class UpgradingProtocol(LimitedProtocol):
         self.data_received(self._plain_head() + self._piece[upgrade.args[0] :])
 
     def _plain_head(self) -> bytes:
-        lines = [b"%b %b HTTP/1.1" % (self.scope["method"].encode(), self.url)]
-        for name, value in self.headers:
-            kept = value
-            if name == _CONNECTION:
-                kept = b", ".join(token for token in _tokens(value) if token.lower() not in _OF_UPGRADES)
-            if name not in _OF_UPGRADES and (kept or not value):
-                lines.append(b"%b: %b" % (name, kept))
-        return b"\r\n".join([*lines, b"", b""])
+        options = b",".join(value.lower() for name, value in self.headers if name == b"connection").split(b",")
+        end = CLOSE if b"close" in [option.strip() for option in options] else ()
+        kept = [header for header in self.headers if header[0] not in _OF_UPGRADES]
+        lines = [b"%b: %b" % header for header in (*kept, *end)]
+        return b"\r\n".join([b"%b %b HTTP/1.1" % (self.scope["method"].encode(), self.url), *lines, b"", b""])
 
     def _should_upgrade(self) -> bool:
         """Whether the request in the parser wants to become a stream, and nothing before it is unanswered."""
@@ -74,17 +69,15 @@ class UpgradingProtocol(LimitedProtocol):
         url = httptools.parse_url(self.url)
         self.scope["path"] = unquote((url.path or b"").decode("latin-1"))
         self.scope["query_string"] = url.query or b""
-        return self._settings.streams(self.scope["path"]) is not None
+        return self._parts.open_stream(self.scope["path"]) is not None
 
     @override
     def handle_websocket_upgrade(self) -> None:
         """Hands the connection over to a stream."""
-        make_stream = self._settings.streams(self.scope["path"])
+        make_stream = self._parts.open_stream(self.scope["path"])
         if make_stream is None:  # cannot be: `_should_upgrade` has just found it
             return
-        self._is_handed_over = True
         self.connections.discard(self)
-        self._unset_keepalive_if_required()
         self._cancel_timers()
         stream = make_stream(self.connections, request_context.read(self.scope["headers"]))
         self.transport.set_protocol(stream)
@@ -93,18 +86,9 @@ class UpgradingProtocol(LimitedProtocol):
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    @override
-    def _wait_for_more(self, seconds: float) -> None:
-        if not self._is_handed_over:
-            super()._wait_for_more(seconds)
-
     def _refusal(self, problem: Problem, context: RequestContext) -> bytes:
         """The response to who asked for a stream in vain."""
-        options = [value for name, value in (*problem.headers, *CLOSE) if name == _CONNECTION]
-        others = tuple(header for header in problem.headers if header[0] != _CONNECTION)
-        problem.headers = (*others, (_CONNECTION, b", ".join(options)))
+        options = b", ".join(value for name, value in (*problem.headers, *CLOSE) if name == b"connection")
+        others = tuple(header for header in problem.headers if header[0] != b"connection")
+        problem.headers = (*others, (b"connection", options))
         return self._wire(problem.answer(), context.header_line)
-
-
-def _tokens(value: bytes) -> list[bytes]:
-    return [token.strip() for token in value.split(b",")]

@@ -15,6 +15,8 @@ from dqn_serving.policies.observations import ObservationReader
 from dqn_serving.problems import Served
 from dqn_serving.telemetry.shared_memory import Values, WorkerSegment
 
+Key = tuple[str, int]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedPolicy:
@@ -49,6 +51,11 @@ class LoadedPolicy:
         return self.manifest.version
 
     @property
+    def key(self) -> Key:
+        """What tells it from all other versions."""
+        return (self.manifest.model, self.manifest.version)
+
+    @property
     def sha256(self) -> str:
         """SHA-256 of the ONNX file."""
         return self.manifest.files[ONNX_FILE].sha256
@@ -67,14 +74,12 @@ def load(
 
     Raises what `RepositoryReader.load` raises, and PolicyError where the graph does not do what the manifest says.
     """
-    digest = repository.manifest_digest(
-        model, version
-    )  # first: where it is replaced meanwhile, this one is the old one
+    digest = repository.manifest_digest(model, version)  # first: where it is replaced meanwhile, this is the old one
     manifest, policy = repository.load(model, version)
     if (manifest.model, manifest.version) != (model, version):
         raise PolicyError(f"The manifest of {model} version {version} is another version's.")
     _check_actions(manifest, policy)
-    start = manifest.environment.action_space.start
+    start, n_actions = manifest.environment.action_space.start, policy.n_actions
     return LoadedPolicy(
         manifest=manifest,
         digest=digest,
@@ -84,9 +89,7 @@ def load(
         greedy_answers={},
         served=Served(model, version),
         packed_observations=ObservationReader(manifest, policy, max_batch_size, msgspec.msgpack.Decoder),
-        action_counts=segment.values(
-            ("actions", model, str(version), str(start), str(policy.n_actions)), policy.n_actions
-        ),
+        action_counts=segment.values(("actions", model, str(version), str(start), str(n_actions)), n_actions),
         start=start,
     )
 

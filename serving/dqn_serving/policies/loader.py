@@ -1,14 +1,13 @@
 """Which version answers: the champion, or the one that a request names, loaded when it is first asked for."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+import contextlib
 
 from dqn_models.errors import NotFoundError
 from dqn_models.layout import CHAMPION
 from dqn_models.reader import RepositoryReader
-from dqn_serving.policies.loaded import LoadedPolicy, load
-from dqn_serving.policies.registry import Key, Registry, ServedModel, UnavailableError
+from dqn_serving.policies.loaded import Key, LoadedPolicy, load
+from dqn_serving.policies.registry import Registry, ServedModel, UnavailableError
 
 _MAX_SHOWN = 40  # characters of what a client sent
 
@@ -40,45 +39,34 @@ class Loader:
             return served.require_champion()
         loaded = self._in_memory(served, number)
         if loaded is None:
-            loaded = await self._load_queued(served.name, number)
+            loaded = await self.load(served.name, number, in_turn=True)
             current = self._in_memory(served, number)  # a refresh, or who asked as well, may have come first
             if current is not None:
                 return current
             self._pinned.put(loaded)
         return loaded
 
-    async def load(self, model: str, version: int) -> LoadedPolicy:
-        """Loads a version, or waits where it is being loaded; raises what `dqn_serving.policies.loaded.load` raises."""
-        key = (model, version)
-        task = self._loading.get(key) or self._begin(key, self._load(key))
-        return await asyncio.shield(task)  # who waits may be cancelled, the others still want it
+    async def load(self, model: str, version: int, *, in_turn: bool = False) -> LoadedPolicy:
+        """Loads a version, or waits where it is being loaded; `in_turn`: after those that other requests named.
 
-    async def _load_queued(self, model: str, version: int) -> LoadedPolicy:
+        Raises what `dqn_serving.policies.loaded.load` raises, and UnavailableError where too many others are in turn.
+        """
         key = (model, version)
         if key not in self._loading:
-            if len(self._queued) >= self._pinned.capacity:
+            if in_turn and len(self._queued) >= self._pinned.capacity:
                 raise UnavailableError(f"{len(self._queued)} other versions are to be loaded first; try again later.")
-            self._queued.add(key)
-            self._begin(key, self._load_in_turn(key))
-        return await self.load(model, version)
-
-    async def _load_in_turn(self, key: Key) -> LoadedPolicy:
-        async with self._one_at_a_time:
-            return await self._load(key)
+            if in_turn:
+                self._queued.add(key)
+            self._loading[key] = asyncio.create_task(self._load(key))
+        return await asyncio.shield(self._loading[key])  # who waits may be cancelled, the others still want it
 
     async def _load(self, key: Key) -> LoadedPolicy:
-        return await asyncio.to_thread(load, self._repository, *key, self._max_batch_size, self._segment)
-
-    def _begin(self, key: Key, loading: Coroutine[Any, Any, LoadedPolicy]) -> asyncio.Task[LoadedPolicy]:
-        def end(task: asyncio.Task[LoadedPolicy]) -> None:
+        try:
+            async with self._one_at_a_time if key in self._queued else contextlib.nullcontext():
+                return await asyncio.to_thread(load, self._repository, *key, self._max_batch_size, self._segment)
+        finally:
             del self._loading[key]
             self._queued.discard(key)
-            if not task.cancelled():
-                task.exception()  # nobody may be waiting for it any more
-
-        task = self._loading[key] = asyncio.get_running_loop().create_task(loading)
-        task.add_done_callback(end)
-        return task
 
     def _number(self, served: ServedModel, version: int | str) -> int | None:
         if version == CHAMPION:

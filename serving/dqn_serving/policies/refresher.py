@@ -38,10 +38,6 @@ class _Failure:
     retry_at: float
     pause: float = _FIRST_RETRY_SECONDS
 
-    def postpone(self, now: float) -> None:
-        self.pause = min(2 * self.pause, _LAST_RETRY_SECONDS)
-        self.retry_at = now + self.pause
-
 
 class Refresher:
     """Watches every model of a repository."""
@@ -172,7 +168,8 @@ class Refresher:
     def _fail(self, served: ServedModel, cause: int | str, detail: str, started: float) -> Refreshed:
         failure = self._failures.get(served.name)
         if failure and failure.cause == cause:
-            failure.postpone(time.monotonic())
+            failure.pause = min(2 * failure.pause, _LAST_RETRY_SECONDS)
+            failure.retry_at = time.monotonic() + failure.pause
             return Refreshed("failed", detail)
         self._failures[served.name] = _Failure(cause, detail, time.monotonic() + _FIRST_RETRY_SECONDS)
         served.unavailable_reason = f"has no champion that loads: {detail.rstrip('.')}"

@@ -4,15 +4,12 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 
 from dqn_models.errors import ModelError, NotFoundError
-from dqn_serving.policies.loaded import LoadedPolicy
+from dqn_serving.policies.loaded import Key, LoadedPolicy
 from dqn_serving.telemetry.metrics import ModelMeasures
 from dqn_serving.telemetry.shared_memory import Name, WorkerSegment
 
 FALLBACK_MODEL = "cartpole"
 _LOADED = "loaded"
-
-
-Key = tuple[str, int]
 
 
 class UnavailableError(ModelError):
@@ -56,15 +53,13 @@ class PinnedVersions:
     def get(self, model: str, version: int) -> LoadedPolicy | None:
         """A version, which thereby is the most recently used; None when it is not loaded."""
         key = (model, version)
-        loaded = self._policies.get(key)
-        if loaded is None:
-            return self._held.get(key)
-        self._policies.move_to_end(key)
-        return loaded
+        if key in self._policies:
+            self._policies.move_to_end(key)
+        return self._policies.get(key) or self._held.get(key)
 
     def put(self, loaded: LoadedPolicy) -> None:
         """Keeps a version; requests that still run on what it pushes out keep that alive until they end."""
-        self._policies[loaded.model, loaded.version] = loaded
+        self._policies[loaded.key] = loaded
         self._shrink()
 
     def pop(self, model: str, version: int) -> LoadedPolicy | None:
@@ -75,28 +70,25 @@ class PinnedVersions:
 
     def hold(self, loaded: LoadedPolicy) -> None:
         """Keeps a version, the champion or another, until it is released as often as it was held."""
-        key = (loaded.model, loaded.version)
-        self._held[key] = loaded
-        self._holders[key] += 1
+        self._held[loaded.key] = loaded
+        self._holders[loaded.key] += 1
         self._shrink()
 
     def release(self, loaded: LoadedPolicy) -> None:
         """Ends one hold."""
-        key = (loaded.model, loaded.version)
-        self._holders[key] -= 1
-        if not self._holders[key]:
-            del self._holders[key]
-            self._held.pop(key, None)
+        self._holders[loaded.key] -= 1
+        if not self._holders[loaded.key]:
+            del self._holders[loaded.key]
+            self._held.pop(loaded.key, None)
 
     def forget(self, loaded: LoadedPolicy) -> None:
         """Lets go of a version that was replaced on the disk; who holds it keeps it, who asks next gets the new one."""
-        key = (loaded.model, loaded.version)
-        self._policies.pop(key, None)
-        self._held.pop(key, None)
+        self._policies.pop(loaded.key, None)
+        self._held.pop(loaded.key, None)
 
     def can_hold(self, loaded: LoadedPolicy) -> bool:
         """Whether holding a version leaves those that are held beside the champions within the capacity."""
-        if self._is_champion(loaded) or (loaded.model, loaded.version) in self._held:
+        if self._is_champion(loaded) or loaded.key in self._held:
             return True
         return sum(not self._is_champion(held) for held in self._held.values()) < self.capacity
 
@@ -117,9 +109,8 @@ class Registry:
     def __init__(self, default: str | None, where: str, max_loaded_versions: int, segment: WorkerSegment) -> None:
         """`default` is the model meant by calls that name none; None chooses it once there is one to choose."""
         self.segment = segment
-        self._noted: set[Name] = {
-            name for name, _ in segment.entries() if name[0] == _LOADED
-        }  # by the worker before this one
+        # by the worker before this one
+        self._noted: set[Name] = {name for name, _ in segment.entries() if name[0] == _LOADED}
         self.models: dict[str, ServedModel] = {}
         self.pinned = PinnedVersions(max_loaded_versions, self._is_champion)
         self.default = default
@@ -146,11 +137,13 @@ class Registry:
         if served is not None:
             return served
         if name is None:
-            raise UnavailableError(self.missing_default())
-        known = ", ".join(sorted(self.models)[:10]) or "none"
-        raise NotFoundError(f"There is no model {name[:128]!r} here; models are: {known}.")
+            raise UnavailableError(self._missing_default())
+        raise NotFoundError(f"There is no model {name[:128]!r} here; models are: {self._known() or 'none'}.")
 
-    def missing_default(self) -> str:
+    def _known(self) -> str:
+        return ", ".join(sorted(self.models)[:10])
+
+    def _missing_default(self) -> str:
         """Why there is no default model, and what would help."""
         if self.read_error is not None:
             return self.read_error
@@ -158,17 +151,15 @@ class Registry:
         if self.default is not None:
             return f"There is no model {self.default!r} in {self._where} yet. Train one: {train} --name {self.default}"
         if self.models:
-            known = ", ".join(sorted(self.models)[:10])
-            return f"There are several models ({known}) and none is the default. Name one, or set DQN_MODEL."
+            return f"There are several models ({self._known()}) and none is the default. Name one, or set DQN_MODEL."
         return f"There is no model in {self._where} yet. Train one: {train}"
 
     def unavailable_reason(self) -> str | None:
         """Why requests without a model's name cannot be answered; None when they can."""
-        served = self.models.get(self.default or "")
-        if served is None:
-            return self.missing_default()
-        if served.champion is None:
-            return served.describe_unavailability()
+        try:
+            self.get(None).require_champion()
+        except UnavailableError as error:
+            return str(error)
         return None
 
     def loaded(self) -> Iterator[LoadedPolicy]:
@@ -198,5 +189,5 @@ class Registry:
 
     def published(self) -> dict[str, float]:
         """When each model's champion was published, Unix time."""
-        champions = [served.champion for served in self.models.values() if served.champion is not None]
-        return {champion.model: champion.manifest.created_at.timestamp() for champion in champions}
+        champions = {name: served.champion for name, served in self.models.items() if served.champion is not None}
+        return {name: champion.manifest.created_at.timestamp() for name, champion in champions.items()}

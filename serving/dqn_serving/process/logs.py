@@ -14,8 +14,7 @@ from dqn_serving.telemetry.shared_memory import WorkerSegment
 
 def count_losses(segment: WorkerSegment) -> None:
     """Counts log lines that cannot be written on this process's segment."""
-    lost: Counts[str] = Counts(segment)
-    lost.add("log_lines_lost", 0)
+    lost: Counts[str] = Counts(segment, labels=["log_lines_lost"])
     if isinstance(sys.stderr, LossyStream):
         sys.stderr.on_loss = partial(lost.add, "log_lines_lost")
 

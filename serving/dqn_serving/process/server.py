@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from dqn_serving.app import Server, create_server
 from dqn_serving.http.fast_path import FastProtocol
+from dqn_serving.policies.registry import Registry, UnavailableError
 from dqn_serving.process import logs
 from dqn_serving.process.sockets import BACKLOG, Acceptor
 from dqn_serving.security.tls import Certificate
@@ -76,22 +77,21 @@ class GracefulServer(uvicorn.Server):
         if self.should_exit:
             return
         _keep_pauses_short()
-        self._acceptors = [Acceptor(listener, self._protocol, self._tls()) for listener in sockets or []]
-        registry = self._services.registry
-        reason = registry.unavailable_reason()
-        champion = None if reason else registry.get(None).require_champion()
-        facts = {"model": champion.model, "version": champion.version} if champion else {"ready": False}
-        log.info("serving", address=self._address, **facts, models=len(registry.models), **_optional(reason))
+        make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        protocol = partial(make, config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        tls = {"ssl": self.config.ssl, "ssl_handshake_timeout": self._services.settings.request_seconds}
+        self._acceptors = [Acceptor(listener, protocol, tls if self.config.ssl else {}) for listener in sockets or []]
+        self._log_start(self._services.registry)
         self._note_start()
 
-    def _tls(self) -> dict[str, Any]:
-        if self.config.ssl is None:
-            return {}
-        return {"ssl": self.config.ssl, "ssl_handshake_timeout": self._services.settings.request_seconds}
-
-    def _protocol(self) -> asyncio.Protocol:
-        make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
-        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+    def _log_start(self, registry: Registry) -> None:
+        facts: dict[str, Any] = {"ready": False}
+        try:
+            champion = registry.get(None).require_champion()
+            facts = {"model": champion.model, "version": champion.version, "models": len(registry.models)}
+        except UnavailableError as error:
+            facts |= {"models": len(registry.models), "reason": str(error)}
+        log.info("serving", address=self._address, **facts)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answers what has come so far, then lets go of connections on which nothing is asked."""
@@ -107,10 +107,6 @@ def _keep_pauses_short() -> None:
     gc.collect()
     gc.freeze()  # or each full collection would look through all that was imported, while nobody is answered
     sys.setswitchinterval(_SWITCH_SECONDS)
-
-
-def _optional(reason: str | None) -> dict[str, str]:
-    return {"reason": reason} if reason else {}
 
 
 def serve(

@@ -21,12 +21,11 @@ _HANDSHAKE_SECONDS = 0.1  # for those who have half a connection when no more ma
 _PAUSE_SECONDS = 0.2  # where there are no descriptors left; what comes meanwhile waits
 
 _SO_ATTACH_FILTER = 26  # of Linux; the socket module has no name for it
-_INSTRUCTION = struct.Struct("HBBI")  # of the classic packet filter (linux/filter.h): code, jumps, operand
-_PASS_OVER_SYN = (
-    (0x30, 0, 0, 13),  # load the byte of TCP's flags
-    (0x45, 0, 1, 0x02),  # if SYN is not among them, pass over one instruction
-    (0x06, 0, 0, 0),  # drop the packet
-    (0x06, 0, 0, 0xFFFFFFFF),  # keep all of it
+_PASS_OVER_SYN = (  # for the classic packet filter (linux/filter.h): code, two jumps, operand
+    struct.pack("HBBI", 0x30, 0, 0, 13)  # load the byte of TCP's flags
+    + struct.pack("HBBI", 0x45, 0, 1, 0x02)  # if SYN is not among them, pass over one instruction
+    + struct.pack("HBBI", 0x06, 0, 0, 0)  # drop the packet
+    + struct.pack("HBBI", 0x06, 0, 0, 0xFFFFFFFF)  # keep all of it
 )
 
 log = structlog.get_logger()
@@ -141,8 +140,7 @@ def _begin_no_more(listener: socket.socket) -> None:
     client that is passed over tries again after a second and then finds nobody, or another worker. Linux only;
     elsewhere it does nothing.
     """
-    program = b"".join(_INSTRUCTION.pack(*instruction) for instruction in _PASS_OVER_SYN)
-    memory = ctypes.create_string_buffer(program)
+    memory = ctypes.create_string_buffer(_PASS_OVER_SYN)
     with contextlib.suppress(OSError):
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 4, ctypes.addressof(memory)))
 

@@ -7,6 +7,7 @@ segment of shared memory.
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from functools import cache, partial
 from itertools import accumulate
 from typing import Generic, NamedTuple, TypeVar
 
@@ -18,15 +19,21 @@ _REQUEST_BOUNDS = (
     *(50e-6, 75e-6, 100e-6, 150e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25),
     *(0.5, 1.0, 2.5, 5.0, 10.0),
 )
+BOUNDS: dict[str, Sequence[float]] = {
+    "request_duration": _REQUEST_BOUNDS,
+    "inference": (5e-6, 10e-6, 25e-6, *_REQUEST_BOUNDS),
+    "batch_size": [2**power for power in range(13)],
+    "refresh_duration": (1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+}
+"""The buckets of each histogram, in the unit that its name ends with."""
 
 
 class Metric(NamedTuple):
-    """How a metric is exposed; `bounds` are a histogram's buckets, in the unit that its name ends with."""
+    """How a metric is exposed."""
 
     name: str
     help: str
-    labels: tuple[str, ...]
-    bounds: Sequence[float] = ()
+    labels: tuple[str, ...] = ()
 
 
 COUNTERS = {
@@ -39,33 +46,19 @@ COUNTERS = {
         "dqn_file_reloads", "Changes of the files of tokens and certificates, by outcome.", ("file", "outcome")
     ),
     "task_restarts": Metric("dqn_task_restarts", "Background tasks that ended and were started again.", ("task",)),
-    "log_lines_lost": Metric("dqn_log_lines_lost", "Log lines that could not be written.", ()),
+    "log_lines_lost": Metric("dqn_log_lines_lost", "Log lines that could not be written."),
 }
 GAUGES = {"streams": Metric("dqn_streams", "Streams that are open.", ("model",))}
 HISTOGRAMS = {
     "request_duration": Metric(
-        "dqn_request_duration_seconds",
-        "Time from a request's headers to its answer.",
-        ("endpoint",),
-        _REQUEST_BOUNDS,
+        "dqn_request_duration_seconds", "Time from a request's headers to its answer.", ("endpoint",)
     ),
     "inference": Metric(
-        "dqn_inference_duration_seconds",
-        "Time of one run of the policy, for its whole batch.",
-        ("model",),
-        (5e-6, 10e-6, 25e-6, *_REQUEST_BOUNDS),
+        "dqn_inference_duration_seconds", "Time of one run of the policy, for its whole batch.", ("model",)
     ),
-    "batch_size": Metric(
-        "dqn_inference_batch_size",
-        "Observations in one run of the policy.",
-        ("model",),
-        (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096),
-    ),
+    "batch_size": Metric("dqn_inference_batch_size", "Observations in one run of the policy.", ("model",)),
     "refresh_duration": Metric(
-        "dqn_model_refresh_duration_seconds",
-        "Time to verify, load and warm up a champion.",
-        ("model",),
-        (1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+        "dqn_model_refresh_duration_seconds", "Time to verify, load and warm up a champion.", ("model",)
     ),
 }
 """By the name on the segments; an entry there has the values of the labels after it."""
@@ -145,20 +138,12 @@ class ModelMeasures:
 
 
 class RequestMeasures:
-    """Requests of every endpoint; the templates are ours, so their number is bounded."""
+    """Requests of every endpoint, by its route template; these are ours, so their number is bounded."""
 
     def __init__(self, segment: WorkerSegment) -> None:
-        self._segment = segment
-        self._endpoints: dict[str, EndpointMeasures] = {}
-
-    def endpoint(self, template: str) -> EndpointMeasures:
-        """The measures of one route template."""
-        found = self._endpoints.get(template)
-        if found is None:
-            found = self._endpoints[template] = EndpointMeasures(self._segment, template)
-        return found
+        self.endpoint = cache(partial(EndpointMeasures, segment))
 
 
 def _histogram(segment: WorkerSegment, kind: str, label: str) -> Histogram:
-    bounds = HISTOGRAMS[kind].bounds
+    bounds = BOUNDS[kind]
     return Histogram(bounds, segment.values((kind, label), len(bounds) + 2))

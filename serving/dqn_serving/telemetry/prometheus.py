@@ -9,7 +9,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from dqn_serving.telemetry.metrics import COUNTERS, GAUGES, HISTOGRAMS, Histogram
+from dqn_serving.telemetry.metrics import BOUNDS, COUNTERS, GAUGES, HISTOGRAMS, Histogram
 from dqn_serving.telemetry.shared_memory import Name
 
 Totals = defaultdict[str, dict[tuple[str, ...], list[float]]]
@@ -46,22 +46,18 @@ class Exposition(Collector):
         totals: Totals = defaultdict(dict)
         for name, values in sorted(self._totals().items()):
             totals[name[0]][name[1:]] = values
-        for kind, metric in COUNTERS.items():
-            counter = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
-            for labels, (count,) in totals[kind].items():
-                counter.add_metric(labels, count)
-            yield counter
+        for kinds, family in ((COUNTERS, CounterMetricFamily), (GAUGES, GaugeMetricFamily)):
+            for kind, metric in kinds.items():
+                counts = family(metric.name, metric.help, labels=metric.labels)
+                for labels, (count,) in totals[kind].items():
+                    counts.add_metric(labels, count)
+                yield counts
         for kind, metric in HISTOGRAMS.items():
             histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
             for labels, values in totals[kind].items():
-                summed = Histogram(metric.bounds, values)
+                summed = Histogram(BOUNDS[kind], values)
                 histogram.add_metric(labels, buckets=summed.buckets(), sum_value=summed.total)
             yield histogram
-        for kind, metric in GAUGES.items():
-            gauge = GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
-            for labels, (count,) in totals[kind].items():
-                gauge.add_metric(labels, count)
-            yield gauge
         yield from _of_versions(totals)
         published = GaugeMetricFamily(
             "dqn_model_published_timestamp_seconds", "When the champion was published, Unix time.", labels=["model"]

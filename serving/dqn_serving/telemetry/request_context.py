@@ -37,10 +37,8 @@ class RequestContext(NamedTuple):
 
     def fields(self) -> dict[str, str]:
         """What log lines say of it."""
-        fields = {} if self.request_id is None else {"request_id": self.request_id}
-        return (
-            fields if self.trace is None else {**fields, "trace_id": self.trace.trace_id, "span_id": self.trace.span_id}
-        )
+        fields = {"request_id": self.request_id} if self.request_id else {}
+        return fields | ({"trace_id": self.trace.trace_id, "span_id": self.trace.span_id} if self.trace else {})
 
 
 EMPTY = RequestContext()

@@ -58,22 +58,7 @@ class Traces:
         context: RequestContext,
         served: Served | None,
     ) -> None:
-        """Makes the span of a request that was answered now, `seconds` after it came."""
-        try:
-            self._record(method, route, path, status, seconds, context, served)
-        except Exception as error:  # noqa: BLE001  (a span must not cost the answer)
-            log.warning("span lost", reason=f"{type(error).__name__}: {error}")
-
-    def _record(
-        self,
-        method: str,
-        route: str,
-        path: str,
-        status: int,
-        seconds: float,
-        context: RequestContext,
-        served: Served | None,
-    ) -> None:
+        """Makes the span of a request that was answered now, `seconds` after it came; `route` is its template."""
         ended = time.time_ns()
         known = method if method in _METHODS else "_OTHER"
         attributes: dict[str, str | int] = {
@@ -87,25 +72,23 @@ class Traces:
             attributes |= {"dqn.model": served.model, "dqn.version": served.version}
         if context.request_id is not None:
             attributes["dqn.request_id"] = context.request_id
-        span = self._tracer.start_span(
-            f"{method if known == method else 'HTTP'} {route}",
-            context=self._parent(context.trace),
-            kind=self._api.SpanKind.SERVER,
-            attributes=attributes,
-            start_time=ended - round(seconds * 1e9),
-        )
         if status >= 500:
-            span.set_attribute("error.type", str(status))
-            span.set_status(self._api.StatusCode.ERROR)
-        span.end(ended)
+            attributes["error.type"] = str(status)
+        try:
+            name = f"{method if known == method else 'HTTP'} {route}"
+            parent, started = self._parent(context.trace), ended - round(seconds * 1e9)
+            span = self._tracer.start_span(name, parent, self._api.SpanKind.SERVER, attributes, start_time=started)
+            if status >= 500:
+                span.set_status(self._api.StatusCode.ERROR)
+            span.end(ended)
+        except Exception as error:  # noqa: BLE001  (a span must not cost the answer)
+            log.warning("span lost", reason=f"{type(error).__name__}: {error}")
 
     def _parent(self, caller: Trace | None) -> Any:
         if caller is None:
             return self._no_parent
-        flags = self._api.TraceFlags(caller.flags)
-        span = self._api.SpanContext(
-            int(caller.trace_id, 16), int(caller.span_id, 16), is_remote=True, trace_flags=flags
-        )
+        trace_id, span_id, flags = int(caller.trace_id, 16), int(caller.span_id, 16), self._api.TraceFlags(caller.flags)
+        span = self._api.SpanContext(trace_id, span_id, is_remote=True, trace_flags=flags)
         return self._api.set_span_in_context(self._api.NonRecordingSpan(span), self._no_parent)
 
     def close(self, seconds: float) -> None:

@@ -1,8 +1,7 @@
-"""What a command of training needs while it runs: the user's modules, usage errors, the trackers of a run."""
+"""What a command of training needs while it runs: usage errors and the trackers of a run."""
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
 
 from dqn_models import cli_support
@@ -13,12 +12,6 @@ from dqn_training.run.directory import RunDirectory
 from dqn_training.tracking.recorder import Tracker
 
 _MLFLOW = "--mlflow (or MLFLOW_TRACKING_URI)"
-
-
-def see_working_directory() -> None:
-    """Lets `--env-id module:Name-v0` find a module in the working directory, as `python -m` would."""
-    if "" not in sys.path:
-        sys.path.insert(0, "")
 
 
 @contextlib.contextmanager

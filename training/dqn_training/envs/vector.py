@@ -14,20 +14,19 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv, VectorWrapper
 
 from dqn_models.manifest import EnvironmentInfo
-from dqn_training.envs.checks import FaultyEnvironmentError, failure
+from dqn_training.config import Vectorization
+from dqn_training.envs.checks import AnyEnv, FaultyEnvironmentError, failure
 from dqn_training.envs.make import make_environment, register
 from dqn_training.envs.serial import SerialVectorEnv
-from dqn_training.envs.wrappers import AnyEnv
 from dqn_training.seeds import seed_process
 
-Vectorization = Literal["auto", "native", "sync", "async"]
 AnyVectorEnv = VectorEnv[Any, Any, Any]
 
 PROCESS_SECONDS = 150e-6

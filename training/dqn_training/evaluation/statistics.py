@@ -8,26 +8,19 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _RESAMPLES = 2_000
-_CHUNK = 1_000_000  # numbers drawn at a time
 
 
 def mean_interval(values: Floats, confidence: float = 0.95) -> tuple[float, float]:
     """The bootstrap interval of the mean of `values` [n], low and high; repeatable, as its draws have a fixed seed."""
-    generator = np.random.default_rng(0)
-    rounds = max(1, _CHUNK // len(values))
-    means = []
-    for start in range(0, _RESAMPLES, rounds):
-        drawn = generator.integers(0, len(values), (min(rounds, _RESAMPLES - start), len(values)))
-        means.append(values[drawn].mean(axis=1))
     tail = (1 - confidence) / 2
-    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
+    low, high = np.quantile(resampled(values, lambda drawn: drawn.mean(axis=0)), [tail, 1 - tail])
     return float(low), float(high)
 
 
 def resampled(values: Floats, statistic: Callable[[Floats], Floats]) -> Floats:
     """The statistic of groups redrawn from runs [runs, ...], [resamples, ...]; the draws have a fixed seed."""
-    draws = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
-    return np.stack([statistic(values[draw]) for draw in draws])
+    generator, count = np.random.default_rng(0), len(values)
+    return np.stack([statistic(values[generator.integers(0, count, count)]) for _ in range(_RESAMPLES)])
 
 
 def interquartile_mean(values: Floats) -> Floats:

@@ -12,9 +12,9 @@ from dqn_training.checkpoint.values import Stateful
 from dqn_training.config import DQNConfig
 from dqn_training.learning.adam import Adam
 from dqn_training.learning.losses import make_objective, outputs_of
-from dqn_training.networks.device import choose_device
 from dqn_training.networks.fast import Backpropagation, flatten_parameters, forward_of
 from dqn_training.networks.noisy import Noise
+from dqn_training.networks.q_network import choose_device
 from dqn_training.replay.source import Batch
 
 

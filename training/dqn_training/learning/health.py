@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dqn_training.checkpoint.values import State, Stateful
 from dqn_training.networks.noisy import mean_weights
+from dqn_training.networks.q_network import device_of
 from dqn_training.replay.source import Experience
 
 PROBES = 256
@@ -50,9 +51,8 @@ class CollapseMonitor(Stateful):
         if self._probes is None:
             seen = replay.observations()
             self._probes = seen[np.linspace(0, len(seen) - 1, min(PROBES, len(seen))).astype(np.int64)]
-        device = next(network.parameters()).device
         with mean_weights(network), torch.no_grad():
-            q_values, dormant_share = _evaluate_probes(network, torch.from_numpy(self._probes).to(device))
+            q_values, dormant_share = _evaluate_probes(network, torch.from_numpy(self._probes).to(device_of(network)))
         best = q_values.topk(min(2, q_values.shape[1]), dim=1).values
         health = Health(
             env_steps=env_steps,

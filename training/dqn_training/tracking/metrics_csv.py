@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from dqn_models.durable import commit_replace, make_directory, write_temporary
 from dqn_training.tracking.scalars import SCALARS, Row
 
-METRICS_FILE = "metrics.csv"
-
 
 class MetricsFile:
     """Appends rows. A file that cannot be written does not end training: its rows are written once that is possible."""

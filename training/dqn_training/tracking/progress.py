@@ -97,7 +97,7 @@ class TrainingProgress(Callback):
 
     def _facts(self, state: TrainingState) -> list[str]:
         loss = "-" if state.loss is None else f"{float(state.loss):.3g}"
-        mean = state.recent_return()
+        mean = state.recent("total_reward")
         facts = [
             f"{state.env_steps:,} env steps",
             f"{len(state.episodes):,} episodes",

@@ -10,8 +10,6 @@ if TYPE_CHECKING:  # who reads rows needs no torch
 Row = dict[str, float | None]
 """A number for each name of SCALARS; None where there is none yet."""
 
-_RECENT = 100  # episodes that averages are taken over
-
 
 class Moment(NamedTuple):
     """When a row is written."""
@@ -33,11 +31,6 @@ def _health(moment: Moment, indicator: str) -> float | None:
     return float(getattr(history[-1], indicator)) if history else None
 
 
-def _recent_length(moment: Moment) -> float | None:
-    recent = moment.state.episodes[-_RECENT:]
-    return sum(episode.length for episode in recent) / len(recent) if recent else None
-
-
 def _steps_per_second(moment: Moment) -> float | None:
     """Environment steps a second since the row before, evaluations included."""
     previous = moment.previous or {}
@@ -52,8 +45,8 @@ SCALARS: dict[str, Callable[[Moment], float | None]] = {
     "episodes": lambda moment: len(moment.state.episodes),
     "evaluations": lambda moment: len(moment.state.selection.scores),
     "evaluation_return": _new_evaluation,
-    "training_return": lambda moment: moment.state.recent_return(_RECENT),
-    "episode_length": _recent_length,
+    "training_return": lambda moment: moment.state.recent("total_reward"),
+    "episode_length": lambda moment: moment.state.recent("length"),
     "loss": lambda moment: None if moment.state.loss is None else float(moment.state.loss),
     "epsilon": lambda moment: moment.state.epsilon,
     "learning_rate": lambda moment: moment.state.agent.optimizer.learning_rate,
