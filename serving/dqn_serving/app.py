@@ -80,6 +80,7 @@ def _create_app(services: Services) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
         redoc_url=None,
         docs_url=None,  # FastAPI's page loads from other people's servers
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours is; its asks the environment at each call
         exception_handlers=dict.fromkeys(HANDLED, handle_error),
         middleware=[
             Middleware(ObserveRequests, services.requests, services.request_log, services.admission),
