@@ -16,13 +16,13 @@ import structlog
 import uvicorn
 from typing_extensions import override
 
-from dqn_serving.app import Server, create_server
+from dqn_serving.app import Server
 from dqn_serving.http.fast_path import FastProtocol
 from dqn_serving.policies.registry import Registry, UnavailableError
 from dqn_serving.process import logs
-from dqn_serving.process.sockets import BACKLOG, Acceptor
+from dqn_serving.process.sockets import Acceptor
 from dqn_serving.security.tls import Certificate
-from dqn_serving.services import Services, assemble
+from dqn_serving.services import Services
 from dqn_serving.settings import ServerSettings
 from dqn_serving.telemetry.shared_memory import SharedMetrics
 
@@ -121,12 +121,12 @@ def serve(
     `note_start` is called when it serves. Raises ChildProcessError where it cannot start; the log says why.
     """
     host, port = listener.getsockname()[:2]
-    services = assemble(settings, shared, worker)
+    services = Services(settings, shared, worker)
     logs.count_losses(services.segment)
     context = _tls_context(services)
     scheme = "http" if context is None else "https"
     address = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-    server = GracefulServer(create_server(services), context, address, note_start)
+    server = GracefulServer(Server(services), context, address, note_start)
     server.run(sockets=[listener])
     if not server.started and not server.was_interrupted:
         raise ChildProcessError("The server could not start; its log says why.")
@@ -157,7 +157,6 @@ def _configuration(server: Server, context: SSLContext | None) -> uvicorn.Config
         server_header=False,
         headers=[*_HEADERS_OF_EVERY_ANSWER.items(), ("keep-alive", f"timeout={settings.keep_alive_seconds}")],
         proxy_headers=False,  # nothing here depends on who the client is
-        backlog=BACKLOG,
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.shutdown_seconds,
         ssl_context_factory=None if context is None else lambda *_: context,
