@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from msgspec import UNSET, Meta, MsgspecError, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 from websockets.frames import Opcode
 from websockets.speedups import apply_mask
 
@@ -214,13 +214,10 @@ def explain_frame(frame: bytes, codec: Codec, loaded: LoadedPolicy, error: Excep
         if _is_id(document.get("id")):
             frame_id = document["id"]
         _check_fields(document)
-        reader = codec.reader_of(loaded)
-        explain.check_observations(document, reader, str(loaded))
-        explain.check_mask(document, reader, str(loaded))
+        explain.check_observations(document, codec.reader_of(loaded), str(loaded))
     except Problem as problem:
         return FrameError(problem, frame_id)
-    found = str(error) if isinstance(error, MsgspecError) else type(error).__name__
-    return FrameError(Problem(422, f"The frame does not fit: {found}.", reason="type"), frame_id)
+    return FrameError(explain.unexplained("frame", error), frame_id)
 
 
 def _check_fields(document: Document) -> None:
