@@ -85,13 +85,11 @@ class GracefulServer(uvicorn.Server):
         self._note_start()
 
     def _log_start(self, registry: Registry) -> None:
-        facts: dict[str, Any] = {"ready": False}
         try:
-            champion = registry.get(None).require_champion()
-            facts = {"model": champion.model, "version": champion.version, "models": len(registry.models)}
+            facts: dict[str, Any] = registry.get(None).require_champion().served._asdict()
         except UnavailableError as error:
-            facts |= {"models": len(registry.models), "reason": str(error)}
-        log.info("serving", address=self._address, **facts)
+            facts = {"ready": False, "reason": str(error)}
+        log.info("serving", address=self._address, **facts, models=len(registry.models))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answers what has come so far, then lets go of connections on which nothing is asked."""
