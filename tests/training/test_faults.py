@@ -9,10 +9,10 @@ import pytest
 from dqn_models.policy import Policy
 from dqn_testing.commands import run
 from dqn_testing.repositories import linear_onnx
-from dqn_training.config import DQNConfig
+from dqn_training.config import DQNConfig, Vectorization
 from dqn_training.envs.checks import FaultyEnvironmentError
 from dqn_training.envs.make import describe, environment_for
-from dqn_training.envs.vector import AnyVectorEnv, Vectorization, make_vector_environment
+from dqn_training.envs.vector import AnyVectorEnv, make_vector_environment
 from dqn_training.evaluation.play import play
 
 FAULTY = "tests.training.environments:Faulty-v0"

@@ -9,10 +9,10 @@ import pytest
 from dqn_models.manifest import EnvironmentInfo
 from dqn_models.policy import Policy
 from dqn_testing.repositories import linear_onnx
-from dqn_training.config import DQNConfig
+from dqn_training.config import DQNConfig, Vectorization
 from dqn_training.envs.checks import FaultyEnvironmentError
 from dqn_training.envs.make import describe
-from dqn_training.envs.vector import Vectorization, step_seconds
+from dqn_training.envs.vector import step_seconds
 from dqn_training.evaluation.play import play
 from dqn_training.evaluation.video import EpisodeRenderer
 from dqn_training.learning.loop import train

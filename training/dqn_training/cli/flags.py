@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar, cast
 import tyro
 
 from dqn_models import cli_support
-from dqn_training.config import DQNConfig
+from dqn_training.config import DQNConfig, outside_ranges
 from dqn_training.presets import SUFFIX, default_preset, preset_config, preset_label, preset_names
 
 PresetName = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(preset_names())}}}|FILE{SUFFIX}")]
@@ -40,7 +40,7 @@ class First(NamedTuple):
 
 
 def read_first(args: Sequence[str]) -> First:
-    """Finds those flags, whatever else is there."""
+    """Reads only these flags and ignores all others."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for flag in ("--preset", "--env-id", "--name", "--repository", "--run-dir", "--resume"):
         parser.add_argument(flag, nargs="?")
@@ -58,17 +58,16 @@ def preset_of(first: First) -> tuple[str, DQNConfig]:
 
 
 def parse(kind: type[Options], program: str, args: Sequence[str], default: Options | None) -> Options:
-    """Reads all flags; exits with status 2 and a sentence when they are wrong."""
-    default_or_missing: Any = tyro.MISSING_NONPROP if default is None else _with_settings(default, _Unchecked)
-    options: Options = tyro.cli(
-        kind, prog=program, args=args, default=default_or_missing, config=(tyro.conf.OmitArgPrefixes,)
-    )
+    """Reads all flags; exits with status 2 and a sentence for a wrong one; UsageError for values that do not fit."""
+    start: Any = tyro.MISSING_NONPROP if default is None else _with_settings(default, _Unchecked)
+    options: Options = tyro.cli(kind, prog=program, args=args, default=start, config=(tyro.conf.OmitArgPrefixes,))
     try:
+        for sentence in outside_ranges(options):
+            raise ValueError(sentence)
         return _with_settings(options, DQNConfig)
     except ValueError as error:
         name, _, rest = str(error).partition(" ")
-        flag = f"--{name.replace('_', '-')}" if name in DQNConfig.__dataclass_fields__ else name
-        raise cli_support.UsageError(f"{flag} {rest}") from error
+        raise cli_support.UsageError(f"--{name.replace('_', '-')} {rest}") from error
 
 
 def _with_settings(options: Options, kind: type[DQNConfig]) -> Options:
