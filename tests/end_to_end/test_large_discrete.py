@@ -12,7 +12,7 @@ from dqn_testing.commands import BIN, result
 from dqn_testing.server import Server, running_server
 
 pytestmark = pytest.mark.slow
-HIDDEN = 32
+HIDDEN = 16
 MEASURE = """
 import resource, subprocess, sys
 subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
