@@ -8,6 +8,7 @@ noise only ever adds time. Acting is choosing actions, stepping the environments
 
 import dataclasses
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -68,7 +69,10 @@ def _row(value: int, seconds: float, **changes: object) -> Row:
     config = dataclasses.replace(preset_config("cartpole"), total_env_steps=10**12, **changes)  # type: ignore[arg-type]
     acting = dataclasses.replace(config, train_every=10**12)
     environment = environment_for(acting)
+    tracemalloc.start()
     state = make_state(acting, environment, None)
+    taken = tracemalloc.get_traced_memory()[0]  # nearly all of it for replay
+    tracemalloc.stop()
     loop = train(acting, environment, state)
     env_steps = _rate(lambda: next(loop), seconds) * config.num_envs
     _fill(state.replay)
@@ -76,7 +80,7 @@ def _row(value: int, seconds: float, **changes: object) -> Row:
     sample = 1e6 / _rate(lambda: replay.sample(config.batch_size, generator), seconds)
     updates = _rate(lambda: agent.update(replay.sample(config.batch_size, generator)), seconds)
     state.close()
-    return Row(value, env_steps, sample, updates, replay.memory_bytes / config.replay_capacity)
+    return Row(value, env_steps, sample, updates, taken / config.replay_capacity)
 
 
 def _fill(replay: ReplayBuffer) -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from dqn_models.repository import ModelRepository
-from dqn_serving.app import create_server
-from dqn_serving.services import assemble
+from dqn_serving.app import Server
+from dqn_serving.services import Services
 from dqn_serving.settings import ENV_PREFIX, ServerSettings, read_settings
 from dqn_testing.commands import run
 from dqn_testing.repositories import publish_linear
 from dqn_testing.server import running_server
 from dqn_training.presets import preset_names
-from dqn_training.retraining.metrics import RetrainMetrics
+from dqn_training.retraining.loop import RetrainMetrics
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"))
@@ -49,7 +49,7 @@ def test_every_metric_is_documented(tmp_path: Path) -> None:
 
 def test_every_endpoint_is_documented(tmp_path: Path) -> None:
     """The guide names each call of the OpenAPI document, with its method."""
-    app = create_server(assemble(read_settings(["--repository", str(tmp_path)]))).app
+    app = Server(Services(read_settings(["--repository", str(tmp_path)]))).app
     paths = app.openapi()["paths"]
     assert len(paths) >= 11
     for path, methods in paths.items():

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
@@ -37,19 +36,24 @@ _DESCRIPTION = (
 )
 
 
-@dataclass(frozen=True)
 class Server:
-    """What one process serves."""
+    """What one process serves: the APIs and the application; nothing is read or started yet."""
 
-    services: Services
-    app: FastAPI
-    acts: ActCalls
-    infer: InferCall
-    streams: StreamHub
+    def __init__(self, services: Services) -> None:
+        self.services = services
+        self.streams = StreamHub(services)
+        self._acts = ActCalls(services)
+        self._infer = InferCall(services)
+        self.app = app = _create_app(services)
+        routes = app.router.routes
+        routes.extend([*self._acts.routes(), *OipApi(services, self._infer).routes()])  # first: asked for most
+        for router in (health_router(services), catalog_router(services), admin_router(services), stream_router()):
+            app.include_router(router)
+        routes.extend(docs_routes())
 
     def find_route(self, path: str) -> FastRoute | None:
         """The call of a path that the fast path may take."""
-        return self.acts.find(path) or self.infer.route(path)
+        return self._acts.find(path) or self._infer.route(path)
 
     def fast_path(self) -> FastPath:
         """What all HTTP connections share."""
@@ -64,18 +68,6 @@ class Server:
         return lambda connections, context: StreamConnection(self.streams, route, connections, context)
 
 
-def create_server(services: Services) -> Server:
-    """Builds the APIs and the application; nothing is read or started yet."""
-    infer = InferCall(services)
-    server = Server(services, _create_app(services), ActCalls(services), infer, StreamHub(services))
-    app = server.app
-    app.router.routes.extend([*server.acts.routes(), *OipApi(services, infer).routes()])  # first: asked for most
-    for router in (health_router(services), catalog_router(services), admin_router(services), stream_router()):
-        app.include_router(router)
-    app.router.routes.extend(docs_routes())
-    return server
-
-
 def _create_app(services: Services) -> FastAPI:
     settings = services.settings
     app = FastAPI(
@@ -88,6 +80,7 @@ def _create_app(services: Services) -> FastAPI:
         generate_unique_id_function=lambda route: route.name,
         redoc_url=None,
         docs_url=None,  # FastAPI's page loads from other people's servers
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours is; its asks the environment at each call
         exception_handlers=dict.fromkeys(HANDLED, handle_error),
         middleware=[
             Middleware(ObserveRequests, services.requests, services.request_log, services.admission),
@@ -114,5 +107,5 @@ async def _watch(services: Services) -> AsyncIterator[None]:
         await services.tasks.start(files.kind, files.look_beside, LOOK_SECONDS)
     yield
     await services.tasks.stop()
-    if services.request_log.traces is not None:
-        services.request_log.traces.close(services.settings.shutdown_seconds)
+    if services.traces is not None:
+        services.traces.close(services.settings.shutdown_seconds)

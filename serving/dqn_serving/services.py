@@ -1,7 +1,5 @@
 """The parts of a running server that its calls share, put together once."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from dqn_models.repository import ModelRepository
@@ -12,67 +10,43 @@ from dqn_serving.inference.batcher import MicroBatcher
 from dqn_serving.policies.loader import Loader
 from dqn_serving.policies.refresher import Refresher
 from dqn_serving.policies.registry import Registry
-from dqn_serving.security.auth import Access, Tokens
+from dqn_serving.security.auth import Access
 from dqn_serving.security.reloading import ReloadedFiles
 from dqn_serving.settings import ServerSettings
 from dqn_serving.telemetry.metrics import RequestMeasures
 from dqn_serving.telemetry.prometheus import Exposition
 from dqn_serving.telemetry.request_log import RequestLog
-from dqn_serving.telemetry.shared_memory import SharedMetrics, WorkerSegment
+from dqn_serving.telemetry.shared_memory import SharedMetrics
 from dqn_serving.telemetry.tracing import create_traces
 
 
-@dataclass(frozen=True)
 class Services:
-    """Everything that the calls use."""
+    """Everything that the calls of one worker use."""
 
-    settings: ServerSettings
-    segment: WorkerSegment
-    repository: ModelRepository
-    registry: Registry
-    loader: Loader
-    refresher: Refresher
-    batcher: MicroBatcher
-    requests: RequestMeasures
-    exposition: Exposition
-    access: Access
-    reloaded: list[ReloadedFiles]
-    admission: Admission
-    bodies: BodyReader
-    request_log: RequestLog
-    tasks: BackgroundTasks
+    def __init__(self, settings: ServerSettings, shared: SharedMetrics | None = None, worker: int = 0) -> None:
+        """Builds the parts of a worker, which counts on its segment of the metrics; nothing is read or started yet."""
+        shared = shared or SharedMetrics()
+        self.settings = settings
+        self.segment = segment = shared.segment(worker)
+        self.tasks = BackgroundTasks(segment)
+        self.repository = ModelRepository(settings.repository)
+        self.registry = Registry(settings.model, str(settings.repository), settings.max_loaded_versions, segment)
+        self.loader = Loader(self.repository, self.registry, settings.max_batch_size)
+        self.refresher = Refresher(self.repository, self.registry, self.loader)
+        self.batcher = MicroBatcher(np.random.default_rng())
+        self.admission = Admission(settings.max_waiting_seconds)
+        self.bodies = BodyReader(settings.max_body_bytes, settings.request_seconds, self.admission)
+        self.access = Access(
+            settings.api_token, settings.api_token_file, segment, is_always_needed=settings.require_token
+        )
+        self.reloaded: list[ReloadedFiles] = [self.access.files] if self.access.files else []
+        self.requests = RequestMeasures(segment)
+        self.exposition = Exposition(shared.totals, self.registry.note_loaded, self.registry.published)
+        self.traces = create_traces(settings.otlp_endpoint, "http" if settings.tls_certificate is None else "https")
+        self.request_log = RequestLog(access_log=settings.access_log, traces=self.traces)
 
     def unavailable_reason(self) -> str | None:
         """Why requests that name no model cannot be answered, or will soon not be; None when they can."""
         if self.admission.is_draining:
             return "The server is shutting down."
         return self.tasks.unavailable_reason() or self.registry.unavailable_reason()
-
-
-def assemble(settings: ServerSettings, shared: SharedMetrics | None = None, worker: int = 0) -> Services:
-    """Builds the parts of one worker, which counts on its segment of the metrics; nothing is read or started yet."""
-    shared = shared or SharedMetrics()
-    segment = shared.segment(worker)
-    repository = ModelRepository(settings.repository)
-    registry = Registry(settings.model, str(settings.repository), settings.max_loaded_versions, segment)
-    loader = Loader(repository, registry, settings.max_batch_size)
-    traces = create_traces(settings.otlp_endpoint, "http" if settings.tls_certificate is None else "https")
-    tokens = Tokens(settings.api_token, settings.api_token_file, segment)
-    admission = Admission(settings.max_waiting_seconds)
-    return Services(
-        settings=settings,
-        segment=segment,
-        repository=repository,
-        registry=registry,
-        loader=loader,
-        refresher=Refresher(repository, registry, loader),
-        batcher=MicroBatcher(np.random.default_rng()),
-        requests=RequestMeasures(segment),
-        exposition=Exposition(shared.totals, registry.note_loaded, registry.published),
-        access=Access(tokens, is_always_needed=settings.require_token),
-        reloaded=[tokens.files] if tokens.files else [],
-        admission=admission,
-        bodies=BodyReader(settings.max_body_bytes, settings.request_seconds, admission),
-        request_log=RequestLog(access_log=settings.access_log, traces=traces),
-        tasks=BackgroundTasks(segment),
-    )

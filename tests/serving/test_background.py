@@ -8,8 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from dqn_models.repository import ModelRepository
-from dqn_serving.app import create_server
-from dqn_serving.services import Services, assemble
+from dqn_serving.app import Server
+from dqn_serving.services import Services
 from dqn_serving.settings import read_settings
 from tests.serving.test_faults import request
 
@@ -19,8 +19,8 @@ def test_refresher_that_dies(
     repository: ModelRepository, fault: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever ends a look at the repository: /readyz of both APIs is 503 until the next one, and it is counted."""
-    services = assemble(read_settings(["--repository", str(repository.root)]))
-    app = create_server(services).app
+    services = Services(read_settings(["--repository", str(repository.root)]))
+    app = Server(services).app
     attempt(services)
     assert request(app, "GET", "/readyz")[0] == 200
     with monkeypatch.context() as patch, capture_logs() as logs:
@@ -59,8 +59,8 @@ def test_unreadable_repository_is_not_an_empty_one(
     repository: ModelRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the repository cannot be read /readyz says so, not that there is no model; later it is served."""
-    services = assemble(read_settings(["--repository", str(repository.root)]))
-    app = create_server(services).app
+    services = Services(read_settings(["--repository", str(repository.root)]))
+    app = Server(services).app
     with monkeypatch.context() as patch:
         patch.setattr("pathlib.Path.iterdir", refuse)
         attempt(services)

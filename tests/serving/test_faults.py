@@ -11,9 +11,9 @@ from structlog.testing import capture_logs
 
 from dqn_models.policy import Policy
 from dqn_models.repository import ModelRepository
-from dqn_serving.app import create_server
+from dqn_serving.app import Server
 from dqn_serving.policies.loaded import load
-from dqn_serving.services import Services, assemble
+from dqn_serving.services import Services
 from dqn_serving.settings import read_settings
 from dqn_serving.telemetry.shared_memory import SharedMetrics
 
@@ -29,7 +29,7 @@ class BrokenPolicy(Policy):
 @pytest.fixture
 def services(repository: ModelRepository) -> Services:
     """The parts of a server whose champion fails at every run."""
-    assembled = assemble(read_settings(["--repository", str(repository.root)]))
+    assembled = Services(read_settings(["--repository", str(repository.root)]))
     loaded = load(repository, "cartpole", 1, 64, SharedMetrics().segment(0))
     broken = BrokenPolicy(repository.read_file("cartpole", 1, "model.onnx"))
     assembled.registry.add("cartpole").champion = dataclasses.replace(loaded, policy=broken)
@@ -55,7 +55,7 @@ def request(app: FastAPI, method: str, path: str, body: bytes = b"") -> tuple[in
 def test_fault_in_acting_is_a_500_problem(services: Services) -> None:
     """An unexpected error in a native call is a problem document that says nothing of its cause; the log does."""
     with capture_logs() as logs:
-        status, problem = request(create_server(services).app, "POST", "/act", b'{"observation": [0, 0, 0, 0]}')
+        status, problem = request(Server(services).app, "POST", "/act", b'{"observation": [0, 0, 0, 0]}')
     assert (status, problem["status"]) == (500, 500)
     assert "room" not in problem["detail"]
     assert [entry["event"] for entry in logs] == ["request failed"]
@@ -65,7 +65,7 @@ def test_fault_in_acting_is_a_500_problem(services: Services) -> None:
 def test_fault_elsewhere_is_a_500_problem(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same holds for the calls that FastAPI answers."""
     monkeypatch.setattr(services.registry, "unavailable_reason", lambda: 1 / 0)
-    app = create_server(services).app
+    app = Server(services).app
     with capture_logs() as logs:
         status, problem = request(app, "GET", "/readyz")
     assert (status, problem["status"]) == (500, 500)

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from dqn_models.repository import ModelRepository
-from dqn_serving.app import create_server
+from dqn_serving.app import Server
 from dqn_serving.policies.loaded import load
-from dqn_serving.services import assemble
+from dqn_serving.services import Services
 from dqn_serving.settings import read_settings
 from tests.serving.bodies import MALFORMED
 
@@ -47,11 +47,11 @@ fields = st.fixed_dictionaries(
 def native(repository: ModelRepository) -> FastAPI:
     """The native calls of that repository without a server around them."""
     arguments = ["--repository", str(repository.root), "--max-batch-size", "64", "--max-body-bytes", "1000000"]
-    services = assemble(read_settings(arguments))
+    services = Services(read_settings(arguments))
     for name in ("cartpole", "lake"):
         services.registry.add(name).champion = load(repository, name, 1, 64, services.segment)
     services.registry.choose_default()
-    return create_server(services).app
+    return Server(services).app
 
 
 def send(native: FastAPI, body: bytes, path: str = "/act") -> tuple[int, Any]:

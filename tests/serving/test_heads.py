@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from dqn_serving.app import create_server
+from dqn_serving.app import Server
 from dqn_serving.http import head_cache
 from dqn_serving.http.head_cache import RequestHeadCache
-from dqn_serving.services import assemble
+from dqn_serving.services import Services
 from dqn_serving.settings import read_settings
 
 PLAIN = b"POST /act HTTP/1.1\r\nHost: x\r\nContent-Length: 37\r\n\r\n"
@@ -16,8 +16,8 @@ PLAIN = b"POST /act HTTP/1.1\r\nHost: x\r\nContent-Length: 37\r\n\r\n"
 @pytest.fixture
 def reader(tmp_path: Path) -> RequestHeadCache:
     """Reads heads for a server that takes bodies of up to 1,024 bytes."""
-    services = assemble(read_settings(["--repository", str(tmp_path), "--max-body-bytes", "1024"]))
-    return create_server(services).fast_path().heads
+    services = Services(read_settings(["--repository", str(tmp_path), "--max-body-bytes", "1024"]))
+    return Server(services).fast_path().heads
 
 
 @pytest.mark.parametrize(

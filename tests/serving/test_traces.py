@@ -112,8 +112,8 @@ def test_collector_that_is_away_holds_nothing_up(repository: ModelRepository) ->
 def test_nothing_is_imported_where_nothing_is_traced(tmp_path: Path) -> None:
     """A server without a collector does not even load the packages."""
     code = (
-        "import sys; from dqn_serving.services import assemble; from dqn_serving.settings import read_settings; "
-        f"assemble(read_settings(['--repository', {str(tmp_path)!r}])); "
+        "import sys; from dqn_serving.services import Services; from dqn_serving.settings import read_settings; "
+        f"Services(read_settings(['--repository', {str(tmp_path)!r}])); "
         "sys.exit('opentelemetry.sdk' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

@@ -13,7 +13,7 @@ from dqn_serving.api.act import ActCalls
 from dqn_serving.api.oip.infer import InferCall
 from dqn_serving.inference.batcher import MAX_BATCH
 from dqn_serving.problems import Answer
-from dqn_serving.services import Services, assemble
+from dqn_serving.services import Services
 from dqn_serving.settings import read_settings
 
 RIGHT, LEFT = [0.1, 0.2, 0.3, 0.4], [-0.5, 0.1, -0.3, 0.2]
@@ -23,7 +23,7 @@ OVERFLOWING = [0.0, 0.0, 3e38, 3e38]
 @pytest.fixture
 def services(repository: ModelRepository, monkeypatch: pytest.MonkeyPatch) -> Services:
     """The parts of a server with every model loaded; `policy_runs` notes the batch sizes of its runs."""
-    assembled = assemble(read_settings(["--repository", str(repository.root)]))
+    assembled = Services(read_settings(["--repository", str(repository.root)]))
     asyncio.run(assembled.refresher.look())
     run = Policy.run
 

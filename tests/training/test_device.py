@@ -10,10 +10,9 @@ import torch
 from dqn_training.config import DQNConfig
 from dqn_training.envs.make import describe
 from dqn_training.learning.agent import DQNAgent
-from dqn_training.networks.device import check_device, choose_device
-from dqn_training.networks.q_network import make_q_network
+from dqn_training.networks.q_network import choose_device, make_q_network
 from dqn_training.replay.source import Batch
-from dqn_training.run.resources import available_bytes, check_machine
+from dqn_training.run.resources import available_bytes, check_device, check_machine
 
 without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 with_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -14,10 +14,10 @@ import pytest
 from gymnasium import spaces
 
 from dqn_training.checkpoint.store import CheckpointFile
-from dqn_training.config import DQNConfig
+from dqn_training.config import DQNConfig, Vectorization
 from dqn_training.envs.make import environment_for
 from dqn_training.envs.snapshot import UncapturableError, capture_environment, restore_environment
-from dqn_training.envs.vector import AnyVectorEnv, Vectorization, make_vector_environment
+from dqn_training.envs.vector import AnyVectorEnv, make_vector_environment
 
 COUNT = 3
 

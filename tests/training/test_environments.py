@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from dqn_models.spaces import BoxSpace, DiscreteSpace
+from dqn_training.config import Vectorization
 from dqn_training.envs.make import describe
 from dqn_training.envs.vector import (
-    Vectorization,
     available_cores,
     make_vector_environment,
     pays_in_processes,

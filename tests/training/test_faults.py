@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from dqn_testing.commands import run
-from dqn_training.config import DQNConfig
+from dqn_training.config import DQNConfig, Vectorization
 from dqn_training.envs.checks import FaultyEnvironmentError
 from dqn_training.envs.make import describe, environment_for
-from dqn_training.envs.vector import AnyVectorEnv, Vectorization, make_vector_environment
+from dqn_training.envs.vector import AnyVectorEnv, make_vector_environment
 
 FAULTY = "tests.training.environments:Faulty-v0"
 IN_STEP = "in step 2 of an episode"  # the seventh step: the first episode has five, then comes the next one's second

@@ -1,6 +1,7 @@
 """Replay: which transitions are stored, with which n-step returns, by hand-computed numbers."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -131,9 +132,12 @@ def test_a_batch_has_no_transition_twice_and_all_are_equally_likely() -> None:
 
 def test_a_transition_takes_its_observation_and_at_most_16_bytes() -> None:
     """Next observations share the observations' storage; everything else of a transition is small numbers."""
-    for n_actions, n_step in ((2, 1), (18, 3), (1_000, 500)):
-        replay = ReplayBuffer(10_000_000, 8, (4,), np.dtype(np.float32), n_actions, n_step, GAMMA)
-        assert replay.memory_bytes <= 10_000_000 * (4 * 4 + 16)  # the system hands it out as it is written
+    for n_actions, n_step, exponent in ((2, 1, 0.6), (18, 3, 0.6), (1_000, 500, None)):
+        tracemalloc.start()  # counts what is asked for; the system hands it out as it is written
+        replay = ReplayBuffer(1_000_000, 8, (4,), np.dtype(np.float32), n_actions, n_step, GAMMA, exponent)
+        taken = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        assert 1_000_000 * 16 < taken <= 1_000_000 * (16 + 16), len(replay)
 
 
 def test_the_terminal_fraction_counts_transitions_whose_episode_terminated() -> None:

@@ -33,6 +33,7 @@ class Between:
         )
 
 
+Vectorization = Literal["auto", "native", "sync", "async"]
 Count = Annotated[int, Between(1)]
 Fraction = Annotated[float, Between(0, 1)]
 Positive = Annotated[float, Between(0, above=True)]
@@ -74,7 +75,7 @@ class DQNConfig:
     """Learn from the sign of each reward; evaluations and reports use the real rewards."""
     num_envs: Count = 16
     """Number of environments stepped together."""
-    vectorization: Literal["auto", "native", "sync", "async"] = "auto"
+    vectorization: Vectorization = "auto"
     """Step environments by their own vector version, serially, or in processes; auto: what is fastest here."""
     seed: Annotated[int, Between(0)] = 0
     """Seed of the run; evaluations use disjoint seeds derived from it."""
@@ -195,11 +196,7 @@ class DQNConfig:
 
     def __post_init__(self) -> None:
         """Raises ValueError with a sentence that names the field, its value and what is allowed."""
-        for name, allowed in _ranges().items():
-            value = getattr(self, name)
-            if value is not None and value not in allowed:
-                raise ValueError(f"{name} is {value}; it must {allowed}.")
-        for sentence in (*_layers(self), *_sizes(self), *_contradictions(self), *_pqn(self)):
+        for sentence in (*outside_ranges(self), *_layers(self), *_sizes(self), *_contradictions(self), *_pqn(self)):
             raise ValueError(sentence)
 
     def to_json(self) -> dict[str, Any]:
@@ -217,15 +214,23 @@ class DQNConfig:
         return cls(**kept)
 
 
+def outside_ranges(values: Any) -> Iterator[str]:
+    """A sentence for each field of a dataclass instance whose value is not in the range that its annotation gives."""
+    for name, allowed in _ranges(values.__class__).items():
+        value = getattr(values, name)
+        if value is not None and value not in allowed:
+            yield f"{name} is {value}; it must {allowed}."
+
+
 @functools.cache
-def _ranges() -> dict[str, Between]:
-    """The range of each field that has one."""
-    hints = get_type_hints(DQNConfig, include_extras=True)
-    ranges = {
-        name: [item for item in getattr(hint, "__metadata__", ()) if isinstance(item, Between)]
+def _ranges(kind: type[Any]) -> dict[str, Between]:
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        name: item
         for name, hint in hints.items()
+        for item in getattr(hint, "__metadata__", ())
+        if isinstance(item, Between)
     }
-    return {name: found[0] for name, found in ranges.items() if found}
 
 
 def _layers(config: DQNConfig) -> Iterator[str]:

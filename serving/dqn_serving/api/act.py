@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import msgspec
 from msgspec import UNSET
 from starlette.requests import Request
 from starlette.routing import BaseRoute
@@ -10,17 +9,9 @@ from starlette.types import Scope
 
 from dqn_models.errors import ModelError
 from dqn_models.layout import CHAMPION
-from dqn_serving.api import explain
+from dqn_serving.api import explain, schemas
 from dqn_serving.api.openapi import act_operation
-from dqn_serving.api.schemas import (
-    ActAnswer,
-    ActBatchAnswer,
-    ActRequest,
-    QValuesAnswer,
-    QValuesBatchAnswer,
-    decode_request,
-    encode,
-)
+from dqn_serving.api.schemas import ActRequest, decode_request, encode
 from dqn_serving.http.middleware import CallRoute
 from dqn_serving.inference.admission import overload
 from dqn_serving.inference.batcher import Decision, Deliver, PendingRequest, Renderer
@@ -114,11 +105,11 @@ class ActCall:
             return found.answer()
         actions = (found.indices + loaded.start).tolist()
         propensities = UNSET if found.propensities is None else found.propensities.tolist()
-        answer: ActBatchAnswer | QValuesBatchAnswer
+        answer: schemas.ActBatchAnswer | schemas.QValuesBatchAnswer
         if self._with_q_values:
-            answer = QValuesBatchAnswer(found.q_values.tolist(), actions, *loaded.served, propensities)
+            answer = schemas.QValuesBatchAnswer(found.q_values.tolist(), actions, *loaded.served, propensities)
         else:
-            answer = ActBatchAnswer(actions, *loaded.served, propensities)
+            answer = schemas.ActBatchAnswer(actions, *loaded.served, propensities)
         return make_answer(encode(answer), served=loaded.served)
 
     async def _explain(self, served: ServedModel, body: bytes, error: Exception) -> Problem:
@@ -128,13 +119,11 @@ class ActCall:
             explain.check_fields(document)
             loaded = await self._services.loader.select(served, document.get("version", CHAMPION))
             explain.check_observations(document, loaded.observations, str(loaded))
-            explain.check_mask(document, loaded.observations, str(loaded))
         except Problem as problem:
             return problem
         except ModelError as unavailable:
             return from_model_error(unavailable)
-        found = str(error) if isinstance(error, msgspec.MsgspecError) else type(error).__name__
-        return Problem(422, f"The body does not fit: {found}.", reason="type")
+        return explain.unexplained("body", error)
 
 
 class ActCalls:
@@ -166,7 +155,7 @@ def _render_act(loaded: LoadedPolicy, found: Decision | Problem) -> Answer:
     is_greedy = found.propensity is UNSET
     answer: Answer | None = loaded.greedy_answers.get(found.action_index) if is_greedy else None
     if answer is None:
-        document = ActAnswer(found.action_index + loaded.start, *loaded.served, found.propensity)
+        document = schemas.ActAnswer(found.action_index + loaded.start, *loaded.served, found.propensity)
         answer = make_answer(encode(document), served=loaded.served)
         if is_greedy:
             loaded.greedy_answers[found.action_index] = answer
@@ -176,5 +165,7 @@ def _render_act(loaded: LoadedPolicy, found: Decision | Problem) -> Answer:
 def _render_q_values(loaded: LoadedPolicy, found: Decision | Problem) -> Answer:
     if isinstance(found, Problem):
         return found.answer()
-    document = QValuesAnswer(found.q_values, found.action_index + loaded.start, *loaded.served, found.propensity)
+    document = schemas.QValuesAnswer(
+        found.q_values, found.action_index + loaded.start, *loaded.served, found.propensity
+    )
     return make_answer(encode(document), served=loaded.served)

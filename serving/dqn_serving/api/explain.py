@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
+from msgspec import MsgspecError
 
 from dqn_serving.api.schemas import MAX_SEED, MAX_VERSION, ActRequest
 from dqn_serving.policies.observations import ObservationReader
@@ -124,12 +125,11 @@ def check_options(document: Document) -> None:
             raise rejected(name, f"{name} is {shown(document[name])}; expected {expected}.")
 
 
-def _is_version(value: Any) -> bool:
-    return isinstance(value, str) or (is_integer(value) and 1 <= value <= MAX_VERSION)
-
-
 _OPTIONS: dict[Reason, tuple[Callable[[Any], bool], str]] = {
-    "version": (_is_version, "a positive integer or the name of an alias"),
+    "version": (
+        lambda value: isinstance(value, str) or (is_integer(value) and 1 <= value <= MAX_VERSION),
+        "a positive integer or the name of an alias",
+    ),
     "epsilon": (lambda value: is_number(value) and 0 <= value <= 1, "a number from 0 to 1"),
     "seed": (lambda value: is_integer(value) and 0 <= value <= MAX_SEED, f"an integer from 0 to {MAX_SEED}"),
 }
@@ -139,9 +139,10 @@ _OPTIONS: dict[Reason, tuple[Callable[[Any], bool], str]] = {
 
 
 def check_observations(document: Document, reader: ObservationReader, model: str) -> None:
-    """Checks the observation, or the batch of them. Raises Problem (413 or 422)."""
+    """Checks the observation, or the batch of them, and the action mask. Raises Problem (413 or 422)."""
     if "observation" in document:
         _check_nested(document["observation"], reader, model, "observation", list(reader.shape))
+        _check_mask(document, None, reader, model)
         return
     batch, expected = document["observations"], listed(["batch", *reader.shape])
     if not isinstance(batch, list):
@@ -154,6 +155,7 @@ def check_observations(document: Document, reader: ObservationReader, model: str
         raise rejected("shape", f"observations has shape {listed(shape)}; {model} expects {expected}.")
     for index, observation in enumerate(batch):
         _check_nested(observation, reader, model, f"observations[{index}]", list(reader.shape))
+    _check_mask(document, len(batch), reader, model)
 
 
 def _check_nested(value: Any, reader: ObservationReader, model: str, path: str, expected: list[int]) -> None:
@@ -172,33 +174,30 @@ def _check_nested(value: Any, reader: ObservationReader, model: str, path: str, 
 
 def check_element(value: Any, reader: ObservationReader, model: str, path: str) -> None:
     """Checks one element; `path` says which it is. Raises Problem (422)."""
-    reason = _element_fault(value, reader)
+    is_real = reader.dtype == np.float32
+    reason: Reason | None = None
+    if isinstance(value, bool) and reader.accepts_booleans:
+        return
+    if not is_number(value):
+        reason = "type"
+    elif not math.isfinite(value):
+        reason = "non_finite"
+    elif is_real:
+        reason = None if reader.low < value < reader.high else "non_finite"
+    elif isinstance(value, float):
+        reason = "type"
+    elif not reader.low <= value <= reader.high:
+        reason = "out_of_range"
     if reason:
-        real = reader.dtype == np.float32
-        kind = "a finite float32 number" if real else f"an integer from {int(reader.low)} to {int(reader.high)}"
+        kind = "a finite float32 number" if is_real else f"an integer from {int(reader.low)} to {int(reader.high)}"
         raise rejected(reason, f"{path} is {shown(value)}; {model} expects {kind}.")
 
 
-def _element_fault(value: Any, reader: ObservationReader) -> Reason | None:
-    if isinstance(value, bool) and reader.accepts_booleans:
-        return None
-    if not is_number(value):
-        return "type"
-    if not math.isfinite(value):
-        return "non_finite"
-    if reader.dtype == np.float32:
-        return None if reader.low < value < reader.high else "non_finite"
-    if isinstance(value, float):
-        return "type"
-    return None if reader.low <= value <= reader.high else "out_of_range"
-
-
-def check_mask(document: Document, reader: ObservationReader, model: str) -> None:
+def _check_mask(document: Document, batch: int | None, reader: ObservationReader, model: str) -> None:
     """Checks the action mask, if there is one: [n_actions], or [batch, n_actions]. Raises Problem (422)."""
     if "action_mask" not in document:
         return
     mask, size = document["action_mask"], reader.n_actions
-    batch = len(document["observations"]) if "observations" in document else None
     expected = f"{model} expects a list of {size} booleans (or 0 and 1)"
     expected += " or one such list for each observation" if batch else ""
     per_row = batch is not None and isinstance(mask, list) and bool(mask) and isinstance(mask[0], list)
@@ -206,20 +205,23 @@ def check_mask(document: Document, reader: ObservationReader, model: str) -> Non
         raise rejected("action_mask", f"action_mask has {len(mask)} lists for {batch} observations; {expected}.")
     for index, row in enumerate(mask if per_row else [mask]):
         path = f"action_mask[{index}]" if per_row else "action_mask"
-        if isinstance(row, list) and len(row) != size:
+        if not isinstance(row, list):
+            raise rejected("action_mask", f"{path} is {shown(row)}; {expected}.")
+        if len(row) != size:
             raise rejected("action_mask", f"{path} has {len(row)} entries; {expected}.")
-        wrong = [item for item in row if not _is_flag(item)] if isinstance(row, list) else [row]
-        if wrong:
-            found = f"a list with {shown(wrong[0])} in it" if isinstance(row, list) else shown(row)
-            raise rejected("action_mask", f"{path} is {found}; {expected}.")
+        for item in row:
+            if not (isinstance(item, bool) or (is_integer(item) and item in {0, 1})):
+                raise rejected("action_mask", f"{path} is a list with {shown(item)} in it; {expected}.")
         if not any(row):
             raise all_masked(path)
-
-
-def _is_flag(value: Any) -> bool:
-    return isinstance(value, bool) or (is_integer(value) and value in {0, 1})
 
 
 def all_masked(path: str) -> Problem:
     """The problem (422) of a mask that allows no action."""
     return rejected("action_mask", f"{path} masks every action; at least one must be allowed.")
+
+
+def unexplained(what: str, error: Exception) -> Problem:
+    """The problem (422) where the decoders refused what all checks let pass."""
+    found = str(error) if isinstance(error, MsgspecError) else type(error).__name__
+    return rejected("type", f"The {what} does not fit: {found}.")

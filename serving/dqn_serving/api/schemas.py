@@ -1,6 +1,6 @@
 """Bodies of `/act` and `/q-values`: these classes decode, encode and document them."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
@@ -8,16 +8,27 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 MAX_VERSION = 10**18 - 1
 MAX_SEED = 2**63 - 1
 
-OBSERVATION = "Numbers in the shape of the model's observation space (a single integer for a Discrete space)."
 NUMBERS = "Numbers"
 NUMBERS_REF = {"$ref": f"#/components/schemas/{NUMBERS}"}
-FLAG = {"anyOf": [{"type": "boolean"}, {"enum": [0, 1]}]}
-FLAGS = {"anyOf": [*FLAG["anyOf"], {"type": "array", "items": FLAG, "minItems": 1}]}
-MASK = (
+_FLAG = {"anyOf": [{"type": "boolean"}, {"enum": [0, 1]}]}
+FLAGS = {"anyOf": [*_FLAG["anyOf"], {"type": "array", "items": _FLAG, "minItems": 1}]}
+_MASK = (
     "Which actions may be chosen: one list of booleans (or 0 and 1); for `observations`, one for all or one for each."
 )
+_SHAPE = "Numbers in the shape of the model's observation space (a single integer for a Discrete space)."
+_NUMBERS = {"type": ["array", "integer"], "items": NUMBERS_REF, "examples": [[0.01, -0.02, 0.03, 0.04]]}
 
-Version = Annotated[int, Meta(ge=1, le=MAX_VERSION)] | str
+Observation = Annotated[Raw, Meta(description=_SHAPE, extra_json_schema=_NUMBERS)]
+_Observations = Annotated[
+    Raw,
+    Meta(
+        description="A list of observations.", extra_json_schema={"type": "array", "minItems": 1, "items": NUMBERS_REF}
+    ),
+]
+_Version = Annotated[
+    Annotated[int, Meta(ge=1, le=MAX_VERSION)] | str,
+    Meta(description="A version's number, or the name of an alias (default: champion)."),
+]
 Epsilon = Annotated[
     float,
     Meta(ge=0, le=1, description="Probability of an action chosen uniformly at random; 0 (the default) is greedy."),
@@ -26,40 +37,19 @@ Seed = Annotated[
     int,
     Meta(ge=0, le=MAX_SEED, description="Makes the random choice repeatable, whatever else is in the batch."),
 ]
-
-
-def documented(description: str, schema: dict[str, Any]) -> Meta:
-    """Documentation of a field that is decoded later."""
-    return Meta(description=description, extra_json_schema=schema)
+Mask = Annotated[Raw, Meta(description=_MASK, extra_json_schema={"type": "array", "minItems": 1, "items": _FLAG})]
+_Masks = Annotated[Raw, Meta(description=_MASK, extra_json_schema={"type": "array", "minItems": 1, "items": FLAGS})]
 
 
 class ActRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """One observation or many; exactly one of the two fields."""
 
-    observation: (
-        Annotated[
-            Raw,
-            documented(
-                OBSERVATION,
-                {"type": ["array", "integer"], "items": NUMBERS_REF, "examples": [[0.01, -0.02, 0.03, 0.04]]},
-            ),
-        ]
-        | UnsetType
-    ) = UNSET
-    observations: (
-        Annotated[
-            Raw,
-            documented("A list of observations.", {"type": "array", "minItems": 1, "items": NUMBERS_REF}),
-        ]
-        | UnsetType
-    ) = UNSET
-    version: (
-        Annotated[Version, Meta(description="A version's number, or the name of an alias (default: champion).")]
-        | UnsetType
-    ) = UNSET
+    observation: Observation | UnsetType = UNSET
+    observations: _Observations | UnsetType = UNSET
+    version: _Version | UnsetType = UNSET
     epsilon: Epsilon | UnsetType = UNSET
     seed: Seed | UnsetType = UNSET
-    action_mask: Annotated[Raw, documented(MASK, {"type": "array", "minItems": 1, "items": FLAGS})] | UnsetType = UNSET
+    action_mask: _Masks | UnsetType = UNSET
 
 
 class ActAnswer(Struct, frozen=True):
@@ -99,8 +89,6 @@ class QValuesBatchAnswer(Struct, frozen=True):
     version: int
     propensity: list[float] | UnsetType = UNSET
 
-
-AnyAnswer = ActAnswer | ActBatchAnswer | QValuesAnswer | QValuesBatchAnswer
 
 decode_request = msgspec.json.Decoder(ActRequest).decode
 encode = msgspec.json.Encoder().encode

@@ -41,7 +41,9 @@ class BodyReader:
         others, or where the server is overloaded unless the request `is_always_answered`. Raises ClientDisconnect where
         there is nobody to answer any more.
         """
-        self._check_declared(scope)
+        for name, value in scope["headers"]:  # before a client that waits for `100 Continue` sends anything
+            if name == b"content-length" and value.isdigit() and (len(value) > 18 or int(value) > self.limit):
+                raise self._too_large()
         try:
             async with asyncio.timeout(self._seconds):
                 body = await self._read(receive)
@@ -51,12 +53,6 @@ class BodyReader:
         if not is_always_answered:
             self._admission.check()
         return body
-
-    def _check_declared(self, scope: Scope) -> None:
-        """Refuses by the declared length, before a client that waits for `100 Continue` sends anything."""
-        for name, value in scope["headers"]:
-            if name == b"content-length" and value.isdigit() and (len(value) > 18 or int(value) > self.limit):
-                raise self._too_large()
 
     async def _read(self, receive: Receive) -> bytes:
         pieces: list[bytes] = []
@@ -69,18 +65,15 @@ class BodyReader:
                 pieces.append(message.get("body", b""))
                 size += len(pieces[-1])
                 self._held += len(pieces[-1])
-                self._check(size)
+                if size > self.limit:
+                    raise self._too_large()
+                if self._held > _MOST_HELD * self.limit:
+                    detail = "The server is receiving too many large bodies at once; try again later."
+                    raise Problem(503, detail, headers=(*RETRY_LATER, *CLOSE))
                 is_more = message.get("more_body", False)
         finally:
             self._held -= size
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def _check(self, size: int) -> None:
-        if size > self.limit:
-            raise self._too_large()
-        if self._held > _MOST_HELD * self.limit:
-            detail = "The server is receiving too many large bodies at once; try again later."
-            raise Problem(503, detail, headers=(*RETRY_LATER, *CLOSE))
 
     def _too_large(self) -> Problem:
         detail = f"The body is larger than the {self.limit} bytes allowed (DQN_MAX_BODY_BYTES)."

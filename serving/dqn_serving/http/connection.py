@@ -269,11 +269,10 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Leaves no timer that would keep this connection in memory."""
         super().connection_lost(exc)
-        self._unset_keepalive_if_required()
         self._cancel_timers()
 
     def _cancel_timers(self) -> None:
-        for timer in (self._reading_timer, self._writing_timer):
+        for timer in (self.timeout_keep_alive_task, self._reading_timer, self._writing_timer):
             if timer is not None:
                 timer.cancel()
 

@@ -17,9 +17,7 @@ _MOST_REMEMBERED = 1024
 _LONGEST_REMEMBERED = 2048  # bytes
 _DISQUALIFYING = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
 # Whole lines; what follows is neither white space, which would continue the line, nor a bare end of line.
-_VARYING = re.compile(
-    rb"\r\n((?i:%b)): *([\x20-\x7e]*)(?=\r\n[^ \t])" % b"|".join(sorted(request_context.VARYING)),
-)
+_VARYING = re.compile(rb"\r\n((?i:%b)): *([\x20-\x7e]*)(?=\r\n[^ \t])" % b"|".join(sorted(request_context.VARYING)))
 
 
 class FastRoute(Protocol):
@@ -54,10 +52,7 @@ class RequestHeadCache:
     """Reads heads, with the parser that reads everything else as well; remembers a bounded number of them."""
 
     def __init__(
-        self,
-        find_route: Callable[[str], FastRoute | None],
-        max_body_bytes: int,
-        disqualifying: Iterable[bytes] = (),
+        self, find_route: Callable[[str], FastRoute | None], max_body_bytes: int, disqualifying: Iterable[bytes] = ()
     ) -> None:
         """`find_route` is asked for the route of a path; `disqualifying` are more headers that no plain call has."""
         self._find_route = find_route
@@ -79,9 +74,8 @@ class RequestHeadCache:
             return None
         if found.context is not request_context.EMPTY:  # more of them, which are out of the ordinary
             return self._parse(head)
-        names, values = varying[::3], varying[1::3]
-        sent = request_context.read([(name.lower(), value) for name, value in zip(names, values, strict=True)])
-        return Head(found.route, found.scope, found.length, sent)
+        names = [name.lower() for name in varying[::3]]
+        return found._replace(context=request_context.read(zip(names, varying[1::3], strict=True)))
 
     def _remember(self, head: bytes) -> Head | None:
         found = self._parse(head)
@@ -100,16 +94,14 @@ class RequestHeadCache:
             path = httptools.parse_url(seen.url).path.decode("ascii")
         except (httptools.HttpParserError, httptools.HttpParserUpgrade, AttributeError, UnicodeDecodeError):
             return None
-        lengths = [value for name, value in seen.headers if name == b"content-length"]
-        route = self._find_route(path) if is_plain and "%" not in path and len(lengths) == 1 else None
+        lengths = [int(value) for name, value in seen.headers if name == b"content-length"]
+        has_body = len(lengths) == 1 and 0 < lengths[0] <= self._max_body_bytes
+        route = self._find_route(path) if is_plain and "%" not in path and has_body else None
         is_long = len(head) > MAX_HEAD_BYTES or len(seen.headers) > MAX_FIELDS or len(seen.url) > MAX_URL_BYTES
         if route is None or is_long or any(self._disqualifies(name, value) for name, value in seen.headers):
             return None
-        length = int(lengths[0])
-        if not 0 < length <= self._max_body_bytes:
-            return None
         scope: Scope = {"type": "http", "method": "POST", "path": path, "headers": seen.headers}
-        return Head(route, scope, length, request_context.read(seen.headers))
+        return Head(route, scope, lengths[0], request_context.read(seen.headers))
 
     def _disqualifies(self, name: bytes, value: bytes) -> bool:
         return name in self._disqualifying or (name == b"connection" and value.lower() != b"keep-alive")

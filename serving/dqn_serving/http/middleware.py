@@ -43,6 +43,12 @@ class CallRoute(Route):
         self.method = method
         self.operation = operation or {}
 
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            response = await endpoint(Request(scope, receive, send))
+            await response(scope, receive, send)
+
+        self.app = answer  # Starlette's own would look for exception handlers, as its middleware does again
+
     @override
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         match, child_scope = super().matches(scope)

@@ -78,7 +78,6 @@ class UpgradingProtocol(LimitedProtocol):
         if make_stream is None:  # cannot be: `_should_upgrade` has just found it
             return
         self.connections.discard(self)
-        self._unset_keepalive_if_required()
         self._cancel_timers()
         stream = make_stream(self.connections, request_context.read(self.scope["headers"]))
         self.transport.set_protocol(stream)

@@ -46,7 +46,7 @@ class BatchDecision(NamedTuple):
 
 
 Rendered = TypeVar("Rendered")
-Renderer = Callable[[LoadedPolicy, "Decision | Problem"], Rendered]
+Renderer = Callable[[LoadedPolicy, Decision | Problem], Rendered]
 """Makes the answer that one kind of request wants."""
 Deliver = Callable[[Rendered], None]
 
@@ -128,7 +128,7 @@ class MicroBatcher:
         try:
             q_values, actions = _run(loaded, measures, observations)
             if not np.isfinite(q_values).all():
-                return _counted(_overflow(loaded), measures)
+                return _overflow(loaded, measures)
             indices, propensities = select_actions(q_values, actions - loaded.start, mask, exploring, self._generator)
         except Exception:
             log.exception("request failed", model=loaded.model, version=loaded.version)
@@ -152,19 +152,18 @@ class MicroBatcher:
         observations = np.array([request.observation for request in requests], loaded.observations.dtype)
         q_values, actions = _run(loaded, measures, observations)
         decisions: list[Decision | Problem] = []
-        # Python's sums of a few float32 cannot overflow, and cost a fifth of NumPy's check of a small array.
-        for row, (request, action, values) in enumerate(
-            zip(requests, actions.tolist(), q_values.tolist(), strict=True)
-        ):
+        rows = zip(requests, actions.tolist(), q_values.tolist(), strict=True)
+        for row, (request, action, values) in enumerate(rows):
+            # Python's sums of a few float32 cannot overflow, and cost a fifth of NumPy's check of a small array.
             if not isfinite(sum(values)):
-                decisions.append(_counted(_overflow(loaded), measures))
+                decisions.append(_overflow(loaded, measures))
                 continue
             index: int = action - loaded.start
             propensity: float | UnsetType = UNSET
             if request.mask is not None or request.epsilon is not UNSET:
-                rows = slice(row, row + 1)
-                greedy = actions[rows] - loaded.start
-                selected = select_actions(q_values[rows], greedy, request.mask, request, self._generator)
+                one = slice(row, row + 1)
+                greedy = actions[one] - loaded.start
+                selected = select_actions(q_values[one], greedy, request.mask, request, self._generator)
                 index = int(selected.indices[0])
                 propensity = UNSET if selected.propensities is None else float(selected.propensities[0])
             loaded.action_counts[index] += 1
@@ -181,14 +180,9 @@ def _run(loaded: LoadedPolicy, measures: ModelMeasures, observations: Observatio
     return q_values, actions
 
 
-def _overflow(loaded: LoadedPolicy) -> Problem:
+def _overflow(loaded: LoadedPolicy, measures: ModelMeasures) -> Problem:
+    measures.rejected.add("overflow")
     return Problem(422, f"The Q-values of {loaded} overflow float32 for this observation.", reason="overflow")
-
-
-def _counted(problem: Problem, measures: ModelMeasures) -> Problem:
-    if problem.reason is not None:
-        measures.rejected.add(problem.reason)
-    return problem
 
 
 def _settle(future: asyncio.Future[Rendered], answer: Rendered) -> None:

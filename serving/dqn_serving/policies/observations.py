@@ -37,12 +37,6 @@ def element_bounds(manifest: Manifest, policy: Policy) -> tuple[float, float]:
     return int(_INT64.min), int(_INT64.max)
 
 
-def _element_type(policy: Policy, low: float, high: float, *, accepts_booleans: bool) -> Any:
-    is_real = policy.observation_dtype == np.float32
-    element: Any = Annotated[float, Meta(gt=low, lt=high)] if is_real else Annotated[int, Meta(ge=low, le=high)]
-    return element | bool if accepts_booleans else element
-
-
 class ObservationReader:
     """Turns what a request has, still encoded, into arrays; anything that does not fit raises ValueError.
 
@@ -60,7 +54,9 @@ class ObservationReader:
         self.low, self.high = element_bounds(manifest, policy)
         self.accepts_booleans = getattr(manifest.environment.observation_space, "dtype", None) == "bool"
         """Whether `obs.tolist()` has booleans."""
-        self._element = _element_type(policy, self.low, self.high, accepts_booleans=self.accepts_booleans)
+        bounds = Meta(gt=self.low, lt=self.high) if self.dtype == np.float32 else Meta(ge=self.low, le=self.high)
+        number: Any = Annotated[float if self.dtype == np.float32 else int, bounds]
+        self._element: Any = number | bool if self.accepts_booleans else number
         self._nested: dict[int, Callable[[Raw], Any]] = {}
         one: Any = self._element
         for size in reversed(self.shape):

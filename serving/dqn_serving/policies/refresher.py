@@ -110,23 +110,17 @@ class Refresher:
                 return self._fail(served, str(error), str(error), started)
             if version is None and not is_known:
                 log.warning("no champion", model=name, detail=served.describe_unavailability())
-            if version is None or await self._is_served(served, version):
+            champion = served.champion if served.champion and served.champion.version == version else None
+            is_replaced = champion is not None and await asyncio.to_thread(self._is_replaced, champion)
+            if version is None or (champion is not None and not is_replaced):
                 self._failures.pop(name, None)
                 return Refreshed("unchanged")
+            if is_replaced and name not in self._failures:
+                log.warning("version replaced", model=name, version=version, detail=_REPLACED)
             failure = self._failures.get(name)
             if failure and failure.cause == version and not at_once and time.monotonic() < failure.retry_at:
                 return Refreshed("failed", failure.detail)
             return await self._replace(served, version, started)
-
-    async def _is_served(self, served: ServedModel, version: int) -> bool:
-        champion = served.champion
-        if champion is None or champion.version != version:
-            return False
-        if not await asyncio.to_thread(self._is_replaced, champion):
-            return True
-        if served.name not in self._failures:
-            log.warning("version replaced", model=served.name, version=version, detail=_REPLACED)
-        return False
 
     def _observe(self, served: ServedModel) -> int | None:
         """The version that should answer; remembers the other aliases as far as they can be read."""

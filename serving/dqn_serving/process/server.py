@@ -16,12 +16,13 @@ import structlog
 import uvicorn
 from typing_extensions import override
 
-from dqn_serving.app import Server, create_server
+from dqn_serving.app import Server
 from dqn_serving.http.fast_path import FastProtocol
+from dqn_serving.policies.registry import Registry, UnavailableError
 from dqn_serving.process import logs
-from dqn_serving.process.sockets import BACKLOG, Acceptor
+from dqn_serving.process.sockets import Acceptor
 from dqn_serving.security.tls import Certificate
-from dqn_serving.services import Services, assemble
+from dqn_serving.services import Services
 from dqn_serving.settings import ServerSettings
 from dqn_serving.telemetry.shared_memory import SharedMetrics
 
@@ -76,22 +77,19 @@ class GracefulServer(uvicorn.Server):
         if self.should_exit:
             return
         _keep_pauses_short()
-        self._acceptors = [Acceptor(listener, self._protocol, self._tls()) for listener in sockets or []]
-        registry = self._services.registry
-        reason = registry.unavailable_reason()
-        champion = None if reason else registry.get(None).require_champion()
-        facts = {"model": champion.model, "version": champion.version} if champion else {"ready": False}
-        log.info("serving", address=self._address, **facts, models=len(registry.models), **_optional(reason))
+        make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
+        protocol = partial(make, config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+        tls = {"ssl": self.config.ssl, "ssl_handshake_timeout": self._services.settings.request_seconds}
+        self._acceptors = [Acceptor(listener, protocol, tls if self.config.ssl else {}) for listener in sockets or []]
+        self._log_start(self._services.registry)
         self._note_start()
 
-    def _tls(self) -> dict[str, Any]:
-        if self.config.ssl is None:
-            return {}
-        return {"ssl": self.config.ssl, "ssl_handshake_timeout": self._services.settings.request_seconds}
-
-    def _protocol(self) -> asyncio.Protocol:
-        make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
-        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
+    def _log_start(self, registry: Registry) -> None:
+        try:
+            facts: dict[str, Any] = registry.get(None).require_champion().served._asdict()
+        except UnavailableError as error:
+            facts = {"ready": False, "reason": str(error)}
+        log.info("serving", address=self._address, **facts, models=len(registry.models))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answers what has come so far, then lets go of connections on which nothing is asked."""
@@ -109,10 +107,6 @@ def _keep_pauses_short() -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
 
 
-def _optional(reason: str | None) -> dict[str, str]:
-    return {"reason": reason} if reason else {}
-
-
 def serve(
     settings: ServerSettings,
     listener: socket.socket,
@@ -125,12 +119,12 @@ def serve(
     `note_start` is called when it serves. Raises ChildProcessError where it cannot start; the log says why.
     """
     host, port = listener.getsockname()[:2]
-    services = assemble(settings, shared, worker)
+    services = Services(settings, shared, worker)
     logs.count_losses(services.segment)
     context = _tls_context(services)
     scheme = "http" if context is None else "https"
     address = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-    server = GracefulServer(create_server(services), context, address, note_start)
+    server = GracefulServer(Server(services), context, address, note_start)
     server.run(sockets=[listener])
     if not server.started and not server.was_interrupted:
         raise ChildProcessError("The server could not start; its log says why.")
@@ -161,7 +155,6 @@ def _configuration(server: Server, context: SSLContext | None) -> uvicorn.Config
         server_header=False,
         headers=[*_HEADERS_OF_EVERY_ANSWER.items(), ("keep-alive", f"timeout={settings.keep_alive_seconds}")],
         proxy_headers=False,  # nothing here depends on who the client is
-        backlog=BACKLOG,
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.shutdown_seconds,
         ssl_context_factory=None if context is None else lambda *_: context,

@@ -21,12 +21,11 @@ _HANDSHAKE_SECONDS = 0.1  # for those who have half a connection when no more ma
 _PAUSE_SECONDS = 0.2  # where there are no descriptors left; what comes meanwhile waits
 
 _SO_ATTACH_FILTER = 26  # of Linux; the socket module has no name for it
-_INSTRUCTION = struct.Struct("HBBI")  # of the classic packet filter (linux/filter.h): code, jumps, operand
-_PASS_OVER_SYN = (
-    (0x30, 0, 0, 13),  # load the byte of TCP's flags
-    (0x45, 0, 1, 0x02),  # if SYN is not among them, pass over one instruction
-    (0x06, 0, 0, 0),  # drop the packet
-    (0x06, 0, 0, 0xFFFFFFFF),  # keep all of it
+_PASS_OVER_SYN = (  # for the classic packet filter (linux/filter.h): code, two jumps, operand
+    struct.pack("HBBI", 0x30, 0, 0, 13)  # load the byte of TCP's flags
+    + struct.pack("HBBI", 0x45, 0, 1, 0x02)  # if SYN is not among them, pass over one instruction
+    + struct.pack("HBBI", 0x06, 0, 0, 0)  # drop the packet
+    + struct.pack("HBBI", 0x06, 0, 0, 0xFFFFFFFF)  # keep all of it
 )
 
 log = structlog.get_logger()
@@ -99,33 +98,34 @@ class Acceptor:
         self._is_stopped = True
         _begin_no_more(self._listener)
         await asyncio.sleep(_HANDSHAKE_SECONDS)
+        while self._accept():
+            pass
         self._loop.remove_reader(self._listener)
-        for connection in _last_connections(self._listener):
-            self._take(connection)
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # closing it would leave it to those processes that have it too
         await asyncio.gather(*self._taking)
 
     def _start(self) -> None:
         if not self._is_stopped:
             self._loop.add_reader(self._listener, self._accept)
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
+        """Takes many connections; False where no more can be taken now."""
         for _ in range(_MOST_AT_ONCE):
             try:
                 connection, _ = self._listener.accept()
             except (BlockingIOError, InterruptedError):
-                return
+                return False
             except ConnectionAbortedError:
                 continue
             except OSError:
                 self._loop.remove_reader(self._listener)
                 self._loop.call_later(_PAUSE_SECONDS, self._start)
-                return
-            self._take(connection)
-
-    def _take(self, connection: socket.socket) -> None:
-        task = self._loop.create_task(self._connect(connection))
-        self._taking.add(task)
-        task.add_done_callback(self._taking.discard)
+                return False
+            task = self._loop.create_task(self._connect(connection))
+            self._taking.add(task)
+            task.add_done_callback(self._taking.discard)
+        return True
 
     async def _connect(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError):  # gone already, or no TLS
@@ -141,19 +141,6 @@ def _begin_no_more(listener: socket.socket) -> None:
     client that is passed over tries again after a second and then finds nobody, or another worker. Linux only;
     elsewhere it does nothing.
     """
-    program = b"".join(_INSTRUCTION.pack(*instruction) for instruction in _PASS_OVER_SYN)
-    memory = ctypes.create_string_buffer(program)
+    memory = ctypes.create_string_buffer(_PASS_OVER_SYN)
     with contextlib.suppress(OSError):
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 4, ctypes.addressof(memory)))
-
-
-def _last_connections(listener: socket.socket) -> list[socket.socket]:
-    """The connections that wait to be accepted; none comes after them."""
-    connections = []
-    listener.settimeout(0)
-    with contextlib.suppress(OSError):  # BlockingIOError, where there are no more
-        while True:
-            connections.append(listener.accept()[0])
-    with contextlib.suppress(OSError):
-        listener.shutdown(socket.SHUT_RDWR)  # closing it would leave it to those processes that have it too
-    return connections

@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from types import FrameType
 
 import structlog
@@ -18,6 +19,7 @@ import structlog
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _MAX_START_ATTEMPTS = 5  # of a worker that is killed each time; one that ends by itself gets no second
 _NOTE_BYTES = 1024
+_STARTED = "started"
 _SHORT_LIFE_SECONDS = 1.0  # a worker that lives no longer is replaced only after as long, so that this uses no core
 
 Work = Callable[[socket.socket, int, Callable[[], None]], None]
@@ -55,24 +57,20 @@ class Supervisor:
             if worker >= 0 and self._ended_by is None:
                 code = os.waitstatus_to_exitcode(status)
                 log.error("worker died", worker=worker, process=process, status=code)
-                if self._cannot_start(worker, code):
-                    self._give_up(worker, code)
-                else:
-                    self._replace(worker)
+                self._replace(worker, code)
         if self._failure is not None:
             raise ChildProcessError(self._failure)
         if self._ended_by == signal.SIGINT:
             raise KeyboardInterrupt
 
-    def _cannot_start(self, worker: int, code: int) -> bool:
-        return not self._notes[worker].has_started and (code >= 0 or self._attempts[worker] >= _MAX_START_ATTEMPTS)
-
-    def _give_up(self, worker: int, code: int) -> None:
-        reason = self._notes[worker].reason or f"it ended with status {code}"
-        self._failure = f"Worker {worker} could not start: {reason}. The log may say more."
-        self._end(signal.SIGTERM, None)
-
-    def _replace(self, worker: int) -> None:
+    def _replace(self, worker: int, code: int) -> None:
+        """Starts a worker again, or gives up on one that cannot start."""
+        note = self._notes[worker].read()
+        if note != _STARTED and (code >= 0 or self._attempts[worker] >= _MAX_START_ATTEMPTS):
+            reason = note.rstrip(".") or f"it ended with status {code}"
+            self._failure = f"Worker {worker} could not start: {reason}. The log may say more."
+            self._end(signal.SIGTERM, None)
+            return
         if time.monotonic() - self._started_at[worker] < _SHORT_LIFE_SECONDS:
             time.sleep(_SHORT_LIFE_SECONDS)
         self._start(worker)
@@ -112,11 +110,12 @@ class Supervisor:
                 if listener is not self._listeners[worker]:
                     listener.close()
             threading.Thread(target=self._end_with_supervisor, daemon=True).start()
-            self._work(self._listeners[worker], worker, self._notes[worker].note_start)
+            self._work(self._listeners[worker], worker, partial(self._notes[worker].write, _STARTED))
         except KeyboardInterrupt:
             return 130
         except BaseException as error:
-            self._notes[worker].note_failure(error)
+            if self._notes[worker].read() != _STARTED:
+                self._notes[worker].write(f"{type(error).__name__}: {error}")
             log.exception("worker failed", worker=worker)
             return 1
         return 0
@@ -127,26 +126,13 @@ class Supervisor:
 
 
 class _Note:
-    """What a worker leaves for the supervisor, in memory that both see: that it has started, or why it failed."""
+    """What the workers of one number leave for the supervisor: that one has served, or why the last one failed."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, _NOTE_BYTES)
+        self._memory = mmap.mmap(-1, _NOTE_BYTES)  # that both see
 
-    def note_start(self) -> None:
-        """Called by the worker when it serves."""
-        self._memory[0] = 1
+    def write(self, text: str) -> None:
+        self._memory[:] = text.encode(errors="replace")[:_NOTE_BYTES].ljust(_NOTE_BYTES, b"\0")
 
-    def note_failure(self, error: BaseException) -> None:
-        """Called by the worker that ends with an error."""
-        text = f"{type(error).__name__}: {error}".encode(errors="replace")[: _NOTE_BYTES - 1]
-        self._memory[1 : 1 + len(text)] = text
-
-    @property
-    def has_started(self) -> bool:
-        """Whether any worker of this number has ever served."""
-        return self._memory[0] == 1
-
-    @property
-    def reason(self) -> str:
-        """Why the last one failed; empty where it did not say."""
-        return self._memory[1:].rstrip(b"\0").decode(errors="replace").rstrip(".")
+    def read(self) -> str:
+        return self._memory[:].rstrip(b"\0").decode(errors="replace")

@@ -26,47 +26,30 @@ _CHALLENGE = ((b"www-authenticate", b'Bearer realm="dqn-policy-server"'),)
 log = structlog.get_logger()
 
 
-class Tokens:
-    """The tokens that a server knows."""
+class Access:
+    """The tokens that a server knows, and which calls need one."""
 
-    def __init__(self, token: SecretStr | None, file: Path | None, segment: WorkerSegment) -> None:
-        """`token` is the one without a name. A file that is wrong now opens nothing until it is right."""
+    def __init__(
+        self, token: SecretStr | None, file: Path | None, segment: WorkerSegment, *, is_always_needed: bool
+    ) -> None:
+        """`token` is the one without a name. A file that is wrong now opens nothing until it is right.
+
+        `is_always_needed` closes every call but health, not only the admin calls.
+        """
         self._unnamed = {} if token is None else {_digest(token.get_secret_value().encode()): UNNAMED}
         self._named: Mapping[bytes, str] = {}
         self._file = file
-        self.is_any_expected = token is not None or file is not None
+        self.is_always_needed = is_always_needed
         self.files = None if file is None else ReloadedFiles("api_tokens", [file], self._accept, segment)
         if self.files is not None:
             self.files.look()
-
-    def name_of(self, token: bytes) -> str | None:
-        """Whose token it is; None where it is nobody's. Takes as long for every token of a length."""
-        digest, found = _digest(token), None
-        for known, name in (*self._unnamed.items(), *self._named.items()):
-            if hmac.compare_digest(known, digest):
-                found = name
-        return found
-
-    def _accept(self, contents: bytes) -> None:
-        if self._file is not None and self._file.stat().st_mode & _READABLE_BY_OTHERS:
-            log.warning("every user of this machine can read the tokens", file=str(self._file), remedy="chmod o-r")
-        self._named = parse(contents)
-
-
-class Access:
-    """Checks the token of a request."""
-
-    def __init__(self, tokens: Tokens, *, is_always_needed: bool) -> None:
-        """`is_always_needed` closes every call but health, not only the admin calls."""
-        self._tokens = tokens
-        self.is_always_needed = is_always_needed
 
     def check_admin(self, scope: Scope) -> str:
         """Lets an admin call pass, and returns the name of its caller.
 
         Raises Problem: 403 where no token is configured, 401 where none of them is sent.
         """
-        if not self._tokens.is_any_expected:
+        if not self._unnamed and self._file is None:
             raise Problem(403, "Admin calls are off: this server runs without DQN_API_TOKEN and DQN_API_TOKEN_FILE.")
         return self._check(scope)
 
@@ -78,11 +61,24 @@ class Access:
     def _check(self, scope: Scope) -> str:
         sent = [value for name, value in scope["headers"] if name == b"authorization"]
         scheme, _, credentials = sent[0].partition(b" ") if len(sent) == 1 else (b"", b"", b"")
-        name = self._tokens.name_of(credentials.strip()) if scheme.lower() == b"bearer" else None
+        name = self._name_of(credentials.strip()) if scheme.lower() == b"bearer" else None
         if name is None:
             found = "a wrong one was sent" if sent else "none was sent"
             raise Problem(401, f"This call needs a bearer token of the server; {found}.", headers=_CHALLENGE)
         return name
+
+    def _name_of(self, token: bytes) -> str | None:
+        """Whose token it is; None where it is nobody's. Takes as long for every token of a length."""
+        digest, found = _digest(token), None
+        for known, name in (*self._unnamed.items(), *self._named.items()):
+            if hmac.compare_digest(known, digest):
+                found = name
+        return found
+
+    def _accept(self, contents: bytes) -> None:
+        if self._file is not None and self._file.stat().st_mode & _READABLE_BY_OTHERS:
+            log.warning("every user of this machine can read the tokens", file=str(self._file), remedy="chmod o-r")
+        self._named = parse(contents)
 
 
 def check_file(path: Path) -> None:

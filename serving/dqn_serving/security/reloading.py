@@ -37,9 +37,10 @@ class ReloadedFiles:
             if contents != self._contents:
                 is_first, self._contents = self._contents is None, contents
                 self._accept(*contents)
-                self._note_success(is_first=is_first)
-            else:
-                self._failure = None  # what comes next is news again
+                if not is_first:
+                    self._outcomes.add("success")
+                    log.info("file reloaded", kind=self.kind, files=[str(path) for path in self._paths])
+            self._failure = None  # what comes next is news again
         except (OSError, ValueError) as error:
             self._note_failure(str(error))
 
@@ -47,19 +48,12 @@ class ReloadedFiles:
         """Looks in a thread: a network's file system may be slow."""
         await asyncio.to_thread(self.look)
 
-    def _note_success(self, *, is_first: bool) -> None:
-        self._failure = None
-        if not is_first:
-            self._outcomes.add("success")
-            log.info("file reloaded", kind=self.kind, files=[str(path) for path in self._paths])
-
     def _note_failure(self, failure: str) -> None:
         if failure != self._failure:
             self._failure = failure
             self._outcomes.add("failure")
-            log.error(
-                "file not reloaded", kind=self.kind, reason=failure, remedy="the previous contents remain in effect"
-            )
+            remedy = "the previous contents remain in effect"
+            log.error("file not reloaded", kind=self.kind, reason=failure, remedy=remedy)
 
 
 def read_small(path: Path) -> bytes:

@@ -14,7 +14,7 @@ class RequestLog:
     """Counts requests, logs them with DQN_ACCESS_LOG, and traces them with DQN_OTLP_ENDPOINT."""
 
     def __init__(self, *, access_log: bool, traces: Traces | None = None) -> None:
-        self.traces = traces
+        self._traces = traces
         self.assigns_request_ids = access_log
         """Whether each request needs an id: a line in the log that nobody can point to is worth little."""
 
@@ -30,8 +30,8 @@ class RequestLog:
     ) -> None:
         """Counts a request that took these seconds and was answered with this status, by `served` if by any version."""
         measures.observe(status, seconds)
-        if self.traces is not None:
-            self.traces.record(method, measures.template, path, status, seconds, context, served)
+        if self._traces is not None:
+            self._traces.record(method, measures.template, path, status, seconds, context, served)
         if self.assigns_request_ids:
             fields = context.fields()
             log.info("request", method=method, path=path, status=status, seconds=round(seconds, 6), **fields)

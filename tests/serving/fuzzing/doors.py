@@ -9,10 +9,10 @@ from typing import Any
 import httptools
 
 from dqn_models.repository import ModelRepository
-from dqn_serving.app import create_server
+from dqn_serving.app import Server
 from dqn_serving.http.head_cache import Head
 from dqn_serving.problems import Answer
-from dqn_serving.services import assemble
+from dqn_serving.services import Services
 from dqn_serving.settings import read_settings
 from dqn_testing.repositories import publish_discrete, publish_linear
 from tests.serving.fuzzing.streams import Streams
@@ -32,8 +32,8 @@ class Doors:
         publish_discrete(repository)
         arguments = ["--repository", str(folder), "--max-body-bytes", str(_MAX_BODY_BYTES), "--max-batch-size", "64"]
         arguments += ["--max-waiting-seconds", "3600"]  # a busy machine is no overload here
-        self._services = assemble(read_settings(arguments))
-        self._server = create_server(self._services)
+        self._services = Services(read_settings(arguments))
+        self._server = Server(self._services)
         self._heads = self._server.fast_path().heads
         streams = Streams(self._services)
         self.frame, self.piece = streams.frame, streams.piece

@@ -12,9 +12,9 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from dqn_models.repository import ModelRepository
-from dqn_serving.app import create_server
+from dqn_serving.app import Server
 from dqn_serving.policies.loaded import load
-from dqn_serving.services import assemble
+from dqn_serving.services import Services
 from dqn_serving.settings import read_settings
 from tests.serving.oip.wire import INFER, LAKE, ROW, binary_tensor, tensor
 
@@ -73,10 +73,10 @@ fragments = st.sampled_from([b"", b"[", b"]", b"{", b"}", b",", b'"', b"1e5", b"
 def api(repository: ModelRepository) -> FastAPI:
     """The protocol's calls without a server around them."""
     settings = ["--repository", str(repository.root), "--max-batch-size", "64", "--max-body-bytes", "100000"]
-    services = assemble(read_settings(settings))
+    services = Services(read_settings(settings))
     for name in ("cartpole", "lake"):
         services.registry.add(name).champion = load(repository, name, 1, 64, services.segment)
-    return create_server(services).app
+    return Server(services).app
 
 
 def send(api: FastAPI, body: bytes, path: str = INFER, **headers: bytes) -> int:

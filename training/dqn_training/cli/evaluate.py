@@ -10,7 +10,7 @@ from dqn_models.policy import Policy
 from dqn_models.repository import ModelRepository
 from dqn_models.streams import output_to_stderr
 from dqn_training.cli.options import EvaluateOptions
-from dqn_training.cli.running import see_working_directory, wrong_usage
+from dqn_training.cli.running import wrong_usage
 from dqn_training.envs.make import describe
 from dqn_training.evaluation.play import play, summarize
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:  # an extra
 
 def run(options: EvaluateOptions) -> None:
     """Plays the episodes and prints the result."""
-    see_working_directory()
     with output_to_stderr():
         sentence, result = _evaluate(options)
     if options.json:
@@ -79,5 +78,4 @@ def _film(
     with contextlib.closing(renderer):
         pictures = renderer.frames(policy, seed, options.video_episodes, limit)
         frames = write_film(options.video, pictures, renderer.fps)
-    returns = [episode.total_reward for episode in renderer.filmed]
-    return {"file": str(options.video), "frames": frames, "fps": renderer.fps, "returns": returns}
+    return {"file": str(options.video), "frames": frames, "fps": renderer.fps, "returns": renderer.returns}

@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple, TypeVar
 import tyro
 
 from dqn_models import cli_support
-from dqn_training.config import DQNConfig
+from dqn_training.config import DQNConfig, outside_ranges
 from dqn_training.presets import SUFFIX, default_preset, preset_config, preset_label, preset_names
 
 PresetName = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(preset_names())}}}|FILE{SUFFIX}")]
@@ -29,7 +29,7 @@ class First(NamedTuple):
 
 
 def read_first(args: Sequence[str]) -> First:
-    """Finds those flags, whatever else is there."""
+    """Reads only these flags and ignores all others."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for flag in ("--preset", "--env-id", "--name", "--repository", "--run-dir", "--resume"):
         parser.add_argument(flag, nargs="?")
@@ -47,9 +47,13 @@ def preset_of(first: First) -> tuple[str, DQNConfig]:
 
 
 def parse(kind: type[Options], program: str, args: Sequence[str], default: Options | None) -> Options:
-    """Reads all flags; exits with status 2 and a sentence when they are wrong."""
+    """Reads all flags; exits with status 2 and a sentence for a wrong one; UsageError for a number out of range."""
     default_or_missing = tyro.MISSING_NONPROP if default is None else default
-    return tyro.cli(kind, prog=program, args=args, default=default_or_missing, config=(tyro.conf.OmitArgPrefixes,))
+    options = tyro.cli(kind, prog=program, args=args, default=default_or_missing, config=(tyro.conf.OmitArgPrefixes,))
+    for sentence in outside_ranges(options):
+        name, _, rest = sentence.partition(" ")
+        raise cli_support.UsageError(f"--{name.replace('_', '-')} {rest}")
+    return options
 
 
 def seconds(interval: str, flag: str = "--every") -> float:

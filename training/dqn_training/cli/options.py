@@ -1,7 +1,7 @@
 """The flags of `dqn-evaluate`, `dqn-retrain`, `dqn-tune` and `dqn-compare`; reading them imports no learning stack."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +10,7 @@ import tyro
 from dqn_models import cli_support
 from dqn_models.repository import ModelRepository
 from dqn_training.cli.flags import Directory, Flag, PresetName, parse, preset_of, read_first, seconds
-from dqn_training.config import DQNConfig, JsonObject
+from dqn_training.config import Between, Count, DQNConfig, JsonObject
 from dqn_training.evaluation.gate import Rule
 from dqn_training.presets import default_model_name
 
@@ -21,27 +21,25 @@ class EvaluateOptions:
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL[@VERSION]")]
     """Model, with a version number or an alias; by default the champion."""
-    episodes: int = 100
-    """How many episodes."""
-    seed: int | None = None
+    episodes: Count = 100
+    """Number of episodes."""
+    seed: Annotated[int | None, Between(0)] = None
     """First environment seed, one for each episode; by default that of the manifest's own evaluation."""
     env_kwargs: JsonObject | None = None
     """Arguments of the environment's constructor; by default those of the manifest."""
     repository: Directory = dataclasses.field(default_factory=cli_support.default_repository)
     """Model repository; its default is $DQN_REPOSITORY or models/store."""
     video: Annotated[Path | None, tyro.conf.arg(metavar="FILE.mp4|FILE.gif")] = None
-    """Film episodes too, from the same first seed on; needs the extra video."""
-    video_episodes: int = 1
-    """How many episodes are filmed."""
+    """Also film episodes, starting at the same seed; needs the extra video."""
+    video_episodes: Count = 1
+    """Number of episodes to film with --video."""
     json: Flag = False
     """Print the result with every return as one JSON line on standard output."""
 
 
 def evaluate_options(args: Sequence[str]) -> EvaluateOptions:
     """Reads the flags of `dqn-evaluate`."""
-    options = parse(EvaluateOptions, "dqn-evaluate", args, None)
-    _check_least(options, {"episodes": 1, "video_episodes": 1})
-    return options
+    return parse(EvaluateOptions, "dqn-evaluate", args, None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,10 +65,10 @@ class RetrainOptions:
     """Model repository; its default is $DQN_REPOSITORY or models/store."""
     gate: Rule = "non-inferior"
     """Rule for taking the champion's place: at most 1 % worse, or better, with 95 % confidence."""
-    metrics_port: int = 8001
+    metrics_port: Annotated[int, Between(0, 65535)] = 8001
     """Port of the job's own Prometheus metrics with --every; 0 for none."""
     metrics_host: str = "127.0.0.1"
-    """Address that they are served on."""
+    """Address that the metrics are served on with --every."""
     json: Flag = False
     """Print the result of each round as one JSON line on standard output."""
 
@@ -124,48 +122,35 @@ class TuneOptions:
     preset: PresetName
     """Settings to start from, by name or in a file; those that the search does not vary stay."""
     config: DQNConfig
-    trials: int = 20
-    """Finished trials to reach, those of earlier calls and pruned ones included."""
+    trials: Count = 20
+    """Total number of finished trials, including those of earlier calls and pruned ones."""
     timeout: str | None = None
     """Time after which no trial begins and the running one ends, such as 90s, 10m or 2h; by default none. The finalists
     train after it."""
     storage: Path | None = None
     """SQLite file of the search; preset.toml and tuning.png are written beside it. Default: runs/tune-NAME/study.db."""
-    seeds: int = 3
-    """Training runs of each trial; more make lucky settings less likely to win."""
-    first_seed: int = 100
-    """Seed of the first of them; at least 100, as smaller ones are for reporting."""
-    evaluations: int = 20
-    """Greedy evaluations of each run, which are its score."""
-    episodes: int = 20
-    """Episodes of each evaluation."""
-    finalists: int = 3
-    """Trials that train again with other seeds, the default beside them; 0 for none."""
-    confirm_seeds: int = 5
-    """Training runs of each finalist, with the seeds that follow those of the trials."""
-    jobs: int = 1
-    """Processes that train at the same time."""
+    seeds: Count = 3
+    """Training runs per trial; more make lucky settings less likely to win."""
+    first_seed: Annotated[int, Between(100)] = 100
+    """Seed of the first training run of each trial; at least 100, as smaller seeds are for reporting."""
+    evaluations: Count = 20
+    """Greedy evaluations per training run, which make its score."""
+    episodes: Count = 20
+    """Episodes per evaluation."""
+    finalists: Annotated[int, Between(0)] = 3
+    """Best trials to retrain with other seeds, in addition to the default; 0 for none."""
+    confirm_seeds: Count = 5
+    """Training runs per finalist, with the seeds that follow those of the trials."""
+    jobs: Count = 1
+    """Number of training processes."""
     json: Flag = False
     """Print the result as one JSON line on standard output."""
-
-
-_TUNE_LEAST = {
-    "trials": 1,
-    "seeds": 1,
-    "first_seed": 100,
-    "evaluations": 1,
-    "episodes": 1,
-    "finalists": 0,
-    "confirm_seeds": 1,
-    "jobs": 1,
-}
 
 
 def tune_options(args: Sequence[str]) -> TuneOptions:
     """Reads the flags of `dqn-tune`."""
     preset, config = preset_of(read_first(args))
     options = parse(TuneOptions, "dqn-tune", args, TuneOptions(preset=preset, config=config))
-    _check_least(options, _TUNE_LEAST)
     if options.timeout is not None:
         seconds(options.timeout, "--timeout")
     return options
@@ -183,11 +168,11 @@ class CompareOptions:
     metric: str = "evaluation_return"
     """Column of metrics.csv to compare."""
     statistic: Literal["mean", "iqm"] = "mean"
-    """Of a group's runs: the mean, or the mean of the middle half (iqm)."""
+    """Statistic over the runs of a group: the mean, or the mean of the middle half (iqm)."""
     threshold: float | None = None
-    """Value whose first reaching is timed."""
+    """Also report the environment steps until the metric first reaches this value."""
     out: Annotated[Path, tyro.conf.arg(metavar="FILE.png")] = Path("comparison.png")
-    """Where the picture goes."""
+    """File for the picture."""
     json: Flag = False
     """Print the table as one JSON line on standard output."""
 
@@ -204,10 +189,3 @@ def compare_options(args: Sequence[str]) -> CompareOptions:
     if not options.out.parent.is_dir():
         raise cli_support.UsageError(f"--out is {options.out}, but there is no directory {options.out.parent}.")
     return options
-
-
-def _check_least(options: object, least: Mapping[str, int]) -> None:
-    for name, low in least.items():
-        if getattr(options, name) < low:
-            flag = name.replace("_", "-")
-            raise cli_support.UsageError(f"--{flag} is {getattr(options, name)}; it must be at least {low}.")

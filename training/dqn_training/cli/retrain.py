@@ -8,18 +8,16 @@ from dqn_models.repository import ModelRepository
 from dqn_models.streams import output_to_stderr
 from dqn_training.cli.flags import seconds
 from dqn_training.cli.options import RetrainOptions, retrain_options
-from dqn_training.cli.running import see_working_directory, wrong_usage
+from dqn_training.cli.running import wrong_usage
 from dqn_training.envs.checks import FaultyEnvironmentError
 from dqn_training.envs.make import environment_for
-from dqn_training.retraining.loop import run_loop
-from dqn_training.retraining.metrics import RetrainMetrics
+from dqn_training.retraining.loop import RetrainMetrics, run_loop
 from dqn_training.retraining.round import Round, RoundResult
 from dqn_training.run.resources import check_machine
 
 
 def run(options: RetrainOptions) -> None:
     """One round, or rounds until stopped."""
-    see_working_directory()
     with output_to_stderr(), contextlib.suppress(FaultyEnvironmentError), wrong_usage():  # a round reports its faults
         check_machine(options.config, environment_for(options.config))
     if options.every is None:

@@ -1,8 +1,7 @@
-"""What a command of training needs while it runs: the user's modules, usage errors, the trackers of a run."""
+"""What a command of training needs while it runs: usage errors and the trackers of a run."""
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
 
 from dqn_models import cli_support
@@ -15,15 +14,9 @@ from dqn_training.tracking.recorder import Tracker
 _MLFLOW = "--mlflow (or MLFLOW_TRACKING_URI)"
 
 
-def see_working_directory() -> None:
-    """Lets `--env-id module:Name-v0` find a module in the working directory, as `python -m` would."""
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-
-
 @contextlib.contextmanager
 def wrong_usage() -> Iterator[None]:
-    """Makes a ValueError, which names a setting and its value, a wrong usage; a fault of the environment is none."""
+    """Converts ValueError, which names a setting and its value, to UsageError; FaultyEnvironmentError passes."""
     try:
         yield
     except FaultyEnvironmentError:
@@ -33,7 +26,7 @@ def wrong_usage() -> Iterator[None]:
 
 
 def check_trackers(options: TrainOptions) -> None:
-    """Raises UsageError when a tracker that is asked for cannot be: its extra is missing, or MLflow refuses the URI."""
+    """Raises UsageError when a requested tracker's extra is missing or MLflow rejects the URI."""
     if options.tensorboard:
         with needs_extra("--tensorboard", "tensorboard"):
             import dqn_training.tracking.tensorboard  # noqa: F401, PLC0415  (an extra)
@@ -45,7 +38,7 @@ def check_trackers(options: TrainOptions) -> None:
 
 
 def make_trackers(options: TrainOptions, run: RunDirectory) -> list[Tracker]:
-    """The trackers that are asked for; a resumed run keeps those that it began with."""
+    """The requested trackers, and those that a resumed run began with."""
     trackers: list[Tracker] = []
     if options.tensorboard or run.tensorboard.exists():
         with needs_extra("--tensorboard", "tensorboard"):

@@ -9,7 +9,7 @@ from dqn_models import cli_support
 from dqn_models.manifest import EnvironmentInfo, Manifest
 from dqn_models.repository import ModelRepository
 from dqn_models.streams import output_to_stderr
-from dqn_training.cli.running import check_trackers, make_trackers, see_working_directory, wrong_usage
+from dqn_training.cli.running import check_trackers, make_trackers, wrong_usage
 from dqn_training.cli.train_options import TrainOptions
 from dqn_training.envs.make import environment_for
 from dqn_training.publishing.publish import publish
@@ -25,7 +25,6 @@ from dqn_training.tracking.recorder import Recorder
 
 def run(options: TrainOptions) -> None:
     """Trains, judges, publishes and prints the result; of a finished run it only prints the result."""
-    see_working_directory()
     result = RunDirectory(options.resume).read_result() if options.resume else None
     plot = None
     if result is not None:
@@ -58,7 +57,7 @@ def _train(options: TrainOptions, environment: EnvironmentInfo, plot: LivePlot |
             _warn_of_other_libraries(directory)
         description = directory.read_description()
         recorder = Recorder(options.config, MetricsFile(directory.metrics), make_trackers(options, directory))
-        stack.enter_context(recorder)
+        stack.enter_context(contextlib.closing(recorder))
         progress = stack.enter_context(TrainingProgress(options.config, _title(options)))
         progress.say(f"Its checkpoint and logs are in {directory.path}.")
         parent = description.parent

@@ -1,7 +1,6 @@
 """The flags of `dqn-train`."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ import tyro
 
 from dqn_models import cli_support
 from dqn_training.cli.flags import Directory, First, Flag, PresetName, parse, preset_of, read_first
-from dqn_training.config import DQNConfig
+from dqn_training.config import Between, DQNConfig
 from dqn_training.evaluation.gate import Rule
 from dqn_training.presets import default_model_name, preset_label
 from dqn_training.run.directory import RunDirectory
@@ -39,8 +38,8 @@ class TrainOptions:
     """Where the run keeps its checkpoint and logs; by default runs/NAME-TIME, or $DQN_RUNS/NAME-TIME."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR|auto")] = None
     """Resume the run in this directory, with its settings; print its result if it is finished. auto: resume the run in
-    --run-dir, or begin it there if there is none, so that a job can be started again by the same command."""
-    checkpoint_seconds: float = 10.0
+    --run-dir, or begin it there, so that the same command restarts a job."""
+    checkpoint_seconds: Annotated[float, Between(0)] = 10.0
     """Seconds from one checkpoint to the next; more where they would take over 2 % of the time. 0: no checkpoints."""
     tensorboard: Flag = False
     """Write TensorBoard's event files into the run's directory, beside metrics.csv; needs the extra tensorboard."""
@@ -58,16 +57,12 @@ def train_options(args: Sequence[str]) -> TrainOptions:
     first = read_first(args)
     resumed = _run_to_resume(first)
     if resumed is not None:
-        options = _options_of_run(resumed, first, args)
-    else:
-        preset, config = preset_of(first)
-        name = default_model_name(config.env_id)
-        options = parse(TrainOptions, "dqn-train", args, TrainOptions(preset=preset, config=config, name=name))
-        name = options.name if first.name else default_model_name(options.config.env_id)
-        options = dataclasses.replace(options, preset=preset, name=name, resume=None)
-    if not 0 <= options.checkpoint_seconds < math.inf:
-        raise cli_support.UsageError(f"--checkpoint-seconds is {options.checkpoint_seconds}; it must be 0 or more.")
-    return options
+        return _options_of_run(resumed, first, args)
+    preset, config = preset_of(first)
+    name = default_model_name(config.env_id)
+    options = parse(TrainOptions, "dqn-train", args, TrainOptions(preset=preset, config=config, name=name))
+    name = options.name if first.name else default_model_name(options.config.env_id)
+    return dataclasses.replace(options, preset=preset, name=name, resume=None)
 
 
 def _run_to_resume(first: First) -> Path | None:
@@ -80,7 +75,7 @@ def _run_to_resume(first: First) -> Path | None:
 
 
 def _options_of_run(path: Path, first: First, args: Sequence[str]) -> TrainOptions:
-    """The options that the run in this directory began with. Raises UsageError for flags that contradict them."""
+    """The options that the run in this directory began with. Raises UsageError for contradicting flags."""
     directory = RunDirectory(path)
     run = directory.read_description()
     began = TrainOptions(

@@ -11,7 +11,7 @@ from dqn_models import cli_support
 from dqn_models.streams import output_to_stderr
 from dqn_training.cli.flags import seconds
 from dqn_training.cli.options import TuneOptions
-from dqn_training.cli.running import see_working_directory, wrong_usage
+from dqn_training.cli.running import wrong_usage
 from dqn_training.envs.make import environment_for
 from dqn_training.presets import default_model_name
 from dqn_training.run.directory import runs_directory
@@ -25,7 +25,6 @@ from dqn_training.workers import in_processes
 
 def run(options: TuneOptions) -> None:
     """Searches, reports and writes the preset."""
-    see_working_directory()
     with output_to_stderr():
         path, study, search, confirmed = _search_and_confirm(options)
     _report(options, study, search, confirmed, path)

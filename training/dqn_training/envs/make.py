@@ -1,26 +1,34 @@
-"""Gymnasium environments: made and described."""
+"""Gymnasium environments: chosen, made within their wrappers, and described.
+
+The manifest records the wrappers, so that a version is later evaluated in the very same environment.
+"""
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium import spaces
+from gymnasium import spaces, wrappers
 from numpy.typing import NDArray
 
 from dqn_models.manifest import EnvironmentInfo, WrapperInfo
 from dqn_models.spaces import BoxSpace, DiscreteSpace
 from dqn_training.config import DQNConfig
-from dqn_training.envs.checks import Checked, FaultyEnvironmentError, failure
-from dqn_training.envs.wrappers import AnyEnv, chosen_wrappers, environment_arguments, wrapped
+from dqn_training.envs.checks import AnyEnv, Checked, FaultyEnvironmentError, failure
 
 _EXTRAS = {"ALE": "atari", "MinAtar": "minatar"}
+_WRAPPERS: dict[str, Callable[..., AnyEnv]] = {
+    "AtariPreprocessing": wrappers.AtariPreprocessing,
+    "FrameStackObservation": wrappers.FrameStackObservation,
+}
+_ENVIRONMENT_ARGUMENTS = {"AtariPreprocessing": {"frameskip": 1}}
+"""What a wrapper needs of the environment below it: it skips the frames itself."""
 
 
 def environment_for(config: DQNConfig) -> EnvironmentInfo:
     """The environment that a configuration asks for, wrappers included; raises what `describe` raises."""
-    return describe(config.env_id, config.env_kwargs, chosen_wrappers(config))
+    return describe(config.env_id, config.env_kwargs, _chosen_wrappers(config))
 
 
 def describe(env_id: str, kwargs: Mapping[str, Any], wrappers: Sequence[WrapperInfo] = ()) -> EnvironmentInfo:
@@ -49,7 +57,7 @@ def make_environment(env_id: str, kwargs: Mapping[str, Any], wrappers: Sequence[
     """
     try:
         register(env_id)
-        arguments = environment_arguments(wrappers) | dict(kwargs)
+        arguments = _environment_arguments(wrappers) | dict(kwargs)
         environment = gymnasium.make(env_id, disable_env_checker=True, **arguments)
     except (gymnasium.error.Error, ImportError) as error:
         raise ValueError(f"env_id is {env_id!r}; Gymnasium cannot make it: {error}") from error
@@ -57,7 +65,37 @@ def make_environment(env_id: str, kwargs: Mapping[str, Any], wrappers: Sequence[
         raise ValueError(f"env_kwargs is {dict(kwargs)}; {env_id} refuses it: {error}.") from error
     except Exception as error:
         raise FaultyEnvironmentError(failure(env_id, "while it was made", error)) from error
-    return Checked(wrapped(environment, wrappers), env_id)
+    return Checked(_wrapped(environment, wrappers), env_id)
+
+
+def _chosen_wrappers(config: DQNConfig) -> list[WrapperInfo]:
+    """The wrappers that a configuration asks for; by default Atari's for the games of the namespace ALE.
+
+    Atari's are the evaluation protocol of Machado et al. (2018): 84 x 84 grey pixels, each the larger of two frames,
+    every fourth frame, up to 30 idle frames at the start; the loss of a life ends nothing.
+    """
+    is_ale = config.env_id.rpartition(":")[2].startswith("ALE/")
+    atari = config.preprocessing == "atari" or (config.preprocessing == "auto" and is_ale)
+    chosen = [WrapperInfo(name="AtariPreprocessing", kwargs={"noop_max": 30, "frame_skip": 4, "screen_size": 84})]
+    stack = [WrapperInfo(name="FrameStackObservation", kwargs={"stack_size": config.frame_stack})]
+    return chosen * atari + stack * (config.frame_stack > 1)
+
+
+def _environment_arguments(chosen: Sequence[WrapperInfo]) -> dict[str, Any]:
+    """Arguments of the environment's constructor that its wrappers need."""
+    return {name: value for each in chosen for name, value in _ENVIRONMENT_ARGUMENTS.get(each.name, {}).items()}
+
+
+def _wrapped(environment: AnyEnv, chosen: Sequence[WrapperInfo]) -> AnyEnv:
+    """The environment within its wrappers. Raises ValueError for one that is unknown here or does not fit."""
+    for each in chosen:
+        if each.name not in _WRAPPERS:
+            raise ValueError(f"The wrapper {each.name!r} is not one of {', '.join(sorted(_WRAPPERS))}.")
+        try:
+            environment = _WRAPPERS[each.name](environment, **each.kwargs)
+        except (AttributeError, TypeError, ValueError, gymnasium.error.Error) as error:
+            raise ValueError(f"{each.name} does not fit {environment}: {error}") from error
+    return environment
 
 
 def register(env_id: str) -> gymnasium.envs.registration.EnvSpec:
@@ -81,7 +119,7 @@ def register(env_id: str) -> gymnasium.envs.registration.EnvSpec:
 
 
 def _register_atari() -> None:
-    """Importing the package registers its games; its greeting for every one that is made is left out."""
+    """Importing the package registers its games; its greeting for each environment is silenced."""
     ale_py = importlib.import_module("ale_py")
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
 

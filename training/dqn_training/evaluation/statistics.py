@@ -1,33 +1,26 @@
 """Bootstrap intervals (Efron & Tibshirani, 1993, percentile method), of means and of interquartile means."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_RESAMPLES = 2_000
-_CHUNK = 1_000_000  # numbers drawn at a time
+RESAMPLES = 2_000
 
 
 def mean_interval(values: Floats, confidence: float = 0.95) -> tuple[float, float]:
     """The bootstrap interval of the mean of `values` [n], low and high; repeatable, as its draws have a fixed seed."""
-    generator = np.random.default_rng(0)
-    rounds = max(1, _CHUNK // len(values))
-    means = []
-    for start in range(0, _RESAMPLES, rounds):
-        drawn = generator.integers(0, len(values), (min(rounds, _RESAMPLES - start), len(values)))
-        means.append(values[drawn].mean(axis=1))
     tail = (1 - confidence) / 2
-    low, high = np.quantile(np.concatenate(means), [tail, 1 - tail])
+    low, high = np.quantile(resampled(values, lambda drawn: drawn.mean(axis=0)), [tail, 1 - tail])
     return float(low), float(high)
 
 
 def resampled(values: Floats, statistic: Callable[[Floats], Floats]) -> Floats:
     """The statistic of groups redrawn from runs [runs, ...], [resamples, ...]; the draws have a fixed seed."""
-    draws = np.random.default_rng(0).integers(0, len(values), (_RESAMPLES, len(values)))
-    return np.stack([statistic(values[draw]) for draw in draws])
+    generator, count = np.random.default_rng(0), len(values)
+    return np.stack([statistic(values[generator.integers(0, count, count)]) for _ in range(RESAMPLES)])
 
 
 def interquartile_mean(values: Floats) -> Floats:
@@ -37,16 +30,3 @@ def interquartile_mean(values: Floats) -> Floats:
     """
     out = len(values) // 4
     return np.asarray(np.sort(values, axis=0)[out : len(values) - out].mean(axis=0))
-
-
-def interquartile_interval(scores: Sequence[Floats], confidence: float = 0.95) -> tuple[float, float, float]:
-    """The interquartile mean over all runs of all tasks, with the low and high end of its bootstrap interval.
-
-    `scores` has one array of runs for each task, on one scale. Runs are redrawn within each task (Agarwal et al., 2021:
-    stratified bootstrap); the draws have a fixed seed.
-    """
-    generator = np.random.default_rng(0)
-    drawn = [runs[generator.integers(0, len(runs), (_RESAMPLES, len(runs)))].T for runs in scores]
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(interquartile_mean(np.concatenate(drawn)), [tail, 1 - tail])
-    return float(interquartile_mean(np.concatenate(scores))), float(low), float(high)

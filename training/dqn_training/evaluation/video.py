@@ -3,11 +3,12 @@
 MP4 (H.264) is written by PyAV, GIF by Pillow, a frame at a time.
 """
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -16,21 +17,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dqn_models.manifest import EnvironmentInfo
 from dqn_models.policy import Policy
+from dqn_training.envs.checks import AnyEnv
 from dqn_training.envs.make import make_environment
-from dqn_training.envs.wrappers import AnyEnv
 
 Frame = NDArray[np.uint8]
 """A picture, [height, width, 3]."""
 
 _SMALLEST = 256  # pixels of the longer side; smaller pictures are enlarged
 _DEFAULT_FPS = 30.0
-
-
-class FilmedEpisode(NamedTuple):
-    """An episode that was filmed to its end."""
-
-    total_reward: float
-    length: int
 
 
 class EpisodeRenderer:
@@ -48,10 +42,10 @@ class EpisodeRenderer:
         skipped = [int(each.kwargs.get("frame_skip", 1)) for each in environment.wrappers]
         fps = self._environment.metadata.get("render_fps") or _DEFAULT_FPS
         self.fps = float(fps) / int(np.prod(skipped))
-        self.filmed: list[FilmedEpisode] = []
+        self.returns: list[float] = []  # of the episodes that were filmed to their end
 
     def frames(self, policy: Policy, seed: int, episodes: int, step_limit: int) -> Iterator[Frame]:
-        """A picture at the start of each episode and one after every step, with what the episode has brought so far."""
+        """A picture at the start of each episode and one after every step, labelled with the return so far."""
         for number in range(episodes):
             observation, _ = self._environment.reset(seed=seed + number)
             total, length, ended = 0.0, 0, False
@@ -61,7 +55,7 @@ class EpisodeRenderer:
                 observation, reward, terminated, truncated, _ = self._environment.step(int(action))
                 total, length, ended = total + float(reward), length + 1, terminated or truncated
                 yield self._picture(number, length, total)
-            self.filmed.append(FilmedEpisode(total, length))
+            self.returns.append(total)
 
     def close(self) -> None:
         """Closes the environment."""
@@ -84,7 +78,7 @@ def _check_modes(info: EnvironmentInfo) -> None:
 
 
 def _rendered(environment: AnyEnv, env_id: str) -> Frame:
-    """The environment's present picture. Raises ValueError where it gives none."""
+    """The environment's current picture. Raises ValueError if it gives none."""
     try:
         picture: Any = environment.render()
     except gymnasium.error.Error as error:
@@ -109,17 +103,13 @@ def _labelled(picture: Frame, text: str) -> Frame:
     return np.asarray(image)
 
 
-Writer = Callable[[Path, Iterable[Frame], float], int]
-"""Writes pictures at so many a second; returns how many."""
-
-
 def check_film(path: Path) -> None:
     """Raises ValueError for a name that says no kind of film or a place where no file can be written.
 
     Raises ModuleNotFoundError where PyAV is missing.
     """
-    if path.suffix.lower() not in WRITERS:
-        raise ValueError(f"--video is {path}; its name must end in {' or '.join(WRITERS)}.")
+    if path.suffix.lower() not in _WRITERS:
+        raise ValueError(f"--video is {path}; its name must end in {' or '.join(_WRITERS)}.")
     if path.suffix.lower() == ".mp4":
         import av  # noqa: F401, PLC0415
     try:
@@ -131,55 +121,43 @@ def check_film(path: Path) -> None:
 
 def write_film(path: Path, frames: Iterable[Frame], fps: float) -> int:
     """Writes the file, which appears once all pictures are there; returns how many. Its suffix says what kind it is."""
-    unfinished = _unfinished(path)
+    unfinished, count = _unfinished(path), itertools.count()
     try:
-        count = WRITERS[path.suffix.lower()](unfinished, frames, fps)
+        _WRITERS[path.suffix.lower()](unfinished, (frame for frame, _ in zip(frames, count, strict=False)), fps)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
-    return count
+    return next(count)
 
 
 def _unfinished(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
 
 
-def _write_mp4(path: Path, frames: Iterable[Frame], fps: float) -> int:
+def _write_mp4(path: Path, frames: Iterator[Frame], fps: float) -> None:
     import av  # noqa: PLC0415  (optional; not needed for GIF)
 
-    count = 0
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1000), options={"crf": "20"})
         stream.pix_fmt = "yuv420p"
-        for frame in map(_even, frames):
-            if not count:
-                stream.height, stream.width = frame.shape[:2]
+        first = _even(next(frames))
+        stream.height, stream.width = first.shape[:2]
+        for frame in itertools.chain([first], map(_even, frames)):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-            count += 1
         container.mux(stream.encode(None))
-    return count
 
 
-def _write_gif(path: Path, frames: Iterable[Frame], fps: float) -> int:
-    count = 0
-
-    def images() -> Iterator[Image.Image]:
-        nonlocal count
-        for frame in frames:
-            count += 1
-            yield Image.fromarray(frame)
-
-    rest = images()
+def _write_gif(path: Path, frames: Iterator[Frame], fps: float) -> None:
+    images = map(Image.fromarray, frames)
     duration = max(20, round(100 / fps) * 10)  # ms; the format counts hundredths, and viewers slow down shorter ones
-    next(rest).save(path, save_all=True, append_images=rest, duration=duration, loop=0)
-    return count
+    next(images).save(path, save_all=True, append_images=images, duration=duration, loop=0)
 
 
 def _even(frame: Frame) -> Frame:
-    """The picture with an even number of rows and columns, as H.264 wants it: the last ones are doubled."""
+    """The picture with an even number of rows and columns, as H.264 requires: the last ones are repeated."""
     height, width = frame.shape[:2]
     return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
-WRITERS: dict[str, Writer] = {".mp4": _write_mp4, ".gif": _write_gif}
-"""How to write, by suffix."""
+_WRITERS: dict[str, Callable[[Path, Iterator[Frame], float], None]] = {".mp4": _write_mp4, ".gif": _write_gif}
+"""By suffix: writes frames at so many a second."""

@@ -9,8 +9,8 @@ from torch import nn
 
 from dqn_models.manifest import EnvironmentInfo
 from dqn_models.policy import Policy
-from dqn_training.networks.device import device_of
 from dqn_training.networks.noisy import mean_weights
+from dqn_training.networks.q_network import device_of
 
 OBSERVATIONS = 10_000
 TOLERANCE = 1e-4

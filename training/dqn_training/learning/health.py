@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dqn_training.checkpoint.values import State, Stateful
 from dqn_training.networks.noisy import mean_weights
+from dqn_training.networks.q_network import device_of
 from dqn_training.replay.source import Experience
 
 PROBES = 256
@@ -34,7 +35,7 @@ class Health(NamedTuple):
 
 
 class CollapseMonitor(Stateful):
-    """Looks at a network through the same probe states each time: the first observations that replay held."""
+    """Evaluates a network on the same probe states each time: the first observations that replay held."""
 
     _state = ("history", "_probes")
 
@@ -43,16 +44,15 @@ class CollapseMonitor(Stateful):
         self._probes: NDArray[Any] | None = None
 
     def record(self, env_steps: int, network: nn.Sequential, replay: Experience) -> Health:
-        """Adds the present indicators to the history; the first call chooses the probe states.
+        """Adds the current indicators to the history; the first call chooses the probe states.
 
         Draws no random number and changes nothing of what it is given.
         """
         if self._probes is None:
             seen = replay.observations()
             self._probes = seen[np.linspace(0, len(seen) - 1, min(PROBES, len(seen))).astype(np.int64)]
-        device = next(network.parameters()).device
         with mean_weights(network), torch.no_grad():
-            q_values, dormant_share = _evaluate_probes(network, torch.from_numpy(self._probes).to(device))
+            q_values, dormant_share = _evaluate_probes(network, torch.from_numpy(self._probes).to(device_of(network)))
         best = q_values.topk(min(2, q_values.shape[1]), dim=1).values
         health = Health(
             env_steps=env_steps,

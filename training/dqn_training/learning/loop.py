@@ -1,16 +1,21 @@
-"""The training loop: acts, stores, learns; whoever iterates over it watches, evaluates and decides when to stop."""
+"""The training loop: acts, stores, learns; the caller iterates over it, evaluates and may stop."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dqn_models.manifest import EnvironmentInfo
 from dqn_training.config import DQNConfig
-from dqn_training.learning.dqn import learn_from_replay
-from dqn_training.learning.pqn import learn_from_rollouts
-from dqn_training.learning.schedules import epsilon_schedule
+from dqn_training.learning.agent import DQNAgent
+from dqn_training.learning.schedules import epsilon_schedule, importance_schedule, learning_rate_schedule
 from dqn_training.learning.state import Episode, TrainingState
-from dqn_training.replay.rollouts import Rollouts
+from dqn_training.learning.targets import lambda_returns
+from dqn_training.replay.rollouts import Rollout, Rollouts
+from dqn_training.replay.source import ExperienceSource
+
+Learn = Callable[[int], None]
+"""Called after each time step with the number of environment steps that were taken in it."""
 
 
 def train(config: DQNConfig, environment: EnvironmentInfo, state: TrainingState) -> Iterator[TrainingState]:
@@ -21,9 +26,9 @@ def train(config: DQNConfig, environment: EnvironmentInfo, state: TrainingState)
     epsilon_at = epsilon_schedule(config, warm=state.warm)
     agent, replay, start = state.agent, state.replay, environment.action_space.start
     if isinstance(replay, Rollouts):
-        learn = learn_from_rollouts(config, state, replay)
+        learn = _learn_from_rollouts(config, state, replay)
     else:
-        learn = learn_from_replay(config, state, replay)
+        learn = _learn_from_replay(config, state, replay)
     while not state.finished(config):
         state.epsilon = epsilon_at(state.env_steps)
         actions = agent.act(state.observations, state.epsilon, state.generator)
@@ -43,3 +48,55 @@ def train(config: DQNConfig, environment: EnvironmentInfo, state: TrainingState)
         state.alive = ~ended
         learn(taken)
         yield state
+
+
+def _learn_from_replay(config: DQNConfig, state: TrainingState, replay: ExperienceSource) -> Learn:
+    """DQN: gradient steps on transitions drawn from replay, one for every `train_every` environment steps."""
+    learning_rate_at, importance_at = learning_rate_schedule(config), importance_schedule(config)
+    agent = state.agent
+    enough = max(config.learning_starts, config.batch_size)
+
+    def learn(taken: int) -> None:
+        if len(replay) < enough:
+            return
+        state.updates_owed += taken / config.train_every
+        agent.optimizer.learning_rate = learning_rate_at(state.env_steps)
+        while state.updates_owed >= 1:
+            batch = replay.sample(config.batch_size, state.generator, importance_at(state.env_steps))
+            state.loss, errors = agent.update(batch)
+            if errors is not None:
+                replay.update_priorities(batch.rows, errors.cpu().numpy())
+            state.updates_owed -= 1
+
+    return learn
+
+
+def _learn_from_rollouts(config: DQNConfig, state: TrainingState, rollouts: Rollouts) -> Learn:
+    """PQN (Gallici et al., 2024): a few passes over each rollout of all environments, which is then forgotten.
+
+    Neither a replay buffer nor a target network is needed, as layer normalization keeps the values from diverging.
+    """
+    learning_rate_at = learning_rate_schedule(config)
+    agent, generator = state.agent, state.generator
+
+    def learn(_: int) -> None:
+        if not rollouts.complete:
+            return
+        agent.optimizer.learning_rate = learning_rate_at(state.env_steps)
+        rollout = rollouts.latest()
+        td_targets = _td_targets(config, agent, rollout)[rollout.alive]
+        observations, actions = rollout.observations[rollout.alive], rollout.actions[rollout.alive]
+        count = len(actions)
+        for _epoch in range(config.rollout_epochs):
+            for rows in np.array_split(generator.permutation(count), max(1, round(count / config.batch_size))):
+                state.loss = agent.regress(observations[rows], actions[rows], td_targets[rows]).loss
+
+    return learn
+
+
+def _td_targets(config: DQNConfig, agent: DQNAgent, rollout: Rollout) -> NDArray[np.float32]:
+    """The Q(lambda) returns [steps, num_envs] of a rollout, with the agent's values."""
+    following = rollout.next_observations
+    next_values = agent.values(following.reshape(-1, *following.shape[2:])).reshape(rollout.rewards.shape)
+    ended = rollout.terminated | rollout.truncated
+    return lambda_returns(rollout.rewards, next_values, rollout.terminated, ended, config.gamma, config.q_lambda)

@@ -1,7 +1,7 @@
 """Everything of a run that changes."""
 
 import dataclasses
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ class Episode(NamedTuple):
 
 @dataclasses.dataclass
 class TrainingState(Stateful):
-    """Where a run is, which a checkpoint keeps. Loops advance it in place and keep nothing else that changes.
+    """The state of a run, which a checkpoint keeps. The loop advances it in place and has no state of its own.
 
     Arrays have one element for each environment.
     """
@@ -77,12 +77,12 @@ class TrainingState(Stateful):
     epsilon: float = 1.0
     loss: Tensor | None = None
     episodes: list[Episode] = dataclasses.field(default_factory=list)
-    wall_seconds: float = 0.0  # spent so far; kept up to date by whoever runs the loop
+    wall_seconds: float = 0.0  # spent so far; updated by the Clock callback
 
-    def recent_return(self, count: int = 100) -> float:
-        """Mean return of the last `count` training episodes; NaN before the first."""
-        recent = self.episodes[-count:]
-        return sum(episode.total_reward for episode in recent) / len(recent) if recent else float("nan")
+    def recent(self, name: Literal["total_reward", "length"]) -> float:
+        """Mean return or length of the last 100 training episodes; NaN before the first."""
+        values = [getattr(episode, name) for episode in self.episodes[-100:]]
+        return sum(values) / len(values) if values else float("nan")
 
     def finished(self, config: DQNConfig) -> bool:
         """Whether the budget is spent or the evaluations are good enough."""
@@ -101,7 +101,7 @@ class TrainingState(Stateful):
         return {
             **super().state_dict(),
             "episodes": np.array(self.episodes, np.float64).reshape(-1, len(Episode._fields)),
-            "environments": self._environment_state(),
+            "environments": self._captured()[0],
             "vectorization": vectorization_of(self.environments),
             "process": process_generators(),
         }
@@ -129,17 +129,14 @@ class TrainingState(Stateful):
 
     def uncapturable(self) -> str | None:
         """What of the environments a capture lacks, in words; None where it has everything."""
-        try:
-            capture_environment(self.environments)
-        except UncapturableError as error:
-            return str(error)
-        return None
+        return self._captured()[1]
 
-    def _environment_state(self) -> Any:
+    def _captured(self) -> tuple[Any, str | None]:
+        """The state of the environments, or None and what is in the way."""
         try:
-            return capture_environment(self.environments)
-        except UncapturableError:
-            return None
+            return capture_environment(self.environments), None
+        except UncapturableError as error:
+            return None, str(error)
 
     def _begin_episodes(self) -> None:
         """Leaves the running episodes unfinished."""

@@ -42,6 +42,23 @@ def make_q_network(config: DQNConfig, space: BoxSpace | DiscreteSpace, n_actions
     return nn.Sequential(layers | body | _head(config, Features(sizes[-1]) if sizes else features, n_actions))
 
 
+def choose_device(config: DQNConfig, network: nn.Module) -> torch.device:
+    """The device that the configuration means for a network.
+
+    `auto` is a GPU only for convolutions: each operation of a small multilayer perceptron takes less time on the CPU
+    than it takes to start it on a GPU.
+    """
+    if config.device != "auto":
+        return torch.device(config.device)
+    convolutional = any(isinstance(layer, nn.Conv2d) for layer in network.modules())
+    return torch.device("cuda" if convolutional and torch.cuda.is_available() else "cpu")
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network's parameters are."""
+    return next(network.parameters()).device
+
+
 def _convolutions(config: DQNConfig, space: BoxSpace | DiscreteSpace) -> tuple[Layers, Features]:
     layers, width = convolutions(config, space)
     return layers, Features(width)

@@ -1,7 +1,13 @@
 """From a candidate to a version: the gate, the test episodes, the publication and, if the gate opens, the promotion."""
 
+import contextlib
 import math
+import signal
+from collections.abc import Iterator
 from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dqn_models.errors import ModelError, PromotionError
 from dqn_models.layout import CHAMPION, ONNX_FILE
@@ -15,7 +21,6 @@ from dqn_training.export.onnx_graph import onnx_info
 from dqn_training.publishing.card import model_card
 from dqn_training.run.candidate import WEIGHTS_FILE, Candidate
 from dqn_training.run.directory import RunDirectory, git_commit, library_versions
-from dqn_training.run.interrupts import held_back
 from dqn_training.seeds import first_seed
 from dqn_training.tracking.curve import training_curve
 
@@ -42,23 +47,23 @@ def publish(
     """Judges, publishes and, if the gate opens or there is no champion yet, promotes a candidate.
 
     Runs of one model are judged one after another, each against the champion that the one before left. A run with a
-    `directory` publishes once, whatever kills it; its result is written there. Raises RepositoryError when the
-    repository refuses, ValueError when candidate and champion cannot be compared, and KeyboardInterrupt with a
-    sentence that says what was published.
+    `directory` publishes once, even if it is killed at any instant; its result is written there. Raises
+    RepositoryError when the repository refuses, ValueError when candidate and champion cannot be compared, and
+    KeyboardInterrupt with a sentence that says what was published.
     """
     done = "Interrupted; nothing was published."
     run = directory.read_description().id if directory else None
     try:
         with repository.job(model, "publish", wait_seconds=math.inf):
             manifest = _version_of(run, repository, model)
-            while True:  # until nobody promotes by hand while this candidate is being judged
+            while True:  # again if somebody promotes by hand while this candidate is judged
                 champion = repository.alias(model)
                 gate = _gate(candidate, repository, manifest, model, champion, rule)
                 promoted = gate is None or gate.decision == "promoted"
                 reason = gate.reason if gate else "the first version of its model"
                 if manifest is None:
                     draft, files = _draft(candidate, model, gate, run), _files(candidate, model)
-                with held_back():
+                with _held_back():
                     manifest = manifest or repository.publish(
                         draft, files, {"MODEL_CARD.md": model_card}, by=by, reason=reason
                     )
@@ -87,6 +92,23 @@ def play_test_episodes(candidate: Candidate) -> Evaluation:
     return summarize(episodes, seed)
 
 
+@contextlib.contextmanager
+def _held_back() -> Iterator[None]:
+    """Lets the block finish before an interrupt takes effect; for short blocks that must not be cut in half."""
+    arrived: list[int] = []
+    previous = {
+        number: signal.signal(number, lambda arriving, _frame: arrived.append(arriving))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        if arrived:
+            signal.raise_signal(arrived[0])
+
+
 def _version_of(run: str | None, repository: ModelRepository, model: str) -> Manifest | None:
     """What a run published before it was killed."""
     manifests = (repository.manifest(model, version) for version in reversed(repository.versions(model)))
@@ -108,48 +130,38 @@ def _gate(
     champion: int | None,
     rule: Rule,
 ) -> GateResult | None:
-    """The decision about a candidate, or the one that its published version has; None for a model's first version."""
+    """The decision about a candidate, or the one that its published version has; None for a model's first version.
+
+    Raises ValueError when the champion is for other observations or actions: then they cannot be compared.
+    """
     if published is not None and (
         _was_champion(repository, published) or champion == (published.gate and published.gate.champion_version)
     ):
         return published.gate
     if champion is None:
         return None
+    champion_policy = repository.load_policy(model, champion)
+    _check_comparable(candidate.environment, repository.manifest(model, champion))
     best = _best(candidate, repository, model, published)
-    return _compare(candidate, repository, repository.manifest(model, champion), best, rule)
-
-
-def _compare(
-    candidate: Candidate,
-    repository: ModelRepository,
-    champion: Manifest,
-    best: tuple[int, Policy] | None,
-    rule: Rule,
-) -> GateResult:
-    """Plays candidate, champion and best version on the same gate seeds, in the candidate's environment, and judges.
-
-    Raises ValueError when the champion is for other observations or actions: then they cannot be compared.
-    """
-    policy = repository.load_policy(champion.model, champion.version)
-    _check_comparable(candidate.environment, champion)
-    config = candidate.config
-    seed = first_seed("gate", config.seed)
-
-    def returns(policy: Policy) -> Any:
-        return play(policy, candidate.environment, seed, config.gate_episodes, config.episode_step_limit).returns
-
     return judge(
-        returns(candidate.policy),
-        Incumbent(champion.version, returns(policy)),
-        None if best is None or best[0] == champion.version else Incumbent(best[0], returns(best[1])),
+        _gate_returns(candidate, candidate.policy),
+        Incumbent(champion, _gate_returns(candidate, champion_policy)),
+        None if best is None or best[0] == champion else Incumbent(best[0], _gate_returns(candidate, best[1])),
         rule,
     )
+
+
+def _gate_returns(candidate: Candidate, policy: Policy) -> NDArray[np.float64]:
+    """Returns [episodes] on the candidate's gate seeds, in its environment."""
+    config = candidate.config
+    seed = first_seed("gate", config.seed)
+    return play(policy, candidate.environment, seed, config.gate_episodes, config.episode_step_limit).returns
 
 
 def _best(
     candidate: Candidate, repository: ModelRepository, model: str, published: Manifest | None
 ) -> tuple[int, Policy] | None:
-    """The other version with the best test evaluation in the candidate's environment; None where there is none."""
+    """The other version with the best test evaluation in the candidate's environment, or None."""
     manifests = [repository.manifest(model, version) for version in repository.versions(model)]
     rivals = [rival for rival in manifests if rival.environment == candidate.environment and rival != published]
     for manifest in sorted(rivals, key=lambda rival: -rival.evaluation.mean):

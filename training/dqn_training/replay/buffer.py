@@ -72,14 +72,6 @@ class ReplayBuffer(Stateful):
         """Number of transitions that can be sampled."""
         return self._size
 
-    @property
-    def memory_bytes(self) -> int:
-        """What the arrays take once all rows are written: for each the observation's bytes and a few more (6 for up to
-        256 actions and 127 steps), and 8.5 with priorities.
-        """
-        arrays = (self._observations, self._actions, self._returns, self._outcomes)
-        return sum(array.nbytes for array in arrays) + (self._priorities.nbytes if self._priorities else 0)
-
     def add(
         self,
         observations: NDArray[Any],

@@ -56,11 +56,6 @@ class Rollouts(Stateful):
         return int(np.count_nonzero(self._alive))
 
     @property
-    def memory_bytes(self) -> int:
-        """What the arrays take."""
-        return sum(getattr(self, name).nbytes for name in _RINGS)
-
-    @property
     def complete(self) -> bool:
         """Whether a rollout has just been filled."""
         return self.time > 0 and self.time % self.steps == 0

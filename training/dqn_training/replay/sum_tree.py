@@ -30,11 +30,6 @@ class SumTree(Stateful):
         """The sum of all leaves."""
         return float(self._levels[-1].sum())
 
-    @property
-    def nbytes(self) -> int:
-        """Memory of all levels."""
-        return sum(level.nbytes for level in self._levels)
-
     def get(self, leaves: NDArray[np.int64]) -> NDArray[np.float64]:
         """The numbers of leaves [n]."""
         return self._levels[0].ravel().take(leaves)
@@ -77,11 +72,6 @@ class Priorities(Stateful):
         self._tree = SumTree(rows)
         self._exponent = exponent
         self._largest = 1.0  # ever given, after the exponent
-
-    @property
-    def nbytes(self) -> int:
-        """Memory of the tree."""
-        return self._tree.nbytes
 
     def replace(self, old: NDArray[np.int64], new: NDArray[np.int64]) -> None:
         """Rows that are no transitions any more, and new ones, which get the largest priority so far."""

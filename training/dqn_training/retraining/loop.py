@@ -1,14 +1,75 @@
-"""The loop of rounds: it survives failed ones, counts them, and continues whatever becomes of its log."""
+"""The loop of rounds: it survives failed ones, and keeps its own Prometheus metrics and log."""
 
 import sys
 import time
 from collections.abc import Callable
 
 import structlog
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from dqn_models import cli_support, streams
-from dqn_training.retraining.metrics import RetrainMetrics
+from dqn_models.errors import RepositoryError
 from dqn_training.retraining.round import RoundResult
+
+_OUTCOMES = ("promoted", "kept", "failed")
+_DURATION_BUCKETS = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200)
+
+
+class RetrainMetrics:
+    """Prometheus metrics of one model's retraining job, in a registry of their own."""
+
+    def __init__(self, model: str) -> None:
+        self.registry = CollectorRegistry()
+        labels, registry = ["model"], self.registry
+        runs = Counter(
+            "dqn_retrain_runs_total",
+            "Retraining rounds, by the outcome for the challenger.",
+            ["model", "outcome"],
+            registry=registry,
+        )
+        duration = Histogram(
+            "dqn_retrain_duration_seconds",
+            "Duration of a retraining round.",
+            labels,
+            buckets=_DURATION_BUCKETS,
+            registry=registry,
+        )
+        last_success = Gauge(
+            "dqn_retrain_last_success_timestamp_seconds",
+            "Unix time at which the last successful round ended.",
+            labels,
+            registry=registry,
+        )
+        lost_writes = Counter(
+            "dqn_retrain_lost_log_writes_total", "Writes to the log that failed.", labels, registry=registry
+        )
+        self._runs = {outcome: runs.labels(model, outcome) for outcome in _OUTCOMES}
+        self._duration, self._last_success = duration.labels(model), last_success.labels(model)
+        self._lost_writes = lost_writes.labels(model)
+        self._counted = 0
+
+    def serve(self, host: str, port: int) -> None:
+        """Serves the metrics from now on; port 0 means nowhere. Raises RepositoryError when the port cannot be had."""
+        if port == 0:
+            return
+        try:
+            start_http_server(port, host, self.registry)
+        except OSError as error:
+            raise RepositoryError(
+                f"Cannot serve metrics on {host}:{port}: {error.strerror}. Use --metrics-port."
+            ) from error
+
+    def lost_writes(self, total: int) -> None:
+        """Sets how many writes this process has lost so far."""
+        self._lost_writes.inc(total - self._counted)
+        self._counted = total
+
+    def count(self, outcome: str, duration: float) -> None:
+        """Counts a round that took `duration` seconds."""
+        self._runs[outcome].inc()
+        self._duration.observe(duration)
+        if outcome != "failed":
+            self._last_success.set_to_current_time()
 
 
 def run_loop(
@@ -25,7 +86,7 @@ def run_loop(
         started = time.monotonic()
         try:
             result = next_round()
-        except Exception as error:  # noqa: BLE001  (a loop outlives whatever one round meets)
+        except Exception as error:  # noqa: BLE001  (the loop survives any failure of a round)
             metrics.count("failed", time.monotonic() - started)
             log.error("round failed", model=model, error=str(error), kind=type(error).__name__)  # noqa: TRY400
         else:

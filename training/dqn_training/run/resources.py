@@ -1,4 +1,4 @@
-"""Whether this machine has what a configuration asks for, before anything is trained."""
+"""Checks before training that this machine has the device and the memory that a configuration needs."""
 
 import math
 import os
@@ -9,8 +9,7 @@ import torch
 from dqn_models.manifest import EnvironmentInfo
 from dqn_training.config import DQNConfig
 from dqn_training.envs.vector import make_vector_environment
-from dqn_training.networks.device import check_device, choose_device
-from dqn_training.networks.q_network import make_q_network
+from dqn_training.networks.q_network import choose_device, make_q_network
 
 _BESIDE = 16  # bytes of a transition beside its observation, at most
 _COPIES = 9
@@ -62,6 +61,14 @@ def _check_replay(config: DQNConfig, environment: EnvironmentInfo) -> None:
             f"replay_capacity is {config.replay_capacity}; at up to {row:,} bytes each these transitions need "
             f"{needed / 1e9:,.1f} GB, and this machine has {free / 1e9:,.1f} GB of free memory; at most {free // row} "
             "fit."
+        )
+
+
+def check_device(config: DQNConfig) -> None:
+    """Raises ValueError with a sentence when a GPU is asked for that torch does not find."""
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"device is 'cuda', but torch {torch.__version__} finds no CUDA device on this machine; use auto or cpu."
         )
 
 

@@ -2,7 +2,6 @@
 
 import zlib
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from starlette.types import Scope
 
@@ -18,13 +17,6 @@ _GZIP, _ZLIB, _RAW_DEFLATE = 31, 15, -15  # zlib's `wbits`
 _FAST = 1
 
 
-class Frame(NamedTuple):
-    """The JSON of a body and the raw tensors after it."""
-
-    json: memoryview
-    binary: memoryview
-
-
 def collect(scope: Scope) -> Headers:
     """The headers that matter here, without surrounding white space; repeated ones are joined as HTTP says."""
     headers: Headers = {}
@@ -34,18 +26,21 @@ def collect(scope: Scope) -> Headers:
     return headers
 
 
-def split(body: bytes, headers: Headers) -> Frame:
-    """Splits by the header Inference-Header-Content-Length alone, whatever the Content-Type. Raises Problem (400)."""
+def split(body: bytes, headers: Headers) -> tuple[memoryview, memoryview]:
+    """The JSON of a body and the raw tensors after it; Inference-Header-Content-Length alone says where they begin.
+
+    Raises Problem (400).
+    """
     view = memoryview(body)
     text = headers.get(LENGTH)
     if text is None:
-        return Frame(view, view[len(view) :])
+        return view, view[len(view) :]
     if not text.isdigit() or len(text) > _MAX_DIGITS or int(text) > len(body):
         found = text[:40].decode("latin-1")
         detail = f"Inference-Header-Content-Length is {found!r}; expected a number of at most {len(body)} bytes."
         raise Problem(400, detail, reason="not_json")
     length = int(text)
-    return Frame(view[:length], view[length:])
+    return view[:length], view[length:]
 
 
 def inflate(body: bytes, headers: Headers, limit: int) -> bytes:

@@ -15,20 +15,11 @@ from starlette.types import Receive, Scope
 from dqn_models.layout import CHAMPION
 from dqn_models.policy import Observations
 from dqn_serving.api.errors import oip_error
+from dqn_serving.api.oip import tensors
 from dqn_serving.api.oip.explain import decode_problem
 from dqn_serving.api.oip.framing import LENGTH, Headers, collect, deflate, inflate, split
 from dqn_serving.api.oip.messages import InferAnswer, InferRequest, RequestParameters, decode_infer_request, encode
 from dqn_serving.api.oip.statistics import Durations, Statistics
-from dqn_serving.api.oip.tensors import (
-    ACTION,
-    OUTPUT_DTYPES,
-    PROPENSITY,
-    Q_VALUES,
-    Outputs,
-    read_inputs,
-    requested_outputs,
-    write_output,
-)
 from dqn_serving.inference.admission import overload
 from dqn_serving.inference.batcher import Decision, PendingRequest
 from dqn_serving.policies.loaded import LoadedPolicy
@@ -46,14 +37,9 @@ _NO_PARAMETERS = RequestParameters()
 class InferRoute(NamedTuple):
     """An infer call of a champion, for the fast path."""
 
-    call: "InferCall"
     measures: EndpointMeasures
     refusal: Answer
-    model: str
-
-    def begin(self, scope: Scope, body: bytes, deliver: Callable[[Answer], None]) -> bool:
-        """See `InferCall.begin`."""
-        return self.call.begin(self.model, scope, body, deliver)
+    begin: Callable[[Scope, bytes, Callable[[Answer], None]], bool]
 
 
 class ParsedInfer(NamedTuple):
@@ -79,15 +65,15 @@ def parse(body: bytes, loaded: LoadedPolicy, scope: Scope, limit: int) -> Parsed
     Raises Problem (400, 413, 415 or 422).
     """
     headers = collect(scope)
-    frame = split(inflate(body, headers, limit), headers)
+    document, binary = split(inflate(body, headers, limit), headers)
     try:
-        request: InferRequest = decode_infer_request(frame.json)
+        request: InferRequest = decode_infer_request(document)
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
-        raise decode_problem(bytes(frame.json), error) from None
+        raise decode_problem(bytes(document), error) from None
     started = perf_counter_ns()
     parameters = request.parameters or _NO_PARAMETERS
-    observations, mask = read_inputs(request.inputs, frame.binary, loaded)
-    outputs = requested_outputs(request, parameters)
+    observations, mask = tensors.read_inputs(request.inputs, binary, loaded)
+    outputs = tensors.requested_outputs(request, parameters)
     return ParsedInfer(observations, mask, parameters, outputs, request.id, headers, started, perf_counter_ns())
 
 
@@ -107,7 +93,7 @@ class InferCall:
         """The route of a path to a champion's infer call; None for any other path."""
         parts = path.split("/")
         is_infer = len(parts) == 5 and (parts[1], parts[2], parts[4]) == ("v2", "models", "infer")
-        return InferRoute(self, self._measures, self._refusal, parts[3]) if is_infer else None
+        return InferRoute(self._measures, self._refusal, partial(self.begin, parts[3])) if is_infer else None
 
     def begin(self, model: str, scope: Scope, body: bytes, deliver: Callable[[Answer], None]) -> bool:
         """Takes a call that needs no waiting and parses: `deliver` gets its answer, at the latest in this turn.
@@ -156,8 +142,12 @@ class InferCall:
     def _answer_single(self, parsed: ParsedInfer, loaded: LoadedPolicy, found: Decision | Problem) -> Answer:
         if isinstance(found, Problem):
             return self._failure(parsed, loaded, found)
-        values = {Q_VALUES: found.q_values, ACTION: found.action_index + loaded.start, PROPENSITY: found.propensity}
-        outputs = {name: np.array([values[name]], OUTPUT_DTYPES[name]) for name in parsed.outputs}
+        values = {
+            tensors.Q_VALUES: found.q_values,
+            tensors.ACTION: found.action_index + loaded.start,
+            tensors.PROPENSITY: found.propensity,
+        }
+        outputs = {name: np.array([values[name]], tensors.OUTPUT_DTYPES[name]) for name in parsed.outputs}
         return self._success(parsed, outputs, loaded)
 
     def _answer_batch(self, parsed: ParsedInfer, loaded: LoadedPolicy, measures: ModelMeasures) -> Answer:
@@ -165,16 +155,16 @@ class InferCall:
         found = self._batcher.run_batch(loaded, measures, parsed.observations, parsed.mask, parsed.parameters)
         if isinstance(found, Problem):
             return self._failure(parsed, loaded, found)
-        outputs: Outputs = {Q_VALUES: found.q_values, ACTION: found.indices + loaded.start}
+        outputs: tensors.Outputs = {tensors.Q_VALUES: found.q_values, tensors.ACTION: found.indices + loaded.start}
         if found.propensities is not None:
-            outputs[PROPENSITY] = found.propensities
+            outputs[tensors.PROPENSITY] = found.propensities
         return self._success(parsed, outputs, loaded)
 
     def _failure(self, parsed: ParsedInfer, loaded: LoadedPolicy, problem: Problem) -> Answer:
         self.statistics.count_failure(loaded, perf_counter_ns() - parsed.started_ns)
         return oip_error(problem)
 
-    def _success(self, parsed: ParsedInfer, outputs: Outputs, loaded: LoadedPolicy) -> Answer:
+    def _success(self, parsed: ParsedInfer, outputs: tensors.Outputs, loaded: LoadedPolicy) -> Answer:
         inferred = perf_counter_ns()
         body, content_type, headers = _write(parsed, outputs, loaded)
         body, encoding = deflate(body, parsed.headers)
@@ -185,12 +175,19 @@ class InferCall:
         return answer
 
 
-def _write(parsed: ParsedInfer, outputs: Outputs, loaded: LoadedPolicy) -> tuple[bytes, bytes, tuple[Header, ...]]:
+def _write(
+    parsed: ParsedInfer, outputs: tensors.Outputs, loaded: LoadedPolicy
+) -> tuple[bytes, bytes, tuple[Header, ...]]:
     """The body of an answer, its Content-Type, and its other headers."""
-    written = [write_output(name, outputs[name], is_binary=is_binary) for name, is_binary in parsed.outputs.items()]
-    request_id = UNSET if parsed.request_id is None else parsed.request_id
-    tensors = [tensor for tensor, _ in written]
-    answer = InferAnswer(model_name=loaded.model, model_version=str(loaded.version), id=request_id, outputs=tensors)
+    written = [
+        tensors.write_output(name, outputs[name], is_binary=is_binary) for name, is_binary in parsed.outputs.items()
+    ]
+    answer = InferAnswer(
+        model_name=loaded.model,
+        model_version=str(loaded.version),
+        id=UNSET if parsed.request_id is None else parsed.request_id,
+        outputs=[tensor for tensor, _ in written],
+    )
     data = encode(answer)
     if not any(parsed.outputs.values()):
         return data, b"application/json", ()

@@ -1,43 +1,43 @@
-"""The calls of the protocol as routes, each with its operation in `/openapi.json`."""
+"""The calls of the protocol as routes, each with its operation in `/openapi.json`: all but infer are answered here."""
 
-from collections.abc import Callable
-from functools import partial
+import asyncio
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version as version_of
 from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 
-from dqn_models.layout import CHAMPION, version_number
-from dqn_serving.api.oip import openapi
+from dqn_models.layout import CHAMPION, ONNX_FILE, version_number
+from dqn_models.manifest import Manifest, TensorSpec
+from dqn_serving.api.catalog import published_versions
+from dqn_serving.api.oip import messages, openapi
 from dqn_serving.api.oip.explain import decode_problem
 from dqn_serving.api.oip.framing import collect, inflate
 from dqn_serving.api.oip.infer import InferCall
-from dqn_serving.api.oip.messages import (
-    IndexRequest,
-    Live,
-    ModelMetadata,
-    ModelReady,
-    ServerMetadata,
-    ServerReady,
-    TensorMetadata,
-    decode_index_request,
-    encode,
-)
-from dqn_serving.api.oip.metadata import (
-    EXTENSIONS,
-    PLATFORM,
-    model_config,
-    model_metadata,
-    repository_index,
-    server_metadata,
-)
+from dqn_serving.api.oip.messages import IndexEntry, TensorMetadata
+from dqn_serving.api.oip.tensors import DATATYPES, MASK, MASK_DATATYPE
 from dqn_serving.http.middleware import CallRoute
+from dqn_serving.policies.observations import DECODE_ERRORS
 from dqn_serving.policies.registry import ServedModel
 from dqn_serving.problems import Answer, Problem, make_answer
 from dqn_serving.services import Services
 
 _MODEL = "/v2/models/{model}"
+_PLATFORM = "onnxruntime_onnx"
+_EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]
+_NOT_LOADED = "not loaded; the first request that names this version loads it"
+
+# examples for the document
+_SERVER = messages.ServerMetadata("dqn-policy-server", "0.1.0", _EXTENSIONS)
+_METADATA = messages.ModelMetadata(
+    "cartpole",
+    ["1", "2", "3"],
+    _PLATFORM,
+    [TensorMetadata("observation", "FP32", [-1, 4])],
+    [TensorMetadata("q_values", "FP32", [-1, 2])],
+)
+_CONFIG = {"name": "cartpole", "platform": _PLATFORM, "max_batch_size": 4096}
 _STATISTICS = {"model_stats": [{"name": "cartpole", "version": "3", "inference_count": 12, "execution_count": 3}]}
 
 
@@ -47,49 +47,69 @@ class OipApi:
     def __init__(self, services: Services, infer: InferCall) -> None:
         self._services = services
         self._infer = infer
-        self._statistics = infer.statistics
 
     def routes(self) -> list[BaseRoute]:
         """The routes, for the framework: the first that fits a path answers."""
         index = "/v2/repository/index"
-        server = ServerMetadata("dqn-policy-server", "0.1.0", EXTENSIONS)
         return [
             CallRoute(index, self._index, "POST", openapi.index_operation(index)),
-            self._get("/v2", server_metadata, "Server metadata", server),
-            self._get("/v2/health/live", Live, "Is the process alive?", Live()),
-            self._get("/v2/health/ready", self._ready, "Can it infer?", ServerReady(), 503),
-            self._get("/v2/models/stats", self._all_statistics, "Statistics of all versions", _STATISTICS),
+            _get("/v2", self._server_metadata, "Server metadata", _SERVER),
+            _get("/v2/health/live", self._live, "Is the process alive?", messages.Live()),
+            _get("/v2/health/ready", self._ready, "Can it infer?", messages.ServerReady(), 503),
+            _get("/v2/models/stats", self._all_statistics, "Statistics of all versions", _STATISTICS),
             *self._model_routes(_MODEL),
             *self._model_routes(f"{_MODEL}/versions/{{version}}"),
         ]
 
     def _model_routes(self, root: str) -> list[BaseRoute]:
-        inputs, outputs = (
-            [TensorMetadata("observation", "FP32", [-1, 4])],
-            [TensorMetadata("q_values", "FP32", [-1, 2])],
-        )
-        metadata = ModelMetadata("cartpole", ["1", "2", "3"], PLATFORM, inputs, outputs)
-        config = {"name": "cartpole", "platform": PLATFORM, "max_batch_size": 4096}
-        of_metadata, of_config = partial(model_metadata, self._services), partial(model_config, self._services)
+        ready = messages.ModelReady("cartpole")
         return [
-            self._get(root, of_metadata, "Model metadata", metadata, 404, 503),
-            self._get(f"{root}/ready", self._model_ready, "Can it infer?", ModelReady("cartpole"), 404, 503),
-            self._get(f"{root}/config", of_config, "Configuration, as Triton's", config, 404, 503),
-            self._get(f"{root}/stats", self._model_statistics, "Statistics, as Triton's", _STATISTICS, 404),
+            _get(root, self._metadata, "Model metadata", _METADATA, 404, 503),
+            _get(f"{root}/ready", self._model_ready, "Can it infer?", ready, 404, 503),
+            _get(f"{root}/config", self._config, "Configuration, as Triton's", _CONFIG, 404, 503),
+            _get(f"{root}/stats", self._statistics, "Statistics, as Triton's", _STATISTICS, 404),
             CallRoute(f"{root}/infer", self._respond_infer, "POST", openapi.infer_operation(f"{root}/infer")),
         ]
 
-    def _get(self, path: str, call: Callable[..., Any], summary: str, example: Any, *errors: int) -> BaseRoute:
-        """A GET whose answer is the result of `call`: of the model and the version in the path, if it has any."""
+    # the server
 
-        async def answer(request: Request) -> Answer:
-            found = await call(*self._named(request)) if path.startswith(_MODEL) else call()
-            return make_answer(encode(found))
+    async def _server_metadata(self, _request: Request) -> messages.ServerMetadata:
+        return messages.ServerMetadata("dqn-policy-server", version_of("dqn-policy-server"), _EXTENSIONS)
 
-        return CallRoute(path, answer, "GET", openapi.operation(path, summary, example, errors))
+    async def _live(self, _request: Request) -> messages.Live:
+        return messages.Live()
+
+    async def _ready(self, _request: Request) -> messages.ServerReady:
+        reason = self._services.unavailable_reason()
+        if reason is not None:
+            raise Problem(503, reason)
+        return messages.ServerReady()
+
+    async def _all_statistics(self, _request: Request) -> dict[str, Any]:
+        return {"model_stats": self._infer.statistics.documents()}
+
+    async def _index(self, request: Request) -> Answer:
+        """Every published version of every model, sorted."""
+        bodies, registry = self._services.bodies, self._services.registry
+        body = await bodies.read(request.scope, request.receive)
+        body = inflate(body, collect(request.scope), bodies.limit)
+        try:
+            asked: messages.IndexRequest = messages.decode_index_request(body or b"{}")
+        except DECODE_ERRORS as error:
+            raise decode_problem(body, error) from None
+        entries = []
+        for name in sorted(registry.models):
+            loaded = registry.loaded_versions(name)
+            published = [] if asked.ready else await asyncio.to_thread(published_versions, self._services, name)
+            for number in sorted({*published, *loaded}):
+                state, reason = ("READY", "") if number in loaded else ("UNAVAILABLE", _NOT_LOADED)
+                entries.append(IndexEntry(name, str(number), state, reason))
+        return make_answer(messages.encode(entries))
+
+    # a model, and the version that the path names
 
     def _named(self, request: Request) -> tuple[ServedModel, int | None]:
-        """The model and the version that a path names. Raises Problem (404)."""
+        """The model and the version that a path names; without a version, the champion. Raises Problem (404)."""
         served = self._services.registry.get(request.path_params["model"])
         named = request.path_params.get("version")
         version = None if named is None else version_number(named)
@@ -100,33 +120,76 @@ class OipApi:
     async def _respond_infer(self, request: Request) -> Answer:
         return await self._infer.respond(*self._named(request), request.scope, request.receive)
 
-    async def _index(self, request: Request) -> Answer:
-        bodies = self._services.bodies
-        body = await bodies.read(request.scope, request.receive)
-        body = inflate(body, collect(request.scope), bodies.limit)
-        try:
-            index: IndexRequest = decode_index_request(body or b"{}")
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise decode_problem(body, error) from None
-        return make_answer(encode(await repository_index(self._services, only_ready=index.ready)))
-
-    def _ready(self) -> ServerReady:
-        reason = self._services.unavailable_reason()
-        if reason is not None:
-            raise Problem(503, reason)
-        return ServerReady()
-
-    def _all_statistics(self) -> dict[str, Any]:
-        return {"model_stats": self._statistics.documents()}
-
-    async def _model_ready(self, served: ServedModel, version: int | None) -> ModelReady:
+    async def _model_ready(self, request: Request) -> messages.ModelReady:
         """A version that is not in memory is loaded: only then it is known whether it can infer."""
+        served, version = self._named(request)
         await self._services.loader.select(served, CHAMPION if version is None else version)
-        return ModelReady(served.name)
+        return messages.ModelReady(served.name)
 
-    async def _model_statistics(self, served: ServedModel, version: int | None) -> dict[str, Any]:
-        found = self._statistics.documents(served.name, version)
+    async def _statistics(self, request: Request) -> dict[str, Any]:
+        served, version = self._named(request)
+        found = self._infer.statistics.documents(served.name, version)
         if not found:
             which = "versions" if version is None else f"version {version}"
             raise Problem(404, f"{served.name} has no {which} in memory, and so no statistics.")
         return {"model_stats": found}
+
+    async def _manifest(self, request: Request) -> Manifest:
+        """Read from the repository if the version is not in memory. Raises Problem (503) or ModelError."""
+        served, version = self._named(request)
+        if version is None:
+            return served.require_champion().manifest
+        for loaded in self._services.registry.loaded():
+            if (loaded.model, loaded.version) == (served.name, version):
+                return loaded.manifest
+        return await asyncio.to_thread(self._services.repository.manifest, served.name, version)
+
+    async def _metadata(self, request: Request) -> messages.ModelMetadata:
+        """A model's tensors, and every version that may be asked for."""
+        onnx, model = (await self._manifest(request)).onnx, request.path_params["model"]
+        versions = await asyncio.to_thread(published_versions, self._services, model)
+        inputs, outputs = ([_tensor(spec) for spec in specs] for specs in (onnx.inputs, onnx.outputs))
+        return messages.ModelMetadata(model, [str(number) for number in versions], _PLATFORM, inputs, outputs)
+
+    async def _config(self, request: Request) -> dict[str, Any]:
+        """The model's configuration as Triton writes it; `dims` are without the batch."""
+        manifest, model = await self._manifest(request), request.path_params["model"]
+        actions = manifest.environment.action_space.n
+        mask = {"name": MASK, "data_type": f"TYPE_{MASK_DATATYPE}", "dims": [actions]}
+        inputs = [_configured(spec) | {"optional": False} for spec in manifest.onnx.inputs]
+        return {
+            "name": model,
+            "platform": _PLATFORM,
+            "backend": "onnxruntime",
+            "version_policy": {"all": {}},
+            "max_batch_size": self._services.settings.max_batch_size,
+            "input": [tensor | {"format": "FORMAT_NONE"} for tensor in (*inputs, mask | {"optional": True})],
+            "output": [_configured(spec) | {"label_filename": ""} for spec in manifest.onnx.outputs],
+            "instance_group": [{"name": model, "kind": "KIND_CPU", "count": 1}],
+            "default_model_filename": ONNX_FILE,
+            "parameters": {},
+        }
+
+
+def _get(path: str, call: Callable[[Request], Awaitable[Any]], summary: str, example: Any, *errors: int) -> BaseRoute:
+    """A GET that answers with what `call` returns."""
+
+    async def answer(request: Request) -> Answer:
+        return make_answer(messages.encode(await call(request)))
+
+    return CallRoute(path, answer, "GET", openapi.operation(path, summary, example, errors))
+
+
+def _sizes(spec: TensorSpec) -> list[int]:
+    return [size if isinstance(size, int) else -1 for size in spec.shape]
+
+
+def _tensor(spec: TensorSpec) -> TensorMetadata:
+    return TensorMetadata(spec.name, DATATYPES[spec.dtype], _sizes(spec))
+
+
+def _configured(spec: TensorSpec) -> dict[str, Any]:
+    """A tensor as Triton configures it; for shape [batch], Triton's clients see [batch, 1]."""
+    dims = _sizes(spec)[1:]
+    known: dict[str, Any] = {"name": spec.name, "data_type": f"TYPE_{DATATYPES[spec.dtype]}", "dims": dims or [1]}
+    return known if dims else known | {"reshape": {"shape": []}}

@@ -1,12 +1,15 @@
 """The statistics call: durations of the protocol's own requests, by version, in Triton's form."""
 
 import time
+from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.registry import Registry
 
 _MAX_BATCH_SIZES = 64  # reported one by one; a client that varies them must not fill the memory
+_ABSENT = {part: {"count": 0, "ns": 0} for part in ("queue", "cache_hit", "cache_miss")}
 
 
 class Durations(NamedTuple):
@@ -17,67 +20,51 @@ class Durations(NamedTuple):
     compute_output: int
 
 
+_NO_TIME = Durations(0, 0, 0)
+
+
+@dataclass(slots=True)
 class _Totals:
     """A number of requests, and the sum of their durations."""
 
-    __slots__ = ("count", "ns")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.ns = Durations(0, 0, 0)
+    count: int = 0
+    ns: Durations = _NO_TIME
 
     def add(self, durations: Durations) -> None:
-        """Counts one request."""
         self.count += 1
-        self.ns = Durations(*(total + ns for total, ns in zip(self.ns, durations, strict=True)))
+        self.ns = Durations(*map(sum, zip(self.ns, durations, strict=True)))
 
-    def document(self) -> dict[str, dict[str, int]]:
-        """As the protocol writes them, by part."""
-        return {name: _total(self.count, ns) for name, ns in self.ns._asdict().items()}
-
-
-def _total(count: int = 0, ns: int = 0) -> dict[str, int]:
-    return {"count": count, "ns": ns}
+    def by_part(self) -> dict[str, dict[str, int]]:
+        return {part: {"count": self.count, "ns": ns} for part, ns in self.ns._asdict().items()}
 
 
+@dataclass
 class _VersionStatistics:
     """Requests of one version."""
 
-    def __init__(self) -> None:
-        self.observations = 0
-        self.last_inference = 0  # Unix time in milliseconds
-        self.totals = _Totals()
-        self.failures = self.failure_ns = 0
-        self.batches: dict[int, _Totals] = {}
+    observations: int = 0
+    last_inference: int = 0  # Unix time in milliseconds
+    answered: _Totals = field(default_factory=_Totals)
+    failures: int = 0
+    failure_ns: int = 0
+    batches: defaultdict[int, _Totals] = field(default_factory=lambda: defaultdict(_Totals))
 
-    def add(self, batch_size: int, durations: Durations) -> None:
-        """Counts one request that was answered."""
-        self.observations += batch_size
-        self.last_inference = time.time_ns() // 1_000_000
-        self.totals.add(durations)
-        batch = self.batches.get(batch_size)
-        if batch is None and len(self.batches) < _MAX_BATCH_SIZES:
-            batch = self.batches[batch_size] = _Totals()
-        if batch is not None:
-            batch.add(durations)
-
-    def document(self, model: str, version: int) -> dict[str, Any]:
+    def document(self, loaded: LoadedPolicy) -> dict[str, Any]:
         """As Triton writes it; what this server does not have, such as queues and caches, is 0."""
-        inference = {
-            "success": _total(self.totals.count, sum(self.totals.ns)),
-            "fail": _total(self.failures, self.failure_ns),
-            **self.totals.document(),
-            **{name: _total() for name in ("queue", "cache_hit", "cache_miss")},
-        }
         return {
-            "name": model,
-            "version": str(version),
+            "name": loaded.model,
+            "version": str(loaded.version),
             "last_inference": self.last_inference,
             "inference_count": self.observations,
-            "execution_count": self.totals.count,
-            "inference_stats": inference,
+            "execution_count": self.answered.count,
+            "inference_stats": {
+                "success": {"count": self.answered.count, "ns": sum(self.answered.ns)},
+                "fail": {"count": self.failures, "ns": self.failure_ns},
+                **self.answered.by_part(),
+                **_ABSENT,
+            },
             "response_stats": {},
-            "batch_stats": [{"batch_size": size} | totals.document() for size, totals in sorted(self.batches.items())],
+            "batch_stats": [{"batch_size": size} | totals.by_part() for size, totals in sorted(self.batches.items())],
             "memory_usage": [],
         }
 
@@ -91,7 +78,12 @@ class Statistics:
 
     def count_success(self, loaded: LoadedPolicy, batch_size: int, durations: Durations) -> None:
         """Counts a request that was answered."""
-        self._of(loaded).add(batch_size, durations)
+        found = self._of(loaded)
+        found.observations += batch_size
+        found.last_inference = time.time_ns() // 1_000_000
+        found.answered.add(durations)
+        if batch_size in found.batches or len(found.batches) < _MAX_BATCH_SIZES:
+            found.batches[batch_size].add(durations)
 
     def count_failure(self, loaded: LoadedPolicy, ns: int) -> None:
         """Counts a request that was refused after this many nanoseconds."""
@@ -100,23 +92,18 @@ class Statistics:
         found.failure_ns += ns
 
     def _of(self, loaded: LoadedPolicy) -> _VersionStatistics:
-        found = self._versions.get(loaded)
-        if found is None:
+        if loaded not in self._versions:
             self._forget_unloaded()
-            found = self._versions[loaded] = _VersionStatistics()
-        return found
+            self._versions[loaded] = _VersionStatistics()
+        return self._versions[loaded]
 
     def _forget_unloaded(self) -> None:
-        kept = set(self._registry.loaded())
-        self._versions = {loaded: found for loaded, found in self._versions.items() if loaded in kept}
+        loaded = self._registry.loaded()
+        self._versions = {each: self._versions[each] for each in loaded if each in self._versions}
 
     def documents(self, model: str | None = None, version: int | None = None) -> list[dict[str, Any]]:
         """The statistics of the loaded versions, or of those with this name and number, sorted."""
         self._forget_unloaded()
-        found = [
-            (loaded.model, loaded.version, self._versions.get(loaded) or _VersionStatistics())
-            for loaded in self._registry.loaded()
-            if model in {None, loaded.model} and version in {None, loaded.version}
-        ]
-        found.sort(key=lambda entry: entry[:2])
-        return [statistics.document(name, number) for name, number, statistics in found]
+        loaded = sorted(self._registry.loaded(), key=lambda each: each.served)
+        named = (each for each in loaded if model in {None, each.model} and version in {None, each.version})
+        return [self._versions.get(each, _VersionStatistics()).document(each) for each in named]

@@ -2,7 +2,7 @@
 
 import math
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,7 +15,7 @@ from dqn_serving.api.oip.explain import check_elements, mismatch
 from dqn_serving.api.oip.messages import BinarySize, InferRequest, InputTensor, OutputTensor, RequestParameters
 from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.observations import FLAG, BoolArray, ObservationReader
-from dqn_serving.problems import Problem
+from dqn_serving.problems import Reason
 
 OBSERVATION, MASK = "observation", "action_mask"
 Q_VALUES, ACTION, PROPENSITY = "q_values", "action", "propensity"
@@ -28,23 +28,15 @@ Outputs = dict[str, NDArray[Any]]
 _DATATYPE_OF = {np.dtype(name): datatype for name, datatype in DATATYPES.items()}  # an array's dtype.name is slow
 _NESTED = re.compile(rb"\s*\[\s*\[")
 
-_decode_flags = msgspec.json.Decoder(list[FLAG]).decode
-_decode_rows_of_flags = msgspec.json.Decoder(list[list[FLAG]]).decode
+_decode_flags = {1: msgspec.json.Decoder(list[FLAG]).decode, 2: msgspec.json.Decoder(list[list[FLAG]]).decode}
 
 
-class Inputs(NamedTuple):
-    """What a request asks about."""
+def read_inputs(
+    inputs: list[InputTensor], binary: memoryview, loaded: LoadedPolicy
+) -> tuple[Observations, BoolArray | None]:
+    """The observations [batch, *observation_shape] of a request and its action mask [batch, n_actions].
 
-    observations: Observations
-    """[batch, *observation_shape] in the policy's dtype."""
-    mask: BoolArray | None
-    """Which actions may be chosen, [batch, n_actions]."""
-
-
-def read_inputs(inputs: list[InputTensor], binary: memoryview, loaded: LoadedPolicy) -> Inputs:
-    """The observations of a request and its action mask; `binary` is what follows the JSON.
-
-    Raises Problem (413 or 422) if the inputs are not tensors that fit the policy.
+    `binary` is what follows the JSON. Raises Problem (413 or 422) if the inputs are not tensors that fit the policy.
     """
     names = [tensor.name for tensor in inputs]
     if names.count(OBSERVATION) != 1 or names.count(MASK) != len(names) - 1 or len(names) > 2:
@@ -54,9 +46,9 @@ def read_inputs(inputs: list[InputTensor], binary: memoryview, loaded: LoadedPol
     raw = _raw_parts(inputs, binary)
     observations = _read_observations(inputs[names.index(OBSERVATION)], raw[OBSERVATION], loaded)
     if MASK not in names:
-        return Inputs(observations, None)
+        return observations, None
     shape = [len(observations), loaded.observations.n_actions]
-    return Inputs(observations, _read_mask(inputs[names.index(MASK)], raw[MASK], shape, loaded))
+    return observations, _read_mask(inputs[names.index(MASK)], raw[MASK], shape, loaded)
 
 
 def _raw_parts(inputs: list[InputTensor], binary: memoryview) -> dict[str, memoryview]:
@@ -101,50 +93,50 @@ def _check_shape(shape: list[int], reader: ObservationReader, model: str) -> Non
 
 def _from_binary(tensor: InputTensor, raw: memoryview, loaded: LoadedPolicy) -> Observations:
     dtype = loaded.observations.dtype
-    fault = _size_fault(tensor, raw, math.prod(tensor.shape) * dtype.itemsize)
-    if fault:
-        raise rejected("shape", fault)
+    _check_size(tensor, raw, math.prod(tensor.shape) * dtype.itemsize, "shape")
     elements = np.frombuffer(raw, dtype.newbyteorder("<"))
     check_elements(elements, loaded)
     return np.array(elements, dtype)  # aligned, and in this machine's byte order
 
 
-def _size_fault(tensor: InputTensor, raw: memoryview, expected: int) -> str | None:
-    """What is wrong with the size of a binary tensor, in bytes; None if nothing is."""
-    if tensor.binary_size == expected == len(raw):
-        return None
-    found = f"binary_data_size {shown(tensor.binary_size)} and {len(raw)} bytes after the JSON"
-    return f"{tensor.name} has {found}; shape {listed(tensor.shape)} needs {expected} bytes."
+def _check_size(tensor: InputTensor, raw: memoryview, expected: int, reason: Reason) -> None:
+    """Checks the size of a binary tensor, in bytes."""
+    if not tensor.binary_size == expected == len(raw):
+        found = f"binary_data_size {shown(tensor.binary_size)} and {len(raw)} bytes after the JSON"
+        raise rejected(reason, f"{tensor.name} has {found}; shape {listed(tensor.shape)} needs {expected} bytes.")
 
 
 def _from_json(data: Raw, shape: list[int], loaded: LoadedPolicy) -> Observations:
     reader = loaded.observations
-    is_nested = _NESTED.match(memoryview(data)) is not None
+    depth = _depth(data, shape)
     try:
-        elements = np.array(reader.decode_nested(data, len(shape) if is_nested else 1), reader.dtype)
+        elements = np.array(reader.decode_nested(data, depth), reader.dtype)
     except (ValueError, RecursionError):  # wrong elements, or ragged lists
         raise mismatch(bytes(data), shape, reader, str(loaded)) from None
-    fault = _count_fault(elements, shape, OBSERVATION, is_nested=is_nested)
-    if fault:
-        raise rejected("shape", fault)
+    _check_count(elements, shape, OBSERVATION, "shape")
     return elements
 
 
-def _count_fault(elements: NDArray[Any], shape: list[int], name: str, *, is_nested: bool) -> str | None:
-    """What is wrong with the number or the nesting of elements in JSON; None if nothing is."""
-    if elements.size == math.prod(shape) and (not is_nested or list(elements.shape) == shape):
-        return None
-    found = f"shape {listed(elements.shape)}" if is_nested else f"{elements.size} elements"
-    return f"The data of {name} has {found}; its shape is {listed(shape)}."
+def _depth(data: Raw, shape: list[int]) -> int:
+    """How deep the data is nested: it may be flat, or as its shape says."""
+    return len(shape) if _NESTED.match(memoryview(data)) else 1
+
+
+def _check_count(elements: NDArray[Any], shape: list[int], name: str, reason: Reason) -> None:
+    """Checks the number and the nesting of elements in JSON."""
+    is_nested = elements.ndim > 1
+    if elements.size != math.prod(shape) or (is_nested and list(elements.shape) != shape):
+        found = f"shape {listed(elements.shape)}" if is_nested else f"{elements.size} elements"
+        raise rejected(reason, f"The data of {name} has {found}; its shape is {listed(shape)}.")
 
 
 def _read_mask(tensor: InputTensor, raw: memoryview, shape: list[int], loaded: LoadedPolicy) -> BoolArray:
     """The mask, whose shape must be [batch, n_actions] and of which each row must allow an action."""
     if tensor.datatype not in {MASK_DATATYPE, "INT8", "UINT8"}:  # Gymnasium's masks are int8
-        raise _wrong_mask(f"{MASK} has datatype {shown(tensor.datatype)}; expected {MASK_DATATYPE}.")
+        raise rejected("action_mask", f"{MASK} has datatype {shown(tensor.datatype)}; expected {MASK_DATATYPE}.")
     if tensor.shape != shape:
         found = listed([shown(size) for size in tensor.shape[:8]])
-        raise _wrong_mask(f"{MASK} has shape {found}; {loaded} expects {listed(shape)} for this batch.")
+        raise rejected("action_mask", f"{MASK} has shape {found}; {loaded} expects {listed(shape)} for this batch.")
     mask = _mask_from_binary(tensor, raw) if tensor.data is UNSET else _mask_from_json(tensor.data, shape)
     is_possible = mask.any(axis=1)
     if not is_possible.all():
@@ -153,30 +145,22 @@ def _read_mask(tensor: InputTensor, raw: memoryview, shape: list[int], loaded: L
 
 
 def _mask_from_binary(tensor: InputTensor, raw: memoryview) -> BoolArray:
-    fault = _size_fault(tensor, raw, math.prod(tensor.shape))
-    if fault:
-        raise _wrong_mask(fault)
+    _check_size(tensor, raw, math.prod(tensor.shape), "action_mask")
     elements = np.frombuffer(raw, np.uint8)
     if (elements > 1).any():
         index = int((elements > 1).argmax())
-        raise _wrong_mask(f"element {index} of the binary {MASK} is {elements[index]}; expected 0 or 1.")
+        raise rejected("action_mask", f"element {index} of the binary {MASK} is {elements[index]}; expected 0 or 1.")
     return elements.astype(np.bool_).reshape(tensor.shape)
 
 
 def _mask_from_json(data: Raw, shape: list[int]) -> BoolArray:
-    is_nested = _NESTED.match(memoryview(data)) is not None
     try:
-        elements = np.array(_decode_rows_of_flags(data) if is_nested else _decode_flags(data), np.bool_)
+        elements = np.array(_decode_flags[_depth(data, shape)](data), np.bool_)
     except ValueError:  # wrong elements, or ragged lists
-        raise _wrong_mask(f"The data of {MASK} is not a list of booleans, flat or nested as its shape says.") from None
-    fault = _count_fault(elements, shape, MASK, is_nested=is_nested)
-    if fault:
-        raise _wrong_mask(fault)
+        found = f"The data of {MASK} is not a list of booleans, flat or nested as its shape says."
+        raise rejected("action_mask", found) from None
+    _check_count(elements, shape, MASK, "action_mask")
     return elements.reshape(shape)
-
-
-def _wrong_mask(detail: str) -> Problem:
-    return rejected("action_mask", detail)
 
 
 # outputs

@@ -93,7 +93,7 @@ class StreamConnection(asyncio.Protocol):
         self._first_byte = whole(negotiated.codec.opcode)
         self._session = Session(self._streams, negotiated, self._write)
         self._write(negotiated.response + self._session.hello())
-        self._streams.add(self, negotiated.served.name)
+        self._streams.add(self._session.say_draining, negotiated.served.name)
         self._start_ping_timer()
         self._process()
 
@@ -103,7 +103,7 @@ class StreamConnection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         if self._negotiated is not None:
-            self._streams.remove(self, self._negotiated.served.name)
+            self._streams.remove(self._session.say_draining, self._negotiated.served.name)
             if self._negotiated.is_pinned:
                 self._streams.registry.pinned.release(self._negotiated.loaded)
 
@@ -252,10 +252,6 @@ class StreamConnection(asyncio.Protocol):
         if self._library.state is OPEN:
             self._library.send_close(code, reason)
         self._flush()
-
-    def say_draining(self) -> None:
-        """Tells the client that the server is about to end."""
-        self._session.say_draining()
 
     def shutdown(self) -> None:
         """Closes the connection, because the server ends."""

@@ -4,17 +4,18 @@ The messages' classes decode, encode and document them, in JSON and in MessagePa
 """
 
 from collections.abc import Callable
+from functools import partial
 from operator import attrgetter
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
-from msgspec import UNSET, Meta, MsgspecError, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 from websockets.frames import Opcode
 from websockets.speedups import apply_mask
 
 from dqn_serving.api import explain
 from dqn_serving.api.explain import Document, is_integer, rejected, shown
-from dqn_serving.api.schemas import FLAG, MASK, NUMBERS_REF, OBSERVATION, Epsilon, Seed, documented
+from dqn_serving.api.schemas import Epsilon, Mask, Observation, Seed
 from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.observations import ObservationReader
 from dqn_serving.problems import Problem
@@ -29,17 +30,14 @@ FrameId = (
 )
 Space = dict[str, Any]
 
-_OBSERVATION = {"type": ["array", "integer"], "items": NUMBERS_REF, "examples": [[0.01, -0.02, 0.03, 0.04]]}
-_FLAGS = {"type": "array", "minItems": 1, "items": FLAG}
-
 
 class StreamRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """An observation to act on."""
 
-    observation: Annotated[Raw, documented(OBSERVATION, _OBSERVATION)]
+    observation: Observation
     epsilon: Epsilon | UnsetType = UNSET
     seed: Seed | UnsetType = UNSET
-    action_mask: Annotated[Raw, documented(MASK, _FLAGS)] | UnsetType = UNSET
+    action_mask: Mask | UnsetType = UNSET
     id: FrameId = UNSET
 
 
@@ -156,10 +154,6 @@ class Codec(NamedTuple):
         return framed(self.opcode, self.encode(message))
 
 
-def _parse_json(frame: bytes) -> Document:
-    return explain.parse(frame, "frame")
-
-
 def _parse_msgpack(frame: bytes) -> Document:
     try:
         msgspec.msgpack.decode(frame, type=msgspec.Raw)  # containers are as large as they claim, so this costs no more
@@ -181,7 +175,7 @@ CODECS: dict[str, Codec] = {
         msgspec.json.Encoder().encode,
         msgspec.json.Decoder(StreamRequest).decode,
         attrgetter("observations"),
-        _parse_json,
+        partial(explain.parse, what="frame"),
     ),
     "dqn.msgpack": Codec(
         "MessagePack",
@@ -220,13 +214,10 @@ def explain_frame(frame: bytes, codec: Codec, loaded: LoadedPolicy, error: Excep
         if _is_id(document.get("id")):
             frame_id = document["id"]
         _check_fields(document)
-        reader = codec.reader_of(loaded)
-        explain.check_observations(document, reader, str(loaded))
-        explain.check_mask(document, reader, str(loaded))
+        explain.check_observations(document, codec.reader_of(loaded), str(loaded))
     except Problem as problem:
         return FrameError(problem, frame_id)
-    found = str(error) if isinstance(error, MsgspecError) else type(error).__name__
-    return FrameError(Problem(422, f"The frame does not fit: {found}.", reason="type"), frame_id)
+    return FrameError(explain.unexplained("frame", error), frame_id)
 
 
 def _check_fields(document: Document) -> None:

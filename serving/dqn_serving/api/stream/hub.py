@@ -1,6 +1,7 @@
 """What all streams of a server share: their routes, their micro-batches, how they are counted and how they end."""
 
-from typing import NamedTuple, Protocol
+from collections.abc import Callable
+from typing import NamedTuple
 
 from dqn_serving.problems import Served
 from dqn_serving.services import Services
@@ -20,13 +21,6 @@ class StreamRoute(NamedTuple):
     model: str | None
 
 
-class OpenStream(Protocol):
-    """What the hub needs of a connection."""
-
-    def say_draining(self) -> None:
-        """Tells the client that the server is about to end."""
-
-
 class StreamHub:
     """All streams of this process."""
 
@@ -39,7 +33,7 @@ class StreamHub:
         self.access = services.access
         self._log = services.request_log
         requests, segment = services.requests, services.segment
-        self._open: set[OpenStream] = set()
+        self._open: set[Callable[[], None]] = set()
         self._default = StreamRoute(DEFAULT_TEMPLATE, requests.endpoint(DEFAULT_TEMPLATE), None)
         self._named_measures = requests.endpoint(NAMED_TEMPLATE)
         self._counts: Counts[str] = Counts(segment, _GAUGE)
@@ -58,17 +52,17 @@ class StreamHub:
         is_named = len(parts) == 5 and (parts[1], parts[3], parts[4]) == ("models", "act", "stream")
         return StreamRoute(path, self._named_measures, parts[2]) if is_named else None
 
-    def add(self, stream: OpenStream, model: str) -> None:
-        """Counts an open stream."""
-        self._open.add(stream)
+    def add(self, say_draining: Callable[[], None], model: str) -> None:
+        """Counts an open stream; `say_draining` tells its client that the server is about to end."""
+        self._open.add(say_draining)
         self.has_single_stream = len(self._open) == 1
         self._counts.add(model)
         if self._is_draining:
-            stream.say_draining()
+            say_draining()
 
-    def remove(self, stream: OpenStream, model: str) -> None:
+    def remove(self, say_draining: Callable[[], None], model: str) -> None:
         """Counts a stream that has ended."""
-        self._open.remove(stream)
+        self._open.remove(say_draining)
         self.has_single_stream = len(self._open) == 1
         self._counts.add(model, -1)
 
@@ -76,8 +70,8 @@ class StreamHub:
         """Tells each client, once, that the server is about to end."""
         if not self._is_draining:
             self._is_draining = True
-            for stream in list(self._open):
-                stream.say_draining()
+            for say in list(self._open):
+                say()
 
     def count(
         self, route: StreamRoute, status: int, seconds: float, context: RequestContext, served: Served | None = None

@@ -9,17 +9,8 @@ from typing import Any, NamedTuple
 from msgspec import UNSET
 from websockets.frames import Opcode
 
-from dqn_serving.api.stream.frames import (
-    FrameError,
-    FrameId,
-    Space,
-    StreamAction,
-    StreamDraining,
-    StreamHello,
-    StreamRequest,
-    StreamVersion,
-    explain_frame,
-)
+from dqn_serving.api.stream import frames
+from dqn_serving.api.stream.frames import FrameError, FrameId, StreamRequest
 from dqn_serving.api.stream.handshake import NegotiatedStream
 from dqn_serving.api.stream.hub import StreamHub
 from dqn_serving.inference.batcher import Decision, PendingRequest
@@ -60,7 +51,7 @@ class Session:
     def hello(self) -> bytes:
         """The first frame."""
         loaded, is_pinned = self._announced, self._pinned is not None
-        return self._codec.frame(StreamHello(loaded.model, loaded.version, is_pinned, *_spaces(loaded)))
+        return self._codec.frame(frames.StreamHello(loaded.model, loaded.version, is_pinned, *_spaces(loaded)))
 
     def receive(self, frame: bytes, *, run_immediately: bool) -> None:
         """Answers a frame: immediately if `run_immediately` and possible, else together with others of this turn."""
@@ -77,7 +68,7 @@ class Session:
                 return
             pending = self._pending(request, observation, loaded, started)
         except DECODE_ERRORS as error:
-            self._refuse(explain_frame(frame, self._codec, loaded, error), started)
+            self._refuse(frames.explain_frame(frame, self._codec, loaded, error), started)
             return
         self.waiting += 1
         self._streams.batcher.submit(loaded, self._served.measures, pending, self._deliver_waiting)
@@ -135,7 +126,7 @@ class Session:
         if wire is None:
             q_values = found.q_values if self._with_q_values else UNSET
             action = found.action_index + loaded.start
-            answer = StreamAction(action, loaded.version, frame_id, found.propensity, q_values)
+            answer = frames.StreamAction(action, loaded.version, frame_id, found.propensity, q_values)
             wire = self._codec.frame(answer)
             if is_plain:
                 self._plain_answers[found.action_index] = wire
@@ -145,7 +136,7 @@ class Session:
         """Announces that another version answers from now on, after answering what came before."""
         self.answer_waiting()
         self._announced, self._plain_answers = loaded, {}
-        self._write(self._codec.frame(StreamVersion(loaded.model, loaded.version, *_spaces(loaded))))
+        self._write(self._codec.frame(frames.StreamVersion(loaded.model, loaded.version, *_spaces(loaded))))
 
     def answer_waiting(self) -> None:
         """Answers the frames that wait now, so that nothing overtakes them."""
@@ -175,9 +166,9 @@ class Session:
 
     def say_draining(self) -> None:
         """Tells the client that the server is about to end."""
-        self._write(self._codec.frame(StreamDraining()))
+        self._write(self._codec.frame(frames.StreamDraining()))
 
 
-def _spaces(loaded: LoadedPolicy) -> list[Space]:
+def _spaces(loaded: LoadedPolicy) -> list[frames.Space]:
     environment = loaded.manifest.environment
     return [space.model_dump(mode="json") for space in (environment.observation_space, environment.action_space)]
