@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dqn_training.tracking.metrics_csv import MetricsFile, read_metrics
-from dqn_training.tracking.scalars import SCALARS, Row
+from dqn_training.tracking.metrics_csv import SCALARS, MetricsFile, Row, read_metrics
 
 
 def row(env_steps: int, evaluations: int = 0, loss: float | None = 0.1) -> Row:

@@ -96,7 +96,7 @@ def _layer_grad(layer: nn.Module, *, is_first: bool) -> LayerGrad:
 
 class _Linear:
     def __init__(self, layer: nn.Linear, *, is_first: bool) -> None:
-        """Where it is the first layer that learns, nobody asks for the gradient of its inputs."""
+        """The first layer that learns does not need the gradient of its inputs."""
         self._weight, self._bias = layer.weight, layer.bias
         self._is_first = is_first
 

@@ -1,4 +1,4 @@
-"""Whether this machine has what a configuration asks for, before anything is trained."""
+"""Checks before training that this machine has the device and the memory that a configuration needs."""
 
 import math
 import os
@@ -34,7 +34,7 @@ def check_machine(config: DQNConfig, environment: EnvironmentInfo) -> None:
 
 
 def check_device(config: DQNConfig) -> None:
-    """Raises ValueError with a sentence when a GPU is asked for and there is none."""
+    """Raises ValueError with a sentence when a GPU is asked for that torch does not find."""
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             f"device is 'cuda', but torch {torch.__version__} finds no CUDA device on this machine; use auto or cpu."
