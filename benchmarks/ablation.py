@@ -19,9 +19,9 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+from dqn_testing.intervals import interquartile_interval
 from dqn_training.config import DQNConfig
 from dqn_training.envs.make import environment_for
-from dqn_training.evaluation.statistics import interquartile_interval
 from dqn_training.run.run import Run
 
 mpl.use("Agg")

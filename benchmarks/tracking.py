@@ -3,6 +3,7 @@
 python benchmarks/tracking.py
 """
 
+import contextlib
 import tempfile
 import time
 from pathlib import Path
@@ -36,7 +37,7 @@ def measure(folder: Path, trackers: list[Tracker]) -> str:
     """Trains preset cartpole, seed 100, and says what its tracking cost."""
     config = preset_config("cartpole")
     process, thread = time.process_time(), time.thread_time()
-    with Recorder(config, MetricsFile(folder / "metrics.csv"), trackers) as recorder:
+    with contextlib.closing(Recorder(config, MetricsFile(folder / "metrics.csv"), trackers)) as recorder:
         timed = Timed(recorder)
         Run(config, "cartpole", environment_for(config), [timed]).train()
     whole, others = time.process_time() - process, time.process_time() - process - (time.thread_time() - thread)

@@ -15,8 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from dqn_testing.commands import free_port, result, run, start
 from dqn_testing.peers import peer_python
-from dqn_training.tracking.metrics_csv import read_metrics
-from dqn_training.tracking.scalars import SCALARS
+from dqn_training.tracking.metrics_csv import SCALARS, read_metrics
 
 MLFLOW = ["mlflow-skinny==3.17.2", "aiohttp", "alembic", "flask", "flask-cors", "numpy", "pandas", "sqlalchemy"]
 TIMES = {"wall_seconds", "steps_per_second"}

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from dqn_testing.commands import result, run_here
-from dqn_training.tracking.metrics_csv import MetricsFile
-from dqn_training.tracking.scalars import SCALARS
+from dqn_training.tracking.metrics_csv import SCALARS, MetricsFile
 
 
 def make_run(path: Path, values: Sequence[float], seed: int = 0, gamma: float = 0.9, every: int = 100) -> Path:

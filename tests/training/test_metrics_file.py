@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dqn_training.tracking.metrics_csv import MetricsFile, read_metrics
-from dqn_training.tracking.scalars import SCALARS, Row
+from dqn_training.tracking.metrics_csv import SCALARS, MetricsFile, Row, read_metrics
 
 
 def row(env_steps: int, evaluations: int = 0, loss: float | None = 0.1) -> Row:
@@ -89,7 +88,7 @@ def test_a_file_that_cannot_be_made_costs_no_row_either(tmp_path: Path, capsys: 
 @pytest.mark.parametrize(
     ("content", "sentence"), [(None, "There is no"), (b"", "has no rows yet"), (b"\xff\xfe", "is not a metrics file")]
 )
-def test_what_is_no_metrics_file_is_told(tmp_path: Path, content: bytes | None, sentence: str) -> None:
+def test_what_is_no_metrics_file_is_reported(tmp_path: Path, content: bytes | None, sentence: str) -> None:
     """The sentence names the file."""
     path = tmp_path / "m.csv"
     if content is not None:

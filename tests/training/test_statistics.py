@@ -5,9 +5,10 @@ import random
 import numpy as np
 import pytest
 
+from dqn_testing.intervals import interquartile_interval
 from dqn_training.comparing.curves import summary
 from dqn_training.comparing.groups import Curve, Group
-from dqn_training.evaluation.statistics import interquartile_interval, interquartile_mean
+from dqn_training.evaluation.statistics import interquartile_mean
 
 
 @pytest.mark.parametrize("count", [*range(1, 14), 100])

@@ -34,7 +34,7 @@ class LoadedPolicy:
     greedy_answers: dict[int, Any]
     """What a call has rendered once for a greedy action, by its index; kept here, since it ends with the version."""
     served: Served
-    """What its answers say of themselves."""
+    """What its answers say of themselves, and its key."""
     action_counts: Values
     """How often each action (by index) was answered; float64, on the worker's segment."""
     start: int
@@ -49,11 +49,6 @@ class LoadedPolicy:
     def version(self) -> int:
         """The version's number."""
         return self.manifest.version
-
-    @property
-    def key(self) -> Key:
-        """What tells it from all other versions."""
-        return (self.manifest.model, self.manifest.version)
 
     @property
     def sha256(self) -> str:

@@ -59,7 +59,7 @@ class PinnedVersions:
 
     def put(self, loaded: LoadedPolicy) -> None:
         """Keeps a version; requests that still run on what it pushes out keep that alive until they end."""
-        self._policies[loaded.key] = loaded
+        self._policies[loaded.served] = loaded
         self._shrink()
 
     def pop(self, model: str, version: int) -> LoadedPolicy | None:
@@ -70,25 +70,25 @@ class PinnedVersions:
 
     def hold(self, loaded: LoadedPolicy) -> None:
         """Keeps a version, the champion or another, until it is released as often as it was held."""
-        self._held[loaded.key] = loaded
-        self._holders[loaded.key] += 1
+        self._held[loaded.served] = loaded
+        self._holders[loaded.served] += 1
         self._shrink()
 
     def release(self, loaded: LoadedPolicy) -> None:
         """Ends one hold."""
-        self._holders[loaded.key] -= 1
-        if not self._holders[loaded.key]:
-            del self._holders[loaded.key]
-            self._held.pop(loaded.key, None)
+        self._holders[loaded.served] -= 1
+        if not self._holders[loaded.served]:
+            del self._holders[loaded.served]
+            self._held.pop(loaded.served, None)
 
     def forget(self, loaded: LoadedPolicy) -> None:
         """Lets go of a version that was replaced on the disk; who holds it keeps it, who asks next gets the new one."""
-        self._policies.pop(loaded.key, None)
-        self._held.pop(loaded.key, None)
+        self._policies.pop(loaded.served, None)
+        self._held.pop(loaded.served, None)
 
     def can_hold(self, loaded: LoadedPolicy) -> bool:
         """Whether holding a version leaves those that are held beside the champions within the capacity."""
-        if self._is_champion(loaded) or loaded.key in self._held:
+        if self._is_champion(loaded) or loaded.served in self._held:
             return True
         return sum(not self._is_champion(held) for held in self._held.values()) < self.capacity
 

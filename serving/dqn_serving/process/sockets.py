@@ -98,33 +98,34 @@ class Acceptor:
         self._is_stopped = True
         _begin_no_more(self._listener)
         await asyncio.sleep(_HANDSHAKE_SECONDS)
+        while self._accept():
+            pass
         self._loop.remove_reader(self._listener)
-        for connection in _last_connections(self._listener):
-            self._take(connection)
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # closing it would leave it to those processes that have it too
         await asyncio.gather(*self._taking)
 
     def _start(self) -> None:
         if not self._is_stopped:
             self._loop.add_reader(self._listener, self._accept)
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
+        """Takes many connections; False where no more can be taken now."""
         for _ in range(_MOST_AT_ONCE):
             try:
                 connection, _ = self._listener.accept()
             except (BlockingIOError, InterruptedError):
-                return
+                return False
             except ConnectionAbortedError:
                 continue
             except OSError:
                 self._loop.remove_reader(self._listener)
                 self._loop.call_later(_PAUSE_SECONDS, self._start)
-                return
-            self._take(connection)
-
-    def _take(self, connection: socket.socket) -> None:
-        task = self._loop.create_task(self._connect(connection))
-        self._taking.add(task)
-        task.add_done_callback(self._taking.discard)
+                return False
+            task = self._loop.create_task(self._connect(connection))
+            self._taking.add(task)
+            task.add_done_callback(self._taking.discard)
+        return True
 
     async def _connect(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError):  # gone already, or no TLS
@@ -143,15 +144,3 @@ def _begin_no_more(listener: socket.socket) -> None:
     memory = ctypes.create_string_buffer(_PASS_OVER_SYN)
     with contextlib.suppress(OSError):
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", 4, ctypes.addressof(memory)))
-
-
-def _last_connections(listener: socket.socket) -> list[socket.socket]:
-    """The connections that wait to be accepted; none comes after them."""
-    connections = []
-    listener.settimeout(0)
-    with contextlib.suppress(OSError):  # BlockingIOError, where there are no more
-        while True:
-            connections.append(listener.accept()[0])
-    with contextlib.suppress(OSError):
-        listener.shutdown(socket.SHUT_RDWR)  # closing it would leave it to those processes that have it too
-    return connections

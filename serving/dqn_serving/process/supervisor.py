@@ -57,25 +57,20 @@ class Supervisor:
             if worker >= 0 and self._ended_by is None:
                 code = os.waitstatus_to_exitcode(status)
                 log.error("worker died", worker=worker, process=process, status=code)
-                if self._cannot_start(worker, code):
-                    self._give_up(worker, code)
-                else:
-                    self._replace(worker)
+                self._replace(worker, code)
         if self._failure is not None:
             raise ChildProcessError(self._failure)
         if self._ended_by == signal.SIGINT:
             raise KeyboardInterrupt
 
-    def _cannot_start(self, worker: int, code: int) -> bool:
-        has_started = self._notes[worker].read() == _STARTED
-        return not has_started and (code >= 0 or self._attempts[worker] >= _MAX_START_ATTEMPTS)
-
-    def _give_up(self, worker: int, code: int) -> None:
-        reason = self._notes[worker].read().rstrip(".") or f"it ended with status {code}"
-        self._failure = f"Worker {worker} could not start: {reason}. The log may say more."
-        self._end(signal.SIGTERM, None)
-
-    def _replace(self, worker: int) -> None:
+    def _replace(self, worker: int, code: int) -> None:
+        """Starts a worker again, or gives up on one that cannot start."""
+        note = self._notes[worker].read()
+        if note != _STARTED and (code >= 0 or self._attempts[worker] >= _MAX_START_ATTEMPTS):
+            reason = note.rstrip(".") or f"it ended with status {code}"
+            self._failure = f"Worker {worker} could not start: {reason}. The log may say more."
+            self._end(signal.SIGTERM, None)
+            return
         if time.monotonic() - self._started_at[worker] < _SHORT_LIFE_SECONDS:
             time.sleep(_SHORT_LIFE_SECONDS)
         self._start(worker)

@@ -1,4 +1,4 @@
-"""The checkpoint on disk: one file that is replaced in one step, and beside it the blocks of large arrays.
+"""The checkpoint on disk: one file that is replaced atomically, and the blocks of large arrays in a folder.
 
 The file begins with a line that holds the SHA-256 of the rest, which is an .npz archive: the arrays, and `document`,
 the state as JSON with references in place of arrays. Large rings are cut into blocks of rows, each a file that never
@@ -44,7 +44,7 @@ class CheckpointFile:
     def write(self, state: State) -> None:
         """Replaces the checkpoint; when it returns the state may change. Raises OSError, such as for a full disk.
 
-        To wait for the disk is left to a thread: `settle` waits for it. Until then, and after an error, the last
+        A thread waits for the disk, and `settle` for the thread. Until then, and after an error, the last
         checkpoint is as it was.
         """
         self.settle()
@@ -166,7 +166,7 @@ class _Blocks:
         self._next, self._new = {}, []
 
     def write(self, name: str, ring: Ring) -> bool:
-        """Writes what is new in a ring, not yet durably; False for a small one, which the caller is to write whole."""
+        """Writes what is new in a ring, not yet durably; False for a small one, which the caller must write whole."""
         array = ring.array
         if array.nbytes < _SMALL_BYTES:
             return False

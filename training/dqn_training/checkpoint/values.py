@@ -18,7 +18,7 @@ strings), lists and tuples of these. A tensor comes back on the CPU, a tuple as 
 
 
 class Ring(NamedTuple):
-    """A large array whose rows are written in turn, over and over; a checkpoint writes only what is new in it."""
+    """A large circular array; a checkpoint writes only the rows that are new."""
 
     array: NDArray[Any]  # [rows, ...]
     written: int  # rows written since the beginning

@@ -29,7 +29,7 @@ class First(NamedTuple):
 
 
 def read_first(args: Sequence[str]) -> First:
-    """Finds those flags, whatever else is there."""
+    """Reads only these flags and ignores all others."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for flag in ("--preset", "--env-id", "--name", "--repository", "--run-dir", "--resume"):
         parser.add_argument(flag, nargs="?")

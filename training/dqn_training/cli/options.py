@@ -22,7 +22,7 @@ class EvaluateOptions:
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL[@VERSION]")]
     """Model, with a version number or an alias; by default the champion."""
     episodes: Count = 100
-    """How many episodes."""
+    """Number of episodes."""
     seed: Annotated[int | None, Between(0)] = None
     """First environment seed, one for each episode; by default that of the manifest's own evaluation."""
     env_kwargs: JsonObject | None = None
@@ -30,9 +30,9 @@ class EvaluateOptions:
     repository: Directory = dataclasses.field(default_factory=cli_support.default_repository)
     """Model repository; its default is $DQN_REPOSITORY or models/store."""
     video: Annotated[Path | None, tyro.conf.arg(metavar="FILE.mp4|FILE.gif")] = None
-    """Film episodes too, from the same first seed on; needs the extra video."""
+    """Also film episodes, starting at the same seed; needs the extra video."""
     video_episodes: Count = 1
-    """How many episodes are filmed."""
+    """Number of episodes to film with --video."""
     json: Flag = False
     """Print the result with every return as one JSON line on standard output."""
 
@@ -68,7 +68,7 @@ class RetrainOptions:
     metrics_port: Annotated[int, Between(0, 65535)] = 8001
     """Port of the job's own Prometheus metrics with --every; 0 for none."""
     metrics_host: str = "127.0.0.1"
-    """Address that they are served on."""
+    """Address that the metrics are served on with --every."""
     json: Flag = False
     """Print the result of each round as one JSON line on standard output."""
 
@@ -123,26 +123,26 @@ class TuneOptions:
     """Settings to start from, by name or in a file; those that the search does not vary stay."""
     config: DQNConfig
     trials: Count = 20
-    """Finished trials to reach, those of earlier calls and pruned ones included."""
+    """Total number of finished trials, including those of earlier calls and pruned ones."""
     timeout: str | None = None
     """Time after which no trial begins and the running one ends, such as 90s, 10m or 2h; by default none. The finalists
     train after it."""
     storage: Path | None = None
     """SQLite file of the search; preset.toml and tuning.png are written beside it. Default: runs/tune-NAME/study.db."""
     seeds: Count = 3
-    """Training runs of each trial; more make lucky settings less likely to win."""
+    """Training runs per trial; more make lucky settings less likely to win."""
     first_seed: Annotated[int, Between(100)] = 100
-    """Seed of the first of them; at least 100, as smaller ones are for reporting."""
+    """Seed of the first training run of each trial; at least 100, as smaller seeds are for reporting."""
     evaluations: Count = 20
-    """Greedy evaluations of each run, which are its score."""
+    """Greedy evaluations per training run, which make its score."""
     episodes: Count = 20
-    """Episodes of each evaluation."""
+    """Episodes per evaluation."""
     finalists: Annotated[int, Between(0)] = 3
-    """Trials that train again with other seeds, the default beside them; 0 for none."""
+    """Best trials to retrain with other seeds, in addition to the default; 0 for none."""
     confirm_seeds: Count = 5
-    """Training runs of each finalist, with the seeds that follow those of the trials."""
+    """Training runs per finalist, with the seeds that follow those of the trials."""
     jobs: Count = 1
-    """Processes that train at the same time."""
+    """Number of training processes."""
     json: Flag = False
     """Print the result as one JSON line on standard output."""
 
@@ -168,11 +168,11 @@ class CompareOptions:
     metric: str = "evaluation_return"
     """Column of metrics.csv to compare."""
     statistic: Literal["mean", "iqm"] = "mean"
-    """Of a group's runs: the mean, or the mean of the middle half (iqm)."""
+    """Statistic over the runs of a group: the mean, or the mean of the middle half (iqm)."""
     threshold: float | None = None
-    """Value whose first reaching is timed."""
+    """Also report the environment steps until the metric first reaches this value."""
     out: Annotated[Path, tyro.conf.arg(metavar="FILE.png")] = Path("comparison.png")
-    """Where the picture goes."""
+    """File for the picture."""
     json: Flag = False
     """Print the table as one JSON line on standard output."""
 

@@ -16,7 +16,7 @@ _MLFLOW = "--mlflow (or MLFLOW_TRACKING_URI)"
 
 @contextlib.contextmanager
 def wrong_usage() -> Iterator[None]:
-    """Makes a ValueError, which names a setting and its value, a wrong usage; a fault of the environment is none."""
+    """Converts ValueError, which names a setting and its value, to UsageError; FaultyEnvironmentError passes."""
     try:
         yield
     except FaultyEnvironmentError:
@@ -26,7 +26,7 @@ def wrong_usage() -> Iterator[None]:
 
 
 def check_trackers(options: TrainOptions) -> None:
-    """Raises UsageError when a tracker that is asked for cannot be: its extra is missing, or MLflow refuses the URI."""
+    """Raises UsageError when a requested tracker's extra is missing or MLflow rejects the URI."""
     if options.tensorboard:
         with needs_extra("--tensorboard", "tensorboard"):
             import dqn_training.tracking.tensorboard  # noqa: F401, PLC0415  (an extra)
@@ -38,7 +38,7 @@ def check_trackers(options: TrainOptions) -> None:
 
 
 def make_trackers(options: TrainOptions, run: RunDirectory) -> list[Tracker]:
-    """The trackers that are asked for; a resumed run keeps those that it began with."""
+    """The requested trackers, and those that a resumed run began with."""
     trackers: list[Tracker] = []
     if options.tensorboard or run.tensorboard.exists():
         with needs_extra("--tensorboard", "tensorboard"):

@@ -57,7 +57,7 @@ def _train(options: TrainOptions, environment: EnvironmentInfo, plot: LivePlot |
             _warn_of_other_libraries(directory)
         description = directory.read_description()
         recorder = Recorder(options.config, MetricsFile(directory.metrics), make_trackers(options, directory))
-        stack.enter_context(recorder)
+        stack.enter_context(contextlib.closing(recorder))
         progress = stack.enter_context(TrainingProgress(options.config, _title(options)))
         progress.say(f"Its checkpoint and logs are in {directory.path}.")
         parent = description.parent

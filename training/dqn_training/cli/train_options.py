@@ -38,7 +38,7 @@ class TrainOptions:
     """Where the run keeps its checkpoint and logs; by default runs/NAME-TIME, or $DQN_RUNS/NAME-TIME."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR|auto")] = None
     """Resume the run in this directory, with its settings; print its result if it is finished. auto: resume the run in
-    --run-dir, or begin it there if there is none, so that a job can be started again by the same command."""
+    --run-dir, or begin it there, so that the same command restarts a job."""
     checkpoint_seconds: Annotated[float, Between(0)] = 10.0
     """Seconds from one checkpoint to the next; more where they would take over 2 % of the time. 0: no checkpoints."""
     tensorboard: Flag = False
@@ -75,7 +75,7 @@ def _run_to_resume(first: First) -> Path | None:
 
 
 def _options_of_run(path: Path, first: First, args: Sequence[str]) -> TrainOptions:
-    """The options that the run in this directory began with. Raises UsageError for flags that contradict them."""
+    """The options that the run in this directory began with. Raises UsageError for contradicting flags."""
     directory = RunDirectory(path)
     run = directory.read_description()
     began = TrainOptions(

@@ -1,4 +1,4 @@
-"""What a group of runs came to, with 95 % intervals by resampling its runs (Efron & Tibshirani, 1993)."""
+"""Statistics of groups of runs, with 95 % intervals by resampling the runs (Efron & Tibshirani, 1993)."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -82,16 +82,15 @@ def summary(group: Group, steps: Floats, statistic: Statistic, threshold: float 
     )
 
 
-def _mean(values: Floats) -> Floats:
-    return np.asarray(values.mean(axis=0))
-
-
 def _median(values: Floats) -> Floats:
     """The lower median, which is always one of the values; so that it may be infinite."""
     return np.asarray(np.sort(values, axis=0)[(len(values) - 1) // 2])
 
 
-_STATISTICS: dict[Statistic, Callable[[Floats], Floats]] = {"mean": _mean, "iqm": interquartile_mean}
+_STATISTICS: dict[Statistic, Callable[[Floats], Floats]] = {
+    "mean": lambda values: np.asarray(values.mean(axis=0)),
+    "iqm": interquartile_mean,
+}
 
 
 def _estimate(values: Floats, statistic: Callable[[Floats], Floats]) -> Estimate:
@@ -105,7 +104,7 @@ def _estimate(values: Floats, statistic: Callable[[Floats], Floats]) -> Estimate
 
 
 def _steps_to(curve: Curve, threshold: float) -> float:
-    """Environment steps at the first value that is at least the threshold; infinite where there is none."""
+    """Environment steps at the first value that is at least the threshold; infinite if it never gets there."""
     there = np.flatnonzero(curve.values >= threshold)
     return float(curve.steps[there[0]]) if len(there) else float("inf")
 

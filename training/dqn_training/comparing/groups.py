@@ -1,4 +1,4 @@
-"""Which runs belong together: those that a label names, else those that differ by nothing but their seed."""
+"""Which runs belong together: those that a label names, else those that differ only in their seed."""
 
 import dataclasses
 import glob
@@ -32,7 +32,7 @@ class Group:
 def find_groups(arguments: Sequence[str], metric: str) -> list[Group]:
     """The groups that the arguments name: run directories, or LABEL=DIRECTORY with any number of wildcards.
 
-    Raises ValueError with a sentence where there is no run, or a run has no such number yet.
+    Raises ValueError if no run matches or a run has no value of the metric yet.
     """
     labelled: dict[str, list[Path]] = {}
     alone: list[Path] = []
@@ -47,7 +47,7 @@ def find_groups(arguments: Sequence[str], metric: str) -> list[Group]:
 
 
 def _directories(argument: str) -> tuple[str | None, list[Path]]:
-    """The label, if there is one, and the directories. A directory may have an equals sign in its name."""
+    """The label, if any, and the directories. A directory may have an equals sign in its name."""
     label, equals, pattern = argument.partition("=")
     if not equals or Path(argument).exists():
         label, pattern = "", argument
@@ -58,7 +58,7 @@ def _directories(argument: str) -> tuple[str | None, list[Path]]:
 
 
 def _by_settings(paths: Sequence[Path]) -> Iterator[tuple[str, list[Path]]]:
-    """Labels and runs of equal settings; a directory that says nothing of them is a group of its own."""
+    """Labels and runs of equal settings; a directory without run.json is a group of its own."""
     groups: dict[str, tuple[str, dict[str, Any], list[Path]]] = {}
     for path in paths:
         name, settings = _settings(path)

@@ -1,6 +1,6 @@
 """Gymnasium environments: chosen, made within their wrappers, and described.
 
-The manifest records the wrappers, so that whoever plays a version later builds the very same environment.
+The manifest records the wrappers, so that a version is later evaluated in the very same environment.
 """
 
 import importlib
@@ -119,7 +119,7 @@ def register(env_id: str) -> gymnasium.envs.registration.EnvSpec:
 
 
 def _register_atari() -> None:
-    """Importing the package registers its games; its greeting for every one that is made is left out."""
+    """Importing the package registers its games; its greeting for each environment is silenced."""
     ale_py = importlib.import_module("ale_py")
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
 

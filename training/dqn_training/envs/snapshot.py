@@ -1,11 +1,11 @@
-"""The state of environments, captured without pickle: whatever in them is plain data, wherever in the objects it lies.
+"""The state of environments, captured without pickle: all plain data in them, however deeply nested.
 
 An environment and its wrappers are Python objects whose attributes are numbers, strings, arrays, random generators,
-containers of these, and further such objects; what is mentioned twice stays one thing. Functions, classes, registry
+containers of these, and further such objects; shared references stay shared. Functions, classes, registry
 entries and the like are noted by name, and must be the same in the new environment; of closures also the variables,
 of methods the object, of partials the arguments. Anything else, such as an object of a physics engine
 or another process, makes the state uncapturable. (Atari's emulator gives its state away, but not the action that it
-repeats, so that it is no exception.) Variables of modules and classes are not looked at.
+repeats, so that it is no exception.) Variables of modules and classes are ignored.
 """
 
 import enum

@@ -13,21 +13,22 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv, VectorWrapper
+from numpy.typing import NDArray
 
 from dqn_models.manifest import EnvironmentInfo
 from dqn_training.config import Vectorization
 from dqn_training.envs.checks import AnyEnv, FaultyEnvironmentError, failure
 from dqn_training.envs.make import make_environment, register
-from dqn_training.envs.serial import SerialVectorEnv
 from dqn_training.seeds import seed_process
 
 AnyVectorEnv = VectorEnv[Any, Any, Any]
+Stepped = tuple[NDArray[Any], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
 
 PROCESS_SECONDS = 150e-6
 """What a step costs more in a process of its own: two messages and two switches of process."""
@@ -61,7 +62,7 @@ def make_vector_environment(
 
 
 def vectorization_of(environments: AnyVectorEnv) -> Vectorization:
-    """How these environments are stepped: what `auto` came to."""
+    """How these environments are stepped: what `auto` chose."""
     made = environments.unwrapped
     return "sync" if isinstance(made, SerialVectorEnv) else "async" if isinstance(made, AsyncVectorEnv) else "native"
 
@@ -124,6 +125,56 @@ def _make(environment: EnvironmentInfo, process_seed: int | None = None) -> AnyE
         if process_seed is not None:
             seed_process(process_seed)
     return make_environment(environment.id, environment.kwargs, environment.wrappers)
+
+
+class SerialVectorEnv(VectorEnv[Any, Any, Any]):
+    """Takes the steps of gymnasium.vector.SyncVectorEnv without what is not needed here, such as batched infos.
+
+    A step of one CartPole takes 12 us instead of 19 (41 by the environment's own vector version), one of 16 takes 158
+    instead of 182.
+    """
+
+    def __init__(self, environments: Sequence[AnyEnv]) -> None:
+        """Takes over environments with the same spaces; observations are arrays or integers."""
+        self.envs = list(environments)
+        self.num_envs = len(self.envs)
+        self.metadata = {**self.envs[0].metadata, "autoreset_mode": AutoresetMode.NEXT_STEP}
+        self.single_observation_space = self.envs[0].observation_space
+        self.single_action_space = self.envs[0].action_space
+        self._over = np.zeros(self.num_envs, np.bool_)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[Any], dict[str, Any]]:
+        """First observations [num_envs, ...]; the seeds are `seed`, `seed` + 1 and so on."""
+        observations = self._empty()
+        for index, environment in enumerate(self.envs):
+            own = None if seed is None else seed + index
+            observations[index], _ = environment.reset(seed=own, options=options)
+        self._over = np.zeros(self.num_envs, np.bool_)
+        return observations, {}
+
+    def step(self, actions: NDArray[np.int64]) -> Stepped:
+        """What follows the actions [num_envs], each array [num_envs, ...]."""
+        observations, rewards = self._empty(), np.zeros(self.num_envs)
+        terminated, truncated = np.zeros((2, self.num_envs), np.bool_)
+        for index, environment in enumerate(self.envs):
+            if self._over[index]:
+                observations[index], _ = environment.reset()
+            else:
+                answer = environment.step(actions[index])
+                observations[index], rewards[index], terminated[index], truncated[index], _ = answer
+        self._over = terminated | truncated
+        return observations, rewards, terminated, truncated, {}
+
+    def close_extras(self, **_: Any) -> None:
+        """Closes all environments."""
+        for environment in self.envs:
+            environment.close()
+
+    def _empty(self) -> NDArray[Any]:
+        space = self.single_observation_space
+        return np.empty((self.num_envs, *(space.shape or ())), space.dtype)
 
 
 class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):

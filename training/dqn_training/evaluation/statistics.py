@@ -1,13 +1,13 @@
 """Bootstrap intervals (Efron & Tibshirani, 1993, percentile method), of means and of interquartile means."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-_RESAMPLES = 2_000
+RESAMPLES = 2_000
 
 
 def mean_interval(values: Floats, confidence: float = 0.95) -> tuple[float, float]:
@@ -20,7 +20,7 @@ def mean_interval(values: Floats, confidence: float = 0.95) -> tuple[float, floa
 def resampled(values: Floats, statistic: Callable[[Floats], Floats]) -> Floats:
     """The statistic of groups redrawn from runs [runs, ...], [resamples, ...]; the draws have a fixed seed."""
     generator, count = np.random.default_rng(0), len(values)
-    return np.stack([statistic(values[generator.integers(0, count, count)]) for _ in range(_RESAMPLES)])
+    return np.stack([statistic(values[generator.integers(0, count, count)]) for _ in range(RESAMPLES)])
 
 
 def interquartile_mean(values: Floats) -> Floats:
@@ -30,16 +30,3 @@ def interquartile_mean(values: Floats) -> Floats:
     """
     out = len(values) // 4
     return np.asarray(np.sort(values, axis=0)[out : len(values) - out].mean(axis=0))
-
-
-def interquartile_interval(scores: Sequence[Floats], confidence: float = 0.95) -> tuple[float, float, float]:
-    """The interquartile mean over all runs of all tasks, with the low and high end of its bootstrap interval.
-
-    `scores` has one array of runs for each task, on one scale. Runs are redrawn within each task (Agarwal et al., 2021:
-    stratified bootstrap); the draws have a fixed seed.
-    """
-    generator = np.random.default_rng(0)
-    drawn = [runs[generator.integers(0, len(runs), (_RESAMPLES, len(runs)))].T for runs in scores]
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(interquartile_mean(np.concatenate(drawn)), [tail, 1 - tail])
-    return float(interquartile_mean(np.concatenate(scores))), float(low), float(high)

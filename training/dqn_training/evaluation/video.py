@@ -45,7 +45,7 @@ class EpisodeRenderer:
         self.returns: list[float] = []  # of the episodes that were filmed to their end
 
     def frames(self, policy: Policy, seed: int, episodes: int, step_limit: int) -> Iterator[Frame]:
-        """A picture at the start of each episode and one after every step, with what the episode has brought so far."""
+        """A picture at the start of each episode and one after every step, labelled with the return so far."""
         for number in range(episodes):
             observation, _ = self._environment.reset(seed=seed + number)
             total, length, ended = 0.0, 0, False
@@ -78,7 +78,7 @@ def _check_modes(info: EnvironmentInfo) -> None:
 
 
 def _rendered(environment: AnyEnv, env_id: str) -> Frame:
-    """The environment's present picture. Raises ValueError where it gives none."""
+    """The environment's current picture. Raises ValueError if it gives none."""
     try:
         picture: Any = environment.render()
     except gymnasium.error.Error as error:
@@ -154,7 +154,7 @@ def _write_gif(path: Path, frames: Iterator[Frame], fps: float) -> None:
 
 
 def _even(frame: Frame) -> Frame:
-    """The picture with an even number of rows and columns, as H.264 wants it: the last ones are doubled."""
+    """The picture with an even number of rows and columns, as H.264 requires: the last ones are repeated."""
     height, width = frame.shape[:2]
     return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 

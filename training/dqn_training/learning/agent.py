@@ -19,10 +19,10 @@ from dqn_training.replay.source import Batch
 
 
 class UpdateResult(NamedTuple):
-    """The results of a gradient step; tensors, so that nobody waits for numbers that are not asked for."""
+    """The results of a gradient step; tensors, so that the GPU is not waited for in vain."""
 
     loss: Tensor  # a scalar
-    errors: Tensor | None  # [batch], of the transitions before the step; None where nobody needs priorities
+    errors: Tensor | None  # [batch], of the transitions before the step; None without prioritized replay
 
 
 class DQNAgent(Stateful):
@@ -118,10 +118,6 @@ class DQNAgent(Stateful):
     def policy_parameters(self) -> Tensor:
         """The flat parameters of `policy_network`; changing them changes it."""
         return self.target_parameters if self.config.policy_weights == "averaged" else self.parameters.data
-
-    def set_learning_rate(self, learning_rate: float) -> None:
-        """Changes the step size of the next updates."""
-        self.optimizer.learning_rate = learning_rate
 
     def _learn(
         self,

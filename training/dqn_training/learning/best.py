@@ -28,11 +28,11 @@ class Selection(Stateful):
     scores: list[CheckpointScore] = dataclasses.field(default_factory=list)
     chosen: CheckpointScore = _UNPLAYED
     weights: Tensor | None = None  # flat, as `DQNAgent.policy_parameters`
-    reached: int = 0  # evaluations in succession with the return that ends training
+    reached: int = 0  # evaluations in a row with the return that ends training
     due: int = 0  # environment steps at which the next evaluation is due
 
     def add(self, score: CheckpointScore, weights: Tensor, stop_return: float | None) -> None:
-        """Takes note of an evaluation of `weights`, and of the weights if none was better."""
+        """Records an evaluation of `weights`, and keeps the weights if none was better."""
         self.scores.append(score)
         if score.mean >= self.chosen.mean:
             self.chosen, self.weights = score, weights.clone()

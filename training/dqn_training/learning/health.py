@@ -35,7 +35,7 @@ class Health(NamedTuple):
 
 
 class CollapseMonitor(Stateful):
-    """Looks at a network through the same probe states each time: the first observations that replay held."""
+    """Evaluates a network on the same probe states each time: the first observations that replay held."""
 
     _state = ("history", "_probes")
 
@@ -44,7 +44,7 @@ class CollapseMonitor(Stateful):
         self._probes: NDArray[Any] | None = None
 
     def record(self, env_steps: int, network: nn.Sequential, replay: Experience) -> Health:
-        """Adds the present indicators to the history; the first call chooses the probe states.
+        """Adds the current indicators to the history; the first call chooses the probe states.
 
         Draws no random number and changes nothing of what it is given.
         """

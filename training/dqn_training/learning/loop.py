@@ -1,4 +1,4 @@
-"""The training loop: acts, stores, learns; whoever iterates over it watches, evaluates and decides when to stop."""
+"""The training loop: acts, stores, learns; the caller iterates over it, evaluates and may stop."""
 
 from collections.abc import Callable, Iterator
 
@@ -60,7 +60,7 @@ def _learn_from_replay(config: DQNConfig, state: TrainingState, replay: Experien
         if len(replay) < enough:
             return
         state.updates_owed += taken / config.train_every
-        agent.set_learning_rate(learning_rate_at(state.env_steps))
+        agent.optimizer.learning_rate = learning_rate_at(state.env_steps)
         while state.updates_owed >= 1:
             batch = replay.sample(config.batch_size, state.generator, importance_at(state.env_steps))
             state.loss, errors = agent.update(batch)
@@ -82,7 +82,7 @@ def _learn_from_rollouts(config: DQNConfig, state: TrainingState, rollouts: Roll
     def learn(_: int) -> None:
         if not rollouts.complete:
             return
-        agent.set_learning_rate(learning_rate_at(state.env_steps))
+        agent.optimizer.learning_rate = learning_rate_at(state.env_steps)
         rollout = rollouts.latest()
         td_targets = _td_targets(config, agent, rollout)[rollout.alive]
         observations, actions = rollout.observations[rollout.alive], rollout.actions[rollout.alive]

@@ -19,13 +19,7 @@ from dqn_training.networks.q_network import make_q_network
 from dqn_training.replay.buffer import ReplayBuffer
 from dqn_training.replay.rollouts import Rollouts
 from dqn_training.replay.source import ExperienceSource
-from dqn_training.seeds import (
-    first_seed,
-    process_generators,
-    restart_seed,
-    restore_process_generators,
-    seed_process,
-)
+from dqn_training.seeds import first_seed, process_generators, restart_seed, restore_process_generators, seed_process
 
 
 class Episode(NamedTuple):
@@ -38,7 +32,7 @@ class Episode(NamedTuple):
 
 @dataclasses.dataclass
 class TrainingState(Stateful):
-    """Where a run is, which a checkpoint keeps. Loops advance it in place and keep nothing else that changes.
+    """The state of a run, which a checkpoint keeps. The loop advances it in place and has no state of its own.
 
     Arrays have one element for each environment.
     """
@@ -77,7 +71,7 @@ class TrainingState(Stateful):
     epsilon: float = 1.0
     loss: Tensor | None = None
     episodes: list[Episode] = dataclasses.field(default_factory=list)
-    wall_seconds: float = 0.0  # spent so far; kept up to date by whoever runs the loop
+    wall_seconds: float = 0.0  # spent so far; updated by the Clock callback
 
     def recent(self, name: Literal["total_reward", "length"]) -> float:
         """Mean return or length of the last 100 training episodes; NaN before the first."""

@@ -15,7 +15,7 @@ from dqn_training.config import DQNConfig
 _SMALLEST_SIDE = 8
 """Pixels; a smaller array is rather a table of numbers."""
 _NATURE_SIDE = 36
-"""The smallest side that the three convolutions of Mnih et al. (2015) can look at."""
+"""The smallest side that the three convolutions of Mnih et al. (2015) accept."""
 _NATURE = ("32x8x4", "64x4x2", "64x3x1")
 _SMALL = ("16x3x1",)  # for games such as MinAtar's (Young & Tian, 2019)
 

@@ -40,7 +40,7 @@ class NoisyLinear(nn.Module):
 class Noise(Stateful):
     """Factorised Gaussian noise for all noisy layers of a network, in one flat tensor of which theirs are views."""
 
-    _state = ("values",)  # the generator belongs to whoever made it
+    _state = ("values",)  # the generator is saved by its owner
 
     def __init__(self, network: nn.Module, generator: torch.Generator) -> None:
         """Draws the first noise. The generator is the CPU's, so that noise is the same on every device."""

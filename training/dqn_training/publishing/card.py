@@ -1,4 +1,4 @@
-"""MODEL_CARD.md: what a version is, how it came to be, how well it plays and where its limits are."""
+"""MODEL_CARD.md: what a version is, how it was trained, how well it plays and its limits."""
 
 from dqn_models.manifest import Manifest
 
@@ -37,7 +37,7 @@ Every setting is in `manifest.json`.
 Libraries: {libraries}.
 
 ## Evaluation
-{evaluation.episodes:,} greedy episodes played by `model.onnx`, with seeds that chose nothing: mean return
+{evaluation.episodes:,} greedy episodes played by `model.onnx`, with test seeds, used for nothing else: mean return
 {evaluation.mean:.2f} (95 % interval {low:.2f} to {high:.2f}), standard deviation {evaluation.std:.2f}, lowest
 {evaluation.min:.2f}, highest {evaluation.max:.2f}; mean length {evaluation.mean_length:.1f} steps.{threshold}
 

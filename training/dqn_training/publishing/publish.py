@@ -47,16 +47,16 @@ def publish(
     """Judges, publishes and, if the gate opens or there is no champion yet, promotes a candidate.
 
     Runs of one model are judged one after another, each against the champion that the one before left. A run with a
-    `directory` publishes once, whatever kills it; its result is written there. Raises RepositoryError when the
-    repository refuses, ValueError when candidate and champion cannot be compared, and KeyboardInterrupt with a
-    sentence that says what was published.
+    `directory` publishes once, even if it is killed at any instant; its result is written there. Raises
+    RepositoryError when the repository refuses, ValueError when candidate and champion cannot be compared, and
+    KeyboardInterrupt with a sentence that says what was published.
     """
     done = "Interrupted; nothing was published."
     run = directory.read_description().id if directory else None
     try:
         with repository.job(model, "publish", wait_seconds=math.inf):
             manifest = _version_of(run, repository, model)
-            while True:  # until nobody promotes by hand while this candidate is being judged
+            while True:  # again if somebody promotes by hand while this candidate is judged
                 champion = repository.alias(model)
                 gate = _gate(candidate, repository, manifest, model, champion, rule)
                 promoted = gate is None or gate.decision == "promoted"
@@ -161,7 +161,7 @@ def _gate_returns(candidate: Candidate, policy: Policy) -> NDArray[np.float64]:
 def _best(
     candidate: Candidate, repository: ModelRepository, model: str, published: Manifest | None
 ) -> tuple[int, Policy] | None:
-    """The other version with the best test evaluation in the candidate's environment; None where there is none."""
+    """The other version with the best test evaluation in the candidate's environment, or None."""
     manifests = [repository.manifest(model, version) for version in repository.versions(model)]
     rivals = [rival for rival in manifests if rival.environment == candidate.environment and rival != published]
     for manifest in sorted(rivals, key=lambda rival: -rival.evaluation.mean):

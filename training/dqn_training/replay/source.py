@@ -1,4 +1,4 @@
-"""Where learning gets its experience from: what each source takes and gives, whatever it keeps in between."""
+"""The interface of experience sources: what acting adds to them and what learning gets from them."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -21,7 +21,7 @@ class Batch(NamedTuple):
 
 
 class Experience(Protocol):
-    """The steps of the environments, as acting adds them and whoever watches training looks at them."""
+    """The environments' steps, as acting adds them and as monitoring and checkpoints read them."""
 
     def __len__(self) -> int:
         """Number of transitions."""

@@ -60,7 +60,7 @@ class RetrainMetrics:
             ) from error
 
     def lost_writes(self, total: int) -> None:
-        """Takes over how many writes this process has lost so far."""
+        """Sets how many writes this process has lost so far."""
         self._lost_writes.inc(total - self._counted)
         self._counted = total
 
@@ -86,7 +86,7 @@ def run_loop(
         started = time.monotonic()
         try:
             result = next_round()
-        except Exception as error:  # noqa: BLE001  (a loop outlives whatever one round meets)
+        except Exception as error:  # noqa: BLE001  (the loop survives any failure of a round)
             metrics.count("failed", time.monotonic() - started)
             log.error("round failed", model=model, error=str(error), kind=type(error).__name__)  # noqa: TRY400
         else:

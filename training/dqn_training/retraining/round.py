@@ -25,7 +25,7 @@ LOCK = "retrain"
 
 
 class RoundResult(NamedTuple):
-    """What a round came to; the fields of its JSON line."""
+    """The result of a round; the fields of its JSON line."""
 
     model: str
     challenger_version: int
@@ -37,7 +37,7 @@ class RoundResult(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Round:
-    """What is asked of a round. The environment is the configuration's, which need not be the champion's.
+    """A round of retraining. The environment is the configuration's, which need not be the champion's.
 
     Each training of a round is a run with a directory of its own, which `dqn-train --resume` resumes.
     """
@@ -97,7 +97,8 @@ class Round:
             parent=warm.parent if warm else None,
         )
         directory.begin(description)
-        with Recorder(config, MetricsFile(directory.metrics)) as recorder, contextlib.ExitStack() as stack:
+        recorder = Recorder(config, MetricsFile(directory.metrics))
+        with contextlib.closing(recorder), contextlib.ExitStack() as stack:
             callbacks: list[Callback] = [recorder]
             if self.progress:
                 title = f"{self.model}, retraining, {'warm start' if warm else 'from scratch'}"

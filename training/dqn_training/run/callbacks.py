@@ -1,4 +1,4 @@
-"""What follows a run: one protocol for progress, plots, metrics, checkpoints and evaluations."""
+"""Callbacks of a run: one interface for progress, plots, metrics, checkpoints and evaluations."""
 
 import time
 
@@ -13,7 +13,7 @@ from dqn_training.seeds import first_seed
 
 
 class Callback:
-    """Follows a run from its first step to its last; what it raises ends the run.
+    """Is called at the beginning, at each step and at the end of a run; an exception ends the run.
 
     A subclass leaves out the methods that it does not need.
     """

@@ -114,7 +114,7 @@ class RunDirectory:
             )
 
     def begin(self, description: RunDescription) -> None:
-        """Writes run.json. Raises UsageError when there is one already."""
+        """Writes run.json. Raises UsageError when it exists already."""
         data = json.dumps(dataclasses.asdict(description), indent=2).encode() + b"\n"
         with wrap_os_errors(f"write {self.description}"):
             temporary = durable.write_temporary(self.description, data)
@@ -125,7 +125,7 @@ class RunDirectory:
                 self.check_new()
 
     def read_description(self) -> RunDescription:
-        """What run.json says. Raises UsageError when there is none or it is not one."""
+        """The contents of run.json. Raises UsageError when it is missing or unreadable."""
         try:
             values = json.loads(self.description.read_bytes())
             known = [field.name for field in dataclasses.fields(RunDescription)]
@@ -142,7 +142,7 @@ class RunDirectory:
             durable.commit_replace(durable.write_temporary(self.result, data), self.result)
 
     def read_result(self) -> dict[str, Any] | None:
-        """What result.json says; None while the run is not finished."""
+        """The contents of result.json; None while the run is not finished."""
         try:
             result: dict[str, Any] = json.loads(self.result.read_bytes())
         except FileNotFoundError:

@@ -19,7 +19,7 @@ from dqn_training.run.directory import RunDirectory
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What is trained, from where, and who follows it.
+    """What is trained, from which weights, and with which callbacks.
 
     With a `directory`, which the caller has locked, it keeps checkpoints there and resumes from the last of them;
     without, it leaves nothing on the disk. `say` shows the user a sentence.

@@ -7,7 +7,6 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
 from dqn_training.learning.best import CheckpointScore
 from dqn_training.learning.health import Health, warning
@@ -41,8 +40,8 @@ def draw_durations(axes: Axes, episodes: Sequence[Episode]) -> None:
     """Durations by episode and, from 100 episodes on, the mean of the last 100."""
     durations = np.array([episode.length for episode in episodes], np.float64)
     axes.plot(np.arange(1, len(durations) + 1), durations, lw=0.8, label="duration")
-    means = moving_mean(durations)
-    if len(means):
+    if len(durations) >= WINDOW:
+        means = np.lib.stride_tricks.sliding_window_view(durations, WINDOW).mean(axis=1)
         axes.plot(np.arange(WINDOW, len(durations) + 1), means, lw=2, label=f"mean of the last {WINDOW}")
     axes.set_xlabel("episode")
     axes.set_ylabel("duration (steps)")
@@ -65,12 +64,3 @@ def draw_health(axes: Axes, history: Sequence[Health]) -> None:
     axes.set_ylabel("Q-values")
     fractions.set_ylabel("fractions")
     axes.legend(handles=[*axes.get_lines(), *fractions.get_lines()], loc="upper right")
-
-
-def moving_mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Means of each WINDOW successive values, [len - WINDOW + 1], or empty where there are fewer."""
-    if len(values) < WINDOW:
-        return np.empty(0)
-    sums = np.cumsum(np.concatenate([[0.0], values]))
-    means: NDArray[np.float64] = (sums[WINDOW:] - sums[:-WINDOW]) / WINDOW
-    return means

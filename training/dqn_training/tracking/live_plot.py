@@ -34,14 +34,14 @@ class LivePlot(Callback):
             self._figure.show()
 
     def step(self, state: TrainingState) -> None:
-        """Redraws if there are new episodes and the last time is long enough ago."""
+        """Redraws if there are new episodes, at most twice a second."""
         now = time.perf_counter()
         if self._lost or len(state.episodes) == self._count or now - self._drawn < _SECONDS:
             return
         self._episodes, self._count = state.episodes, len(state.episodes)
         try:
             self._draw("training")
-        except Exception as error:  # noqa: BLE001  (whatever a window system raises once its window is gone)
+        except Exception as error:  # noqa: BLE001  (window systems raise anything once their window is gone)
             print(f"warning: --live-plot cannot draw any more: {error}. Training continues.", file=sys.stderr)
             self._lost = True
         self._drawn = time.perf_counter()

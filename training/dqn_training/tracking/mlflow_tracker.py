@@ -1,4 +1,4 @@
-"""MLflow; needs the extra `mlflow`. A run's settings, numbers and files are kept by a tracking server.
+"""MLflow: sends a run's settings, metrics and files to a tracking server; needs the extra `mlflow`.
 
 A thread sends everything, several rows at a time, and sends it again until the server has it: a server that is down or
 slow costs training nothing.
@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # who calls tries again
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # the caller retries
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # where our own result goes
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a run's numbers are for the user's server only
@@ -23,18 +23,18 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
 from dqn_models.durable import commit_replace, write_temporary
+from dqn_training.tracking.metrics_csv import SCALARS, Row
 from dqn_training.tracking.recorder import Outcome
-from dqn_training.tracking.scalars import SCALARS, Row
 
 _ROWS_AT_ONCE = 1_000 // len(SCALARS)  # MLflow takes so many metrics in a call
 _PARAMS_AT_ONCE = 100
 _EVERY_SECONDS = 3.0  # between two sendings
-_LAST_SECONDS = 20.0  # for what is left at the end of a run that published
+_LAST_SECONDS = 20.0  # for the remaining rows of a run that published
 _HURRY_SECONDS = 0.5  # the same when it was interrupted
 
 
 def check_uri(uri: str) -> None:
-    """Raises ValueError for an address that MLflow's client does not take; whether somebody is there is seen later."""
+    """Raises ValueError for an address that MLflow's client rejects; whether a server answers shows later."""
     try:
         MlflowClient(uri)
     except Exception as error:
@@ -52,7 +52,7 @@ def remembered(memory: Path) -> dict[str, Any]:
 
 
 class MlflowRun:
-    """A run on the server, made or found again at the first call. Calls raise whatever MLflow's layers raise."""
+    """A run on the server, made or found again at the first call. Calls may raise any exception of MLflow's layers."""
 
     def __init__(self, uri: str, memory: Path, experiment: str, run_name: str, params: Mapping[str, Any]) -> None:
         """`memory` is where the run's id on the server is kept, so that a resumed run is found there."""
@@ -78,7 +78,7 @@ class MlflowRun:
         self._client.log_batch(run_id, metrics=metrics)
 
     def end(self, outcome: Outcome | None) -> None:
-        """Adds what the run came to, and ends it: as killed where it came to nothing."""
+        """Adds the published version and ends the run; without one the run counts as killed."""
         run_id = self._run_id or self._open()
         if outcome is None:
             self._client.set_terminated(run_id, "KILLED")
@@ -143,7 +143,7 @@ class MlflowTracker:
             self._rows.append((time.time_ns() // 1_000_000, row))
 
     def close(self, outcome: Outcome | None) -> None:
-        """Sends what is left, if the server takes it soon; says what it did not take."""
+        """Sends the remaining rows if the server accepts them soon; warns of those it did not."""
         if not self._thread.is_alive():
             return
         self._outcome = outcome
@@ -171,7 +171,7 @@ class MlflowTracker:
             if self._ended.is_set():
                 self._run.end(self._outcome)
                 self._complete = True
-        except Exception as error:  # noqa: BLE001  (a client of a service raises whatever its layers raise)
+        except Exception as error:  # noqa: BLE001  (a client of a service may raise anything)
             if not self._warned:
                 cause = " ".join(str(error).split())[:200]
                 self._say(f"does not take this run's numbers: {cause}. Training continues, and sending is retried.")

@@ -17,7 +17,7 @@ _PLAIN_SECONDS = 5.0
 
 
 class TrainingProgress(Callback):
-    """Shows how far training is, a few times a second at most; a context manager and a callback."""
+    """Shows the progress of training, at most a few times a second; a context manager and a callback."""
 
     def __init__(self, config: DQNConfig, title: str) -> None:
         self._config = config
@@ -58,7 +58,7 @@ class TrainingProgress(Callback):
             self._bar.stop()
 
     def step(self, state: TrainingState) -> None:
-        """Shows the state if the last time is long enough ago, and every evaluation."""
+        """Shows the state from time to time, and after every evaluation."""
         now = time.perf_counter()
         evaluated = len(state.selection.scores) > self._scores
         if now - self._shown < self._seconds and not evaluated:
@@ -80,7 +80,7 @@ class TrainingProgress(Callback):
         self._console.print(sentence, highlight=False, soft_wrap=True, markup=False)
 
     def _warn(self, state: TrainingState) -> None:
-        """Says once that a collapse threatens, and again only after the danger had passed."""
+        """Warns once of a collapse, and again only after the danger has passed."""
         sentence = warning(state.monitor.history)
         if sentence and not self._warned:
             self.say(sentence)

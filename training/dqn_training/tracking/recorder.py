@@ -1,7 +1,7 @@
-"""When a row is written, and for whom: a callback that is next to free between two rows."""
+"""Writes rows of metrics at fixed environment steps and at evaluations; nearly free in between."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol
 
 from dqn_models.layout import MANIFEST_FILE
 from dqn_models.manifest import Manifest
@@ -9,12 +9,11 @@ from dqn_models.repository import ModelRepository
 from dqn_training.config import DQNConfig
 from dqn_training.learning.state import TrainingState
 from dqn_training.run.callbacks import Callback
-from dqn_training.tracking.metrics_csv import MetricsFile
-from dqn_training.tracking.scalars import Moment, Row, row
+from dqn_training.tracking.metrics_csv import MetricsFile, Moment, Row, row
 
 
 class Outcome(NamedTuple):
-    """What a run came to."""
+    """The result of a run."""
 
     manifest: Manifest
     repository: ModelRepository
@@ -28,13 +27,13 @@ class Outcome(NamedTuple):
 
 
 class Tracker(Protocol):
-    """Somebody who keeps rows beside the metrics file."""
+    """Keeps rows in addition to the metrics file."""
 
     def begin(self, first_step: int) -> None:
         """The run begins, or resumes: what was kept of `first_step` (environment steps) and later is void."""
 
     def log(self, row: Row) -> None:
-        """Keeps a row. Raises nothing: a tracker in trouble says so and lets training continue."""
+        """Keeps a row. Raises nothing: a tracker that fails prints a warning, and training continues."""
 
     def close(self, outcome: Outcome | None) -> None:
         """The run has ended: published, or not (None)."""
@@ -75,14 +74,10 @@ class Recorder(Callback):
     end = step
 
     def published(self, manifest: Manifest, repository: ModelRepository, *, promoted: bool) -> None:
-        """Passes the version that the run came to on to the trackers when they close."""
+        """Notes the version that the run published, for the trackers when they close."""
         self._outcome = Outcome(manifest, repository, promoted)
 
-    def __enter__(self) -> Self:
-        """Nothing is written before the first row."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         """Ends the trackers' work."""
         self._file.close()
         for tracker in self._trackers:

@@ -1,12 +1,14 @@
 """TensorBoard event files; needs the extra `tensorboard`."""
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
+from dqn_training.tracking.metrics_csv import Row
 from dqn_training.tracking.recorder import Outcome
-from dqn_training.tracking.scalars import Row
 
 
 class TensorBoardTracker:
@@ -19,31 +21,30 @@ class TensorBoardTracker:
     def begin(self, first_step: int) -> None:
         """Opens a new event file, which makes TensorBoard forget what earlier ones have from `first_step` on."""
         purge = first_step if self._directory.exists() else None
-        try:
+        with self._surviving():
             self._writer = SummaryWriter(str(self._directory), purge_step=purge)
-        except OSError as error:
-            self._give_up(error)
 
     def log(self, row: Row) -> None:
         """Hands the row to the writer's thread."""
         if self._writer is None:
             return
         step = int(row["env_steps"] or 0)
-        try:
+        with self._surviving():
             for name, value in row.items():
                 if value is not None:
                     self._writer.add_scalar(name, value, step)
-        except OSError as error:
-            self._give_up(error)
 
     def close(self, _outcome: Outcome | None) -> None:
         """Waits until all is written."""
-        try:
-            if self._writer is not None:
+        if self._writer is not None:
+            with self._surviving():
                 self._writer.close()
-        except OSError as error:
-            self._give_up(error)
 
-    def _give_up(self, error: OSError) -> None:
-        self._writer = None
-        print(f"warning: {self._directory} cannot be written: {error}. TensorBoard gets no more rows.", file=sys.stderr)
+    @contextlib.contextmanager
+    def _surviving(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._writer = None
+            sentence = f"{self._directory} cannot be written: {error}. TensorBoard gets no more rows."
+            print(f"warning: {sentence}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Which of the best settings are good with other seeds too: the best of many noisy trials is partly luck."""
+"""Retrains the best settings with fresh seeds, because the best of many noisy trials is partly luck."""
 
 import dataclasses
 import sys

@@ -1,4 +1,4 @@
-"""What a trial is worth: how good the policy is on average over the whole run, so that fast counts as well as good."""
+"""The objective of a trial: the policy's mean quality over the whole run, so that speed counts as well as the end."""
 
 import dataclasses
 import json
@@ -39,10 +39,8 @@ class Search:
 
     def identity(self) -> dict[str, Any]:
         """All of it as JSON."""
-        parts = {"first_seed": self.first_seed, "seeds": self.seeds, "evaluations": self.evaluations}
-        described: dict[str, Any] = {**self.base.to_json(), **parts, "episodes": self.episodes}
-        identity: dict[str, Any] = json.loads(json.dumps(described))
-        return identity
+        own = {name: getattr(self, name) for name in ("first_seed", "seeds", "evaluations", "episodes")}
+        return json.loads(json.dumps(self.base.to_json() | own))  # type: ignore[no-any-return]  # as it is stored
 
 
 class _BestSoFar(Callback):
@@ -88,7 +86,7 @@ class Objective:
         self._space = search_space(search.base)
 
     def __call__(self, trial: Trial) -> float:
-        """The score. Raises TrialPruned for one that is not worth going on with."""
+        """The score. Raises TrialPruned for an unpromising trial."""
         try:
             config = configuration(self._search.base, suggest(trial, self._space))
         except ValueError as error:
@@ -100,7 +98,7 @@ class Objective:
             raise
 
     def _score(self, trial: Trial, config: DQNConfig) -> float:
-        before: list[float] = []  # of the runs that are over
+        before: list[float] = []  # of the finished runs
 
         def report(values: list[float]) -> None:
             so_far = before + values

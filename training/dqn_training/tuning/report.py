@@ -112,7 +112,7 @@ def print_table(study: Study) -> None:
 
 
 def print_confirmed(confirmed: Sequence[Confirmed], search: Search) -> None:
-    """What the finalists came to with other seeds, and how they differ from the default, seed by seed."""
+    """Scores of the finalists with other seeds, and their paired differences from the default."""
     first = search.first_seed + search.seeds
     seeds = f"with seeds {first} to {first + len(confirmed[0].scores) - 1}"
     table = Table("settings of", "score", "worst", "more than the default", title=f"confirmed {seeds}")

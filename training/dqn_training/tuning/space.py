@@ -50,12 +50,12 @@ def parameters_of(config: DQNConfig, space: Space) -> dict[str, Any]:
 
 
 def suggest(trial: Trial, space: Space) -> dict[str, Any]:
-    """The point of the space that a trial is about."""
+    """The point of the space that the sampler chooses for a trial."""
     return {name: _suggest(trial, name, values) for name, values in space.items()}
 
 
 def configuration(base: DQNConfig, parameters: dict[str, Any]) -> DQNConfig:
-    """The base with the settings of a point; numbers have as many digits as matter. Raises ValueError as DQNConfig."""
+    """The base with the settings of a point; numbers are rounded to three digits. Raises ValueError as DQNConfig."""
     changes: dict[str, Any] = {
         name: float(f"{value:.3g}") if type(value) is float else value for name, value in parameters.items()
     }

@@ -25,9 +25,9 @@ _LOCK_SECONDS = 60.0  # for another process that makes the study
 
 
 def open_study(path: Path, search: Search, seed: int = 0) -> Study:
-    """The study in an SQLite file, made where there is none; its first trial is the preset itself.
+    """The study in an SQLite file, created if missing; its first trial is the preset itself.
 
-    Raises UsageError when it is a study of something else, RepositoryError when the file cannot be one.
+    Raises UsageError when it belongs to another search, RepositoryError when the file cannot be used.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # its warnings are replaced by ours
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -63,18 +63,18 @@ def _create(path: Path, search: Search, seed: int) -> Study:
 
 
 def finished(study: Study) -> list[FrozenTrial]:
-    """The trials that have come to an end."""
+    """The trials that have ended, completed or pruned."""
     return study.get_trials(deepcopy=False, states=FINISHED)
 
 
 def completed(study: Study) -> list[FrozenTrial]:
-    """The trials that were trained to their end, the best first."""
+    """The completed trials, the best first."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return sorted(trials, key=lambda trial: -(trial.value or 0.0))
 
 
 def work(path: Path, search: Search, trials: int, deadline: float, worker: int = 0) -> None:
-    """Adds trials until the study has that many finished ones or the time is over."""
+    """Adds trials until the study has that many finished ones or the deadline passes."""
     started = len(open_study(path, search).get_trials(deepcopy=False))
     study = open_study(path, search, seed=1_000 * worker + started)
     left = deadline - time.time()

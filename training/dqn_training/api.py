@@ -1,0 +1,47 @@
+"""What the commands do, in Python: train, evaluate and publish, for notebooks and scripts."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dqn_models.cli_support import default_repository
+from dqn_models.repository import ModelRepository
+from dqn_training.config import DQNConfig
+from dqn_training.envs.make import environment_for
+from dqn_training.evaluation.gate import Rule
+from dqn_training.presets import default_model_name, default_preset, preset_config
+from dqn_training.publishing import publish as publishing
+from dqn_training.run.callbacks import Callback
+from dqn_training.run.candidate import Candidate
+from dqn_training.run.resources import check_machine
+from dqn_training.run.run import Run
+
+evaluate = publishing.play_test_episodes
+
+
+def train(env_id_or_config: str | DQNConfig, *, callbacks: Sequence[Callback] = (), **settings: Any) -> Candidate:
+    """Trains a policy and returns the best checkpoint; nothing is written to the disk.
+
+    An environment's id means the preset that is its default. `settings` are fields of DQNConfig, such as `seed=1`.
+    Raises ValueError with a sentence for settings that are wrong or do not fit the machine, and what Run.train raises.
+    """
+    preset = "custom"
+    if isinstance(env_id_or_config, str):
+        preset, settings = default_preset(env_id_or_config), {"env_id": env_id_or_config, **settings}
+        env_id_or_config = preset_config(preset)
+    config = dataclasses.replace(env_id_or_config, **settings)
+    environment = environment_for(config)
+    check_machine(config, environment)
+    return Run(config, preset, environment, callbacks).train()
+
+
+def publish(
+    candidate: Candidate, name: str | None = None, repository: Path | str | None = None, gate: Rule = "non-inferior"
+) -> publishing.Published:
+    """Publishes a candidate as the next version of a model, and promotes it if the gate opens.
+
+    The defaults of `name` and `repository` are those of `dqn-train`. Raises what publishing/publish.py says.
+    """
+    store = ModelRepository(repository or default_repository())
+    return publishing.publish(candidate, store, name or default_model_name(candidate.config.env_id), gate, "python")
