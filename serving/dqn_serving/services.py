@@ -11,7 +11,7 @@ from dqn_serving.policies.loader import Loader
 from dqn_serving.policies.refresher import Refresher
 from dqn_serving.policies.registry import Registry
 from dqn_serving.security.auth import Access
-from dqn_serving.security.reloading import ReloadedFiles
+from dqn_serving.security.tls import Certificate
 from dqn_serving.settings import ServerSettings
 from dqn_serving.telemetry.metrics import RequestMeasures
 from dqn_serving.telemetry.prometheus import Exposition
@@ -39,7 +39,9 @@ class Services:
         self.access = Access(
             settings.api_token, settings.api_token_file, segment, is_always_needed=settings.require_token
         )
-        self.reloaded: list[ReloadedFiles] = [self.access.files] if self.access.files else []
+        certificate, key = settings.tls_certificate, settings.tls_key
+        self.certificate = Certificate(certificate, key, segment) if certificate and key else None
+        self.reloaded = [part.files for part in (self.access, self.certificate) if part and part.files]
         self.requests = RequestMeasures(segment)
         self.exposition = Exposition(shared.totals, self.registry.note_loaded, self.registry.published)
         self.traces = create_traces(settings.otlp_endpoint, "http" if settings.tls_certificate is None else "https")

@@ -14,12 +14,12 @@ from gymnasium.envs.classic_control.cartpole import CartPoleEnv, CartPoleVectorE
 class Countdown(gymnasium.Env[Any, Any]):
     """Say how many steps are left (1 to 3); observations and actions of any kind, actions starting at 5."""
 
-    def __init__(self, space: str = "box", length: int = 4) -> None:
+    def __init__(self, space: str = "box", length: int = 4, n: int = 4, start: int = 10) -> None:
         self.action_space = spaces.Discrete(3, start=5)
         kinds: dict[str, spaces.Space[Any]] = {
             "box": spaces.Box(-np.inf, np.inf, (2,), np.float64),
             "image": spaces.Box(0, 255, (2, 3), np.uint8),
-            "discrete": spaces.Discrete(4, start=10),
+            "discrete": spaces.Discrete(n, start=start),
             "dict": spaces.Dict(x=spaces.Discrete(2)),
             "pixels": spaces.Box(0, 255, (12, 14, 3), np.uint8),
             "planes": spaces.Box(0, 255, (3, 12, 14), np.uint8),
@@ -27,7 +27,7 @@ class Countdown(gymnasium.Env[Any, Any]):
             "bits": spaces.Box(0, 1, (12, 14, 4), np.bool_),
         }
         self.observation_space = kinds[space]
-        self._space, self._length, self._left = space, length, 0
+        self._space, self._length, self._left, self._start = space, length, 0, start
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Starts with 1 to 3 steps to say."""
@@ -44,7 +44,7 @@ class Countdown(gymnasium.Env[Any, Any]):
 
     def _observation(self) -> Any:
         if self._space == "discrete":
-            return np.int64(10 + self._left)
+            return np.int64(self._start + self._left)
         if self._space == "image":
             return np.full((2, 3), 80 * self._left, np.uint8)
         if self._space in ("pixels", "planes", "grey", "bits"):

@@ -62,7 +62,7 @@ def test_a_ring_comes_back_whatever_was_written_between(tmp_path: Path, seed: in
         for row in range(max(0, written - mutable_tail), written):
             array[row % ROWS] += 1
         file.write({"replay": {"ring": Ring(array, written, mutable_tail), "written": written}})
-        if generator.random() < 0.3:  # the process ends; another goes on
+        if generator.random() < 0.3:  # the process ends; another continues
             file.settle()
             file = CheckpointFile(file.path)
             assert file.read() is not None

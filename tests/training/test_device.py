@@ -64,6 +64,28 @@ def test_a_replay_buffer_beyond_the_free_memory_is_refused() -> None:
     check_machine(DQNConfig(replay_capacity=free // 16, algorithm="pqn"), environment)
 
 
+@pytest.mark.parametrize(
+    ("n", "width", "words"),
+    [
+        (
+            5_000_000,
+            128,
+            r"hidden_sizes is \(128,\); .* 640,000,515 parameters.* ONNX file would have 2.6 GB; .* at most 2.1 GB",
+        ),
+        (1_000_000, 500, r"hidden_sizes is \(500,\); .* at least 18.0 GB, and this machine has 8.0 GB of free memory"),
+    ],
+)
+def test_a_network_beyond_the_free_memory_or_an_onnx_file_is_refused(
+    monkeypatch: pytest.MonkeyPatch, n: int, width: int, words: str
+) -> None:
+    """The sentence says how large it is, what there is, and what to make smaller; nothing was allocated before."""
+    monkeypatch.setattr("dqn_training.run.resources.available_bytes", lambda: 8_000_000_000)
+    environment = describe("tests.training.environments:Countdown-v0", {"space": "discrete", "n": n})
+    check_machine(DQNConfig(hidden_sizes=(8,), layer_norm=False), environment)
+    with pytest.raises(ValueError, match=words):
+        check_machine(DQNConfig(hidden_sizes=(width,), layer_norm=False), environment)
+
+
 @pytest.mark.parametrize("distribution", ["none", "c51", "quantile"])
 @pytest.mark.parametrize("settings", [{}, {"dueling": True, "noisy": True}])
 def test_an_update_leaves_no_tensor_behind_on_the_cpu(distribution: str, settings: dict[str, Any]) -> None:

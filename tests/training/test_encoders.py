@@ -31,7 +31,7 @@ def space(*shape: int, dtype: str = "uint8", high: float = 255) -> BoxSpace:
         (space(7, 7, 3), False),
     ],
 )
-def test_images_are_told_from_tables(found: BoxSpace, *, expected: bool) -> None:
+def test_images_are_distinguished_from_tables(found: BoxSpace, *, expected: bool) -> None:
     """Three or four dimensions, or two of bytes, with sides of 8 or more are an image."""
     assert looks_like_image(found) == expected
 

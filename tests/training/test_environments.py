@@ -74,7 +74,7 @@ def test_native_is_refused_where_there_is_none() -> None:
     ("num_envs", "asked", "chosen"), [(1, "auto", "sync"), (2, "auto", "native"), (1, "native", "native")]
 )
 def test_one_environment_is_stepped_by_itself(num_envs: int, asked: Vectorization, chosen: Vectorization) -> None:
-    """A native vector version is for several environments; whoever asks for it has it for one too."""
+    """A native vector version is for several environments; on request it steps a single one, too."""
     environments = make_vector_environment(describe("CartPole-v1", {}), num_envs, asked)
     assert vectorization_of(environments) == chosen
     environments.close()

@@ -54,6 +54,7 @@ def test_the_exported_policy_computes_what_the_network_computes(
     check_parity(network, policy, environment, seen, seed=0)
 
 
+MANY: dict[str, Any] = {"space": "discrete", "n": 20_000, "start": 50_000}
 FAMILY: list[dict[str, Any]] = [
     {"dueling": True},
     {"noisy": True},
@@ -68,7 +69,7 @@ FAMILY: list[dict[str, Any]] = [
 @pytest.mark.parametrize("settings", FAMILY)
 def test_every_member_of_the_family_is_exported_as_expectations(settings: dict[str, Any]) -> None:
     """Whatever the network learns, the graph gives Q-values [batch, n_actions], those of the mean weights."""
-    for env_id, kwargs in ((COUNTDOWN, {"space": "image"}), ("CartPole-v1", {})):
+    for env_id, kwargs in ((COUNTDOWN, {"space": "image"}), (COUNTDOWN, MANY), ("CartPole-v1", {})):
         network, environment = make(env_id, kwargs, **settings)
         Noise(network, torch.Generator().manual_seed(0))
         data = export(network, environment)
@@ -88,6 +89,23 @@ def test_actions_start_where_the_environments_actions_start() -> None:
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     assert Policy(export(network, environment)).act(np.zeros((1, 2), np.float32)).tolist() == [5]
+
+
+@pytest.mark.parametrize("settings", [{}, {"hidden_sizes": (16,), "dueling": True, "noisy": True}])
+def test_integers_of_a_large_range_pick_rows_instead_of_multiplying_one_hot_rows(settings: dict[str, Any]) -> None:
+    """The graph of Discrete(20000) has a Gather and no OneHot; a warm-up with zeros, none of its integers, works."""
+    network, environment = make(COUNTDOWN, MANY, **settings)
+    data = export(network, environment)
+    operators = [node.op_type for node in onnx.load_from_string(data).graph.node]
+    assert "Gather" in operators
+    assert "OneHot" not in operators
+    Policy(data).warm_up()
+
+
+def test_integers_of_a_small_range_are_one_hot_rows() -> None:
+    """Up to a few hundred values the graph is as it always was, so that its bytes are."""
+    network, environment = make(COUNTDOWN, {"space": "discrete", "n": 500})
+    assert "OneHot" in [node.op_type for node in onnx.load_from_string(export(network, environment)).graph.node]
 
 
 def test_the_same_network_gives_the_same_bytes() -> None:

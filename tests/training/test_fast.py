@@ -7,7 +7,10 @@ import torch
 from torch import nn
 
 from dqn_training.networks.encoders import OneHot, PixelScale
-from dqn_training.networks.fast import Backpropagation, flatten_parameters
+from dqn_training.networks.fast import Backpropagation, flatten_parameters, forward_of
+from dqn_training.networks.heads import DuelingHead
+from dqn_training.networks.indexed import Index, IndexedLinear, IndexedNoisyLinear
+from dqn_training.networks.noisy import Noise, NoisyLinear
 
 NETWORKS = {
     "linear": nn.Sequential(nn.Linear(4, 3)),
@@ -15,6 +18,11 @@ NETWORKS = {
     "mlp": nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3)),
     "normalised": nn.Sequential(nn.Linear(4, 16), nn.LayerNorm(16), nn.ReLU(), nn.Linear(16, 3)),
     "one-hot": nn.Sequential(OneHot(5, -2), nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 2)),
+    "indexed": nn.Sequential(Index(5, -2), IndexedLinear(5, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, 2)),
+    "indexed and noisy": nn.Sequential(Index(5, -2), IndexedNoisyLinear(5, 8, 0.5), nn.ReLU(), nn.Linear(8, 2)),
+    "indexed and dueling": nn.Sequential(
+        Index(5, -2), DuelingHead(nn.Sequential(IndexedLinear(5, 1)), nn.Sequential(IndexedLinear(5, 2)), (2,))
+    ),
     "pixels": nn.Sequential(PixelScale(), nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 2)),
     "convolution": nn.Sequential(PixelScale(), nn.Conv2d(3, 4, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2)),
     "unknown layers": nn.Sequential(nn.Tanh(), nn.Linear(4, 8), nn.Softplus(), nn.Linear(8, 2), nn.LayerNorm(2)),
@@ -25,7 +33,7 @@ NETWORKS = {
 def observations(name: str) -> torch.Tensor:
     """A batch of seven that suits a network."""
     torch.manual_seed(1)
-    if name == "one-hot":
+    if name == "one-hot" or name.startswith("indexed"):
         return torch.randint(-2, 3, (7,))
     if name in {"pixels", "convolution"}:
         return torch.randint(0, 256, (7, 3, 2, 2), dtype=torch.uint8)
@@ -36,6 +44,7 @@ def observations(name: str) -> torch.Tensor:
 def test_outputs_and_gradients_are_those_of_autograd(name: str) -> None:
     """Outputs and every parameter's gradient agree to the last bit, also when earlier gradients are still there."""
     network = NETWORKS[name]
+    Noise(network, torch.Generator().manual_seed(0))
     reference = copy.deepcopy(network)
     flat, expected = flatten_parameters(network), flatten_parameters(reference)
     assert flat.grad is not None
@@ -50,3 +59,20 @@ def test_outputs_and_gradients_are_those_of_autograd(name: str) -> None:
         assert torch.equal(backpropagation.forward(inputs.clone()), outputs)
         backpropagation.backward(gradient)
     assert torch.equal(flat.grad, expected.grad)
+
+
+@pytest.mark.parametrize(("indexed", "dense"), [(IndexedLinear, nn.Linear), (IndexedNoisyLinear, NoisyLinear)])
+@pytest.mark.parametrize("training", [True, False])
+def test_an_indexed_layer_computes_what_its_namesake_does_of_one_hot_rows(
+    indexed: type[nn.Module], dense: type[nn.Module], *, training: bool
+) -> None:
+    """With the same weights and noise the outputs agree but for rounding, with and without nn.Module's detours."""
+    sizes = (600, 8) if dense is nn.Linear else (600, 8, 0.5)
+    picking = nn.Sequential(Index(600, -2), indexed(*sizes)).train(training)
+    multiplying = nn.Sequential(OneHot(600, -2), dense(*sizes)).train(training)
+    multiplying[1].load_state_dict(picking[1].state_dict())
+    for network in (picking, multiplying):
+        Noise(network, torch.Generator().manual_seed(0))
+    integers = torch.randint(-2, 598, (7,))
+    torch.testing.assert_close(picking(integers), multiplying(integers))
+    torch.testing.assert_close(forward_of(picking)(integers), multiplying(integers))

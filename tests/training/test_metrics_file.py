@@ -88,7 +88,7 @@ def test_a_file_that_cannot_be_made_costs_no_row_either(tmp_path: Path, capsys: 
 @pytest.mark.parametrize(
     ("content", "sentence"), [(None, "There is no"), (b"", "has no rows yet"), (b"\xff\xfe", "is not a metrics file")]
 )
-def test_what_is_no_metrics_file_is_told(tmp_path: Path, content: bytes | None, sentence: str) -> None:
+def test_what_is_no_metrics_file_is_reported(tmp_path: Path, content: bytes | None, sentence: str) -> None:
     """The sentence names the file."""
     path = tmp_path / "m.csv"
     if content is not None:

@@ -71,6 +71,6 @@ def test_a_preset_file_decides_the_defaults(tmp_path: Path) -> None:
     """`--help` shows the file's settings as defaults; the flags beside it win."""
     path = tmp_path / "mine.toml"
     path.write_text(preset_text(UNUSUAL, "mine"), encoding="utf-8")
-    told = " ".join(run_here("dqn-train", "--preset", path, "--help").stdout.replace("│", " ").split())
-    assert "(default: 1e-05)" in told
-    assert "(default: 7)" in told
+    shown = " ".join(run_here("dqn-train", "--preset", path, "--help").stdout.replace("│", " ").split())
+    assert "(default: 1e-05)" in shown
+    assert "(default: 7)" in shown

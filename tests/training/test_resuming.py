@@ -1,4 +1,4 @@
-"""A run that goes on from its checkpoint is the run that was never interrupted."""
+"""A run that resumes from its checkpoint is the run that was never interrupted."""
 
 import contextlib
 import dataclasses
@@ -131,11 +131,11 @@ def test_a_resumed_run_continues_the_global_generators(tmp_path: Path) -> None:
 def test_where_environments_cannot_be_captured_new_episodes_begin(tmp_path: Path) -> None:
     """The run says so at its start and after resuming; no transition leads from an old episode into a new one."""
     config = DQNConfig("tests.training.environments:Countdown-v0", **SHORT, vectorization="async", n_step=3)
-    told: list[str] = []
-    checkpoints = Checkpoints(tmp_path / "checkpoint", 1e-9, told.append)
+    said: list[str] = []
+    checkpoints = Checkpoints(tmp_path / "checkpoint", 1e-9, said.append)
     with contextlib.closing(fresh(config)) as first:
         checkpoints.restore(first, None)
-        assert "Checkpoints lack the state of these environments: they run in processes of their own" in told[0]
+        assert "Checkpoints lack the state of these environments: they run in processes of their own" in said[0]
         steps(config, first, 50)
         assert isinstance(first.replay, ReplayBuffer)
         first.replay._observations[first.replay._slot(first.replay.time)] = 77.0  # the newest, of running episodes
@@ -145,7 +145,7 @@ def test_where_environments_cannot_be_captured_new_episodes_begin(tmp_path: Path
         count = len(first.replay)
     with contextlib.closing(fresh(config)) as second:
         checkpoints.restore(second, checkpoints.last())
-        assert told[-1] == f"Resumed after {second.env_steps} environment steps with new episodes."
+        assert said[-1] == f"Resumed after {second.env_steps} environment steps with new episodes."
         assert isinstance(second.replay, ReplayBuffer)
         assert len(second.replay) == count
         steps(config, second, 30)
@@ -157,10 +157,10 @@ def test_where_environments_cannot_be_captured_new_episodes_begin(tmp_path: Path
 def test_a_full_disk_stops_no_training(tmp_path: Path) -> None:
     """The user is warned once, the last good checkpoint stays, and new ones follow once there is space again."""
     config = DQNConfig("CartPole-v1", **SHORT)
-    told: list[str] = []
+    said: list[str] = []
     with small_file_system(tmp_path / "disk", 1_000) as disk:
         path = disk / "checkpoint"
-        checkpoints = Checkpoints(path, 1e-9, told.append)
+        checkpoints = Checkpoints(path, 1e-9, said.append)
         state = fresh(config)
 
         def keep_until(env_steps: int) -> int:
@@ -176,7 +176,7 @@ def test_a_full_disk_stops_no_training(tmp_path: Path) -> None:
         good = keep_until(200)
         fill(disk, 0)
         assert keep_until(400) == good
-        assert told == [f"Cannot write a checkpoint to {path}: No space left on device. Training continues."]
+        assert said == [f"Cannot write a checkpoint to {path}: No space left on device. Training continues."]
         (disk / "filler").unlink()
         assert keep_until(600) == state.env_steps
 
@@ -202,8 +202,8 @@ def test_training_time_adds_up(tmp_path: Path) -> None:
     file = CheckpointFile(tmp_path / "checkpoint")
     file.write(first.state_dict())
     file.settle()
-    told: list[str] = []
-    run = Run(config, "general", environment_for(config), directory=RunDirectory(tmp_path), say=told.append)
+    said: list[str] = []
+    run = Run(config, "general", environment_for(config), directory=RunDirectory(tmp_path), say=said.append)
     ended = run.train()
-    assert told == [f"Resumed after {first.env_steps} environment steps."]
+    assert said == [f"Resumed after {first.env_steps} environment steps."]
     assert 1_000 < ended.wall_seconds < 2_000

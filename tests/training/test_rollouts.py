@@ -63,7 +63,7 @@ def by_n_step_returns(rewards: list[float], names: list[float], q_lambda: float,
 @pytest.mark.parametrize("q_lambda", [0.0, 0.65, 1.0])
 @pytest.mark.parametrize(("end", "bootstraps"), [("", True), ("c", True), ("t", False)])
 def test_targets_are_mixtures_of_n_step_returns(q_lambda: float, end: str, *, bootstraps: bool) -> None:
-    """A rollout that goes on, one cut off by time, and one that terminates: only the last does not bootstrap."""
+    """A rollout that continues, one cut off by time, and one that terminates: only the last does not bootstrap."""
     rollouts = made(4)
     feed(rollouts, [(1, 5, ""), (2, -1, ""), (3, 2, ""), (7, 4, end)])
     assert rollouts.complete

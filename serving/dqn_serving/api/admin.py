@@ -54,9 +54,8 @@ def admin_router(services: Services) -> APIRouter:
     @router.post("/refresh", summary="Look at the repository now", responses=problems(401, 403, 404, 503))
     async def refresh(model: str, caller: Annotated[str, Depends(authorise)], request: Request) -> RefreshAnswer:
         """A version that failed to load before is tried again."""
-        await services.bodies.read_json(
-            request.scope, request.receive, is_always_answered=True
-        )  # which is expected to be empty
+        # The body is expected to be empty, and is read so that the connection may be used again.
+        await services.bodies.read_json(request.scope, request.receive, is_always_answered=True)
         log.info("refresh asked for", model=model[:128], by=caller)
         if model not in services.registry.models and not await asyncio.to_thread(services.repository.versions, model):
             raise Problem(404, f"There is no model {model[:128]!r} in the repository.")

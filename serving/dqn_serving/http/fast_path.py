@@ -61,7 +61,6 @@ class FastProtocol(UpgradingProtocol):
     """One connection."""
 
     def __init__(self, fast_path: FastPath, **options: Any) -> None:
-        """`options` are uvicorn's."""
         super().__init__(fast_path.parts, **options)
         self._fast_path = fast_path
         self._begun: Head | None = None  # of the call that waits for the end of the turn

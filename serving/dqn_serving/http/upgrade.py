@@ -19,7 +19,6 @@ class UpgradingProtocol(LimitedProtocol):
     """One connection, of HTTP until it becomes a stream. Any other upgrade is passed over, as HTTP allows."""
 
     def __init__(self, parts: ConnectionParts, **options: Any) -> None:
-        """`options` are uvicorn's."""
         super().__init__(parts, **options)
         self._is_passed_over = False
         self._piece = b""  # of what the client sends

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from ssl import SSLContext
 from types import FrameType
 from typing import Any
 
@@ -21,7 +20,6 @@ from dqn_serving.http.fast_path import FastProtocol
 from dqn_serving.policies.registry import Registry, UnavailableError
 from dqn_serving.process import logs
 from dqn_serving.process.sockets import Acceptor
-from dqn_serving.security.tls import Certificate
 from dqn_serving.services import Services
 from dqn_serving.settings import ServerSettings
 from dqn_serving.telemetry.shared_memory import SharedMetrics
@@ -41,10 +39,8 @@ log = structlog.get_logger()
 class GracefulServer(uvicorn.Server):
     """uvicorn, but SIGTERM first makes the server not ready for a while and then ends it with status 0."""
 
-    def __init__(
-        self, server: Server, context: SSLContext | None, address: str, note_start: Callable[[], None]
-    ) -> None:
-        super().__init__(_configuration(server, context))
+    def __init__(self, server: Server, address: str, note_start: Callable[[], None]) -> None:
+        super().__init__(_configuration(server))
         self._services = server.services
         self._streams = server.streams
         self._address = address
@@ -121,10 +117,9 @@ def serve(
     host, port = listener.getsockname()[:2]
     services = Services(settings, shared, worker)
     logs.count_losses(services.segment)
-    context = _tls_context(services)
-    scheme = "http" if context is None else "https"
+    scheme = "http" if services.certificate is None else "https"
     address = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-    server = GracefulServer(Server(services), context, address, note_start)
+    server = GracefulServer(Server(services), address, note_start)
     server.run(sockets=[listener])
     if not server.started and not server.was_interrupted:
         raise ChildProcessError("The server could not start; its log says why.")
@@ -133,17 +128,8 @@ def serve(
         raise KeyboardInterrupt
 
 
-def _tls_context(services: Services) -> SSLContext | None:
-    settings = services.settings
-    if settings.tls_certificate is None or settings.tls_key is None:
-        return None
-    certificate = Certificate(settings.tls_certificate, settings.tls_key, services.segment)
-    services.reloaded.append(certificate.files)
-    return certificate.context
-
-
-def _configuration(server: Server, context: SSLContext | None) -> uvicorn.Config:
-    settings = server.services.settings
+def _configuration(server: Server) -> uvicorn.Config:
+    settings, certificate = server.services.settings, server.services.certificate
     return uvicorn.Config(
         server.app,
         http=partial(FastProtocol, server.fast_path()),  # type: ignore[arg-type]  # all that uvicorn does is call it
@@ -157,5 +143,5 @@ def _configuration(server: Server, context: SSLContext | None) -> uvicorn.Config
         proxy_headers=False,  # nothing here depends on who the client is
         timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=settings.shutdown_seconds,
-        ssl_context_factory=None if context is None else lambda *_: context,
+        ssl_context_factory=None if certificate is None else lambda *_: certificate.context,
     )

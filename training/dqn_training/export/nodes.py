@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from dqn_training.networks.encoders import OneHot, PixelScale, Planes
 from dqn_training.networks.heads import CategoricalMean, DuelingHead, QuantileMean
+from dqn_training.networks.indexed import Index, IndexedLinear, IndexedNoisyLinear
 from dqn_training.networks.noisy import NoisyLinear
 
 
@@ -48,6 +49,20 @@ def _one_hot(graph: Graph, name: str, layer: OneHot) -> None:
     graph.node("Sub", f"{name}.index", graph.constant(f"{name}.start", np.array(layer.start, np.int64)))
     depth = graph.constant(f"{name}.depth", np.array(layer.n, np.int64))
     graph.node("OneHot", name, depth, graph.constant(f"{name}.values", np.array([0, 1], np.float32)))
+
+
+def _index(graph: Graph, name: str, layer: Index) -> None:
+    """Clipped, so that zeros, with which servers warm up, run even where they are no observations."""
+    graph.node("Sub", f"{name}.from_start", graph.constant(f"{name}.start", np.array(layer.start, np.int64)))
+    first = graph.constant(f"{name}.first", np.array(0, np.int64))
+    graph.node("Clip", name, first, graph.constant(f"{name}.last", np.array(layer.n - 1, np.int64)))
+
+
+def _indexed_linear(graph: Graph, name: str, layer: IndexedLinear | IndexedNoisyLinear) -> None:
+    """One row for each index, the bias added; a noisy layer is that of its mean weights."""
+    table = graph.constant(f"{name}.rows", layer.weight.t() + layer.bias)
+    index, graph.value = graph.value, table
+    graph.node("Gather", name, index, axis=0)
 
 
 def _planes(graph: Graph, name: str, layer: Planes) -> None:
@@ -133,6 +148,9 @@ def _quantile_mean(graph: Graph, name: str, _: QuantileMean) -> None:
 
 _WRITERS: dict[type[nn.Module], Callable[[Graph, str, Any], None]] = {
     OneHot: _one_hot,
+    Index: _index,
+    IndexedLinear: _indexed_linear,
+    IndexedNoisyLinear: _indexed_linear,
     Planes: _planes,
     PixelScale: _pixel_scale,
     nn.Conv2d: _convolution,

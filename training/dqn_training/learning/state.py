@@ -19,13 +19,7 @@ from dqn_training.networks.q_network import make_q_network
 from dqn_training.replay.buffer import ReplayBuffer
 from dqn_training.replay.rollouts import Rollouts
 from dqn_training.replay.source import ExperienceSource
-from dqn_training.seeds import (
-    first_seed,
-    process_generators,
-    restart_seed,
-    restore_process_generators,
-    seed_process,
-)
+from dqn_training.seeds import first_seed, process_generators, restart_seed, restore_process_generators, seed_process
 
 
 class Episode(NamedTuple):

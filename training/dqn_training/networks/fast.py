@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dqn_training.networks.indexed import IndexedLinear, rows
+
 
 def flatten_parameters(network: nn.Module) -> nn.Parameter:
     """Moves all parameters and their gradients into one flat tensor, of which they become views.
@@ -46,7 +48,7 @@ def forward_of(layers: Iterable[nn.Module]) -> Callable[[Tensor], Tensor]:
 
 
 def _operation(layer: nn.Module) -> Callable[[Tensor], Tensor]:
-    if isinstance(layer, nn.Linear):
+    if type(layer) is nn.Linear:
         return partial(functional.linear, weight=layer.weight, bias=layer.bias)
     if isinstance(layer, nn.ReLU):
         return torch.relu_
@@ -89,7 +91,7 @@ class Backpropagation:
 
 
 def _layer_grad(layer: nn.Module, *, is_first: bool) -> LayerGrad:
-    if isinstance(layer, nn.Linear) and layer.bias is not None:
+    if type(layer) is nn.Linear and layer.bias is not None:
         return _Linear(layer, is_first=is_first)
     return _LAYERS.get(type(layer), _Differentiated)(layer)
 
@@ -108,6 +110,23 @@ class _Linear:
         torch.mm(gradient.t(), self._inputs, out=self._weight.grad)
         torch.sum(gradient, 0, out=self._bias.grad)
         return None if self._is_first else gradient @ self._weight
+
+
+class _IndexedLinear:
+    """A first layer, so that nobody asks for the gradient of its inputs."""
+
+    def __init__(self, layer: IndexedLinear) -> None:
+        self._weight, self._bias = layer.weight, layer.bias
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self._inputs = inputs
+        return rows(self._weight, inputs) + self._bias
+
+    def backward(self, gradient: Tensor) -> None:
+        by_weight = self._weight.grad
+        assert by_weight is not None  # noqa: S101  (flatten_parameters made it)
+        by_weight.zero_().t().index_add_(0, self._inputs, gradient)
+        torch.sum(gradient, 0, out=self._bias.grad)
 
 
 class _LayerNorm:
@@ -165,4 +184,8 @@ class _Differentiated:
         return self._inputs.grad
 
 
-_LAYERS: dict[type[nn.Module], Callable[..., LayerGrad]] = {nn.LayerNorm: _LayerNorm, nn.ReLU: _ReLU}
+_LAYERS: dict[type[nn.Module], Callable[..., LayerGrad]] = {
+    IndexedLinear: _IndexedLinear,
+    nn.LayerNorm: _LayerNorm,
+    nn.ReLU: _ReLU,
+}

@@ -4,6 +4,7 @@ All preprocessing is a layer, so that the exported graph takes observations as t
 """
 
 from collections import OrderedDict
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -12,10 +13,20 @@ from dqn_models.spaces import BoxSpace, DiscreteSpace
 from dqn_training.config import DQNConfig
 from dqn_training.networks.encoders import OneHot, PixelScale, convolutions, looks_like_image
 from dqn_training.networks.heads import CategoricalMean, DuelingHead, QuantileMean
+from dqn_training.networks.indexed import Index, IndexedLinear, IndexedNoisyLinear
 from dqn_training.networks.noisy import NoisyLinear
 
 Layers = OrderedDict[str, nn.Module]
 """Named layers, in the order in which they are applied."""
+_MOST_ONE_HOT = 512
+"""The largest n of Discrete(n) whose integers become one-hot rows; of more, they index the first layer's weights."""
+
+
+class Features(NamedTuple):
+    """What a layer takes: rows [batch, width] of numbers, or indices [batch] that stand for one-hot rows."""
+
+    width: int
+    indexed: bool = False
 
 
 def make_q_network(config: DQNConfig, space: BoxSpace | DiscreteSpace, n_actions: int) -> nn.Sequential:
@@ -25,10 +36,10 @@ def make_q_network(config: DQNConfig, space: BoxSpace | DiscreteSpace, n_actions
     the distribution's logits or quantiles [batch, n_actions, atoms].
     """
     convolves = config.network == "conv" or (config.network == "auto" and looks_like_image(space))
-    layers, width = convolutions(config, space) if convolves else _inputs(space)
+    layers, features = _convolutions(config, space) if convolves else _inputs(space)
     sizes = config.hidden_sizes[:-1] if config.dueling else config.hidden_sizes
-    body = _hidden(config, width, sizes)
-    return nn.Sequential(layers | body | _head(config, sizes[-1] if sizes else width, n_actions))
+    body = _hidden(config, features, sizes)
+    return nn.Sequential(layers | body | _head(config, Features(sizes[-1]) if sizes else features, n_actions))
 
 
 def choose_device(config: DQNConfig, network: nn.Module) -> torch.device:
@@ -48,54 +59,64 @@ def device_of(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
-def _inputs(space: BoxSpace | DiscreteSpace) -> tuple[Layers, int]:
-    """Observations to float32 [batch, width], and that width."""
+def _convolutions(config: DQNConfig, space: BoxSpace | DiscreteSpace) -> tuple[Layers, Features]:
+    layers, width = convolutions(config, space)
+    return layers, Features(width)
+
+
+def _inputs(space: BoxSpace | DiscreteSpace) -> tuple[Layers, Features]:
+    """Observations to features, and what these are."""
+    if isinstance(space, DiscreteSpace) and space.n > _MOST_ONE_HOT:
+        return Layers(index=Index(space.n, space.start)), Features(space.n, indexed=True)
     if isinstance(space, DiscreteSpace):
-        return Layers(one_hot=OneHot(space.n, space.start)), space.n
+        return Layers(one_hot=OneHot(space.n, space.start)), Features(space.n)
     layers, shape = Layers(), space.tensor_shape
     if space.tensor_dtype == "uint8":
         layers["scale"] = PixelScale(space.largest)
     if len(shape) > 1:
         layers["flatten"] = nn.Flatten()
-    return layers, torch.Size(shape).numel()
+    return layers, Features(torch.Size(shape).numel())
 
 
-def _hidden(config: DQNConfig, width: int, sizes: tuple[int, ...]) -> Layers:
-    """Hidden layers [batch, width] -> [batch, last size]."""
+def _hidden(config: DQNConfig, features: Features, sizes: tuple[int, ...]) -> Layers:
+    """Hidden layers from features to [batch, last size]."""
     layers = Layers()
     for index, size in enumerate(sizes, start=1):
-        layers[f"linear_{index}"] = _linear(config, width, size)
+        layers[f"linear_{index}"] = _linear(config, features, size)
         if config.layer_norm:
             layers[f"norm_{index}"] = nn.LayerNorm(size)
         layers[f"relu_{index}"] = nn.ReLU()
-        width = size
+        features = Features(size)
     return layers
 
 
-def _head(config: DQNConfig, width: int, n_actions: int) -> Layers:
-    """Features [batch, width] to Q-values [batch, n_actions], by way of their distribution if there is one."""
+def _head(config: DQNConfig, features: Features, n_actions: int) -> Layers:
+    """Features to Q-values [batch, n_actions], by way of their distribution if there is one."""
     if config.distribution == "none":
-        return Layers(q_values=_outputs(config, width, (n_actions,)))
-    outputs = _outputs(config, width, (n_actions, config.atoms))
+        return Layers(q_values=_outputs(config, features, (n_actions,)))
+    outputs = _outputs(config, features, (n_actions, config.atoms))
     if config.distribution == "quantile":
         return Layers(quantiles=outputs, q_values=QuantileMean())
     return Layers(logits=outputs, q_values=CategoricalMean(config.v_min, config.v_max, config.atoms))
 
 
-def _outputs(config: DQNConfig, width: int, shape: tuple[int, ...]) -> nn.Module:
-    """Features [batch, width] to [batch, *shape]."""
+def _outputs(config: DQNConfig, features: Features, shape: tuple[int, ...]) -> nn.Module:
+    """Features to [batch, *shape]."""
     count = torch.Size(shape).numel()
     if config.dueling:
-        return DuelingHead(_stream(config, width, count // shape[0]), _stream(config, width, count), shape)
-    linear = _linear(config, width, count)
+        return DuelingHead(_stream(config, features, count // shape[0]), _stream(config, features, count), shape)
+    linear = _linear(config, features, count)
     return linear if len(shape) == 1 else nn.Sequential(linear, nn.Unflatten(1, shape))
 
 
-def _stream(config: DQNConfig, width: int, outputs: int) -> nn.Sequential:
+def _stream(config: DQNConfig, features: Features, outputs: int) -> nn.Sequential:
     """A hidden layer, of the last hidden size, and its outputs [batch, outputs]."""
     size = config.hidden_sizes[-1]
-    return nn.Sequential(_hidden(config, width, (size,)) | {"output": _linear(config, size, outputs)})
+    return nn.Sequential(_hidden(config, features, (size,)) | {"output": _linear(config, Features(size), outputs)})
 
 
-def _linear(config: DQNConfig, inputs: int, outputs: int) -> nn.Module:
-    return NoisyLinear(inputs, outputs, config.noisy_sigma) if config.noisy else nn.Linear(inputs, outputs)
+def _linear(config: DQNConfig, features: Features, outputs: int) -> nn.Module:
+    if config.noisy:
+        noisy = IndexedNoisyLinear if features.indexed else NoisyLinear
+        return noisy(features.width, outputs, config.noisy_sigma)
+    return (IndexedLinear if features.indexed else nn.Linear)(features.width, outputs)

@@ -9,19 +9,50 @@ import torch
 from dqn_models.manifest import EnvironmentInfo
 from dqn_training.config import DQNConfig
 from dqn_training.envs.vector import make_vector_environment
+from dqn_training.networks.q_network import choose_device, make_q_network
 
 _BESIDE = 16  # bytes of a transition beside its observation, at most
+_COPIES = 9
+"""Of the parameters, at least, while a run exports its policy: the network's, its target's, their gradient, Adam's two
+moments, the best so far, and the graph as constants, as a file and as it is loaded. Most runs have one or two more."""
+_BYTES = 4  # of a parameter
+_LARGEST_FILE = 2**31 - 1  # bytes; Protocol Buffers, which ONNX files are, have no larger ones
 
 _CONTAINER = Path("/sys/fs/cgroup")
 
 
 def check_machine(config: DQNConfig, environment: EnvironmentInfo) -> None:
-    """Raises ValueError with a sentence when there is no such device or vector version, or too little memory."""
+    """Raises ValueError with a sentence when there is no such device or vector version, too little memory, or when the
+    policy would be too large for a file.
+    """
     check_device(config)
     if config.vectorization == "native":
         make_vector_environment(environment, 1, "native").close()
-    if config.algorithm == "pqn":
-        return
+    _check_network(config, environment)
+    if config.algorithm != "pqn":
+        _check_replay(config, environment)
+
+
+def _check_network(config: DQNConfig, environment: EnvironmentInfo) -> None:
+    with torch.device("meta"):  # shapes without numbers
+        network = make_q_network(config, environment.observation_space, environment.action_space.n)
+    counts = {name: parameter.numel() for name, parameter in network.named_parameters()}
+    described = f"hidden_sizes is {config.hidden_sizes}; the network then has {sum(counts.values()):,} parameters"
+    exported = _BYTES * sum(count for name, count in counts.items() if not name.endswith("_sigma"))
+    if exported > _LARGEST_FILE:
+        raise ValueError(
+            f"{described}, and its ONNX file would have {exported / 1e9:,.1f} GB; such a file has at most "
+            f"{_LARGEST_FILE / 1e9:,.1f} GB. Use smaller hidden_sizes, or fewer values in an observation."
+        )
+    needed, free = _COPIES * _BYTES * sum(counts.values()), available_bytes()
+    if choose_device(config, network).type == "cpu" and needed > free:
+        raise ValueError(
+            f"{described}. To train and export it takes at least {needed / 1e9:,.1f} GB, and this machine has "
+            f"{free / 1e9:,.1f} GB of free memory. Use smaller hidden_sizes, or fewer values in an observation."
+        )
+
+
+def _check_replay(config: DQNConfig, environment: EnvironmentInfo) -> None:
     space = environment.observation_space
     row = math.prod(space.tensor_shape) * space.tensor_dtype.itemsize + _BESIDE
     needed, free = config.replay_capacity * row, available_bytes()

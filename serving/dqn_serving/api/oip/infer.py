@@ -37,14 +37,9 @@ _NO_PARAMETERS = RequestParameters()
 class InferRoute(NamedTuple):
     """An infer call of a champion, for the fast path."""
 
-    call: "InferCall"
     measures: EndpointMeasures
     refusal: Answer
-    model: str
-
-    def begin(self, scope: Scope, body: bytes, deliver: Callable[[Answer], None]) -> bool:
-        """See `InferCall.begin`."""
-        return self.call.begin(self.model, scope, body, deliver)
+    begin: Callable[[Scope, bytes, Callable[[Answer], None]], bool]
 
 
 class ParsedInfer(NamedTuple):
@@ -98,7 +93,7 @@ class InferCall:
         """The route of a path to a champion's infer call; None for any other path."""
         parts = path.split("/")
         is_infer = len(parts) == 5 and (parts[1], parts[2], parts[4]) == ("v2", "models", "infer")
-        return InferRoute(self, self._measures, self._refusal, parts[3]) if is_infer else None
+        return InferRoute(self._measures, self._refusal, partial(self.begin, parts[3])) if is_infer else None
 
     def begin(self, model: str, scope: Scope, body: bytes, deliver: Callable[[Answer], None]) -> bool:
         """Takes a call that needs no waiting and parses: `deliver` gets its answer, at the latest in this turn.

@@ -1,0 +1,61 @@
+"""Discrete observations of a large range take memory for the weights of their first layer, not for one-hot rows."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dqn_testing.commands import BIN, result
+from dqn_testing.server import Server, running_server
+
+pytestmark = pytest.mark.slow
+HIDDEN = 16
+MEASURE = """
+import resource, subprocess, sys
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+"""
+"""A process of its own, since the peak of a child starts at that of its parent, which in a test has torch loaded."""
+
+
+def flags(repository: Path, n: int) -> list[Any]:
+    """Training of some hundred steps on Discrete(n)."""
+    kwargs = json.dumps({"space": "discrete", "n": n, "start": 100_000})
+    return [
+        *("--env-id", "tests.training.environments:Countdown-v0", "--env-kwargs", kwargs),
+        *("--repository", repository, "--name", "many", "--run-dir", repository / f"run-{n}"),
+        *("--total-env-steps", 300, "--eval-every", 300, "--learning-starts", 50, "--hidden-sizes", HIDDEN),
+        *("--eval-episodes", 5, "--report-episodes", 5, "--gate-episodes", 5),
+    ]
+
+
+def test_training_takes_memory_in_proportion_to_the_parameters(tmp_path: Path) -> None:
+    """From Discrete(1000) to Discrete(300000) the peak of the whole command rises by less than 20 times the weights."""
+    peaks = []
+    for n in (1_000, 300_000):
+        command = map(str, [BIN / "dqn-train", *flags(tmp_path / str(n), n)])
+        done = subprocess.run([sys.executable, "-c", MEASURE, *command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        peaks.append(int(done.stdout))
+    assert peaks[1] - peaks[0] < 20 * 4 * HIDDEN * 300_000
+
+
+def test_a_large_batch_of_integers_leaves_the_servers_memory_where_it_was(tmp_path: Path) -> None:
+    """4,096 integers of Discrete(20000), as one-hot rows 328 MB, raise the peak of the server's memory by little."""
+    result("dqn-train", *flags(tmp_path, 20_000))
+    with running_server(tmp_path) as server:
+        server.wait_ready()
+        before = peak(server)
+        answer = server.post("/act", {"observations": list(range(100_000, 104_096))})
+        assert answer.status_code == 200, answer.text
+        assert len(answer.json()["actions"]) == 4_096
+        assert peak(server) - before < 100_000_000
+
+
+def peak(server: Server) -> int:
+    """The most resident memory that the server's process ever had, in bytes."""
+    status = Path(f"/proc/{server.process.pid}/status").read_text()
+    return 1024 * int(status.split("VmHWM:")[1].split()[0])

@@ -1,0 +1,49 @@
+"""First layers for integers of a large range: they pick rows of their weights and never see one-hot rows.
+
+A one-hot batch takes [batch, n] numbers to multiply all but one of each row by 0; what picking computes is the same.
+Parameters have the names and shapes of the layers for one-hot rows, so that weights fit both.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from dqn_training.networks.noisy import NoisyLinear
+
+
+class Index(nn.Module):
+    """Integers [batch] from `start` to `start + n - 1` to indices [batch] from 0 to `n - 1`."""
+
+    def __init__(self, n: int, start: int) -> None:
+        super().__init__()
+        self.n = n
+        self.start = start
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """The indices, int64."""
+        return observations - self.start
+
+
+class IndexedLinear(nn.Linear):
+    """What nn.Linear computes of one-hot rows, from their indices."""
+
+    def forward(self, index: Tensor) -> Tensor:
+        """[batch] -> [batch, outputs]."""
+        return rows(self.weight, index) + self.bias
+
+
+class IndexedNoisyLinear(NoisyLinear):
+    """What NoisyLinear computes of one-hot rows, from their indices; noise is made for the rows picked only."""
+
+    def forward(self, index: Tensor) -> Tensor:
+        """[batch] -> [batch, outputs]."""
+        picked = rows(self.weight, index)
+        if not self.training:
+            return picked + self.bias
+        noise = torch.outer(self.input_noise[index], self.output_noise)
+        picked = torch.addcmul(picked, rows(self.weight_sigma, index), noise)
+        return picked + torch.addcmul(self.bias, self.bias_sigma, self.output_noise)
+
+
+def rows(weight: Tensor, index: Tensor) -> Tensor:
+    """The weights [batch, outputs] of the inputs `index` [batch], of `weight` [outputs, inputs]."""
+    return weight.t().index_select(0, index)
