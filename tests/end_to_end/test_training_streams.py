@@ -12,6 +12,7 @@ from dqn_models.repository import ModelRepository
 from dqn_testing.commands import BIN, free_port, result
 from dqn_testing.server import wait_until
 from dqn_testing.trained import Trained
+from dqn_training.presets import preset_config
 from dqn_training.tracking.metrics_csv import read_metrics
 
 pytestmark = pytest.mark.slow
@@ -62,6 +63,17 @@ def test_a_progress_line_that_cannot_be_written_costs_only_that_line(tmp_path: P
     assert done.returncode == 0
     ModelRepository(tmp_path / "store").verify("cartpole", 1)
     assert (read_metrics(tmp_path / "run" / "metrics.csv")["evaluations"] >= 1).any()
+
+
+@pytest.mark.parametrize("redirection", DEAD[1:3])
+def test_a_search_survives_a_line_that_cannot_be_written(tmp_path: Path, redirection: str) -> None:
+    """Closed streams, a full disk, a reader that went away: the search ends with its preset."""
+    flags = ["--total-env-steps=300", "--learning-starts=100", "--trials=2", "--seeds=1", "--evaluations=2"]
+    flags += ["--episodes=2", "--finalists=1", "--confirm-seeds=1", "--storage=search/study.db"]
+    shell = ["bash", "-c", f"{shlex.join([str(BIN / 'dqn-tune'), *flags])} {redirection}"]
+    done = subprocess.run(shell, cwd=tmp_path, timeout=120, check=False, capture_output=True)
+    assert done.returncode == 0
+    assert preset_config(str(tmp_path / "search/preset.toml")).env_id == "CartPole-v1"
 
 
 @pytest.mark.parametrize("redirection", DEAD)
