@@ -44,7 +44,8 @@ class Services:
         self.reloaded = [part.files for part in (self.access, self.certificate) if part and part.files]
         self.requests = RequestMeasures(segment)
         self.exposition = Exposition(shared.totals, self.registry.note_loaded, self.registry.published)
-        self.traces = create_traces(settings.otlp_endpoint, "http" if settings.tls_certificate is None else "https")
+        scheme = "http" if settings.tls_certificate is None else "https"
+        self.traces = create_traces(settings.otlp_endpoint, scheme, segment)
         self.request_log = RequestLog(access_log=settings.access_log, traces=self.traces)
 
     def unavailable_reason(self) -> str | None:

@@ -30,6 +30,7 @@ CONTRACT: dict[str, set[str]] = {
     "dqn_file_reloads": {"file", "outcome"},
     "dqn_task_restarts": {"task"},
     "dqn_log_lines_lost": set(),
+    "dqn_spans_lost": set(),
 }
 
 

@@ -14,7 +14,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from dqn_models.repository import ModelRepository
-from dqn_testing.server import running_server
+from dqn_testing.server import running_server, wait_until
 
 ACT = {"observation": [0.1, 0.2, 0.3, 0.4]}
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -101,11 +101,12 @@ def test_every_request_is_a_span(repository: ModelRepository, collector: Collect
 
 @pytest.mark.slow
 def test_collector_that_is_away_holds_nothing_up(repository: ModelRepository) -> None:
-    """Without a collector requests are answered, and the server ends within the time that it has for that."""
-    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
-    with running_server(repository, env=env, shutdown_seconds=1) as server:
+    """Without a collector requests are answered, lost spans are counted, and the server ends in time."""
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_BSP_SCHEDULE_DELAY": "50"}
+    with running_server(repository, env=env | {"OTEL_EXPORTER_OTLP_TIMEOUT": "1"}, shutdown_seconds=1) as server:
         server.wait_ready()
         assert server.post("/act", ACT).status_code == 200
+        wait_until(lambda: server.metric("dqn_spans_lost_total") >= 1, 30, "counted")
         assert server.stop(timeout=15) == 0
 
 

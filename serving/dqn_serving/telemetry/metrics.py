@@ -47,6 +47,7 @@ COUNTERS = {
     ),
     "task_restarts": Metric("dqn_task_restarts", "Background tasks that ended and were started again.", ("task",)),
     "log_lines_lost": Metric("dqn_log_lines_lost", "Log lines that could not be written."),
+    "spans_lost": Metric("dqn_spans_lost", "Spans that could not be created or exported."),
 }
 GAUGES = {"streams": Metric("dqn_streams", "Streams that are open.", ("model",))}
 HISTOGRAMS = {

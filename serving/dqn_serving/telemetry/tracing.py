@@ -5,15 +5,19 @@ Its packages are the extra `otel`, and start threads: they are imported only whe
 
 import os
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from threading import Thread
 from typing import Any
 
 import structlog
+from typing_extensions import override
 
 from dqn_serving.problems import Served
+from dqn_serving.telemetry.metrics import Counts
 from dqn_serving.telemetry.request_context import RequestContext, Trace
+from dqn_serving.telemetry.shared_memory import WorkerSegment
 
 REMEDY = "pip install 'dqn-policy-server[otel]'"
 _PACKAGES = ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http")
@@ -21,6 +25,7 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
 _SCOPE = "dqn-policy-server"
 _METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 _LAST_SECONDS = 5.0
+SPANS_LOST = "spans_lost"  # the counter's name on a segment
 
 log = structlog.get_logger()
 
@@ -28,23 +33,35 @@ log = structlog.get_logger()
 class Traces:
     """Sends spans to a collector, in batches and in a thread; OTEL_* variables choose sampling, sizes and headers."""
 
-    def __init__(self, endpoint: str | None, scheme: str) -> None:
-        """`endpoint` is the collector's base URL; without one OTEL_EXPORTER_OTLP_ENDPOINT names it."""
+    def __init__(self, endpoint: str | None, scheme: str, lost: Counts[str]) -> None:
+        """`endpoint` is the collector's base URL; without one OTEL_EXPORTER_OTLP_ENDPOINT names it.
+
+        Spans that cannot be made or exported are counted in `lost`.
+        """
         # not everybody has these packages
         from opentelemetry import trace  # noqa: PLC0415
         from opentelemetry.context import Context  # noqa: PLC0415
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
         from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult  # noqa: PLC0415
+
+        class CountedExporter(OTLPSpanExporter):
+            @override
+            def export(self, spans: Sequence[Any]) -> SpanExportResult:
+                result = super().export(spans)
+                if result is not SpanExportResult.SUCCESS:
+                    lost.add(SPANS_LOST, len(spans))
+                return result
 
         about_us = {"service.name": _SCOPE, "service.version": version(_SCOPE)}
         resource = Resource.create(about_us).merge(OTELResourceDetector().detect())
         url = None if endpoint is None else f"{endpoint.rstrip('/')}/v1/traces"
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=url)))
+        self._provider.add_span_processor(BatchSpanProcessor(CountedExporter(endpoint=url)))
         self._tracer = self._provider.get_tracer(_SCOPE)
         self._scheme = scheme
+        self._lost = lost
         self._api = trace
         self._no_parent = Context()
 
@@ -82,6 +99,7 @@ class Traces:
                 span.set_status(self._api.StatusCode.ERROR)
             span.end(ended)
         except Exception as error:  # noqa: BLE001  (a span must not cost the answer)
+            self._lost.add(SPANS_LOST)
             log.warning("span lost", reason=f"{type(error).__name__}: {error}")
 
     def _parent(self, caller: Trace | None) -> Any:
@@ -106,12 +124,13 @@ def is_installed() -> bool:
         return False
 
 
-def create_traces(endpoint: str | None, scheme: str) -> Traces | None:
+def create_traces(endpoint: str | None, scheme: str, segment: WorkerSegment) -> Traces | None:
     """The traces of a worker; None where neither `endpoint` nor a variable of OpenTelemetry's names a collector."""
+    lost: Counts[str] = Counts(segment, labels=[SPANS_LOST])
     is_wanted = endpoint is not None or any(os.environ.get(name) for name in _ENDPOINTS)
     if not is_wanted or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
     if not is_installed():
         log.warning("requests are not traced", reason="OpenTelemetry is not installed", remedy=REMEDY)
         return None
-    return Traces(endpoint, scheme)
+    return Traces(endpoint, scheme, lost)
