@@ -44,12 +44,14 @@ def _split_at_commas(origins: str | Sequence[str]) -> list[str]:
 def _is_an_origin(origin: str) -> str:
     """As browsers send them."""
     if not _ORIGIN.fullmatch(origin):
-        raise ValueError(f"{origin!r} is no origin; one is like https://lab.example or http://localhost:3000")
+        raise ValueError(
+            f"{origin!r} is not an origin; expected one such as https://lab.example or http://localhost:3000"
+        )
     return origin
 
 
 class ServerSettings(BaseSettings):
-    """Serve policies over HTTP and keep them fresh. Each option is also a variable (shown by it); the option wins."""
+    """Serve policies over HTTP and keep them fresh. Options take precedence over the environment variables shown."""
 
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
@@ -66,65 +68,63 @@ class ServerSettings(BaseSettings):
     )
 
     host: str = Field("127.0.0.1", min_length=1)
-    """address to listen on; 0.0.0.0 for all of IPv4, :: for all of IPv6 and IPv4"""
+    """address to listen on; 0.0.0.0 for all IPv4 addresses, :: for all IPv6 and IPv4 addresses"""
     port: int = Field(8000, ge=0, le=65535)
     """TCP port to listen on, with the API's documentation under /docs; 0 lets the system choose one"""
     workers: int = Field(1, ge=1, le=256)
-    """processes that share the port, each with all models in memory; one for each core"""
+    """worker processes that share the port, each with all models in memory; use one per core"""
     repository: Path = DEFAULT_REPOSITORY
     """directory of the model repository"""
     model: str | None = Field(None, pattern=f"^{MODEL_NAME.pattern}$")
-    """model that /act and /q-values mean when they name none; by default cartpole, or the only model there is"""
+    """model of the calls that name none, such as /act; by default cartpole, or the only model in the repository"""
     refresh_seconds: float = Field(1.0, ge=0.05, le=3600)
-    """seconds between two looks at the repository for a new champion"""
+    """seconds between checks of the repository for a new champion"""
     api_token: Annotated[SecretStr, AfterValidator(_fits_a_header)] | None = None
-    """bearer token of the admin calls, which answer 403 without one; better set in the environment, where other users
-    of the machine cannot read it"""
+    """bearer token for the admin calls, which answer 403 without one; prefer the environment variable, which other
+    users of the machine cannot read"""
     api_token_file: Annotated[Path, AfterValidator(_has_tokens)] | None = None
-    """file with more tokens, a line name:token for each; lines that begin with # are comments. The name stands in the
-    log and the history. Read again when it changes"""
+    """file of further tokens, a line name:token for each; lines that begin with # are comments. The name appears in
+    the log and the history. Reloaded when it changes"""
     require_token: bool = False
-    """ask for a token on every call but the health calls"""
+    """require a token for every call except the health calls"""
     tls_certificate: Path | None = None
-    """file with the certificate (and those of its issuers) in PEM: the server then speaks HTTPS only. Read again when
-    it changes"""
+    """PEM file of the certificate, followed by its issuers; with it the server speaks HTTPS only. Reloaded when it
+    changes"""
     tls_key: Path | None = None
-    """file with the certificate's key in PEM, without a password"""
+    """PEM file of the certificate's private key, not encrypted"""
     cors_origins: Annotated[
         tuple[Annotated[str, AfterValidator(_is_an_origin)], ...], NoDecode, BeforeValidator(_split_at_commas)
     ] = ()
-    """origins whose pages may call from a browser, such as https://lab.example, or * for all; separate several by
-    commas"""
+    """comma-separated origins whose pages may call from a browser, such as https://lab.example, or * for all"""
     max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024, le=1024**3)
-    """largest request body, in bytes; beyond it the answer is 413"""
+    """maximum size of a request body in bytes; larger ones get 413"""
     max_batch_size: int = Field(4096, ge=1, le=1_000_000)
-    """most observations in one request; beyond it the answer is 413"""
+    """maximum observations per request; larger batches get 413"""
     max_loaded_versions: int = Field(8, ge=1, le=1000)
-    """most versions beside the champions that stay loaded because requests named them"""
+    """versions kept loaded because requests named them, besides the champions"""
     drain_seconds: float = Field(1.0, ge=0, le=3600)
-    """after SIGTERM, seconds during which the server says that it is not ready and still answers, so that a load
-    balancer can turn away"""
+    """seconds to keep answering while not ready after SIGTERM, so that load balancers can take the server out"""
     shutdown_seconds: int = Field(30, ge=1, le=3600)
-    """most seconds to wait for requests in flight before the process ends"""
+    """maximum seconds to wait for requests in flight at shutdown"""
     keep_alive_seconds: int = Field(75, ge=1, le=86400)
-    """seconds until an idle connection is closed"""
+    """seconds after which an idle connection is closed"""
     request_seconds: float = Field(10.0, ge=0.1, le=3600)
-    """most seconds that a client has for the head of a request, again for its body, and to read the answer; beyond them
-    the answer is 408, and the connection is closed"""
+    """maximum seconds to receive a request's head, and again its body, and for the client to read the answer; then the
+    answer is 408 and the connection is closed"""
     max_connections: int = Field(10_000, ge=1, le=1_000_000)
-    """most connections of a worker; beyond them the answer is 503"""
+    """maximum connections per worker; further ones get 503"""
     max_waiting_seconds: float = Field(0.5, ge=0.01, le=3600)
-    """seconds of work that may be waiting; what arrives beyond it is answered 503 at once, so that the answer to what
-    is accepted comes within about twice this time"""
+    """seconds of computing that may be queued; further requests get 503 at once, so that accepted ones are answered
+    within about twice this time"""
     stream_ping_seconds: float = Field(20.0, gt=0, le=86400)
-    """seconds of silence after which a stream is pinged; one that stays silent as long again is dropped"""
+    """seconds of silence after which a stream is pinged; after as many again it is closed"""
     access_log: bool = False
     """log every request"""
     otlp_endpoint: Annotated[str, Field(pattern="^https?://[^ ]+$"), AfterValidator(_can_be_sent_to)] | None = None
-    """base URL of an OpenTelemetry collector (OTLP over HTTP), such as http://localhost:4318, that gets a span of each
-    request; needs the extra `otel`. OTEL_EXPORTER_OTLP_ENDPOINT does the same"""
+    """base URL of an OpenTelemetry collector (OTLP over HTTP), such as http://localhost:4318, that receives a
+    span for each request; needs the extra `otel`. OTEL_EXPORTER_OTLP_ENDPOINT does the same"""
     log_format: Literal["auto", "json", "console"] = "auto"
-    """form of the log lines on standard error; auto: console on a terminal, else json"""
+    """format of the log lines on standard error; auto: console on a terminal, else json"""
 
     @model_validator(mode="after")
     def _certificate_and_key_fit(self) -> "ServerSettings":

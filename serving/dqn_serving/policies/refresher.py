@@ -69,7 +69,7 @@ class Refresher:
         return names, [loaded for loaded in self._registry.pinned if self._is_replaced(loaded)]
 
     def _is_replaced(self, loaded: LoadedPolicy) -> bool:
-        """Whether the repository has something else by now under this number; what has gone is still served."""
+        """Whether the repository now has other bytes under this number; a removed version is still served."""
         try:
             return self._repository.manifest_digest(loaded.model, loaded.version) != loaded.digest
         except (ModelError, OSError):

@@ -11,7 +11,7 @@ class Certificate:
     """A context for new connections; those that are open keep what they began with."""
 
     def __init__(self, certificate: Path, key: Path, segment: WorkerSegment) -> None:
-        """Files in PEM; the certificate's may go on with those of its issuers. Wrong ones now let nobody connect."""
+        """PEM files; the certificate's may also hold those of its issuers. With invalid ones no client can connect."""
         self._paths = certificate, key
         self.context = _context()
         self.files = ReloadedFiles("tls", self._paths, self._accept, segment)

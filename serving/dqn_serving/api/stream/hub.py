@@ -53,7 +53,7 @@ class StreamHub:
         return StreamRoute(path, self._named_measures, parts[2]) if is_named else None
 
     def add(self, say_draining: Callable[[], None], model: str) -> None:
-        """Counts an open stream; `say_draining` tells its client that the server is about to end."""
+        """Counts an open stream; `say_draining` announces to its client that the server is shutting down."""
         self._open.add(say_draining)
         self.has_single_stream = len(self._open) == 1
         self._counts.add(model)
