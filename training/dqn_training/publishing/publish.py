@@ -1,9 +1,6 @@
 """From a candidate to a version: the gate, the test episodes, the publication and, if the gate opens, the promotion."""
 
-import contextlib
 import math
-import signal
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +15,7 @@ from dqn_training.checkpoint.store import CheckpointFile
 from dqn_training.evaluation.gate import Incumbent, Rule, judge
 from dqn_training.evaluation.play import play, summarize
 from dqn_training.export.onnx_graph import onnx_info
+from dqn_training.interrupts import held_back
 from dqn_training.publishing.card import model_card
 from dqn_training.run.candidate import WEIGHTS_FILE, Candidate
 from dqn_training.run.directory import RunDirectory, git_commit, library_versions
@@ -63,7 +61,7 @@ def publish(
                 reason = gate.reason if gate else "the first version of its model"
                 if manifest is None:
                     draft, files = _draft(candidate, model, gate, run), _files(candidate, model)
-                with _held_back():
+                with held_back():
                     manifest = manifest or repository.publish(
                         draft, files, {"MODEL_CARD.md": model_card}, by=by, reason=reason
                     )
@@ -90,23 +88,6 @@ def play_test_episodes(candidate: Candidate) -> Evaluation:
     seed = first_seed("test", config.seed)
     episodes = play(candidate.policy, candidate.environment, seed, config.report_episodes, config.episode_step_limit)
     return summarize(episodes, seed)
-
-
-@contextlib.contextmanager
-def _held_back() -> Iterator[None]:
-    """Lets the block finish before an interrupt takes effect; for short blocks that must not be cut in half."""
-    arrived: list[int] = []
-    previous = {
-        number: signal.signal(number, lambda arriving, _frame: arrived.append(arriving))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-        if arrived:
-            signal.raise_signal(arrived[0])
 
 
 def _version_of(run: str | None, repository: ModelRepository, model: str) -> Manifest | None:

@@ -12,6 +12,7 @@ from optuna.trial import Trial
 
 from dqn_models.manifest import EnvironmentInfo
 from dqn_training.config import DQNConfig
+from dqn_training.interrupts import LetThrough
 from dqn_training.learning.state import TrainingState
 from dqn_training.run.callbacks import Callback
 from dqn_training.run.run import Run
@@ -79,8 +80,12 @@ class Objective:
     After each evaluation the score so far is reported to the study, which may end the trial.
     """
 
-    def __init__(self, search: Search, deadline: float) -> None:
-        """`deadline` is a time of `time.time`, after which a trial ends at its next evaluation."""
+    def __init__(self, search: Search, deadline: float, let_through: LetThrough) -> None:
+        """`deadline` is a time of `time.time`, after which a trial ends at its next evaluation.
+
+        An interrupt may end a trial only within `let_through`.
+        """
+        self._let_through = let_through
         self._search = search
         self._deadline = deadline
         self._space = search_space(search.base)
@@ -92,7 +97,8 @@ class Objective:
         except ValueError as error:
             raise optuna.TrialPruned(str(error)) from error
         try:
-            return self._score(trial, config)
+            with self._let_through():
+                return self._score(trial, config)
         except KeyboardInterrupt:  # its settings come first when the search is resumed
             trial.study.enqueue_trial(trial.params)
             raise

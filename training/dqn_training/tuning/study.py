@@ -14,6 +14,7 @@ from dqn_models import cli_support
 from dqn_models.durable import exclusive_lock, make_directory
 from dqn_models.errors import wrap_os_errors
 from dqn_training.export.parity import ParityError
+from dqn_training.interrupts import held_back
 from dqn_training.tuning.objective import Objective, Search
 from dqn_training.tuning.space import parameters_of, search_space
 
@@ -80,12 +81,13 @@ def work(path: Path, search: Search, trials: int, deadline: float, worker: int =
     left = deadline - time.time()
     if len(finished(study)) >= trials or left <= 0:
         return
-    study.optimize(
-        Objective(search, deadline),
-        timeout=left if left < float("inf") else None,
-        callbacks=[MaxTrialsCallback(trials, states=FINISHED), _report],
-        catch=(ParityError,),
-    )
+    with held_back() as let_through:  # between two trials: none stays running in the study
+        study.optimize(
+            Objective(search, deadline, let_through),
+            timeout=left if left < float("inf") else None,
+            callbacks=[MaxTrialsCallback(trials, states=FINISHED), _report],
+            catch=(ParityError,),
+        )
 
 
 def _check_identity(study: Study, path: Path, search: Search) -> None:

@@ -1,0 +1,45 @@
+"""Interrupts that wait: SIGINT and SIGTERM take effect after what they must not cut in half."""
+
+import contextlib
+import signal
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+LetThrough = Callable[[], contextlib.AbstractContextManager[None]]
+"""For a part of a block held back that an interrupt may end."""
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[LetThrough]:
+    """Lets the block finish before an interrupt takes effect, but for the parts of it within what it yields."""
+    arrived: list[int] = []
+    previous = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def keep(number: int, _frame: FrameType | None) -> None:
+        arrived.append(number)
+
+    def hold() -> None:
+        for number in _SIGNALS:
+            signal.signal(number, keep)
+
+    def release() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        while arrived:
+            signal.raise_signal(arrived.pop(0))
+
+    @contextlib.contextmanager
+    def let_through() -> Iterator[None]:
+        try:
+            release()
+            yield
+        finally:
+            hold()
+
+    hold()
+    try:
+        yield let_through
+    finally:
+        release()
