@@ -62,10 +62,10 @@ def test_a_manifest_cannot_be_changed() -> None:
     [
         (("version",), 0, "version"),
         (("evaluation", "mean"), "many", "evaluation.mean"),
-        (("environment", "action_space", "n"), 0, "environment.action_space.n"),
+        (("environment", "action_space", "n"), 0, "environment.action_space.Discrete.n"),
         (("files", "model.onnx", "sha256"), "abc", "files.model.onnx.sha256"),
         (("lineage", "origin"), "stork", "lineage.origin"),
-        (("environment", "observation_space", "type"), "Tuple", "environment.observation_space"),
+        (("environment", "observation_space", "type"), "Text", "environment.observation_space"),
     ],
 )
 def test_a_wrong_field_is_named(written: bytes, path: tuple[str, ...], value: object, place: str) -> None:
