@@ -73,12 +73,40 @@ def test_a_crippled_challenger_is_published_but_not_promoted(tmp_path: Path) -> 
     assert last["gate"]["statistics"] == outcome["statistics"]
 
 
-def test_both_starts_make_one_challenger(quick: Path) -> None:
-    """`--start both` trains twice, publishes the better by the selection seeds, and records its origin."""
+def test_both_starts_make_one_challenger(quick: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--start both` trains twice and publishes the better; both runs are finished, with the round's result."""
+    monkeypatch.setenv("DQN_RUNS", str(tmp_path))
     outcome = result("dqn-retrain", "--once", "--repository", quick, "--start=both", *ROUND)
     manifest = ModelRepository(quick).manifest("cartpole", outcome["challenger_version"])
     parent = outcome["champion_version"] if manifest.lineage.origin == "warm-start" else None
     assert manifest.lineage.parent_version == parent
+    runs = sorted(tmp_path.iterdir())
+    results = [json.loads((run / "result.json").read_text()) for run in runs]
+    assert [each["version"] for each in results] == [manifest.version] * 2
+    assert manifest.training.run in {json.loads((run / "run.json").read_text())["id"] for run in runs}
+    assert not list(tmp_path.glob("*/checkpoint*"))
+
+
+def test_a_first_round_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the environment fails in the first round of a model, the repository is as before."""
+    monkeypatch.setenv("DQN_RUNS", str(tmp_path / "runs"))
+    faulty = ["--env-id=tests.training.environments:Faulty-v0", '--env-kwargs={"fault": "exception"}']
+    done = run_here("dqn-retrain", "--once", "--repository", tmp_path / "store", *faulty)
+    assert (done.returncode, "the arm is stuck" in done.stderr) == (1, True), done.stderr
+    assert not list((tmp_path / "store").iterdir())
+
+
+@pytest.mark.parametrize("interval", [["--once"], ["--every=1h", "--metrics-port=0"]])
+def test_a_round_says_what_its_run_has_to_say(quick: Path, interval: list[str]) -> None:
+    """Such as that checkpoints lack the state of environments in other processes."""
+    words = ["--repository", quick, *ROUND, "--vectorization=async", "--num-envs=2", "--json"]
+    process = start("dqn-retrain", *interval, *words)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.terminate()
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert "Checkpoints lack the state of these environments: they run in processes of their own" in errors
 
 
 def test_the_first_round_of_a_model_makes_its_first_champion(tmp_path: Path) -> None:

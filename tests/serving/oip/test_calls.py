@@ -116,7 +116,7 @@ def test_every_call_but_health_needs_the_token(repository: ModelRepository) -> N
         documented = server.get("/openapi.json", headers={"authorization": f"Bearer {TOKEN}"}).json()["paths"]
         assert "security" not in documented["/v2/health/live"]["get"]
         assert documented["/v2"]["get"]["security"] == [{"token": []}]
-        assert "error" in documented["/v2"]["get"]["responses"]["401"]["content"]["application/json"]["example"]
+        assert documented["/v2"]["get"]["responses"]["401"] == {"$ref": "#/components/responses/Error401"}
 
 
 def test_draining_is_not_ready(repository: ModelRepository) -> None:

@@ -151,5 +151,6 @@ def _become(words: list[str], cwd: str, env: dict[str, str]) -> NoReturn:
 
 if __name__ == "__main__":
     for package in sys.argv[2:]:
-        import_module(package)
+        with contextlib.suppress(ModuleNotFoundError):  # what a command needs it says itself
+            import_module(package)
     _become(**_serve(socket.socket(fileno=int(sys.argv[1]))))
