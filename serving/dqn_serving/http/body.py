@@ -2,7 +2,7 @@
 
 import asyncio
 
-from starlette.requests import ClientDisconnect
+from starlette.requests import Request
 from starlette.types import Receive, Scope
 
 from dqn_serving.inference.admission import Admission
@@ -46,7 +46,7 @@ class BodyReader:
                 raise self._too_large()
         try:
             async with asyncio.timeout(self._seconds):
-                body = await self._read(receive)
+                body = await self._read(scope, receive)
         except TimeoutError:
             detail = f"The body took longer than the {self._seconds:g} s allowed (DQN_REQUEST_SECONDS)."
             raise Problem(408, detail, headers=CLOSE) from None
@@ -54,26 +54,22 @@ class BodyReader:
             self._admission.check()
         return body
 
-    async def _read(self, receive: Receive) -> bytes:
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
         pieces: list[bytes] = []
-        size, is_more = 0, True
+        size = 0
         try:
-            while is_more:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise ClientDisconnect
-                pieces.append(message.get("body", b""))
-                size += len(pieces[-1])
-                self._held += len(pieces[-1])
+            async for piece in Request(scope, receive).stream():
+                pieces.append(piece)
+                size += len(piece)
+                self._held += len(piece)
                 if size > self.limit:
                     raise self._too_large()
                 if self._held > _MOST_HELD * self.limit:
                     detail = "The server is receiving too many large bodies at once; try again later."
                     raise Problem(503, detail, headers=(*RETRY_LATER, *CLOSE))
-                is_more = message.get("more_body", False)
         finally:
             self._held -= size
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return b"".join(pieces)
 
     def _too_large(self) -> Problem:
         detail = f"The body is larger than the {self.limit} bytes allowed (DQN_MAX_BODY_BYTES)."

@@ -1,18 +1,20 @@
 """What the head of a request says, remembered by its bytes: a client sends the same head again and again."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import NamedTuple, Protocol
 
 import httptools
 from starlette.types import Scope
 
-from dqn_serving.http.connection import MAX_FIELDS, MAX_HEAD_BYTES, MAX_URL_BYTES
 from dqn_serving.problems import Answer
 from dqn_serving.telemetry import request_context
 from dqn_serving.telemetry.metrics import EndpointMeasures
 from dqn_serving.telemetry.request_context import RequestContext
 
+MAX_URL_BYTES = 8 * 1024
+MAX_HEAD_BYTES = 64 * 1024
+MAX_FIELDS = 128
 _MOST_REMEMBERED = 1024
 _LONGEST_REMEMBERED = 2048  # bytes
 _DISQUALIFYING = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
@@ -52,11 +54,11 @@ class RequestHeadCache:
     """Reads heads, with the parser that reads everything else as well; remembers a bounded number of them."""
 
     def __init__(
-        self, find_route: Callable[[str], FastRoute | None], max_body_bytes: int, disqualifying: Iterable[bytes] = ()
+        self, find_route: Callable[[str], FastRoute | None], max_body_bytes: int, *, origins: Collection[str] = ()
     ) -> None:
-        """`find_route` is asked for the route of a path; `disqualifying` are more headers that no plain call has."""
+        """`find_route` looks up the call of a path; where `origins` may call, a browser's calls are not plain."""
         self._find_route = find_route
-        self._disqualifying = _DISQUALIFYING.union(disqualifying)
+        self._disqualifying = _DISQUALIFYING | ({b"origin"} if origins else set())
         self._max_body_bytes = max_body_bytes
         self._known: dict[bytes, Head | None] = {}
 
@@ -125,7 +127,4 @@ class _HeadCollector:
         self.is_one_head = True
 
     def on_body(self, _body: bytes) -> None:
-        self.is_one_head = False
-
-    def on_message_complete(self) -> None:
         self.is_one_head = False

@@ -1,13 +1,15 @@
 """From HTTP to a stream: which requests ask for one, and how a connection is handed over."""
 
 import sys
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
 import httptools
 from typing_extensions import override
 
-from dqn_serving.http.connection import ConnectionParts, LimitedProtocol
+from dqn_serving.http.connection import LimitedProtocol
+from dqn_serving.http.parts import ConnectionParts
 from dqn_serving.problems import CLOSE, Problem
 from dqn_serving.telemetry import request_context
 from dqn_serving.telemetry.request_context import RequestContext
@@ -21,7 +23,8 @@ class UpgradingProtocol(LimitedProtocol):
     def __init__(self, parts: ConnectionParts, **options: Any) -> None:
         super().__init__(parts, **options)
         self._is_passed_over = False
-        self._piece = b""  # of what the client sends
+        self._make_stream: Callable[..., Any] | None = None
+        self._piece = b""  # the latest of what the client sends
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -68,17 +71,17 @@ class UpgradingProtocol(LimitedProtocol):
         url = httptools.parse_url(self.url)
         self.scope["path"] = unquote((url.path or b"").decode("latin-1"))
         self.scope["query_string"] = url.query or b""
-        return self._parts.open_stream(self.scope["path"]) is not None
+        self._make_stream = self._parts.open_stream(self.scope["path"])
+        return self._make_stream is not None
 
     @override
     def handle_websocket_upgrade(self) -> None:
         """Hands the connection over to a stream."""
-        make_stream = self._parts.open_stream(self.scope["path"])
-        if make_stream is None:  # cannot be: `_should_upgrade` has just found it
+        if self._make_stream is None:  # never: `_should_upgrade` has just found it
             return
         self.connections.discard(self)
         self._cancel_timers()
-        stream = make_stream(self.connections, request_context.read(self.scope["headers"]))
+        stream = self._make_stream(self.connections, request_context.read(self.scope["headers"]))
         self.transport.set_protocol(stream)
         stream.connection_made(self.transport)
         task = self.loop.create_task(stream.open(dict(self.scope), self._refusal))

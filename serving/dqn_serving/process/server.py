@@ -132,7 +132,7 @@ def _configuration(server: Server) -> uvicorn.Config:
     settings, certificate = server.services.settings, server.services.certificate
     return uvicorn.Config(
         server.app,
-        http=partial(FastProtocol, server.fast_path()),  # type: ignore[arg-type]  # all that uvicorn does is call it
+        http=partial(FastProtocol, server.connection_parts()),  # type: ignore[arg-type]  # all that uvicorn does is call it
         loop="uvloop",
         ws="none",
         lifespan="on",
