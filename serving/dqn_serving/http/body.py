@@ -1,4 +1,4 @@
-"""Reading a request's body without ever holding more of it, or waiting for it longer, than is allowed."""
+"""Reads request bodies within limits on their size, their time and the memory of all of them."""
 
 import asyncio
 
@@ -16,7 +16,7 @@ class BodyReader:
     """Reads the bodies of a server's requests."""
 
     def __init__(self, limit: int, seconds: float, admission: Admission) -> None:
-        """`limit` is the size of the largest body in bytes; `seconds` are what a client has to send one."""
+        """`limit` is the size of the largest body in bytes; a client has `seconds` to send one."""
         self.limit = limit
         self._admission = admission
         self._seconds = seconds
@@ -25,7 +25,7 @@ class BodyReader:
     async def read_json(self, scope: Scope, receive: Receive, *, is_always_answered: bool = False) -> bytes:
         """The whole body of a call whose bodies are JSON, whatever their Content-Type says.
 
-        Raises what `read` does, and Problem (415) where the body is compressed.
+        Raises what `read` raises, and Problem (415) if the body is compressed.
         """
         for name, value in scope["headers"]:
             if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
@@ -35,11 +35,11 @@ class BodyReader:
         return await self.read(scope, receive, is_always_answered=is_always_answered)
 
     async def read(self, scope: Scope, receive: Receive, *, is_always_answered: bool = False) -> bytes:
-        """The whole body of a request that is taken on, now that its work begins.
+        """The whole body of a request that is admitted.
 
-        Raises Problem: 413 beyond the limit, 408 where it takes too long, 503 where too much is being received from
-        others, or where the server is overloaded unless the request `is_always_answered`. Raises ClientDisconnect where
-        there is nobody to answer any more.
+        Raises Problem: 413 beyond the limit, 408 if it takes too long, 503 if too much is being received from other
+        clients, or if the server is overloaded unless the request `is_always_answered`. Raises Starlette's
+        ClientDisconnect if the client has gone.
         """
         for name, value in scope["headers"]:  # before a client that waits for `100 Continue` sends anything
             if name == b"content-length" and value.isdigit() and (len(value) > 18 or int(value) > self.limit):

@@ -23,7 +23,7 @@ _LINGER_SECONDS = 2.0
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which says what is wrong below HTTP and waits for nobody for ever."""
+    """uvicorn's protocol, which reports faults below HTTP and waits for no client for ever."""
 
     def __init__(self, parts: ConnectionParts, **options: Any) -> None:
         """`options` are uvicorn's."""
@@ -126,7 +126,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_inside_message = False
 
     def _check_time(self) -> None:
-        """Ends a message that takes too long, unless the server is what holds it up, or an endpoint sees to it."""
+        """Ends a message that takes too long, unless the server holds it up or an endpoint limits its time."""
         self._reading_timer = None
         if self._is_lingering or not self._is_inside_message:
             return
@@ -144,7 +144,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     @override
     def send_400_response(self, msg: str) -> None:
-        """Answers what is not HTTP; called where the parser's error is handled. uvicorn's `msg` says too little."""
+        """Answers what is not HTTP; called while the parser's error is handled. uvicorn's `msg` says too little."""
         fault = sys.exception()
         cause = fault.__context__ if fault is not None else None
         found = "the target cannot be read" if cause is not None else fault
@@ -168,7 +168,7 @@ class LimitedProtocol(HttpToolsProtocol):
         return self._parts.opening(answer.status, self.server_state.default_headers) + own_header_line + answer.wire
 
     def _cancel_request(self) -> bool:
-        """Takes the request whose body is read from the application; False where its answer has begun."""
+        """Cancels the request whose body is being read; False if its answer has begun."""
         if self.cycle.response_started:
             return False
         if self.pipeline and self.pipeline[0][0] is self.cycle:
@@ -198,7 +198,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     @override
     def on_response_complete(self) -> None:
-        """Ends the connection where this was the answer that it waited for."""
+        """Ends the connection if it waited for this answer."""
         self._unanswered = max(0, self._unanswered - 1)
         super().on_response_complete()
         if self._unanswered > 0:
@@ -209,7 +209,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._close()
 
     def _close_after_responses(self) -> None:
-        """Ends the connection after the last answer; a client that is still sending gets the time to read it."""
+        """Ends the connection after the last answer; a client that is still sending gets time to read it."""
         if not self._is_inside_message and not self._final_response:
             self._close()
             return
@@ -231,7 +231,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._linger_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
 
     def _close(self) -> None:
-        """Closes as soon as the client has read everything, or has had the time to."""
+        """Closes once the client has read everything, or has had time to."""
         if self.transport.is_closing():
             return
         self.transport.close()
@@ -256,7 +256,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     @override
     def shutdown(self) -> None:
-        """Ends the connection after what is asked on it, where anything is: the answer then says that it ends."""
+        """Ends the connection after its requests in flight, if any: their answer then says so."""
         if self._unanswered == 0 and not self._is_inside_message:
             self._close()
         elif self.cycle is not None:
@@ -268,7 +268,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     @override
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio asks for an answer
-        """Stays open for the answers to a client that sends no more (with TLS that cannot be)."""
+        """Stays open for the answers to a client that sends no more (TLS cannot)."""
         is_sending = self._is_inside_message and not self._is_lingering
         self._is_half_closed = self._unanswered > 0 and not is_sending and self.scheme == "http"
         return self._is_half_closed

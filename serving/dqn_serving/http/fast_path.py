@@ -1,8 +1,8 @@
 """uvicorn's HTTP protocol with a fast path for calls that choose actions: no task, no scope, no messages, one write.
 
 A call takes it when it is alone on its connection, its body comes at once or in a few pieces shortly after one another,
-and nothing about it is out of the ordinary. Anything else, every fault included, takes uvicorn's own path to the
-framework with the same bytes.
+and nothing about it is unusual. Anything else, every fault included, takes uvicorn's slow path to the framework with
+the same bytes.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from dqn_serving.problems import Answer, Problem
 
 _END_OF_HEAD = b"\r\n\r\n"
 _MOST_HELD = 16  # bodies of the greatest size, as far as they have arrived
-_PIECES_SECONDS = 0.1  # for the rest of a body; a slower one takes the other path, which sees to slow clients
+_PIECES_SECONDS = 0.1  # for the rest of a body; a slower one takes the slow path, which limits its time
 
 
 class FastProtocol(UpgradingProtocol):
@@ -64,7 +64,7 @@ class FastProtocol(UpgradingProtocol):
             return False
         self._begun, self._begun_at = head, started
         if self._parts.admission.is_spent():
-            self._turn_away(head)
+            self._refuse_overload(head)
         elif not head.route.begin(head.scope, data[length:], self._deliver):
             self._begun = None
             return False
@@ -73,7 +73,7 @@ class FastProtocol(UpgradingProtocol):
         return True
 
     def _hold(self, data: bytes) -> bool:
-        """Waits a moment for the rest of a body; False where that would take too much memory."""
+        """Waits a moment for the rest of a body; False if that would take too much memory."""
         if self._parts.held_bytes + len(data) > _MOST_HELD * self._settings.max_body_bytes:
             return False
         self._held.append(data)
@@ -92,23 +92,23 @@ class FastProtocol(UpgradingProtocol):
         return data
 
     def _release_held(self) -> None:
-        """Leaves to uvicorn what has come of a request."""
+        """Passes what has arrived of a request to uvicorn."""
         if self._held:
             super().data_received(self._take_held())
 
-    def _turn_away(self, head: Head) -> None:
-        """Refuses the call, after answering those that were taken on: they would wait for all who are refused.
+    def _refuse_overload(self, head: Head) -> None:
+        """Refuses the call, after answering those that were admitted: they would wait for all refusals.
 
-        Whoever asks again is heard in the next turn. As long as a thousand sockets have something to read, uvloop reads
-        on, so clients that come back at once would prolong this one.
+        A retry is read in the next turn. While any of a thousand sockets has something to read, uvloop reads on, so
+        clients that retry at once would prolong this turn.
         """
         self._parts.flush()
         self._deliver(head.route.refusal)
         if not self.transport.is_closing():
             self.flow.pause_reading()
-            self.loop.call_soon(self._hear_again)
+            self.loop.call_soon(self._resume_reading)
 
-    def _hear_again(self) -> None:
+    def _resume_reading(self) -> None:
         if not self.transport.is_closing():
             self.flow.resume_reading()
 
@@ -126,7 +126,7 @@ class FastProtocol(UpgradingProtocol):
 
     @override
     def timeout_keep_alive_handler(self) -> None:
-        """Closes the connection if it was idle all the time: the fast path does not reset the timer at each call."""
+        """Closes the connection if it has been idle since: the fast path does not reset the timer at each call."""
         if self._held:
             self._release_held()
             return

@@ -18,7 +18,7 @@ MAX_FIELDS = 128
 _MOST_REMEMBERED = 1024
 _LONGEST_REMEMBERED = 2048  # bytes
 _DISQUALIFYING = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
-# Whole lines; what follows is neither white space, which would continue the line, nor a bare end of line.
+# Whole lines; neither white space, which would continue the line, nor a bare end of line follows.
 _VARYING = re.compile(rb"\r\n((?i:%b)): *([\x20-\x7e]*)(?=\r\n[^ \t])" % b"|".join(sorted(request_context.VARYING)))
 
 
@@ -31,12 +31,12 @@ class FastRoute(Protocol):
 
     @property
     def refusal(self) -> Answer:
-        """What it is answered where the server is overloaded."""
+        """The answer if the server is overloaded."""
 
     def begin(self, scope: Scope, body: bytes, deliver: Callable[[Answer], None], /) -> bool:
-        """Takes a request that needs no waiting and has no fault; `deliver` gets its answer, at the latest this turn.
+        """Accepts a request that needs no waiting and has no fault; `deliver` gets its answer, at the latest this turn.
 
-        False, and nothing is done, where there is more to do: the framework's routes then get the request.
+        False, with nothing done, if there is more to do: the framework's routes then get the request.
         """
 
 
@@ -74,7 +74,7 @@ class RequestHeadCache:
         found = self._known[stem] if stem in self._known else self._remember(stem)
         if found is None:
             return None
-        if found.context is not request_context.EMPTY:  # more of them, which are out of the ordinary
+        if found.context is not request_context.EMPTY:  # another of these headers, in an unusual form
             return self._parse(head)
         names = [name.lower() for name in varying[::3]]
         return found._replace(context=request_context.read(zip(names, varying[1::3], strict=True)))
@@ -110,7 +110,7 @@ class RequestHeadCache:
 
 
 class _HeadCollector:
-    """What the parser met."""
+    """What the parser found."""
 
     def __init__(self) -> None:
         self.url = b""

@@ -18,11 +18,11 @@ _OF_UPGRADES = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
 
 class UpgradingProtocol(LimitedProtocol):
-    """One connection, of HTTP until it becomes a stream. Any other upgrade is passed over, as HTTP allows."""
+    """One connection, which speaks HTTP until it becomes a stream. Any other upgrade is ignored, as HTTP allows."""
 
     def __init__(self, parts: ConnectionParts, **options: Any) -> None:
         super().__init__(parts, **options)
-        self._is_passed_over = False
+        self._is_ignored = False
         self._make_stream: Callable[..., Any] | None = None
         self._piece = b""  # the latest of what the client sends
 
@@ -33,25 +33,25 @@ class UpgradingProtocol(LimitedProtocol):
 
     @override
     def on_headers_complete(self) -> None:
-        """Has a request answered, unless it must be read again."""
+        """Starts the answer to a request, unless it must be read again."""
         self.scope["method"] = self.parser.get_method().decode("ascii")
-        self._is_passed_over = self._get_upgrade() is not None and not self._should_upgrade()
-        if not self._is_passed_over:
+        self._is_ignored = self._get_upgrade() is not None and not self._should_upgrade()
+        if not self._is_ignored:
             super().on_headers_complete()
 
     @override
     def on_message_complete(self) -> None:
         """Ends a message, unless it must be read again."""
-        if not self._is_passed_over:
+        if not self._is_ignored:
             super().on_message_complete()
 
     @override
     def _unsupported_upgrade_warning(self) -> None:
-        """Reads the request again without the upgrade: the parser takes what follows such a head for no HTTP."""
+        """Reads the request again without the upgrade: after such a head the parser expects another protocol."""
         upgrade = sys.exception()
-        if upgrade is None or not self._is_passed_over:
+        if upgrade is None or not self._is_ignored:
             return
-        self._is_passed_over = False
+        self._is_ignored = False
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self.data_received(self._plain_head() + self._piece[upgrade.args[0] :])
@@ -89,7 +89,7 @@ class UpgradingProtocol(LimitedProtocol):
         task.add_done_callback(self.tasks.discard)
 
     def _refusal(self, problem: Problem, context: RequestContext) -> bytes:
-        """The response to who asked for a stream in vain."""
+        """The response to a refused handshake."""
         options = b", ".join(value for name, value in (*problem.headers, *CLOSE) if name == b"connection")
         others = tuple(header for header in problem.headers if header[0] != b"connection")
         problem.headers = (*others, (b"connection", options))
