@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 
 class Supervisor:
-    """The parent of the workers. It keeps their sockets, so that connections waiting on a dead one's get its replacement."""
+    """The parent of the workers. It keeps their sockets, so that connections to a dead one wait for its replacement."""
 
     def __init__(self, listeners: Sequence[socket.socket], work: Work) -> None:
         """Each worker runs `work` with its listener, its number from 0, and a function to call once it serves."""
