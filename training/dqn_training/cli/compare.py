@@ -7,7 +7,7 @@ from rich.table import Column, Table
 
 from dqn_models import cli_support
 from dqn_training.cli.options import CompareOptions
-from dqn_training.comparing.curves import Estimate, Summary, band, comparison_png, steps_axis, summary
+from dqn_training.comparing.curves import Estimate, Summary, band, draw_comparison, steps_axis, summary
 from dqn_training.comparing.groups import find_groups
 
 
@@ -20,7 +20,7 @@ def run(options: CompareOptions) -> None:
     steps = steps_axis(groups)
     bands = [band(group, steps, options.statistic) for group in groups]
     lines = [summary(group, steps, options.statistic, options.threshold) for group in groups]
-    options.out.write_bytes(comparison_png(groups, bands, options.metric, options.threshold))
+    draw_comparison(options.out, groups, bands, options.metric, options.threshold)
     if options.json:
         cli_support.print_json(
             {"metric": options.metric, "plot": str(options.out), "groups": [x.as_json() for x in lines]}
