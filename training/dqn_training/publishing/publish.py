@@ -13,13 +13,13 @@ from dqn_models.policy import Policy
 from dqn_models.repository import ModelRepository
 from dqn_training.checkpoint.store import CheckpointFile
 from dqn_training.evaluation.gate import Incumbent, Rule, judge
-from dqn_training.evaluation.play import play, summarize
+from dqn_training.evaluation.play import Episodes, play, summarize
 from dqn_training.export.onnx_graph import onnx_info
 from dqn_training.interrupts import held_back
 from dqn_training.publishing.card import model_card
 from dqn_training.run.candidate import WEIGHTS_FILE, Candidate
 from dqn_training.run.directory import RunDirectory, git_commit, library_versions
-from dqn_training.seeds import first_seed
+from dqn_training.seeds import Purpose, first_seed
 from dqn_training.tracking.curve import training_curve
 
 
@@ -84,10 +84,15 @@ def publish(
 
 def play_test_episodes(candidate: Candidate) -> Evaluation:
     """Plays the episodes that a manifest reports; their seeds neither chose the checkpoint nor gate it."""
+    episodes = _play(candidate, candidate.policy, "test", candidate.config.report_episodes)
+    return summarize(episodes, first_seed("test", candidate.config.seed))
+
+
+def _play(candidate: Candidate, policy: Policy, purpose: Purpose, episodes: int) -> Episodes:
+    """Episodes of a policy in the candidate's environment, with its seeds for this purpose."""
     config = candidate.config
-    seed = first_seed("test", config.seed)
-    episodes = play(candidate.policy, candidate.environment, seed, config.report_episodes, config.episode_step_limit)
-    return summarize(episodes, seed)
+    seed = first_seed(purpose, config.seed)
+    return play(policy, candidate.environment, seed, episodes, config.episode_step_limit)
 
 
 def _version_of(run: str | None, repository: ModelRepository, model: str) -> Manifest | None:
@@ -140,7 +145,7 @@ def _other_environment(environment: EnvironmentInfo, champion: Manifest) -> str:
     if (trained.id, trained.kwargs, trained.wrappers) == (played.id, played.kwargs, played.wrappers):
         return ""
     now, before = (
-        " ".join([each.id, *([str(each.kwargs)] if each.kwargs else []), *(wrapper.name for wrapper in each.wrappers)])
+        " ".join(filter(None, [each.id, str(each.kwargs or ""), *(wrapper.name for wrapper in each.wrappers)]))
         for each in (played, trained)
     )
     return f" Both played {now}; the champion was trained for {before}."
@@ -148,9 +153,7 @@ def _other_environment(environment: EnvironmentInfo, champion: Manifest) -> str:
 
 def _gate_returns(candidate: Candidate, policy: Policy) -> NDArray[np.float64]:
     """Returns [episodes] on the candidate's gate seeds, in its environment."""
-    config = candidate.config
-    seed = first_seed("gate", config.seed)
-    return play(policy, candidate.environment, seed, config.gate_episodes, config.episode_step_limit).returns
+    return _play(candidate, policy, "gate", candidate.config.gate_episodes).returns
 
 
 def _best(

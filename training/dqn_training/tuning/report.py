@@ -10,7 +10,7 @@ import rich
 from matplotlib.figure import Figure
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from rich.table import Table
 
 from dqn_training.evaluation.statistics import mean_interval
@@ -32,8 +32,8 @@ def importances(study: Study) -> dict[str, float]:
 
 
 def result(study: Study, confirmed: Sequence[Finalist]) -> dict[str, Any]:
-    """The result as JSON. Raises ValueError where no trial was trained to its end."""
-    best, default = best_trial(study), study.trials[0]
+    """The result as JSON, where a trial was trained to its end."""
+    best, default = completed(study)[0], study.trials[0]
     return {
         "score": best.value,
         "final_returns": best.user_attrs["final_returns"],
@@ -46,23 +46,17 @@ def result(study: Study, confirmed: Sequence[Finalist]) -> dict[str, Any]:
     }
 
 
-def best_trial(study: Study) -> FrozenTrial:
-    """The trial with the highest score. Raises ValueError where none was trained to its end."""
-    best = completed(study)
-    if not best:
-        raise ValueError(
-            f"No trial was trained to its end, {len(finished(study))} were pruned: there is no preset yet. Resume by "
-            "the same command with a longer --timeout or more --trials."
-        )
-    return best[0]
-
-
 def write_preset(path: Path, study: Study, search: Search, confirmed: Sequence[Finalist], command_line: str) -> None:
     """Writes the finalist that is best with other seeds, or the best trial where nothing was confirmed, as a preset.
 
     Raises ValueError where no trial was trained to its end.
     """
-    best = best_trial(study)
+    if not completed(study):
+        raise ValueError(
+            f"No trial was trained to its end, {len(finished(study))} were pruned: there is no preset yet. Resume by "
+            "the same command with a longer --timeout or more --trials."
+        )
+    best = completed(study)[0]
     config, lines = configuration(search.base, best.params), [f"Found by: {command_line}"]
     seeds = f"seeds {search.run_seeds[0]} to {search.run_seeds[-1]}"
     lines.append(f"Best of {len(finished(study))} trials with {seeds}: {best.value:.2f}.")
