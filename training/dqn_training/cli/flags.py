@@ -1,6 +1,7 @@
 """How flags are read: first those that decide the defaults of the others, then all."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
@@ -79,12 +80,7 @@ def _with_settings(options: Options, kind: type[DQNConfig]) -> Options:
 
 def seconds(interval: str, flag: str = "--every") -> float:
     """An interval such as 90s, 15m or 2h in seconds. Raises UsageError, which names the flag, for anything else."""
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-    number, unit = interval[:-1], interval[-1:]
-    try:
-        value = float(number) * units[unit]
-    except (KeyError, ValueError):
-        value = 0.0
-    if not 0 < value < float("inf"):
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", interval)
+    if found is None or not float(found[1]):
         raise cli_support.UsageError(f"{flag} is {interval!r}; expected a number with s, m, h or d, such as 15m.")
-    return value
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3_600, "d": 86_400}[found[2]]

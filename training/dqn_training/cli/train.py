@@ -20,7 +20,7 @@ from dqn_training.run.run import Run
 from dqn_training.tracking.live_plot import LivePlot
 from dqn_training.tracking.metrics_csv import MetricsFile
 from dqn_training.tracking.progress import TrainingProgress
-from dqn_training.tracking.recorder import Recorder
+from dqn_training.tracking.recorder import Outcome, Recorder
 
 
 def run(options: TrainOptions) -> None:
@@ -71,7 +71,7 @@ def _train(options: TrainOptions, environment: EnvironmentInfo, plot: LivePlot |
                 say=progress.say,
             ).train()
         published = publish(candidate, repository, options.name, options.gate, "dqn-train", directory)
-        recorder.published(published.manifest, repository, promoted=published.promoted)
+        recorder.outcome = Outcome(published.manifest, repository, published.promoted)
     return published.as_json()
 
 

@@ -1,10 +1,8 @@
 """From a candidate to a version: the gate, the test episodes, the publication and, if the gate opens, the promotion."""
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from dqn_models.errors import ModelError, PromotionError
 from dqn_models.layout import CHAMPION, ONNX_FILE
@@ -84,15 +82,14 @@ def publish(
 
 def play_test_episodes(candidate: Candidate) -> Evaluation:
     """Plays the episodes that a manifest reports; their seeds neither chose the checkpoint nor gate it."""
-    episodes = _play(candidate, candidate.policy, "test", candidate.config.report_episodes)
+    episodes = _play(candidate, "test", candidate.config.report_episodes, candidate.policy)
     return summarize(episodes, first_seed("test", candidate.config.seed))
 
 
-def _play(candidate: Candidate, policy: Policy, purpose: Purpose, episodes: int) -> Episodes:
+def _play(candidate: Candidate, purpose: Purpose, episodes: int, policy: Policy) -> Episodes:
     """Episodes of a policy in the candidate's environment, with its seeds for this purpose."""
-    config = candidate.config
-    seed = first_seed(purpose, config.seed)
-    return play(policy, candidate.environment, seed, episodes, config.episode_step_limit)
+    seed = first_seed(purpose, candidate.config.seed)
+    return play(policy, candidate.environment, seed, episodes, candidate.config.episode_step_limit)
 
 
 def _version_of(run: str | None, repository: ModelRepository, model: str) -> Manifest | None:
@@ -130,10 +127,11 @@ def _gate(
     manifest = repository.manifest(model, champion)
     _check_comparable(candidate.environment, manifest)
     best = _best(candidate, repository, model, published)
+    played = partial(_play, candidate, "gate", candidate.config.gate_episodes)
     result = judge(
-        _gate_returns(candidate, candidate.policy),
-        Incumbent(champion, _gate_returns(candidate, champion_policy)),
-        None if best is None or best[0] == champion else Incumbent(best[0], _gate_returns(candidate, best[1])),
+        played(candidate.policy).returns,
+        Incumbent(champion, played(champion_policy).returns),
+        None if best is None or best[0] == champion else Incumbent(best[0], played(best[1]).returns),
         rule,
     )
     return result.model_copy(update={"reason": result.reason + _other_environment(candidate.environment, manifest)})
@@ -149,11 +147,6 @@ def _other_environment(environment: EnvironmentInfo, champion: Manifest) -> str:
         for each in (played, trained)
     )
     return f" Both played {now}; the champion was trained for {before}."
-
-
-def _gate_returns(candidate: Candidate, policy: Policy) -> NDArray[np.float64]:
-    """Returns [episodes] on the candidate's gate seeds, in its environment."""
-    return _play(candidate, policy, "gate", candidate.config.gate_episodes).returns
 
 
 def _best(
@@ -186,7 +179,7 @@ def _check_comparable(environment: EnvironmentInfo, champion: Manifest) -> None:
 
 
 def _draft(candidate: Candidate, model: str, gate: GateResult | None, run: str | None) -> ManifestDraft:
-    config = candidate.config
+    config, parent = candidate.config, candidate.parent
     return ManifestDraft(
         model=model,
         onnx=onnx_info(candidate.environment),
@@ -205,8 +198,6 @@ def _draft(candidate: Candidate, model: str, gate: GateResult | None, run: str |
         ),
         evaluation=play_test_episodes(candidate),
         observations=candidate.observations,
-        lineage=Lineage(
-            parent_version=candidate.parent, origin="scratch" if candidate.parent is None else "warm-start"
-        ),
+        lineage=Lineage(parent_version=parent, origin="scratch" if parent is None else "warm-start"),
         gate=gate,
     )

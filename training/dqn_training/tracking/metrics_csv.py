@@ -71,7 +71,6 @@ class MetricsFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
-        self._size = 0
         self._unwritten = b""
         self._warned = False
 
@@ -94,16 +93,15 @@ class MetricsFile:
             if self._descriptor is None:
                 make_directory(self._path.parent)
                 commit_replace(write_temporary(self._path, self._unwritten), self._path)
-                self._descriptor, written = os.open(self._path, os.O_WRONLY), len(self._unwritten)
+                self._descriptor, written = os.open(self._path, os.O_WRONLY | os.O_APPEND), len(self._unwritten)
             else:
-                written = os.pwrite(self._descriptor, self._unwritten, self._size)
+                written = os.write(self._descriptor, self._unwritten)
         except OSError as error:
             if not self._warned:
                 sentence = f"{self._path} cannot be written: {error.strerror}. Training continues."
                 print(f"warning: {sentence}", file=sys.stderr)
             self._warned = True
             return
-        self._size += written
         self._unwritten = self._unwritten[written:]
 
     def close(self) -> None:

@@ -53,7 +53,8 @@ class Recorder(Callback):
         self._previous: Row = {}
         self._due = 0
         self._evaluations = 0
-        self._outcome: Outcome | None = None
+        self.outcome: Outcome | None = None
+        """Set once the run has published, for the trackers when they close."""
 
     def begin(self, state: TrainingState) -> None:
         """Keeps the rows up to this state, and drops what a killed process had written beyond it."""
@@ -73,15 +74,11 @@ class Recorder(Callback):
 
     end = step
 
-    def published(self, manifest: Manifest, repository: ModelRepository, *, promoted: bool) -> None:
-        """Notes the version that the run published, for the trackers when they close."""
-        self._outcome = Outcome(manifest, repository, promoted)
-
     def close(self) -> None:
         """Ends the trackers' work."""
         self._file.close()
         for tracker in self._trackers:
-            tracker.close(self._outcome)
+            tracker.close(self.outcome)
 
     def _follow(self, previous: Row) -> None:
         """Makes the next row due after this one."""
