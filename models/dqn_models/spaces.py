@@ -65,7 +65,9 @@ class BoxSpace(BaseModel):
         """Observations [count, *shape] from all over the space; where it has no bounds, wide around those `seen`."""
         size = math.prod(self.shape)
         low, high = (np.broadcast_to(np.reshape(bound, (-1,)), size) for bound in (self.low, self.high))
-        if self.tensor_dtype == np.uint8:
+        if self.tensor_dtype == np.uint8 and isinstance(self.low, float) and isinstance(self.high, float):
+            flat = generator.integers(int(self.low), int(self.high), (count, size), np.uint8, endpoint=True)
+        elif self.tensor_dtype == np.uint8:
             flat = generator.integers(low.astype(int), high.astype(int) + 1, (count, size))
         else:
             bounded = (np.abs(low) <= _BOUNDED) & (np.abs(high) <= _BOUNDED)
