@@ -14,7 +14,7 @@ from dqn_training.cli.train_options import TrainOptions
 from dqn_training.envs.make import environment_for
 from dqn_training.publishing.publish import publish
 from dqn_training.run.candidate import WarmStart
-from dqn_training.run.directory import RunDescription, RunDirectory, library_versions, new_run_directory
+from dqn_training.run.directory import RunDirectory, library_versions, new_run_directory
 from dqn_training.run.resources import check_machine
 from dqn_training.run.run import Run
 from dqn_training.tracking.live_plot import LivePlot
@@ -50,17 +50,22 @@ def _train(options: TrainOptions, environment: EnvironmentInfo, plot: LivePlot |
     repository = ModelRepository(options.repository)
     with directory.locked(), contextlib.ExitStack() as stack:
         if options.resume is None:
-            directory.begin(_description(options, directory))
+            parent = directory.begin(
+                options.repository,
+                options.config,
+                name=options.name,
+                preset=options.preset,
+                gate=options.gate,
+                checkpoint_seconds=options.checkpoint_seconds,
+            ).parent
         elif result := directory.read_result():  # by now
             return result
         else:
-            _warn_of_other_libraries(directory)
-        description = directory.read_description()
+            parent = _resumed_parent(directory)
         recorder = Recorder(options.config, MetricsFile(directory.metrics), make_trackers(options, directory))
         stack.enter_context(contextlib.closing(recorder))
         progress = stack.enter_context(TrainingProgress(options.config, _title(options)))
         progress.say(f"Its checkpoint and logs are in {directory.path}.")
-        parent = description.parent
         candidate = Run(
             options.config,
             options.preset,
@@ -81,22 +86,13 @@ def _title(options: TrainOptions) -> str:
     return f"{options.name}, preset {options.preset}, seed {options.config.seed}"
 
 
-def _description(options: TrainOptions, directory: RunDirectory) -> RunDescription:
-    return RunDescription(
-        name=options.name,
-        preset=options.preset,
-        config=options.config.to_json(),
-        repository=directory.recorded(options.repository),
-        gate=options.gate,
-        checkpoint_seconds=options.checkpoint_seconds,
-    )
-
-
-def _warn_of_other_libraries(directory: RunDirectory) -> None:
-    began, now = directory.read_description().libraries, library_versions()
-    other = [f"{name} was {version}, is {now.get(name)}" for name, version in began.items() if version != now.get(name)]
-    if other:
-        print(f"warning: {'; '.join(other)}: the result may not be that of an uninterrupted run.", file=sys.stderr)
+def _resumed_parent(directory: RunDirectory) -> int | None:
+    """The version that a resumed run warm-started from, if any; warns of libraries that are not those it began with."""
+    began, now = directory.read_description(), library_versions()
+    changes = [f"{name} was {old}, is {now.get(name)}" for name, old in began.libraries.items() if old != now.get(name)]
+    if changes:
+        print(f"warning: {'; '.join(changes)}: the result may not be that of an uninterrupted run.", file=sys.stderr)
+    return began.parent
 
 
 def _show(options: TrainOptions, result: dict[str, Any]) -> None:

@@ -83,7 +83,7 @@ def _options_of_run(path: Path, first: First, args: Sequence[str]) -> TrainOptio
         config=DQNConfig.from_json(run.config),
         name=run.name,
         repository=directory.resolve(run.repository),
-        gate=run.gate,  # type: ignore[arg-type]  # it was checked then
+        gate=run.gate,
         run_dir=path,
         checkpoint_seconds=run.checkpoint_seconds,
     )

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dqn_models.errors import ModelError
-from dqn_models.manifest import MAX_DESCRIBED_ELEMENTS, EnvironmentInfo, ObservationStatistics
+from dqn_models.manifest import EnvironmentInfo, ObservationStatistics
 from dqn_models.policy import Policy
 from dqn_models.repository import ModelRepository
+from dqn_models.spaces import MAX_DESCRIBED_ELEMENTS
 from dqn_training.config import DQNConfig
 from dqn_training.export.onnx_graph import export
 from dqn_training.export.parity import check_parity
