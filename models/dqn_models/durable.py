@@ -125,16 +125,16 @@ def overwrite(path: Path, offset: int, data: bytes) -> None:
 def exclusive_lock(path: Path, holder: str, wait_seconds: float) -> Iterator[None]:
     """Holds an advisory lock that the kernel frees when the process ends, however it ends.
 
-    Raises RepositoryError when somebody else still holds it after `wait_seconds` (`holder` says in the message who that
-    would be), and where the file system has no locks.
+    Makes the directory where it is missing; whoever holds the lock may remove its file. Raises RepositoryError when
+    somebody else still holds it after `wait_seconds` (`holder` says in the message who that would be), and where the
+    file system has no locks.
     """
-    descriptor = _open_lock(path)
+    deadline = time.monotonic() + wait_seconds
+    while (descriptor := _try_lock(path)) is None:
+        if time.monotonic() >= deadline:
+            raise RepositoryError(f"{path.parent} is locked: {holder} is at work there.")
+        time.sleep(_LOCK_POLL_SECONDS)
     try:
-        deadline = time.monotonic() + wait_seconds
-        while not _try_lock(descriptor, path):
-            if time.monotonic() >= deadline:
-                raise RepositoryError(f"{path.parent} is locked: {holder} is at work there.")
-            time.sleep(_LOCK_POLL_SECONDS)
         yield
     finally:
         os.close(descriptor)
@@ -149,12 +149,21 @@ def _open_lock(path: Path) -> int:
         return os.open(path, os.O_RDONLY)  # another user's, not ours to write; for a lock that is enough
 
 
-def _try_lock(descriptor: int, path: Path) -> bool:
+def _try_lock(path: Path) -> int | None:
+    """The descriptor of the file, locked; None where somebody else holds it, or has just removed it."""
+    try:
+        make_directory(path.parent)
+        descriptor = _open_lock(path)
+    except FileNotFoundError:
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        if os.path.samestat(os.fstat(descriptor), path.stat()):
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):
+        pass
     except OSError as error:
+        os.close(descriptor)
         if error.errno not in _NO_LOCKS:
             raise
         raise RepositoryError(
@@ -162,4 +171,5 @@ def _try_lock(descriptor: int, path: Path) -> bool:
             "way. Mount it with locks (NFS: run rpc.statd, or use local_lock=flock where only one machine writes), or "
             "use another directory."
         ) from error
-    return True
+    os.close(descriptor)
+    return None

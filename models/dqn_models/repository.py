@@ -12,7 +12,7 @@ from functools import partial
 from typing import Literal, NamedTuple
 
 from dqn_models import durable, history, layout
-from dqn_models.errors import NotFoundError, PromotionError, wrap_os_errors
+from dqn_models.errors import NotFoundError, PromotionError, RepositoryError, wrap_os_errors
 from dqn_models.history import Event
 from dqn_models.layout import CHAMPION, MANIFEST_FILE
 from dqn_models.manifest import FileEntry, Manifest, ManifestDraft
@@ -118,14 +118,21 @@ class ModelRepository(RepositoryReader):
         """Holds the model for a long job such as `retrain`; promotions by hand are possible meanwhile.
 
         Raises RepositoryError when another such job still runs after `wait_seconds`. The lock ends with its process,
-        however that ends.
+        however that ends; a job that leaves the model without versions leaves no directory of it either.
         """
         layout.check_model_name(model)
-        folder = self._path(model)
-        with wrap_os_errors(f"start a {name} job for {model} in {self.root}"):
-            durable.make_directory(folder)
-            with durable.exclusive_lock(folder / f".{name}.lock", f"another {name} job", wait_seconds):
+        lock = self._path(model, f".{name}.lock")
+        with (
+            wrap_os_errors(f"start a {name} job for {model} in {self.root}"),
+            durable.exclusive_lock(lock, f"another {name} job", wait_seconds),
+        ):
+            try:
                 yield
+            finally:
+                with contextlib.suppress(OSError, RepositoryError):  # it is not empty, or not ours to change
+                    if not self._directories(model) and not self._history(model).exists():
+                        lock.unlink()
+                        lock.parent.rmdir()
 
     def prune(self, model: str, *, keep: int = 5, dry_run: bool = False, by: str | None = None) -> Pruned:
         """Removes garbage and all versions but the newest `keep`, those with an alias and the rollback target."""
@@ -234,9 +241,7 @@ class ModelRepository(RepositoryReader):
     @contextlib.contextmanager
     def _locked(self, model: str, *, create: bool = False) -> Iterator[None]:
         folder = self._path(model)
-        if create:
-            durable.make_directory(folder)
-        elif not folder.is_dir():
+        if not create and not folder.is_dir():
             raise NotFoundError(self._no_version(model, CHAMPION))
         with durable.exclusive_lock(folder / ".lock", "another publish or promotion", _LOCK_WAIT_SECONDS):
             history.settle(self._history(model), partial(self._has_happened, model))

@@ -1,25 +1,27 @@
 """Puts a server together: its parts, its APIs, one application for all calls, and what the fast path needs of them."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import functools
+from collections.abc import AsyncIterator, Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.middleware import Middleware
+from starlette.routing import Router
+from starlette.types import ASGIApp
 
 from dqn_serving.api.act import ActCalls
-from dqn_serving.api.admin import admin_router
-from dqn_serving.api.catalog import catalog_router
+from dqn_serving.api.admin import AdminCalls
+from dqn_serving.api.calls import CallRoute
 from dqn_serving.api.docs_page import docs_routes
-from dqn_serving.api.errors import HANDLED, handle_error, render_problem
-from dqn_serving.api.health import health_router
+from dqn_serving.api.errors import handle_error, render_problem
 from dqn_serving.api.oip.infer import InferCall
 from dqn_serving.api.oip.routes import OipApi
 from dqn_serving.api.openapi import describe
+from dqn_serving.api.status import StatusCalls
 from dqn_serving.api.stream.connection import StreamConnection
 from dqn_serving.api.stream.hub import StreamHub
-from dqn_serving.api.stream.routes import stream_router
+from dqn_serving.api.stream.routes import stream_routes
 from dqn_serving.http.head_cache import FastRoute, RequestHeadCache
 from dqn_serving.http.middleware import AdmitRequests, ObserveRequests, allow_origins
 from dqn_serving.http.parts import ConnectionParts
@@ -43,12 +45,14 @@ class Server:
         self.streams = StreamHub(services)
         self._acts = ActCalls(services)
         self._infer = InferCall(services)
-        self.app = app = _create_app(services)
-        routes = app.router.routes
-        routes.extend([*self._acts.routes(), *OipApi(services, self._infer).routes()])  # first: asked for most
-        for router in (health_router(services), catalog_router(services), admin_router(services), stream_router()):
-            app.include_router(router)
-        routes.extend(docs_routes())
+        calls = [
+            *self._acts.routes(),  # first: asked for most
+            *OipApi(services, self._infer).routes(),
+            *StatusCalls(services).routes(),
+            *AdminCalls(services).routes(),
+            *stream_routes(),
+        ]
+        self.app = _create_app(services, calls)
 
     def find_route(self, path: str) -> FastRoute | None:
         """The call of a path that the fast path may take."""
@@ -69,34 +73,31 @@ class Server:
         return lambda connections, context: StreamConnection(self.streams, route, connections, context)
 
 
-def _create_app(services: Services) -> FastAPI:
+def _create_app(services: Services, calls: Sequence[CallRoute]) -> FastAPI:
+    """FastAPI's application and its `/openapi.json`; each request goes straight to Starlette's router."""
     settings = services.settings
     app = FastAPI(
         title="dqn-policy-server",
         version=version("dqn-policy-server"),
         description=_DESCRIPTION,
-        lifespan=lambda _app: _watch(services),
-        redirect_slashes=False,
-        strict_content_type=False,  # there is one kind of body here; `curl -d` need not name it
-        generate_unique_id_function=lambda route: route.name,
+        routes=[*calls, *docs_routes()],
         redoc_url=None,
         docs_url=None,  # FastAPI's page loads from other people's servers
         telemetry={"tracing": False, "metrics": False, "logs": False},  # ours is; its asks the environment at each call
-        exception_handlers=dict.fromkeys(HANDLED, handle_error),
-        middleware=[
-            Middleware(ObserveRequests, services.requests, services.request_log, services.admission),
-            *([allow_origins(settings.cors_origins)] if settings.cors_origins else []),
-            Middleware(AdmitRequests, services.access, services.admission, handle_error),
-        ],
     )
 
+    @functools.cache
     def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            needs_token = settings.require_token
-            app.openapi_schema = describe(app, token_needed=needs_token, max_batch_size=settings.max_batch_size)
-        return app.openapi_schema
+        info = {"title": app.title, "version": app.version, "description": app.description}
+        needs_token = settings.require_token
+        return describe(info, calls, token_needed=needs_token, max_batch_size=settings.max_batch_size)
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented extension point
+    router = Router(app.routes, redirect_slashes=False, lifespan=lambda _app: _watch(services))
+    admitted: ASGIApp = AdmitRequests(router, services.access, services.admission, handle_error)
+    if settings.cors_origins:
+        admitted = allow_origins(admitted, settings.cors_origins)
+    app.middleware_stack = ObserveRequests(admitted, services.requests, services.request_log, services.admission)
     return app
 
 

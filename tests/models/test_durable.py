@@ -1,7 +1,9 @@
 """Writes that last."""
 
+import contextlib
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,20 @@ def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
         pytest.fail("two holders")
     with durable.exclusive_lock(path, "another publish", 0):
         pass
+
+
+def test_a_lock_whose_file_was_removed_is_held_by_one_at_a_time(tmp_path: Path) -> None:
+    """A holder removes the file and its directory before it leaves; the next one has a lock that a third respects."""
+    path = tmp_path / "model" / ".lock"
+    taken = ThreadPoolExecutor(1)
+    with contextlib.ExitStack() as second:
+        with durable.exclusive_lock(path, "another job", 0):
+            waiting = taken.submit(second.enter_context, durable.exclusive_lock(path, "another job", 30))
+            path.unlink()
+            path.parent.rmdir()
+        waiting.result(30)
+        with pytest.raises(RepositoryError), durable.exclusive_lock(path, "another job", 0):
+            pytest.fail("two holders")
 
 
 def test_a_directory_is_made_with_its_parents(tmp_path: Path) -> None:

@@ -62,6 +62,16 @@ def test_a_publish_that_fails_leaves_nothing(repository: ModelRepository) -> Non
     assert repository.models() == []
 
 
+def test_a_job_that_publishes_nothing_leaves_nothing(repository: ModelRepository) -> None:
+    """A first job that fails, or one within another, leaves no directory of the model; a later one keeps versions."""
+    with pytest.raises(KeyError), repository.job("cartpole", "retrain"), repository.job("cartpole", "publish"):
+        raise KeyError
+    assert not list(repository.root.iterdir())
+    with repository.job("cartpole", "retrain"):
+        publish_linear(repository)
+    assert repository.versions("cartpole") == [1]
+
+
 def test_aliases_name_versions(repository: ModelRepository) -> None:
     """A promotion returns what the alias named before; numbers and aliases resolve to numbers."""
     for _ in range(2):

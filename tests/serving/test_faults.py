@@ -63,7 +63,7 @@ def test_fault_in_acting_is_a_500_problem(services: Services) -> None:
 
 
 def test_fault_elsewhere_is_a_500_problem(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same holds for the calls that FastAPI answers."""
+    """The same holds for any other call."""
     monkeypatch.setattr(services.registry, "unavailable_reason", lambda: 1 / 0)
     app = Server(services).app
     with capture_logs() as logs:

@@ -17,7 +17,7 @@ from dqn_training.publishing import publish as publishing
 from dqn_training.publishing.publish import Published, publish
 from dqn_training.run.callbacks import Callback
 from dqn_training.run.candidate import Candidate
-from dqn_training.run.directory import RunDescription, RunDirectory
+from dqn_training.run.directory import RunDirectory
 from dqn_training.run.run import Run
 
 CONFIG = DQNConfig(
@@ -133,7 +133,7 @@ def test_a_run_publishes_once_and_completes_what_a_kill_cut_off(
         raise Killed
 
     with directory.locked():
-        directory.begin(RunDescription("cartpole", "general", {}, str(tmp_path), "non-inferior"))
+        directory.begin(tmp_path, CONFIG, name="cartpole", preset="general", gate="non-inferior")
     with monkeypatch.context() as patch:
         patch.setattr(owner, method, kill)
         with pytest.raises(Killed):

@@ -23,6 +23,21 @@ def first_seed(purpose: Purpose, run_seed: int) -> int:
     return _PURPOSES.index(purpose) * _SET_SIZE + run_seed * _RUN_SIZE % (_SET_SIZE - _RUN_SIZE)
 
 
+def round_seed(seed: int, last_version: int) -> int:
+    """The seed of a retraining round after a model's last version, so that rounds do not repeat each other."""
+    return seed + last_version + 1
+
+
+def trial_seeds(first: int, count: int, *, after: int = 0) -> range:
+    """The seeds of the training runs of each trial of a search or, `after` those, of each finalist."""
+    return range(first + after, first + after + count)
+
+
+def sampler_seed(worker: int, trials: int) -> int:
+    """The seed by which a process of a search, which has so many trials already, chooses settings."""
+    return 1_000 * worker + trials
+
+
 def restart_seed(run_seed: int, env_steps: int) -> int:
     """The first environment seed for a run that begins new episodes after so many environment steps."""
     return first_seed("train", run_seed) + env_steps % _RESTARTS

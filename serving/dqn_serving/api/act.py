@@ -1,18 +1,16 @@
 """The calls that choose actions, `POST /act` and `/q-values`: on the fast path and by Starlette."""
 
-from collections.abc import Sequence
-
 from msgspec import UNSET
 from starlette.requests import Request
-from starlette.routing import BaseRoute
 from starlette.types import Scope
 
 from dqn_models.errors import ModelError
 from dqn_models.layout import CHAMPION
 from dqn_serving.api import explain, schemas
+from dqn_serving.api.calls import CallRoute, encode
+from dqn_serving.api.explain_observations import check_observations
 from dqn_serving.api.openapi import act_operation
-from dqn_serving.api.schemas import ActRequest, decode_request, encode
-from dqn_serving.http.middleware import CallRoute
+from dqn_serving.api.schemas import ActRequest, decode_request
 from dqn_serving.inference.admission import overload
 from dqn_serving.inference.batcher import Decision, Deliver, PendingRequest, Renderer
 from dqn_serving.policies.loaded import LoadedPolicy
@@ -118,7 +116,7 @@ class ActCall:
             document = explain.parse(body)
             explain.check_fields(document)
             loaded = await self._services.loader.select(served, document.get("version", CHAMPION))
-            explain.check_observations(document, loaded.observations, str(loaded))
+            check_observations(document, loaded.observations, str(loaded))
         except Problem as problem:
             return problem
         except ModelError as unavailable:
@@ -142,11 +140,11 @@ class ActCalls:
         is_named = len(parts) == 4 and parts[2] and parts[3] in _CALLS
         return ActCall(self._services, parts[3], parts[2]) if is_named else None
 
-    def routes(self) -> Sequence[BaseRoute]:
+    def routes(self) -> list[CallRoute]:
         """The same calls for the framework, which answers all that the fast path does not take."""
         named = [ActCall(self._services, call, "") for call in _CALLS]
         calls = [*self._default.values(), *named]
-        return [CallRoute(call.template, call.respond, "POST", act_operation(call.template)) for call in calls]
+        return [CallRoute("POST", call.template, call.respond, act_operation(call.template)) for call in calls]
 
 
 def _render_act(loaded: LoadedPolicy, found: Decision | Problem) -> Answer:

@@ -5,7 +5,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
-from dqn_serving.http.middleware import CallRoute
+from dqn_serving.api.calls import CallRoute
 
 # Paths are relative to the page, so that it works below any prefix of a proxy.
 _PAGE = """<!doctype html>
@@ -50,4 +50,4 @@ def docs_routes() -> list[BaseRoute]:
         return Response(_START, media_type="text/javascript")
 
     files = StaticFiles(packages=[("fastapi_swagger", "resources")])
-    return [CallRoute("/docs", page), CallRoute("/docs/start.js", start), Mount("/docs", files)]
+    return [CallRoute("GET", "/docs", page), CallRoute("GET", "/docs/start.js", start), Mount("/docs", files)]

@@ -4,18 +4,12 @@ import json
 from typing import Any
 
 import structlog
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 
 from dqn_models.errors import ModelError
 from dqn_serving.problems import Answer, Header, Problem, from_model_error, internal_error, make_answer
 
-HANDLED: tuple[type[Exception], ...] = (
-    *(Problem, ModelError, HTTPException, RequestValidationError, ClientDisconnect),
-    Exception,
-)
-"""What the framework is to hand to `handle_error`."""
 OIP_PREFIX = "/v2"
 
 _WHOLE_SERVER = frozenset({"*", "/", ""})
@@ -62,13 +56,11 @@ def problem_of(error: Exception) -> Problem:
         return from_model_error(error)
     if isinstance(error, HTTPException):
         return _from_http(error)
-    if isinstance(error, RequestValidationError):
-        return _from_validation(error)
     return internal_error()
 
 
 def _from_http(error: HTTPException) -> Problem:
-    """Starlette's own 404 and 405, and FastAPI's 400 for a body that it cannot read."""
+    """Starlette's own 404 and 405."""
     headers = tuple((name.lower().encode(), _in_order(value).encode()) for name, value in (error.headers or {}).items())
     if error.status_code == 404:
         return Problem(404, "There is no such path here; /docs lists those that there are.", headers=headers)
@@ -81,14 +73,6 @@ def _from_http(error: HTTPException) -> Problem:
 def _in_order(methods: str) -> str:
     """The value of an Allow header, in which Starlette names HEAD by chance before or after GET, or not at all."""
     return ", ".join(sorted({method.strip() for method in methods.split(",")} - {"HEAD"}))
-
-
-def _from_validation(error: RequestValidationError) -> Problem:
-    first = error.errors()[0]
-    if first["type"] == "json_invalid":
-        return Problem(400, f"The body is not JSON: {first['ctx']['error']}.", reason="not_json")
-    place = ".".join(str(part) for part in first["loc"])
-    return Problem(422, f"{place}: {first['msg']}.", reason="fields")
 
 
 def _allowed_methods(headers: tuple[Header, ...]) -> Answer:

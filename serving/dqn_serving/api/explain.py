@@ -6,14 +6,13 @@ A `Document` is what was sent, parsed without a schema. Each check raises the Pr
 
 import json
 import math
-from collections.abc import Callable, Collection
+import re
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
-import numpy as np
-from msgspec import MsgspecError
+from msgspec import MsgspecError, ValidationError
 
 from dqn_serving.api.schemas import MAX_SEED, MAX_VERSION, ActRequest
-from dqn_serving.policies.observations import ObservationReader
 from dqn_serving.problems import Problem, Reason
 
 Document = dict[str, Any]
@@ -22,6 +21,7 @@ _FIELDS = ActRequest.__struct_fields__
 _MAX_DIGITS = 300  # a longer integer is beyond every type here, and slow to convert
 _MAX_SHOWN = 40
 _MAX_DEPTH = 8
+_AT = re.compile(r"(?P<fault>.*?)(?: - at `\$\.?(?P<place>.*)`)?", re.DOTALL)
 
 
 # values in sentences: short, whatever was sent
@@ -30,12 +30,6 @@ _MAX_DEPTH = 8
 def rejected(reason: Reason, detail: str) -> Problem:
     """The problem (422) of a body that is JSON but not a request for this model."""
     return Problem(422, detail, reason=reason)
-
-
-def too_many(name: str, count: Any, most: int) -> Problem:
-    """The problem (413) of a batch of more than `most` observations."""
-    detail = f"{name} has {shown(count)} entries; at most {most} are allowed in one request."
-    return Problem(413, detail, reason="too_large")
 
 
 def is_integer(value: Any) -> bool:
@@ -93,7 +87,7 @@ def parse(data: bytes, what: str = "body") -> Document:
         found = f"is not JSON: {error}." if data else "is empty; expected a JSON object."
         raise Problem(400, f"The {what} {found}", reason="not_json") from None
     if not isinstance(document, dict):
-        raise rejected("type", f"The {what} is {shown(document)}; expected a JSON object with an observation.")
+        raise rejected("type", f"The {what} is {shown(document)}; expected a JSON object.")
     return document
 
 
@@ -135,93 +129,46 @@ _OPTIONS: dict[Reason, tuple[Callable[[Any], bool], str]] = {
 }
 
 
-# observations and masks, against a policy
-
-
-def check_observations(document: Document, reader: ObservationReader, model: str) -> None:
-    """Checks the observation, or the batch of them, and the action mask. Raises Problem (413 or 422)."""
-    if "observation" in document:
-        _check_nested(document["observation"], reader, model, "observation", list(reader.shape))
-        _check_mask(document, None, reader, model)
-        return
-    batch, expected = document["observations"], listed(["batch", *reader.shape])
-    if not isinstance(batch, list):
-        raise rejected("type", f"observations is {shown(batch)}; {model} expects a list of shape {expected}.")
-    if not batch:
-        raise rejected("shape", "observations is empty; expected at least one observation.")
-    if len(batch) > reader.max_batch_size:
-        raise too_many("observations", len(batch), reader.max_batch_size)
-    if len(shape := shape_of(batch)) != len(reader.shape) + 1:
-        raise rejected("shape", f"observations has shape {listed(shape)}; {model} expects {expected}.")
-    for index, observation in enumerate(batch):
-        _check_nested(observation, reader, model, f"observations[{index}]", list(reader.shape))
-    _check_mask(document, len(batch), reader, model)
-
-
-def _check_nested(value: Any, reader: ObservationReader, model: str, path: str, expected: list[int]) -> None:
-    if not expected:
-        check_element(value, reader, model, path)
-    elif isinstance(value, list) and (found := shape_of(value)) != expected:
-        raise rejected("shape", f"{path} has shape {listed(found)}; {model} expects {listed(expected)}.")
-    elif not isinstance(value, list):
-        reason: Reason = "shape" if is_number(value) else "type"
-        found_shape = "shape []" if is_number(value) else f"the value {shown(value)}"
-        raise rejected(reason, f"{path} has {found_shape}; {model} expects a list of shape {listed(expected)}.")
-    else:
-        for index, item in enumerate(value):
-            _check_nested(item, reader, model, f"{path}[{index}]", expected[1:])
-
-
-def check_element(value: Any, reader: ObservationReader, model: str, path: str) -> None:
-    """Checks one element; `path` says which it is. Raises Problem (422)."""
-    is_real = reader.dtype == np.float32
-    reason: Reason | None = None
-    if isinstance(value, bool) and reader.accepts_booleans:
-        return
-    if not is_number(value):
-        reason = "type"
-    elif not math.isfinite(value):
-        reason = "non_finite"
-    elif is_real:
-        reason = None if reader.low < value < reader.high else "non_finite"
-    elif isinstance(value, float):
-        reason = "type"
-    elif not reader.low <= value <= reader.high:
-        reason = "out_of_range"
-    if reason:
-        kind = "a finite float32 number" if is_real else f"an integer from {int(reader.low)} to {int(reader.high)}"
-        raise rejected(reason, f"{path} is {shown(value)}; {model} expects {kind}.")
-
-
-def _check_mask(document: Document, batch: int | None, reader: ObservationReader, model: str) -> None:
-    """Checks the action mask, if there is one: [n_actions], or [batch, n_actions]. Raises Problem (422)."""
-    if "action_mask" not in document:
-        return
-    mask, size = document["action_mask"], reader.n_actions
-    expected = f"{model} expects a list of {size} booleans (or 0 and 1)"
-    expected += " or one such list for each observation" if batch else ""
-    per_row = batch is not None and isinstance(mask, list) and bool(mask) and isinstance(mask[0], list)
-    if per_row and len(mask) != batch:
-        raise rejected("action_mask", f"action_mask has {len(mask)} lists for {batch} observations; {expected}.")
-    for index, row in enumerate(mask if per_row else [mask]):
-        path = f"action_mask[{index}]" if per_row else "action_mask"
-        if not isinstance(row, list):
-            raise rejected("action_mask", f"{path} is {shown(row)}; {expected}.")
-        if len(row) != size:
-            raise rejected("action_mask", f"{path} has {len(row)} entries; {expected}.")
-        for item in row:
-            if not (isinstance(item, bool) or (is_integer(item) and item in {0, 1})):
-                raise rejected("action_mask", f"{path} is a list with {shown(item)} in it; {expected}.")
-        if not any(row):
-            raise all_masked(path)
-
-
-def all_masked(path: str) -> Problem:
-    """The problem (422) of a mask that allows no action."""
-    return rejected("action_mask", f"{path} masks every action; at least one must be allowed.")
-
-
 def unexplained(what: str, error: Exception) -> Problem:
     """The problem (422) where the decoders refused what all checks let pass."""
     found = str(error) if isinstance(error, MsgspecError) else type(error).__name__
     return rejected("type", f"The {what} does not fit: {found}.")
+
+
+def decode_problem(body: bytes, error: Exception) -> Problem:
+    """The problem of a body that did not decode into a message's class, for lack of checks of its own."""
+    try:
+        document = parse(body)
+    except Problem as problem:
+        return problem
+    if isinstance(error, ValidationError):
+        match = _AT.fullmatch(str(error))
+        fault, place = (match["fault"], match["place"]) if match else (str(error), None)
+        reasons: dict[str | None, Reason] = {"parameters.epsilon": "epsilon", "parameters.seed": "seed"}
+        return rejected(reasons.get(place, "fields"), f"The body does not fit: {place + ': ' if place else ''}{fault}.")
+    # Python reads NaN and infinities, which JSON does not have: say where they are.
+    for path, value in scalars(document, ""):
+        if isinstance(value, float) and not math.isfinite(value):
+            return rejected("non_finite", f"{path.lstrip('.')} is {shown(value)}; expected a finite number.")
+    return Problem(400, f"The body is not JSON: {error or type(error).__name__}.", reason="not_json")
+
+
+def scalars(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """Every number, string, boolean and null in a JSON value, with its path; in order, and without recursion."""
+    pending = [iter([(path, value)])]
+    while pending:
+        found = next(pending[-1], None)
+        if found is None:
+            pending.pop()
+            continue
+        path, value = found
+        if isinstance(value, list | dict):
+            pending.append(_children(value, path))
+        else:
+            yield path, value
+
+
+def _children(value: list[Any] | dict[str, Any], path: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, list):
+        return ((f"{path}[{index}]", item) for index, item in enumerate(value))
+    return ((f"{path}.{name[:40]}", item) for name, item in value.items())

@@ -1,19 +1,18 @@
-"""`/openapi.json`: the operations of all routes, those of FastAPI and those that document themselves."""
+"""`/openapi.json`: the operations of all routes, and what they refer to."""
 
+import json
 import re
+from collections.abc import Iterable
+from typing import Any
 
 import msgspec
-from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 
-from dqn_models.layout import ALIAS_NAME, MODEL_NAME
+from dqn_models.manifest import Manifest
 from dqn_serving.api import responses, schemas
-from dqn_serving.api.documents import HEADERS, Document, components, problems, reference
-from dqn_serving.api.errors import is_oip
+from dqn_serving.api.calls import CallRoute, Document, components, operation, reference, refusals, shared_responses
 from dqn_serving.api.oip import messages
 from dqn_serving.api.schemas import ActAnswer, ActBatchAnswer, QValuesAnswer, QValuesBatchAnswer
 from dqn_serving.api.stream import frames
-from dqn_serving.http.middleware import CallRoute
 from dqn_serving.security.auth import OPEN_PATHS
 
 _OBSERVATION = [0.01, -0.02, 0.03, 0.04]
@@ -30,7 +29,6 @@ _ANSWERS = {
         QValuesBatchAnswer([[9.1, 9.4], [8.7, 8.2]], [1, 0], "cartpole", 3),
     ),
 }
-_ANYWHERE = (400, 408, 414, 431, 500, 503)
 _NUMBERS: Document = {
     "description": "A number within float32, or lists of them, nested as the shape says.",
     "anyOf": [
@@ -38,44 +36,54 @@ _NUMBERS: Document = {
         {"type": "array", "items": schemas.NUMBERS_REF},
     ],
 }
-_PATTERNS = {"model": f"^{MODEL_NAME.pattern}$", "alias": f"^{ALIAS_NAME.pattern}$"}
 
 
-def describe(app: FastAPI, *, token_needed: bool, max_batch_size: int) -> Document:
-    """The whole document, for a server with these settings.
+def _header(description: str, **schema: Any) -> Document:
+    return {"description": description, "required": True, "schema": schema}
+
+
+_ID = "The one that the request had, or a new one; the log has it, too."
+_HEADERS: dict[str, Document] = {
+    "X-Request-ID": _header(_ID, type="string", pattern="^[!-~]{1,128}$"),
+    "Retry-After": _header("Seconds to wait before the next try.", type="integer", minimum=0),
+    "Upgrade": _header("What the connection must become: a WebSocket.", const="websocket"),
+    "WWW-Authenticate": _header("The scheme of the credentials: Bearer.", type="string"),
+}
+
+
+def describe(info: Document, routes: Iterable[CallRoute], *, token_needed: bool, max_batch_size: int) -> Document:
+    """The whole document, for a server with these settings and routes; `info` is the API's title and the like.
 
     The one server in it is the folder of the document itself, so that it holds below a proxy's prefix as well.
     """
-    document: Document = get_openapi(
-        title=app.title, version=app.version, description=app.description, routes=app.routes, servers=[{"url": "."}]
-    )
-    shared = document["components"]
-    shared["schemas"] |= _schemas(max_batch_size) | components(messages) | components(frames)
-    for unused in ("HTTPValidationError", "ValidationError"):
-        shared["schemas"].pop(unused, None)
-    shared["headers"] = HEADERS
-    shared["responses"] = {f"Problem{status}": response for status, response in problems(*_ANYWHERE).items()}
-    errors = problems(*_ANYWHERE, is_oip=True)
-    shared["responses"] |= {f"Error{status}": response for status, response in errors.items()}
-    shared["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-    for route in app.routes:
-        if isinstance(route, CallRoute) and route.include_in_schema:
-            document["paths"].setdefault(route.path, {})[route.method.lower()] = dict(route.operation)
-    for path, operations in document["paths"].items():
-        for operation in operations.values():
-            _finish(path, operation, token_needed=token_needed)
-    return document
+    paths: dict[str, Document] = {}
+    for route in routes:
+        if route.operation is not None:
+            known = route.operation
+            if known["tags"] == ["admin"] or (token_needed and route.path not in OPEN_PATHS):
+                known = known | {
+                    "security": [{"token": []}],
+                    "responses": known["responses"] | refusals(route.path, 401),
+                }
+            paths.setdefault(route.path, {})[route.method] = known
+    used = set(re.findall(r"#/components/responses/(\w+)", json.dumps(paths)))
+    shared = {
+        "schemas": _schemas(max_batch_size) | components(messages) | components(frames) | components(responses),
+        "headers": _HEADERS,
+        "responses": {name: response for name, response in shared_responses().items() if name in used},
+        "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+    }
+    return {"openapi": "3.1.0", "info": info, "servers": [{"url": "."}], "paths": paths, "components": shared}
 
 
 def _schemas(max_batch_size: int) -> Document:
-    found = components(schemas)
+    """Those that are not the messages of one module, or have more than these say."""
+    found: dict[str, Document] = components(schemas)
     found["ActRequest"]["properties"]["observations"]["maxItems"] = max_batch_size
     found["ActRequest"]["oneOf"] = [{"required": ["observation"]}, {"required": ["observations"]}]
-    found[schemas.NUMBERS] = _NUMBERS
-    # FastAPI drops what is null in an example, and does not know the classes that it does not use itself.
-    for kind in responses.DOCUMENTED:
-        found[kind.__name__] = kind.model_json_schema()
-    return found
+    manifest: Document = Manifest.model_json_schema(mode="serialization", ref_template=reference("{model}")["$ref"])
+    found |= manifest.pop("$defs")
+    return found | {schemas.NUMBERS: _NUMBERS, "Manifest": manifest}
 
 
 def act_operation(path: str) -> Document:
@@ -90,39 +98,12 @@ def act_operation(path: str) -> Document:
     requests = {name: {"value": value} for name, value in _REQUESTS.items()}
     request = {"schema": reference("ActRequest"), "examples": requests}
     meaning = "The action, or the actions in the order of the batch."
-    return {
-        "tags": ["act"],
-        "summary": summary + (" by a named model" if named else ""),
-        "operationId": f"{'model_' if named else ''}{call.replace('-', '_')}",
-        "requestBody": {"required": True, "content": {"application/json": request}},
-        "responses": {
-            "200": {"description": meaning, "content": {"application/json": answer}},
-            **problems(400, 404, 413, 415, 422, 503),
-        },
-    }
-
-
-def _finish(path: str, operation: Document, *, token_needed: bool) -> None:
-    """Adds what holds for all calls, and drops FastAPI's own 422, which the calls without a body never answer."""
-    answers = operation["responses"] = dict(operation["responses"])
-    in_path = [_path_parameter(name, path) for name in re.findall(r"{(\w+)}", path)]
-    elsewhere = [parameter for parameter in operation.get("parameters", []) if parameter["in"] != "path"]
-    if in_path or elsewhere:
-        operation["parameters"] = in_path + elsewhere
-    if "requestBody" not in operation and operation.get("tags") != ["stream"]:
-        answers.pop("422", None)
-    if operation.get("tags") == ["admin"] or (token_needed and path not in OPEN_PATHS):
-        operation["security"] = [{"token": []}]
-        answers.setdefault("401", problems(401, is_oip=is_oip(path))["401"])
-    form = "Error" if is_oip(path) else "Problem"
-    for status in _ANYWHERE:
-        answers.setdefault(str(status), {"$ref": f"#/components/responses/{form}{status}"})
-
-
-def _path_parameter(name: str, path: str) -> Document:
-    schema: Document = {"type": "string"}
-    if name in _PATTERNS:
-        schema["pattern"] = _PATTERNS[name]
-    elif is_oip(path):  # where versions are numbers; elsewhere they may be names of aliases
-        schema = {"type": "integer", "minimum": 1}
-    return {"name": name, "in": "path", "required": True, "schema": schema}
+    return operation(
+        path,
+        f"{'model_' if named else ''}{call.replace('-', '_')}",
+        "act",
+        summary + (" by a named model" if named else ""),
+        {"200": {"description": meaning, "content": {"application/json": answer}}},
+        *(404, 413, 415, 422),
+        requestBody={"required": True, "content": {"application/json": request}},
+    )

@@ -1,77 +1,58 @@
 """Bodies of the calls that do not choose actions: these classes read, write and document them."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from msgspec import Meta, Struct
 
-
-def _example(**fields: Any) -> ConfigDict:
-    return ConfigDict(json_schema_extra={"examples": [fields]})
+from dqn_serving.api.schemas import MAX_VERSION
 
 
-class Alive(BaseModel):
+class Alive(Struct, frozen=True):
     """The process answers."""
 
-    model_config = _example(status="ok")
-
-    status: Literal["ok"] = "ok"
+    status: str = "ok"
 
 
-class Ready(BaseModel):
+class Ready(Struct, frozen=True):
     """The default model's champion is loaded and warmed up."""
 
-    model_config = _example(ready=True, model="cartpole", version=3)
-
-    ready: Literal[True] = True
     model: str
     version: int
+    ready: bool = True
 
 
-class ModelSummary(BaseModel):
+class ModelSummary(Struct, frozen=True):
     """A model in the repository, and its versions in memory."""
 
-    model_config = _example(
-        model="cartpole",
-        is_default=True,
-        champion=3,
-        aliases={"champion": 3, "challenger": 4},
-        versions=[1, 2, 3, 4],
-        loaded_versions=[3],
-        problem=None,
-    )
-
     model: str
-    is_default: bool = Field(description="whether calls that name no model mean this one")
-    champion: int | None = Field(description="the version that answers now; null if there is none")
-    aliases: dict[str, int] = Field(description="aliases as the repository had them at the last look")
-    versions: list[int] = Field(description="published versions")
-    loaded_versions: list[int] = Field(description="versions in memory: the champion and those that requests named")
-    problem: str | None = Field(description="why no version answers; null if one does")
+    is_default: Annotated[bool, Meta(description="whether calls that name no model mean this one")]
+    champion: Annotated[int | None, Meta(description="the version that answers now; null if there is none")]
+    aliases: Annotated[dict[str, int], Meta(description="aliases as the repository had them at the last look")]
+    versions: Annotated[list[int], Meta(description="published versions")]
+    loaded_versions: Annotated[
+        list[int], Meta(description="versions in memory: the champion and those that were named")
+    ]
+    problem: Annotated[str | None, Meta(description="why no version answers; null if one does")]
 
 
-class ModelList(BaseModel):
+class ModelList(Struct, frozen=True):
     """Every model, sorted by name."""
 
     models: list[ModelSummary]
 
 
-def _integer_of_json(value: Any) -> Any:
-    """JSON has one kind of number, so 2.0 is 2."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-class AliasChange(BaseModel):
+class AliasChange(Struct, frozen=True, forbid_unknown_fields=True):
     """The version that the alias is to name."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, json_schema_extra={"examples": [{"version": 2}]})
+    # JSON has one kind of number, so 2.0 is 2
+    version: Annotated[
+        Annotated[int, Meta(ge=1, le=MAX_VERSION)] | Annotated[float, Meta(ge=1, le=MAX_VERSION, multiple_of=1)],
+        Meta(examples=[2]),
+    ]
 
-    version: Annotated[int, BeforeValidator(_integer_of_json)] = Field(ge=1, lt=10**18)
 
-
-class AliasChanged(BaseModel):
+class AliasChanged(Struct, frozen=True):
     """What the alias names now, what it named before, and which version answers."""
-
-    model_config = _example(model="cartpole", alias="champion", version=2, previous=3, champion=2)
 
     model: str
     alias: str
@@ -80,26 +61,20 @@ class AliasChanged(BaseModel):
     champion: int | None
 
 
-class RefreshAnswer(BaseModel):
+class RefreshAnswer(Struct, frozen=True):
     """The outcome of the look at the repository."""
 
-    model_config = _example(model="cartpole", champion=4, outcome="refreshed", detail=None)
-
     model: str
-    champion: int | None = Field(description="the version that answers now")
+    champion: Annotated[int | None, Meta(description="the version that answers now")]
     outcome: Literal["refreshed", "unchanged", "failed"]
-    detail: str | None = Field(description="why it failed; null if it did not")
+    detail: Annotated[str | None, Meta(description="why it failed; null if it did not")]
 
 
-class ProblemDocument(BaseModel):
+class ProblemDocument(Struct, frozen=True, omit_defaults=True):
     """An RFC 9457 problem."""
 
     type: str
     title: str
     status: int
     detail: str
-    reason: str | None = Field(default=None, description="the kind of fault of a body that was refused")
-
-
-DOCUMENTED = (AliasChange, AliasChanged, ModelSummary, RefreshAnswer, ProblemDocument)
-"""Whose schemas `/openapi.json` has from here rather than from the framework."""
+    reason: Annotated[str | None, Meta(description="the kind of fault of a body that was refused")] = None

@@ -91,4 +91,3 @@ class QValuesBatchAnswer(Struct, frozen=True):
 
 
 decode_request = msgspec.json.Decoder(ActRequest).decode
-encode = msgspec.json.Encoder().encode

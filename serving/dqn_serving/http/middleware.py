@@ -5,12 +5,9 @@ from time import perf_counter
 from typing import Any
 
 import structlog
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from typing_extensions import override
 
 from dqn_serving.inference.admission import Admission
 from dqn_serving.problems import CLOSE, SERVED
@@ -23,36 +20,8 @@ from dqn_serving.telemetry.request_log import RequestLog
 CLIENT_GONE = 499  # nginx's number for it; only ever seen in the metrics
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _ALWAYS_ANSWERED = OPEN_PATHS | {"/metrics"}
-_DOCUMENT_PATH = "/openapi.json"  # FastAPI's route leaves no trace in the scope
 
 HandleError = Callable[[Request, Exception], Awaitable[Any]]
-
-
-class CallRoute(Route):
-    """A route that leaves itself in the scope, so that requests are counted by its template, and documents itself."""
-
-    def __init__(
-        self,
-        path: str,
-        endpoint: Callable[[Request], Awaitable[Any]],
-        method: str = "GET",
-        operation: dict[str, Any] | None = None,
-    ) -> None:
-        """`operation` is what `/openapi.json` says of it."""
-        super().__init__(path, endpoint, methods=[method], include_in_schema=operation is not None)
-        self.method = method
-        self.operation = operation or {}
-
-        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            response = await endpoint(Request(scope, receive, send))
-            await response(scope, receive, send)
-
-        self.app = answer  # Starlette's own would look for exception handlers, as its middleware does again
-
-    @override
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        match, child_scope = super().matches(scope)
-        return match, {**child_scope, "route": self} if child_scope else child_scope
 
 
 class ObserveRequests:
@@ -122,14 +91,14 @@ class AdmitRequests:
                 await response(scope, receive, send)
 
 
-def allow_origins(origins: Sequence[str]) -> Middleware:
+def allow_origins(app: ASGIApp, origins: Sequence[str]) -> CORSMiddleware:
     """Answers preflight requests, and lets pages of these origins read the answers.
 
     Tokens are sent in a header, not in cookies, so credentials stay forbidden.
     """
     sent = ("Authorization", "Content-Encoding", "Content-Type", "Inference-Header-Content-Length")
-    return Middleware(
-        CORSMiddleware,
+    return CORSMiddleware(
+        app,
         allow_origins=origins,
         allow_methods=("GET", "POST", "PUT"),
         allow_headers=(*sent, "X-Request-ID", "traceparent", "tracestate"),
@@ -140,6 +109,4 @@ def allow_origins(origins: Sequence[str]) -> Middleware:
 
 def _template(scope: Scope) -> str:
     """The route's template, so that the number of labels is bounded whatever paths are asked for."""
-    if scope["path"] == _DOCUMENT_PATH:
-        return _DOCUMENT_PATH
     return str(getattr(scope.get("route"), "path", OTHER_ENDPOINT))

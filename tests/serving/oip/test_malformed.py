@@ -51,8 +51,8 @@ MALFORMED = {
     "cut off": Malformed(b'{"inputs": [', 400, "The body is not JSON"),
     "not UTF-8": Malformed(b'{"inputs": [], "id": "\xff"}', 400, "The body is not"),
     "nested too deeply": Malformed(b'{"x": ' + b"[" * 50_000, 400, "nested too deeply"),
-    "a list": Malformed([], 422, "Expected `object`"),
-    "null": Malformed(None, 422, "Expected `object`"),
+    "a list": Malformed([], 422, "expected a JSON object"),
+    "null": Malformed(None, 422, "expected a JSON object"),
     "no inputs": Malformed({}, 422, "missing required field `inputs`"),
     "inputs null": Malformed({"inputs": None}, 422, "inputs: Expected `array`"),
     "no input": Malformed({"inputs": []}, 422, "The inputs are none; cartpole version 1 expects exactly one"),
@@ -169,7 +169,7 @@ def test_malformed(server: Server, name: str) -> None:
 
 
 def test_two_lengths_are_refused(server: Server) -> None:
-    """A header that comes twice is no length."""
+    """A length header that comes twice is refused."""
     lengths = [("Inference-Header-Content-Length", str(LENGTH_OF_VALID))] * 2
     assert server.post(INFER, VALID, headers=lengths).status_code == 400
 

@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+
+import structlog
 
 from dqn_models.manifest import EnvironmentInfo
 from dqn_models.repository import ModelRepository
@@ -13,9 +15,10 @@ from dqn_training.evaluation.gate import Rule
 from dqn_training.publishing.publish import publish
 from dqn_training.run.callbacks import Callback
 from dqn_training.run.candidate import Candidate, WarmStart
-from dqn_training.run.directory import RunDescription, RunDirectory, new_run_directory
+from dqn_training.run.directory import RunDirectory, new_run_directory
 from dqn_training.run.resources import check_machine
 from dqn_training.run.run import Run
+from dqn_training.seeds import round_seed
 from dqn_training.tracking.metrics_csv import MetricsFile
 from dqn_training.tracking.progress import TrainingProgress
 from dqn_training.tracking.recorder import Recorder
@@ -68,8 +71,9 @@ class Round:
             trained = [self._train(environment, warm, locks) for warm in starts]
             candidate, directory = max(trained, key=lambda one: one[0].best.mean)
             published = publish(candidate, self.repository, self.model, self.rule, "dqn-retrain", directory)
-            for _, other in trained:
-                CheckpointFile(other.checkpoint).remove()
+            for _, directory in trained:
+                directory.finish(published.as_json())
+                CheckpointFile(directory.checkpoint).remove()
         gate = published.manifest.gate
         return RoundResult(
             model=self.model,
@@ -84,24 +88,20 @@ class Round:
         self, environment: EnvironmentInfo, warm: WarmStart | None, locks: contextlib.ExitStack
     ) -> tuple[Candidate, RunDirectory]:
         """One run; its directory stays locked until the round is over."""
-        seed = self.config.seed + max(self.repository.versions(self.model), default=0) + 1
+        seed = round_seed(self.config.seed, max(self.repository.versions(self.model), default=0))
         config = dataclasses.replace(self.config, seed=seed)
         directory = RunDirectory(new_run_directory(f"{self.model}-round"))
         locks.enter_context(directory.locked())
-        description = RunDescription(
-            name=self.model,
-            preset=self.preset,
-            config=config.to_json(),
-            repository=directory.recorded(self.repository.root),
-            gate=self.rule,
-            parent=warm.parent if warm else None,
-        )
-        directory.begin(description)
+        parent = warm.parent if warm else None
+        fields = {"name": self.model, "preset": self.preset, "gate": self.rule, "parent": parent}
+        directory.begin(self.repository.root, config, **fields)
         recorder = Recorder(config, MetricsFile(directory.metrics))
         with contextlib.closing(recorder), contextlib.ExitStack() as stack:
             callbacks: list[Callback] = [recorder]
+            say: Any = structlog.get_logger().info
             if self.progress:
                 title = f"{self.model}, retraining, {'warm start' if warm else 'from scratch'}"
-                callbacks.append(stack.enter_context(TrainingProgress(config, title)))
-            run = Run(config, self.preset, environment, callbacks, warm, directory, description.checkpoint_seconds)
+                progress = stack.enter_context(TrainingProgress(config, title))
+                callbacks, say = [progress, recorder], progress.say
+            run = Run(config, self.preset, environment, callbacks, warm, directory, say=say)
             return run.train(), directory

@@ -5,7 +5,7 @@ checkpoint        the state of the run; checkpoint-blocks/ has the large parts; 
 metrics.csv       one line for each moment that is recorded
 tensorboard/      the same for TensorBoard
 mlflow.json       which run of a tracking server has the same
-result.json       the manifest of the published version; written last: the run is finished
+result.json       the manifest of the version that the run, or its round, published; written last: the run is finished
 """
 
 import contextlib
@@ -25,6 +25,8 @@ from typing import Any
 
 from dqn_models import cli_support, durable
 from dqn_models.errors import wrap_os_errors
+from dqn_training.config import DQNConfig
+from dqn_training.evaluation.gate import Rule
 
 DEFAULT_RUNS = "runs"
 _LIBRARIES = ("torch", "gymnasium", "numpy", "onnx", "onnxruntime")
@@ -37,12 +39,11 @@ def library_versions() -> dict[str, str]:
 
 def git_commit() -> str | None:
     """The commit of the working directory, where there is one."""
+    command = ["git", "rev-parse", "HEAD"]
     try:
-        command = ["git", "rev-parse", "HEAD"]
-        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired):
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip() or None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +54,7 @@ class RunDescription:
     preset: str
     config: dict[str, Any]  # every field of DQNConfig
     repository: str  # absolute, or relative to the run's directory
-    gate: str
+    gate: Rule
     command: list[str] = dataclasses.field(default_factory=lambda: sys.argv)
     libraries: dict[str, str] = dataclasses.field(default_factory=library_versions)
     checkpoint_seconds: float = 10.0
@@ -83,7 +84,6 @@ class RunDirectory:
         """
         with contextlib.ExitStack() as stack:
             with wrap_os_errors(f"use {self.path} as the directory of a run (--run-dir names another)"):
-                durable.make_directory(self.path)
                 stack.enter_context(durable.exclusive_lock(self.path / ".lock", "another dqn-train", 0.0))
             try:
                 yield
@@ -91,12 +91,6 @@ class RunDirectory:
                 if not self.description.exists() or self.result.exists():
                     raise
                 raise KeyboardInterrupt(f"{interrupt} {self.how_to_resume()}") from None
-
-    def recorded(self, repository: Path) -> str:
-        """A repository as run.json has it: a relative path leads there from this directory, wherever both move."""
-        return str(
-            repository if repository.is_absolute() else os.path.relpath(repository.resolve(), self.path.resolve())
-        )
 
     def resolve(self, repository: str) -> Path:
         """The repository that run.json means."""
@@ -113,16 +107,17 @@ class RunDirectory:
                 f"{self.path} holds a run already: resume it by --resume {self.path}, or name another --run-dir."
             )
 
-    def begin(self, description: RunDescription) -> None:
-        """Writes run.json. Raises UsageError when it exists already."""
-        data = json.dumps(dataclasses.asdict(description), indent=2).encode() + b"\n"
-        with wrap_os_errors(f"write {self.description}"):
-            temporary = durable.write_temporary(self.description, data)
-            try:
-                durable.commit_new(temporary, self.description)
-            except FileExistsError:
-                temporary.unlink()
-                self.check_new()
+    def begin(self, repository: Path, config: DQNConfig, **others: Any) -> RunDescription:
+        """Writes run.json; `others` are its other fields. The directory is locked. Raises UsageError when it has one.
+
+        A relative path of the repository leads there from this directory, wherever both move.
+        """
+        self.check_new()
+        if not repository.is_absolute():
+            repository = Path(os.path.relpath(repository.resolve(), self.path.resolve()))
+        description = RunDescription(repository=str(repository), config=config.to_json(), **others)
+        self._write(self.description, json.dumps(dataclasses.asdict(description), indent=2))
+        return description
 
     def read_description(self) -> RunDescription:
         """The contents of run.json. Raises UsageError when it is missing or unreadable."""
@@ -137,17 +132,15 @@ class RunDirectory:
 
     def finish(self, result: dict[str, Any]) -> None:
         """Writes result.json."""
-        with wrap_os_errors(f"write {self.result}"):
-            data = json.dumps(result).encode() + b"\n"
-            durable.commit_replace(durable.write_temporary(self.result, data), self.result)
+        self._write(self.result, json.dumps(result))
+
+    def _write(self, path: Path, text: str) -> None:
+        with wrap_os_errors(f"write {path}"):
+            durable.commit_replace(durable.write_temporary(path, f"{text}\n".encode()), path)
 
     def read_result(self) -> dict[str, Any] | None:
         """The contents of result.json; None while the run is not finished."""
-        try:
-            result: dict[str, Any] = json.loads(self.result.read_bytes())
-        except FileNotFoundError:
-            return None
-        return result
+        return json.loads(self.result.read_bytes()) if self.result.exists() else None
 
 
 def runs_directory() -> Path:

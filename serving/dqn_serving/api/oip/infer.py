@@ -14,11 +14,12 @@ from starlette.types import Receive, Scope
 
 from dqn_models.layout import CHAMPION
 from dqn_models.policy import Observations
+from dqn_serving.api.calls import encode
 from dqn_serving.api.errors import oip_error
+from dqn_serving.api.explain import decode_problem
 from dqn_serving.api.oip import tensors
-from dqn_serving.api.oip.explain import decode_problem
 from dqn_serving.api.oip.framing import LENGTH, Headers, collect, deflate, inflate, split
-from dqn_serving.api.oip.messages import InferAnswer, InferRequest, RequestParameters, decode_infer_request, encode
+from dqn_serving.api.oip.messages import InferAnswer, InferRequest, RequestParameters, decode_infer_request
 from dqn_serving.api.oip.statistics import Durations, Statistics
 from dqn_serving.inference.admission import overload
 from dqn_serving.inference.batcher import Decision, PendingRequest

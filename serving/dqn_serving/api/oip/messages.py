@@ -167,4 +167,3 @@ class IndexEntry(Struct, frozen=True):
 
 decode_infer_request = msgspec.json.Decoder(InferRequest).decode
 decode_index_request = msgspec.json.Decoder(IndexRequest).decode
-encode = msgspec.json.Encoder().encode

@@ -1,4 +1,4 @@
-"""The calls of the protocol as routes, each with its operation in `/openapi.json`: all but infer are answered here."""
+"""The calls of the protocol, one table of routes with their operations: all but infer are answered here."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -6,18 +6,17 @@ from importlib.metadata import version as version_of
 from typing import Any
 
 from starlette.requests import Request
-from starlette.routing import BaseRoute
 
 from dqn_models.layout import CHAMPION, ONNX_FILE, version_number
 from dqn_models.manifest import Manifest, TensorSpec
-from dqn_serving.api.catalog import published_versions
-from dqn_serving.api.oip import messages, openapi
-from dqn_serving.api.oip.explain import decode_problem
+from dqn_serving.api.calls import CallRoute, Document, encode, get, operation, reference, success
+from dqn_serving.api.explain import decode_problem
+from dqn_serving.api.oip import messages
 from dqn_serving.api.oip.framing import collect, inflate
 from dqn_serving.api.oip.infer import InferCall
-from dqn_serving.api.oip.messages import IndexEntry, TensorMetadata
+from dqn_serving.api.oip.messages import IndexEntry, InferAnswer, OutputTensor, TensorMetadata
 from dqn_serving.api.oip.tensors import DATATYPES, MASK, MASK_DATATYPE
-from dqn_serving.http.middleware import CallRoute
+from dqn_serving.api.status import published_versions
 from dqn_serving.policies.observations import DECODE_ERRORS
 from dqn_serving.policies.registry import ServedModel
 from dqn_serving.problems import Answer, Problem, make_answer
@@ -28,7 +27,7 @@ _PLATFORM = "onnxruntime_onnx"
 _EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]
 _NOT_LOADED = "not loaded; the first request that names this version loads it"
 
-# examples for the document
+# for the document
 _SERVER = messages.ServerMetadata("dqn-policy-server", "0.1.0", _EXTENSIONS)
 _METADATA = messages.ModelMetadata(
     "cartpole",
@@ -39,6 +38,17 @@ _METADATA = messages.ModelMetadata(
 )
 _CONFIG = {"name": "cartpole", "platform": _PLATFORM, "max_batch_size": 4096}
 _STATISTICS = {"model_stats": [{"name": "cartpole", "version": "3", "inference_count": 12, "execution_count": 3}]}
+_BINARY = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+_OBSERVATION = {"name": "observation", "shape": [1, 4], "datatype": "FP32", "data": [0.01, -0.02, 0.03, 0.04]}
+_MASK = {"name": "action_mask", "shape": [1, 2], "datatype": "BOOL", "data": [True, False]}
+_INFER_REQUESTS: Document = {
+    "one observation": {"value": {"id": "42", "inputs": [_OBSERVATION]}},
+    "exploring": {"value": {"inputs": [_OBSERVATION], "parameters": {"epsilon": 0.1, "seed": 7}}},
+    "masked": {"value": {"inputs": [_OBSERVATION, _MASK]}},
+    "only the action": {"value": {"inputs": [_OBSERVATION], "outputs": [{"name": "action"}]}},
+}
+_OUTPUTS = [OutputTensor("q_values", [1, 2], "FP32", data=[9.1, 9.4]), OutputTensor("action", [1], "INT64", data=[1])]
+_INFERRED = InferAnswer(model_name="cartpole", model_version="3", id="42", outputs=_OUTPUTS)
 
 
 class OipApi:
@@ -48,27 +58,38 @@ class OipApi:
         self._services = services
         self._infer = infer
 
-    def routes(self) -> list[BaseRoute]:
+    def routes(self) -> list[CallRoute]:
         """The routes, for the framework: the first that fits a path answers."""
         index = "/v2/repository/index"
+        request = {"schema": reference("IndexRequest"), "example": {"ready": True}}
+        entries = success([IndexEntry("cartpole", "3", "READY", "")])
+        indexed = _operation(index, "Every published version", entries, 413, 415, 422) | {
+            "requestBody": {"required": False, "content": {"application/json": request}}
+        }
         return [
-            CallRoute(index, self._index, "POST", openapi.index_operation(index)),
+            CallRoute("POST", index, self._index, indexed),
             _get("/v2", self._server_metadata, "Server metadata", _SERVER),
             _get("/v2/health/live", self._live, "Is the process alive?", messages.Live()),
-            _get("/v2/health/ready", self._ready, "Can it infer?", messages.ServerReady(), 503),
+            _get("/v2/health/ready", self._ready, "Can it infer?", messages.ServerReady()),
             _get("/v2/models/stats", self._all_statistics, "Statistics of all versions", _STATISTICS),
             *self._model_routes(_MODEL),
             *self._model_routes(f"{_MODEL}/versions/{{version}}"),
         ]
 
-    def _model_routes(self, root: str) -> list[BaseRoute]:
-        ready = messages.ModelReady("cartpole")
+    def _model_routes(self, root: str) -> list[CallRoute]:
+        inferred = success(_INFERRED)
+        inferred["200"]["content"] |= _BINARY
+        request = {"application/json": {"schema": reference("InferRequest"), "examples": _INFER_REQUESTS}, **_BINARY}
+        infer = _operation(f"{root}/infer", "Infer", inferred, 404, 413, 415, 422) | {
+            "description": "With the header Inference-Header-Content-Length the tensors follow the JSON in binary.",
+            "requestBody": {"required": True, "content": request},
+        }
         return [
-            _get(root, self._metadata, "Model metadata", _METADATA, 404, 503),
-            _get(f"{root}/ready", self._model_ready, "Can it infer?", ready, 404, 503),
-            _get(f"{root}/config", self._config, "Configuration, as Triton's", _CONFIG, 404, 503),
+            _get(root, self._metadata, "Model metadata", _METADATA, 404),
+            _get(f"{root}/ready", self._model_ready, "Can it infer?", messages.ModelReady("cartpole"), 404),
+            _get(f"{root}/config", self._config, "Configuration, as Triton's", _CONFIG, 404),
             _get(f"{root}/stats", self._statistics, "Statistics, as Triton's", _STATISTICS, 404),
-            CallRoute(f"{root}/infer", self._respond_infer, "POST", openapi.infer_operation(f"{root}/infer")),
+            CallRoute("POST", f"{root}/infer", self._respond_infer, infer),
         ]
 
     # the server
@@ -100,11 +121,11 @@ class OipApi:
         entries = []
         for name in sorted(registry.models):
             loaded = registry.loaded_versions(name)
-            published = [] if asked.ready else await asyncio.to_thread(published_versions, self._services, name)
+            published = [] if asked.ready else await published_versions(self._services, name)
             for number in sorted({*published, *loaded}):
                 state, reason = ("READY", "") if number in loaded else ("UNAVAILABLE", _NOT_LOADED)
                 entries.append(IndexEntry(name, str(number), state, reason))
-        return make_answer(messages.encode(entries))
+        return make_answer(encode(entries))
 
     # a model, and the version that the path names
 
@@ -147,7 +168,7 @@ class OipApi:
     async def _metadata(self, request: Request) -> messages.ModelMetadata:
         """A model's tensors, and every version that may be asked for."""
         onnx, model = (await self._manifest(request)).onnx, request.path_params["model"]
-        versions = await asyncio.to_thread(published_versions, self._services, model)
+        versions = await published_versions(self._services, model)
         inputs, outputs = ([_tensor(spec) for spec in specs] for specs in (onnx.inputs, onnx.outputs))
         return messages.ModelMetadata(model, [str(number) for number in versions], _PLATFORM, inputs, outputs)
 
@@ -171,13 +192,14 @@ class OipApi:
         }
 
 
-def _get(path: str, call: Callable[[Request], Awaitable[Any]], summary: str, example: Any, *errors: int) -> BaseRoute:
-    """A GET that answers with what `call` returns."""
+def _get(path: str, call: Callable[[Request], Awaitable[Any]], summary: str, example: Any, *errors: int) -> CallRoute:
+    return get(path, call, _operation(path, summary, success(example), *errors))
 
-    async def answer(request: Request) -> Answer:
-        return make_answer(messages.encode(await call(request)))
 
-    return CallRoute(path, answer, "GET", openapi.operation(path, summary, example, errors))
+def _operation(path: str, summary: str, answers: Document, *errors: int) -> Document:
+    name = path.strip("/").replace("/", "_").replace("{", "").replace("}", "")
+    which = ("", " (the champion)", " (a version)")[path.count("{")]
+    return operation(path, name, "open inference protocol", summary + which, answers, *errors)
 
 
 def _sizes(spec: TensorSpec) -> list[int]:

@@ -10,8 +10,8 @@ from msgspec import UNSET, Raw
 from numpy.typing import NDArray
 
 from dqn_models.policy import Observations
-from dqn_serving.api.explain import all_masked, listed, rejected, shown, too_many
-from dqn_serving.api.oip.explain import check_elements, mismatch
+from dqn_serving.api.explain import listed, rejected, shown
+from dqn_serving.api.explain_observations import all_masked, check_elements, mismatch, too_many
 from dqn_serving.api.oip.messages import BinarySize, InferRequest, InputTensor, OutputTensor, RequestParameters
 from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.observations import FLAG, BoolArray, ObservationReader

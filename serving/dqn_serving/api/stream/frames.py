@@ -15,6 +15,7 @@ from websockets.speedups import apply_mask
 
 from dqn_serving.api import explain
 from dqn_serving.api.explain import Document, is_integer, rejected, shown
+from dqn_serving.api.explain_observations import check_observations
 from dqn_serving.api.schemas import Epsilon, Mask, Observation, Seed
 from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.observations import ObservationReader
@@ -214,7 +215,7 @@ def explain_frame(frame: bytes, codec: Codec, loaded: LoadedPolicy, error: Excep
         if _is_id(document.get("id")):
             frame_id = document["id"]
         _check_fields(document)
-        explain.check_observations(document, codec.reader_of(loaded), str(loaded))
+        check_observations(document, codec.reader_of(loaded), str(loaded))
     except Problem as problem:
         return FrameError(problem, frame_id)
     return FrameError(explain.unexplained("frame", error), frame_id)

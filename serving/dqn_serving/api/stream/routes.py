@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from fastapi import APIRouter
+from starlette.requests import Request
 
-from dqn_serving.api.documents import Document, components, problem_response, problems, reference
+from dqn_serving.api.calls import CallRoute, Document, components, operation, problem_response, reference
 from dqn_serving.api.stream import frames
 from dqn_serving.api.stream.frames import CODECS
 from dqn_serving.api.stream.handshake import UPGRADE
@@ -39,28 +39,23 @@ _REFUSALS = {
 }
 
 
-def stream_router() -> APIRouter:
+def stream_routes() -> list[CallRoute]:
     """`GET /act/stream` and `/models/{model}/act/stream`."""
-    router = APIRouter(tags=["stream"])
-
-    async def stream() -> None:
-        raise Problem(426, "This is a stream: connect to it with a WebSocket client.", headers=UPGRADE)
-
-    for path, name in ((DEFAULT_TEMPLATE, "act_stream"), (NAMED_TEMPLATE, "model_act_stream")):
-        router.add_api_route(path, stream, methods=["GET"], name=name, **_documented(is_named=path == NAMED_TEMPLATE))
-    return router
-
-
-def _documented(*, is_named: bool) -> Document:
-    return {
-        "summary": "Observations in, actions out" + (", by a named model" if is_named else ""),
-        "description": _DESCRIPTION,
-        "status_code": 101,
-        "response_description": "Switching Protocols; the connection carries frames.",
-        "responses": {
-            "101": {"x-frames": {name: reference(name) for name in components(frames)}},
-            **problems(404, 503),
-            **{str(status): problem_response(status, *texts) for status, texts in _REFUSALS.items()},
-        },
-        "openapi_extra": {"parameters": _PARAMETERS},
+    switched = {
+        "description": "Switching Protocols; the connection carries frames.",
+        "x-frames": {name: reference(name) for name in components(frames)},
     }
+    refused = {str(status): problem_response(status, *texts) for status, texts in _REFUSALS.items()}
+    summary = "Observations in, actions out"
+    more = {"description": _DESCRIPTION, "parameters": _PARAMETERS}
+    answers = {"101": switched, **refused}
+    plain = operation(DEFAULT_TEMPLATE, "act_stream", "stream", summary, answers, 404, **more)
+    summary = f"{summary}, by a named model"
+    named = operation(NAMED_TEMPLATE, "model_act_stream", "stream", summary, answers, 404, **more)
+    return [
+        CallRoute("GET", path, _refuse, known) for path, known in ((DEFAULT_TEMPLATE, plain), (NAMED_TEMPLATE, named))
+    ]
+
+
+async def _refuse(_request: Request) -> None:
+    raise Problem(426, "This is a stream: connect to it with a WebSocket client.", headers=UPGRADE)
