@@ -13,6 +13,7 @@ from dqn_models.policy import Policy, PreparedRun
 from dqn_models.reader import RepositoryReader
 from dqn_serving.policies.observations import ObservationReader
 from dqn_serving.problems import Served
+from dqn_serving.telemetry.metrics import ModelMeasures
 from dqn_serving.telemetry.shared_memory import Values, WorkerSegment
 
 Key = tuple[str, int]
@@ -35,6 +36,8 @@ class LoadedPolicy:
     """What a call has rendered once for a greedy action, by its index; kept here, since it ends with the version."""
     served: Served
     """What its answers say of themselves, and its key."""
+    measures: ModelMeasures
+    """Where its model is counted."""
     action_counts: Values
     """How often each action (by index) was answered; float64, on the worker's segment."""
     start: int
@@ -83,6 +86,7 @@ def load(
         observations=ObservationReader(manifest, policy, max_batch_size),
         greedy_answers={},
         served=Served(model, version),
+        measures=ModelMeasures(segment, model),
         packed_observations=ObservationReader(manifest, policy, max_batch_size, msgspec.msgpack.Decoder),
         action_counts=segment.values(("actions", model, str(version), str(start), str(n_actions)), n_actions),
         start=start,

@@ -6,7 +6,7 @@ A request for one observation shares the run of its turn, with native requests t
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter_ns
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from msgspec import UNSET
@@ -22,13 +22,13 @@ from dqn_serving.api.oip.framing import LENGTH, Headers, collect, deflate, infla
 from dqn_serving.api.oip.messages import InferAnswer, InferRequest, RequestParameters, decode_infer_request
 from dqn_serving.api.oip.statistics import Durations, Statistics
 from dqn_serving.inference.admission import overload
-from dqn_serving.inference.batcher import Decision, PendingRequest
+from dqn_serving.inference.batcher import BatchDecision, Decision, Deliver, PendingRequest, wait_for
 from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.observations import BoolArray
 from dqn_serving.policies.registry import ServedModel
 from dqn_serving.problems import Answer, Header, Problem, make_answer
 from dqn_serving.services import Services
-from dqn_serving.telemetry.metrics import EndpointMeasures, ModelMeasures
+from dqn_serving.telemetry.metrics import EndpointMeasures
 
 TEMPLATE = "/v2/models/{model}/infer"
 
@@ -109,10 +109,7 @@ class InferCall:
             parsed = parse(body, loaded, scope, self._bodies.limit)
         except Exception:  # noqa: BLE001  (the slow path meets it again, and reports and logs it)
             return False
-        if len(parsed.observations) == 1:
-            self._batcher.submit(loaded, served.measures, self._pending(parsed), deliver)
-        else:
-            deliver(self._answer_batch(parsed, loaded, served.measures))
+        self._decide(parsed, loaded, deliver)
         return True
 
     async def respond(self, served: ServedModel, version: int | None, scope: Scope, receive: Receive) -> Answer:
@@ -131,43 +128,34 @@ class InferCall:
             if problem.reason is not None:
                 served.measures.rejected.add(problem.reason)
             raise
-        if len(parsed.observations) == 1:
-            return await self._batcher.answer(loaded, served.measures, self._pending(parsed))
-        return self._answer_batch(parsed, loaded, served.measures)
+        return await wait_for(partial(self._decide, parsed, loaded))
 
-    def _pending(self, parsed: ParsedInfer) -> PendingRequest[Answer]:
+    def _decide(self, parsed: ParsedInfer, loaded: LoadedPolicy, deliver: Deliver[Answer]) -> None:
         options = parsed.parameters
-        render = partial(self._answer_single, parsed)
-        return PendingRequest(parsed.observations[0], parsed.mask, options.epsilon, options.seed, render)
+        if len(parsed.observations) == 1:
+            answer = partial(self._deliver, parsed, deliver)
+            pending = PendingRequest(parsed.observations[0], parsed.mask, options.epsilon, options.seed, answer)
+            self._batcher.submit(loaded, pending)
+        else:
+            found = self._batcher.run_batch(loaded, parsed.observations, parsed.mask, options)
+            deliver(self._render(parsed, loaded, found))
 
-    def _answer_single(self, parsed: ParsedInfer, loaded: LoadedPolicy, found: Decision | Problem) -> Answer:
+    def _deliver(
+        self, parsed: ParsedInfer, deliver: Deliver[Answer], loaded: LoadedPolicy, found: Decision | Problem
+    ) -> None:
+        if not isinstance(found, Problem):
+            propensities = None if found.propensity is UNSET else np.array([found.propensity])
+            q_values = np.array([found.q_values], np.float32)
+            deliver(self._render(parsed, loaded, BatchDecision(q_values, np.array([found.action_index]), propensities)))
+        else:
+            deliver(self._render(parsed, loaded, found))
+
+    def _render(self, parsed: ParsedInfer, loaded: LoadedPolicy, found: BatchDecision | Problem) -> Answer:
         if isinstance(found, Problem):
-            return self._failure(parsed, loaded, found)
-        values = {
-            tensors.Q_VALUES: found.q_values,
-            tensors.ACTION: found.action_index + loaded.start,
-            tensors.PROPENSITY: found.propensity,
-        }
-        outputs = {name: np.array([values[name]], tensors.OUTPUT_DTYPES[name]) for name in parsed.outputs}
-        return self._success(parsed, outputs, loaded)
-
-    def _answer_batch(self, parsed: ParsedInfer, loaded: LoadedPolicy, measures: ModelMeasures) -> Answer:
-        """The answer to a batch, which is run once however that ends."""
-        found = self._batcher.run_batch(loaded, measures, parsed.observations, parsed.mask, parsed.parameters)
-        if isinstance(found, Problem):
-            return self._failure(parsed, loaded, found)
-        outputs: tensors.Outputs = {tensors.Q_VALUES: found.q_values, tensors.ACTION: found.indices + loaded.start}
-        if found.propensities is not None:
-            outputs[tensors.PROPENSITY] = found.propensities
-        return self._success(parsed, outputs, loaded)
-
-    def _failure(self, parsed: ParsedInfer, loaded: LoadedPolicy, problem: Problem) -> Answer:
-        self.statistics.count_failure(loaded, perf_counter_ns() - parsed.started_ns)
-        return oip_error(problem)
-
-    def _success(self, parsed: ParsedInfer, outputs: tensors.Outputs, loaded: LoadedPolicy) -> Answer:
+            self.statistics.count_failure(loaded, perf_counter_ns() - parsed.started_ns)
+            return oip_error(found)
         inferred = perf_counter_ns()
-        body, content_type, headers = _write(parsed, outputs, loaded)
+        body, content_type, headers = _write(parsed, found, loaded)
         body, encoding = deflate(body, parsed.headers)
         answer = make_answer(body, 200, content_type, (*headers, *encoding), loaded.served)
         parsing, running = parsed.parsed_ns - parsed.started_ns, inferred - parsed.parsed_ns
@@ -176,12 +164,13 @@ class InferCall:
         return answer
 
 
-def _write(
-    parsed: ParsedInfer, outputs: tensors.Outputs, loaded: LoadedPolicy
-) -> tuple[bytes, bytes, tuple[Header, ...]]:
+def _write(parsed: ParsedInfer, found: BatchDecision, loaded: LoadedPolicy) -> tuple[bytes, bytes, tuple[Header, ...]]:
     """The body of an answer, its Content-Type, and its other headers."""
+    values: dict[str, Any] = dict(
+        zip(tensors.OUTPUTS, (found.q_values, found.indices + loaded.start, found.propensities), strict=True)
+    )
     written = [
-        tensors.write_output(name, outputs[name], is_binary=is_binary) for name, is_binary in parsed.outputs.items()
+        tensors.write_output(name, values[name], is_binary=is_binary) for name, is_binary in parsed.outputs.items()
     ]
     answer = InferAnswer(
         model_name=loaded.model,

@@ -19,11 +19,9 @@ from dqn_serving.problems import Reason
 
 OBSERVATION, MASK = "observation", "action_mask"
 Q_VALUES, ACTION, PROPENSITY = "q_values", "action", "propensity"
-OUTPUT_DTYPES = {Q_VALUES: np.float32, ACTION: np.int64, PROPENSITY: np.float64}
+OUTPUTS = (Q_VALUES, ACTION, PROPENSITY)
 DATATYPES = {"float32": "FP32", "float64": "FP64", "uint8": "UINT8", "int64": "INT64"}
 MASK_DATATYPE = "BOOL"
-
-Outputs = dict[str, NDArray[Any]]
 
 _DATATYPE_OF = {np.dtype(name): datatype for name, datatype in DATATYPES.items()}  # an array's dtype.name is slow
 _NESTED = re.compile(rb"\s*\[\s*\[")
@@ -168,7 +166,7 @@ def _mask_from_json(data: Raw, shape: list[int]) -> BoolArray:
 
 def requested_outputs(request: InferRequest, parameters: RequestParameters) -> dict[str, bool]:
     """The names of the outputs to send, each with whether in binary. Raises Problem (422)."""
-    names = (Q_VALUES, ACTION) if parameters.epsilon is UNSET else (Q_VALUES, ACTION, PROPENSITY)
+    names = OUTPUTS[:2] if parameters.epsilon is UNSET else OUTPUTS
     outputs: dict[str, bool] = {}
     for output in request.outputs or ():
         if output.name not in names or output.name in outputs:
