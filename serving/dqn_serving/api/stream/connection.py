@@ -44,7 +44,7 @@ class StreamConnection(asyncio.Protocol):
         self._route = route
         self._connections = connections
         self._context = streams.name(context)
-        self._max_bytes = streams.settings.max_body_bytes
+        self._max_bytes = streams.services.settings.max_body_bytes
         self._library = ServerProtocol(state=OPEN, max_size=self._max_bytes)
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._negotiated: NegotiatedStream | None = None
@@ -88,7 +88,7 @@ class StreamConnection(asyncio.Protocol):
 
     def _begin(self, negotiated: NegotiatedStream) -> None:
         if negotiated.is_pinned:
-            self._streams.registry.pinned.hold(negotiated.loaded)
+            self._streams.services.registry.pinned.hold(negotiated.loaded)
         self._negotiated = negotiated
         self._first_byte = whole(negotiated.codec.opcode)
         self._session = Session(self._streams, negotiated, self._write)
@@ -105,7 +105,7 @@ class StreamConnection(asyncio.Protocol):
         if self._negotiated is not None:
             self._streams.remove(self._session.say_draining, self._negotiated.served.name)
             if self._negotiated.is_pinned:
-                self._streams.registry.pinned.release(self._negotiated.loaded)
+                self._streams.services.registry.pinned.release(self._negotiated.loaded)
 
     # what comes in
 
@@ -204,7 +204,7 @@ class StreamConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _start_ping_timer(self) -> None:
-        seconds = self._streams.settings.stream_ping_seconds
+        seconds = self._streams.services.settings.stream_ping_seconds
         self._timer = asyncio.get_running_loop().call_later(seconds, self._check_peer)
 
     def _check_peer(self) -> None:

@@ -25,12 +25,7 @@ class StreamHub:
     """All streams of this process."""
 
     def __init__(self, services: Services) -> None:
-        self.settings = services.settings
-        self.registry = services.registry
-        self.loader = services.loader
-        self.batcher = services.batcher
-        self.admission = services.admission
-        self.access = services.access
+        self.services = services
         self._log = services.request_log
         requests, segment = services.requests, services.segment
         self._open: set[Callable[[], None]] = set()

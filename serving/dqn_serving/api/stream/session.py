@@ -65,7 +65,7 @@ class Session:
             self._refuse(frames.explain_frame(frame, self._codec, loaded, error), started)
             return
         self.waiting += 1
-        self._streams.batcher.submit(loaded, pending)
+        self._streams.services.batcher.submit(loaded, pending)
 
     def _act_immediately(self, frame_id: FrameId, observation: Any, loaded: LoadedPolicy, started: float) -> bool:
         """The fast path to a greedy action; False if anything is out of the ordinary: the batcher then handles it."""
@@ -126,7 +126,7 @@ class Session:
     def answer_waiting(self) -> None:
         """Answers the frames that wait now, so that nothing overtakes them."""
         if self.waiting:
-            self._streams.batcher.flush()
+            self._streams.services.batcher.flush()
 
     def _refuse(self, error: FrameError, started: float) -> None:
         """Answers a frame with an error, after all that came before it."""
