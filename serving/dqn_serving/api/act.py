@@ -1,5 +1,6 @@
 """The calls that choose actions, `POST /act` and `/q-values`: on the fast path and by Starlette."""
 
+import re
 from functools import partial
 
 from msgspec import UNSET
@@ -21,7 +22,7 @@ from dqn_serving.policies.registry import ServedModel
 from dqn_serving.problems import Answer, Problem, from_model_error, make_answer
 from dqn_serving.services import Services
 
-_CALLS = ("act", "q-values")
+_PATH = re.compile(r"(/models/(?P<model>[^/]+))?/(?P<call>act|q-values)")
 _EXPECTED = "expected exactly one of observation and observations"  # never sent: the diagnosis says it better
 
 
@@ -39,10 +40,10 @@ class ActCall:
         self.measures = services.requests.endpoint(self.template)
         self.refusal = overload().answer()
 
-    def begin(self, _scope: Scope, body: bytes, deliver: Deliver[Answer]) -> bool:
+    def begin(self, _scope: Scope, body: bytes, deliver: Deliver) -> bool:
         """Takes a call that needs no waiting and has no fault: `deliver` gets its answer, at the latest in this turn.
 
-        False where there is more to do: `respond` finds out what.
+        False if there is more to do: `respond` finds out what.
         """
         served = self._registry.models.get((self._registry.default or "") if self.model is None else self.model)
         if served is None:
@@ -60,7 +61,7 @@ class ActCall:
         return True
 
     async def respond(self, request: Request) -> Answer:
-        """The answer to a call. Raises Problem, ModelError, and ClientDisconnect where nobody waits for one."""
+        """The answer to a call. Raises Problem, ModelError, and ClientDisconnect if nobody waits for one."""
         served = self._registry.get(request.path_params.get("model"))
         try:
             body = await self._services.bodies.read_json(request.scope, request.receive)
@@ -79,7 +80,7 @@ class ActCall:
         except DECODE_ERRORS as error:
             raise await self._explain(served, body, error) from None
 
-    def _decide(self, request: ActRequest, loaded: LoadedPolicy, deliver: Deliver[Answer]) -> None:
+    def _decide(self, request: ActRequest, loaded: LoadedPolicy, deliver: Deliver) -> None:
         """Has a request decided. Raises ValueError or RecursionError if it does not fit the policy."""
         reader, raw = loaded.observations, request.action_mask
         if request.observation is not UNSET and request.observations is UNSET:
@@ -94,7 +95,7 @@ class ActCall:
         else:
             raise ValueError(_EXPECTED)
 
-    def _deliver(self, deliver: Deliver[Answer], loaded: LoadedPolicy, found: Decision | Problem) -> None:
+    def _deliver(self, deliver: Deliver, loaded: LoadedPolicy, found: Decision | Problem) -> None:
         if isinstance(found, Problem):
             deliver(found.answer())
             return
@@ -126,7 +127,7 @@ class ActCall:
         """What to answer to a body that did not fit: the first fault found."""
         try:
             document = explain.parse(body)
-            explain.check_fields(document)
+            explain.check_fields(document, ActRequest.__struct_fields__)
             loaded = await self._services.loader.select(served, document.get("version", CHAMPION))
             check_observations(document, loaded.observations, str(loaded))
         except Problem as problem:
@@ -141,19 +142,13 @@ class ActCalls:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._default = {f"/{call}": ActCall(services, call) for call in _CALLS}
 
     def find(self, path: str) -> ActCall | None:
-        """The call of a path; None where the path is not one of these."""
-        call = self._default.get(path)
-        if call is not None or not path.startswith("/models/"):
-            return call
-        parts = path.split("/")
-        is_named = len(parts) == 4 and parts[2] and parts[3] in _CALLS
-        return ActCall(self._services, parts[3], parts[2]) if is_named else None
+        """The call of a path; None if the path is not one of these."""
+        found = _PATH.fullmatch(path)
+        return ActCall(self._services, found["call"], found["model"]) if found else None
 
     def routes(self) -> list[CallRoute]:
         """The same calls for the framework, which answers all that the fast path does not take."""
-        named = [ActCall(self._services, call, "") for call in _CALLS]
-        calls = [*self._default.values(), *named]
+        calls = [ActCall(self._services, call, model) for model in (None, "") for call in ("act", "q-values")]
         return [CallRoute("POST", call.template, call.respond, act_operation(call.template)) for call in calls]

@@ -6,10 +6,9 @@ takes, the more requests arrive meanwhile and share the next one.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from functools import partial
 from math import isfinite
 from time import perf_counter
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import structlog
@@ -20,28 +19,35 @@ from dqn_models.policy import FloatArray, IntArray, Observations
 from dqn_serving.inference.exploration import Exploring, select_actions
 from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.observations import BoolArray
-from dqn_serving.problems import Problem, internal_error
+from dqn_serving.problems import Answer, Problem, internal_error
 
 MAX_BATCH = 128
 """More gain nothing by sharing a run, and would have to wait for one another."""
 
+Deliver = Callable[[Answer], None]
+
 log = structlog.get_logger()
 
 
+class BatchDecision(NamedTuple):
+    """Q-values [batch, n_actions], indices of the selected actions [batch], propensities [batch] if it explores."""
+
+    q_values: FloatArray
+    indices: IntArray
+    propensities: NDArray[np.float64] | None
+
+
 class Decision(NamedTuple):
-    """The index of the selected action, the Q-values [n_actions], and the propensity where the request explores."""
+    """The index of the selected action, the Q-values [n_actions], and the propensity if the request explores."""
 
     action_index: int
     q_values: list[float]
     propensity: float | UnsetType
 
-
-class BatchDecision(NamedTuple):
-    """Q-values [batch, n_actions], indices of the selected actions [batch], propensities [batch] where it explores."""
-
-    q_values: FloatArray
-    indices: IntArray
-    propensities: NDArray[np.float64] | None
+    def as_batch(self) -> BatchDecision:
+        """The same as a batch of one."""
+        propensities = None if self.propensity is UNSET else np.array([self.propensity])
+        return BatchDecision(np.array([self.q_values], np.float32), np.array([self.action_index]), propensities)
 
 
 class PendingRequest(NamedTuple):
@@ -149,17 +155,8 @@ def _overflow(loaded: LoadedPolicy) -> Problem:
     return Problem(422, f"The Q-values of {loaded} overflow float32 for this observation.", reason="overflow")
 
 
-Delivered = TypeVar("Delivered")
-Deliver = Callable[[Delivered], None]
-
-
-async def wait_for(begin: Callable[[Deliver[Delivered]], None]) -> Delivered:
+async def wait_for(begin: Callable[[Deliver], None]) -> Answer:
     """What `begin` has delivered, now or when the batch of this turn has run. Raises what `begin` raises."""
-    answer: asyncio.Future[Delivered] = asyncio.get_running_loop().create_future()
-    begin(partial(_settle, answer))
+    answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    begin(lambda found: None if answer.done() else answer.set_result(found))  # done: cancelled as the server ends
     return await answer
-
-
-def _settle(future: asyncio.Future[Delivered], answer: Delivered) -> None:
-    if not future.done():  # cancelled, if the server ends before its requests do
-        future.set_result(answer)

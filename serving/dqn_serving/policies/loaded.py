@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from dqn_models.errors import PolicyError
 from dqn_models.layout import ONNX_FILE
 from dqn_models.manifest import Manifest
-from dqn_models.policy import Policy, PreparedRun
+from dqn_models.policy import Observations, Policy, PreparedRun
 from dqn_models.reader import RepositoryReader
 from dqn_serving.policies.observations import ObservationReader
 from dqn_serving.problems import Served
@@ -70,20 +69,21 @@ def load(
 
     Its actions are counted on `segment`, from where they were when this version was loaded last.
 
-    Raises what `RepositoryReader.load` raises, and PolicyError where the graph does not do what the manifest says.
+    Raises what `RepositoryReader.load` raises, and PolicyError if the graph does not do what the manifest says.
     """
-    digest = repository.manifest_digest(model, version)  # first: where it is replaced meanwhile, this is the old one
+    digest = repository.manifest_digest(model, version)  # first: if it is replaced meanwhile, this is the old one
     manifest, policy = repository.load(model, version)
     if (manifest.model, manifest.version) != (model, version):
         raise PolicyError(f"The manifest of {model} version {version} is another version's.")
-    _check_actions(manifest, policy)
+    reader = ObservationReader(manifest, policy, max_batch_size)
+    _check_actions(manifest, policy, reader.example())
     start, n_actions = manifest.environment.action_space.start, policy.n_actions
     return LoadedPolicy(
         manifest=manifest,
         digest=digest,
         policy=policy,
         prepared=PreparedRun(policy),
-        observations=ObservationReader(manifest, policy, max_batch_size),
+        observations=reader,
         greedy_answers={},
         served=Served(model, version),
         measures=ModelMeasures(segment, model),
@@ -93,12 +93,11 @@ def load(
     )
 
 
-def _check_actions(manifest: Manifest, policy: Policy) -> None:
+def _check_actions(manifest: Manifest, policy: Policy, observation: Observations) -> None:
     """A graph whose actions are not the environment's would answer nonsense later: refuse it now."""
     space, where = manifest.environment.action_space, f"{manifest.model} version {manifest.version}"
     if space.n != policy.n_actions:
         raise PolicyError(f"{where} has {policy.n_actions} Q-values for {space.n} actions.")
-    low = getattr(manifest.environment.observation_space, "start", 0)
-    q_values, actions = policy.run(np.full((1, *policy.observation_shape), low, policy.observation_dtype))
+    q_values, actions = policy.run(observation)
     if actions[0] != q_values[0].argmax() + space.start:
         raise PolicyError(f"{where} answers action {actions[0]} where {q_values[0].argmax() + space.start} is greedy.")

@@ -3,16 +3,15 @@
 A request for one observation shares the run of its turn, with native requests too; a larger one runs by itself.
 """
 
+import re
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter_ns
 from typing import Any, NamedTuple
 
-import numpy as np
 from msgspec import UNSET
 from starlette.types import Receive, Scope
 
-from dqn_models.layout import CHAMPION
 from dqn_models.policy import Observations
 from dqn_serving.api.calls import encode
 from dqn_serving.api.errors import oip_error
@@ -32,6 +31,7 @@ from dqn_serving.telemetry.metrics import EndpointMeasures
 
 TEMPLATE = "/v2/models/{model}/infer"
 
+_PATH = re.compile(r"/v2/models/(?P<model>[^/]+)/infer")
 _NO_PARAMETERS = RequestParameters()
 
 
@@ -40,7 +40,7 @@ class InferRoute(NamedTuple):
 
     measures: EndpointMeasures
     refusal: Answer
-    begin: Callable[[Scope, bytes, Callable[[Answer], None]], bool]
+    begin: Callable[[Scope, bytes, Deliver], bool]
 
 
 class ParsedInfer(NamedTuple):
@@ -92,11 +92,10 @@ class InferCall:
 
     def route(self, path: str) -> InferRoute | None:
         """The route of a path to a champion's infer call; None for any other path."""
-        parts = path.split("/")
-        is_infer = len(parts) == 5 and (parts[1], parts[2], parts[4]) == ("v2", "models", "infer")
-        return InferRoute(self._measures, self._refusal, partial(self.begin, parts[3])) if is_infer else None
+        found = _PATH.fullmatch(path)
+        return InferRoute(self._measures, self._refusal, partial(self.begin, found["model"])) if found else None
 
-    def begin(self, model: str, scope: Scope, body: bytes, deliver: Callable[[Answer], None]) -> bool:
+    def begin(self, model: str, scope: Scope, body: bytes, deliver: Deliver) -> bool:
         """Takes a call that needs no waiting and parses: `deliver` gets its answer, at the latest in this turn.
 
         False if there is more to do: see `respond`. Nothing has been run or counted then.
@@ -112,14 +111,12 @@ class InferCall:
         self._decide(parsed, loaded, deliver)
         return True
 
-    async def respond(self, served: ServedModel, version: int | None, scope: Scope, receive: Receive) -> Answer:
-        """The answer to a request for a version, or for the champion. Raises Problem and ClientDisconnect."""
+    async def respond(self, served: ServedModel, version: int | str, scope: Scope, receive: Receive) -> Answer:
+        """The answer to a request for a version with this number or alias. Raises Problem and ClientDisconnect."""
         loaded = None
         try:
             body = await self._bodies.read(scope, receive)
-            loaded = served.champion if version is None else None
-            if loaded is None:
-                loaded = await self._loader.select(served, CHAMPION if version is None else version)
+            loaded = await self._loader.select(served, version)
             started = perf_counter_ns()
             parsed = parse(body, loaded, scope, self._bodies.limit)
         except Problem as problem:
@@ -130,7 +127,7 @@ class InferCall:
             raise
         return await wait_for(partial(self._decide, parsed, loaded))
 
-    def _decide(self, parsed: ParsedInfer, loaded: LoadedPolicy, deliver: Deliver[Answer]) -> None:
+    def _decide(self, parsed: ParsedInfer, loaded: LoadedPolicy, deliver: Deliver) -> None:
         options = parsed.parameters
         if len(parsed.observations) == 1:
             answer = partial(self._deliver, parsed, deliver)
@@ -140,15 +137,9 @@ class InferCall:
             found = self._batcher.run_batch(loaded, parsed.observations, parsed.mask, options)
             deliver(self._render(parsed, loaded, found))
 
-    def _deliver(
-        self, parsed: ParsedInfer, deliver: Deliver[Answer], loaded: LoadedPolicy, found: Decision | Problem
-    ) -> None:
-        if not isinstance(found, Problem):
-            propensities = None if found.propensity is UNSET else np.array([found.propensity])
-            q_values = np.array([found.q_values], np.float32)
-            deliver(self._render(parsed, loaded, BatchDecision(q_values, np.array([found.action_index]), propensities)))
-        else:
-            deliver(self._render(parsed, loaded, found))
+    def _deliver(self, parsed: ParsedInfer, deliver: Deliver, loaded: LoadedPolicy, found: Decision | Problem) -> None:
+        batch = found if isinstance(found, Problem) else found.as_batch()
+        deliver(self._render(parsed, loaded, batch))
 
     def _render(self, parsed: ParsedInfer, loaded: LoadedPolicy, found: BatchDecision | Problem) -> Answer:
         if isinstance(found, Problem):

@@ -31,8 +31,6 @@ _MAX_PARAMETERS = 16
 class NegotiatedStream(NamedTuple):
     """What client and server agreed on."""
 
-    route: StreamRoute
-    context: RequestContext
     response: bytes
     codec: Codec
     served: ServedModel
@@ -64,7 +62,7 @@ async def negotiate(streams: StreamHub, route: StreamRoute, scope: Scope, contex
     if is_pinned and not streams.services.registry.pinned.can_hold(loaded):
         detail = "Streams hold as many versions as may be loaded beside the champions (DQN_MAX_LOADED_VERSIONS)."
         raise Problem(503, detail)
-    return NegotiatedStream(route, context, response, CODECS[subprotocol], served, loaded, is_pinned, options.q_values)
+    return NegotiatedStream(response, CODECS[subprotocol], served, loaded, is_pinned, options.q_values)
 
 
 def read_query(query: bytes) -> StreamOptions:

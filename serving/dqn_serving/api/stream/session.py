@@ -12,20 +12,24 @@ from websockets.frames import Opcode
 from dqn_serving.api.stream import frames
 from dqn_serving.api.stream.frames import FrameError, FrameId
 from dqn_serving.api.stream.handshake import NegotiatedStream
-from dqn_serving.api.stream.hub import StreamHub
-from dqn_serving.inference.batcher import Decision, PendingRequest
+from dqn_serving.inference.batcher import Decision, MicroBatcher, PendingRequest
 from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.observations import DECODE_ERRORS
 from dqn_serving.problems import Problem, Served
+
+Count = Callable[[int, float, Served | None], None]
+"""Takes the status, when the frame or the handshake came (by `perf_counter`), and what answered."""
 
 
 class Session:
     """One client's observations and our actions, in order."""
 
-    def __init__(self, streams: StreamHub, negotiated: NegotiatedStream, write: Callable[[bytes], None]) -> None:
-        """`write` sends bytes to the client, if it is still there."""
-        self._streams = streams
-        self._negotiated = negotiated
+    def __init__(
+        self, batcher: MicroBatcher, negotiated: NegotiatedStream, write: Callable[[bytes], None], count: Count
+    ) -> None:
+        """`write` sends bytes to the client, if it is still there; `count` counts an answered frame."""
+        self._batcher = batcher
+        self._count = count
         self._codec = negotiated.codec
         self._reader_of = negotiated.codec.reader_of
         self._served = negotiated.served
@@ -65,7 +69,7 @@ class Session:
             self._refuse(frames.explain_frame(frame, self._codec, loaded, error), started)
             return
         self.waiting += 1
-        self._streams.services.batcher.submit(loaded, pending)
+        self._batcher.submit(loaded, pending)
 
     def _act_immediately(self, frame_id: FrameId, observation: Any, loaded: LoadedPolicy, started: float) -> bool:
         """The fast path to a greedy action; False if anything is out of the ordinary: the batcher then handles it."""
@@ -126,7 +130,7 @@ class Session:
     def answer_waiting(self) -> None:
         """Answers the frames that wait now, so that nothing overtakes them."""
         if self.waiting:
-            self._streams.services.batcher.flush()
+            self._batcher.flush()
 
     def _refuse(self, error: FrameError, started: float) -> None:
         """Answers a frame with an error, after all that came before it."""
@@ -138,11 +142,7 @@ class Session:
     def _send_error(self, error: FrameError, started: float) -> None:
         self.errors += 1
         self._write(self._codec.frame(error.message()))
-        self._count(error.problem.status, started)
-
-    def _count(self, status: int, started: float, served: Served | None = None) -> None:
-        route, context = self._negotiated.route, self._negotiated.context
-        self._streams.count(route, status, perf_counter() - started, context, served)
+        self._count(error.problem.status, started, None)
 
     def say_draining(self) -> None:
         """Tells the client that the server is about to end."""
