@@ -10,6 +10,7 @@ from dqn_models.layout import ONNX_FILE
 from dqn_models.manifest import Manifest
 from dqn_models.policy import Observations, Policy, PreparedRun
 from dqn_models.reader import RepositoryReader
+from dqn_models.spaces import DiscreteSpace
 from dqn_serving.policies.observations import ObservationReader
 from dqn_serving.problems import Served
 from dqn_serving.telemetry.metrics import ModelMeasures
@@ -75,9 +76,10 @@ def load(
     manifest, policy = repository.load(model, version)
     if (manifest.model, manifest.version) != (model, version):
         raise PolicyError(f"The manifest of {model} version {version} is another version's.")
+    space = _checked_space(manifest, policy)
     reader = ObservationReader(manifest, policy, max_batch_size)
-    _check_actions(manifest, policy, reader.example())
-    start, n_actions = manifest.environment.action_space.start, policy.n_actions
+    _check_greedy(manifest, policy, reader.example(), space.start)
+    start, n_actions = space.start, policy.n_actions
     return LoadedPolicy(
         manifest=manifest,
         digest=digest,
@@ -93,11 +95,21 @@ def load(
     )
 
 
-def _check_actions(manifest: Manifest, policy: Policy, observation: Observations) -> None:
-    """A graph whose actions are not the environment's would answer nonsense later: refuse it now."""
-    space, where = manifest.environment.action_space, f"{manifest.model} version {manifest.version}"
+def _checked_space(manifest: Manifest, policy: Policy) -> DiscreteSpace:
+    """The actions. Raises PolicyError if they, or the observations, are not what this server serves."""
+    space, name = manifest.environment.action_space, f"{manifest.model} version {manifest.version}"
+    if not isinstance(space, DiscreteSpace) or policy.observation_dtype.names:
+        raise PolicyError(
+            f"{name} has observations of several parts, or such actions, which this server does not serve."
+        )
     if space.n != policy.n_actions:
-        raise PolicyError(f"{where} has {policy.n_actions} Q-values for {space.n} actions.")
+        raise PolicyError(f"{name} has {policy.n_actions} Q-values for {space.n} actions.")
+    return space
+
+
+def _check_greedy(manifest: Manifest, policy: Policy, observation: Observations, start: int) -> None:
+    """A graph whose actions are not the environment's would answer nonsense later: refuse it now."""
     q_values, actions = policy.run(observation)
-    if actions[0] != q_values[0].argmax() + space.start:
-        raise PolicyError(f"{where} answers action {actions[0]} where {q_values[0].argmax() + space.start} is greedy.")
+    if actions[0] != (greedy := q_values[0].argmax() + start):
+        name = f"{manifest.model} version {manifest.version}"
+        raise PolicyError(f"{name} answers action {actions[0]}, but {greedy} is greedy.")
