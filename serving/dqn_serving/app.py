@@ -103,7 +103,7 @@ def _create_app(services: Services, calls: Sequence[CallRoute]) -> FastAPI:
 
 @contextlib.asynccontextmanager
 async def _watch(services: Services) -> AsyncIterator[None]:
-    """Loads what there is before the first request, then keeps watch until the last."""
+    """Loads what there is before the first request, then watches for changes until the last."""
     await services.tasks.start("refresh", services.refresher.look, services.settings.refresh_seconds, at_once=True)
     for files in services.reloaded:
         await services.tasks.start(files.kind, files.look_beside, LOOK_SECONDS)
