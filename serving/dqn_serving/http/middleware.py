@@ -53,7 +53,8 @@ class ObserveRequests:
 
         with structlog.contextvars.bound_contextvars(**context.fields()):
             await self._app(inner, receive, keep)
-        measures = self._requests.endpoint(_template(inner))
+        # By the route's template: the number of labels is bounded, whatever paths are asked for.
+        measures = self._requests.endpoint(getattr(inner.get("route"), "path", OTHER_ENDPOINT))
         status = reply[0]["status"] if reply else CLIENT_GONE
         seconds = perf_counter() - started
         self._log.observe(measures, scope["method"], scope["path"], status, seconds, context, inner.get(SERVED))
@@ -105,8 +106,3 @@ def allow_origins(app: ASGIApp, origins: Sequence[str]) -> CORSMiddleware:
         expose_headers=("Inference-Header-Content-Length", "Retry-After", "X-Request-ID"),
         max_age=600,
     )
-
-
-def _template(scope: Scope) -> str:
-    """The route's template, so that the number of labels is bounded whatever paths are asked for."""
-    return str(getattr(scope.get("route"), "path", OTHER_ENDPOINT))

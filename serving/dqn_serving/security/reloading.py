@@ -28,7 +28,7 @@ class ReloadedFiles:
         self._accept = accept
         self._contents: list[bytes] | None = None
         self._failure: str | None = None
-        self._outcomes: Counts[str] = Counts(segment, "file_reloads", kind, labels=OUTCOMES)
+        self._outcomes = Counts(segment, "file_reloads", kind, labels=OUTCOMES)
 
     def look(self) -> None:
         """Reads the files and applies their contents if they have changed; a failure is logged once."""
