@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 
 class ReloadedFiles:
-    """Files that belong together; where new ones are wrong, the old contents remain in effect."""
+    """Files that belong together; if new ones are invalid, the old contents remain in effect."""
 
     def __init__(self, kind: str, paths: Sequence[Path], accept: Callable[..., None], segment: WorkerSegment) -> None:
         """`accept` takes the contents, as bytes for each path; it raises ValueError or OSError if they are wrong.

@@ -56,7 +56,7 @@ OTHER_ENDPOINT = "other"
 
 
 class Histogram:
-    """Counts of values by bucket; bucket i holds what is at most bounds[i], the last one all that is above."""
+    """Counts of values by bucket; bucket i counts those up to bounds[i], the last one all above."""
 
     __slots__ = ("_values", "bounds")
 
@@ -101,7 +101,7 @@ class Counts:
 
 
 def counter(segment: WorkerSegment, name: str) -> Callable[[int], None]:
-    """What adds to a count without labels."""
+    """A function that adds to a count without labels."""
     return partial(Counts(segment, labels=[name]).add, name)
 
 

@@ -1,4 +1,4 @@
-"""What is kept of an answered request: a count, and where they are wanted a line in the log and an OpenTelemetry span.
+"""What is kept of an answered request: a count and, if enabled, a line in the log and an OpenTelemetry span.
 
 OpenTelemetry's packages are the extra `otel`, and start threads: they are imported only where a collector is named.
 """
