@@ -73,6 +73,8 @@ class DQNConfig:
     """Number of latest observations stacked into one."""
     clip_rewards: bool = False
     """Learn from the sign of each reward; evaluations and reports use the real rewards."""
+    reward_scale: Positive = 1.0
+    """Factor of the rewards that are learned from, and so of Q-values; evaluations and reports use the real rewards."""
     num_envs: Count = 16
     """Number of environments stepped together."""
     vectorization: Vectorization = "auto"
