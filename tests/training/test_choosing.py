@@ -1,5 +1,6 @@
 """What the preset `general` chooses, by the public interface and by the commands."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ from dqn_models.repository import ModelRepository
 from dqn_testing.commands import result, run
 from dqn_training import train
 from dqn_training.choosing import choose_settings
-from dqn_training.config import DQNConfig
+from dqn_training.config import DQNConfig, Vectorization
 from dqn_training.envs.make import environment_for
 from dqn_training.presets import preset_config, preset_names
 
 WALK, COUNTDOWN = "tests.training.environments:Walk-v0", "tests.training.environments:Countdown-v0"
+MODES: tuple[Vectorization, ...] = ("sync", "async")
 SHORT: dict[str, Any] = {"total_env_steps": 1_000, "eval_every": 1_000, "eval_episodes": 2}
 FLAGS = ["--total-env-steps=1000", "--eval-every=1000", "--eval-episodes=2", "--report-episodes=2", "--gate-episodes=2"]
 
@@ -90,6 +92,14 @@ def test_a_config_of_ones_own_and_pqn_are_left_alone() -> None:
 def test_other_presets_say_nothing_of_rewards() -> None:
     """Their rewards are learned from as they are, and their files stay what they were."""
     assert {preset_config(name).reward_scale for name in preset_names()} == {1.0}
+
+
+def test_processes_meet_the_same() -> None:
+    """The way in which environments are stepped changes no choice."""
+    config = DQNConfig(env_id=WALK, env_kwargs={"chance": 0.9, "reward": 200})
+    environment = environment_for(config)
+    made = [choose_settings(dataclasses.replace(config, vectorization=kind), environment, ()) for kind in MODES]
+    assert made[0][1] == made[1][1] != []
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Collection
 
 from dqn_models.manifest import EnvironmentInfo
-from dqn_training.choosing.probe import play_at_random, steps_of
+from dqn_training.choosing.probe import look_at
 from dqn_training.choosing.rules import RULES
 from dqn_training.config import DQNConfig
 
@@ -24,7 +24,7 @@ def choose_settings(
     """
     if config.algorithm == "pqn":
         return config, []
-    facts = play_at_random(environment, steps_of(config))
+    facts = look_at(config, environment)
     lines = []
     for rule in RULES:
         settings, reason = rule(config, environment, facts)

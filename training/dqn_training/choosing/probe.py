@@ -5,7 +5,11 @@ import dataclasses
 import inspect
 import math
 import random
+import signal
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,9 +49,20 @@ class _Step(NamedTuple):
     ended: bool
 
 
-def steps_of(config: DQNConfig) -> int:
-    """How many steps a run may spend on this: one in twenty of its own."""
-    return min(_MOST_STEPS, config.total_env_steps // _SHARE)
+def look_at(config: DQNConfig, environment: EnvironmentInfo) -> Facts:
+    """Plays one step for every twenty of the run, where its environments will be: if in processes, in one of its own.
+
+    A process that dies, as a run's then will, has met nothing.
+    """
+    steps = min(_MOST_STEPS, config.total_env_steps // _SHARE)
+    if config.vectorization != "async":
+        return play_at_random(environment, steps)
+    ignore_interrupts = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    with ProcessPoolExecutor(1, initializer=ignore_interrupts) as pool:
+        try:
+            return pool.submit(play_at_random, environment, steps).result()
+        except BrokenProcessPool:
+            return Facts(math.inf, 0.0, 0.0, 0.0)
 
 
 def play_at_random(environment: EnvironmentInfo, steps: int) -> Facts:
