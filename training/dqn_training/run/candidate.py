@@ -93,10 +93,12 @@ def make_candidate(
 
 def _observation_statistics(state: TrainingState) -> ObservationStatistics:
     seen = state.replay.observations()
-    flat = seen.reshape(len(seen), -1) if seen[0].size <= MAX_DESCRIBED_ELEMENTS else seen.reshape(-1, 1)
-    return ObservationStatistics(
-        mean=flat.mean(axis=0, dtype=np.float64).tolist(),
-        std=flat.std(axis=0, dtype=np.float64).tolist(),
-        low=flat.min(axis=0).astype(np.float64).tolist(),
-        high=flat.max(axis=0).astype(np.float64).tolist(),
-    )
+    names = seen.dtype.names
+    found = ObservationStatistics(mean=[], std=[], low=[], high=[])
+    for leaf in [seen] if names is None else [seen[name] for name in names]:
+        flat = leaf.reshape(len(leaf), -1) if leaf[0].size <= MAX_DESCRIBED_ELEMENTS else leaf.reshape(-1, 1)
+        found.mean.extend(flat.mean(axis=0, dtype=np.float64).tolist())
+        found.std.extend(flat.std(axis=0, dtype=np.float64).tolist())
+        found.low.extend(flat.min(axis=0).astype(np.float64).tolist())
+        found.high.extend(flat.max(axis=0).astype(np.float64).tolist())
+    return found
