@@ -71,7 +71,7 @@ def test_lines_of_admin_calls_have_the_id(server: Server) -> None:
     """What happens within a call is logged with its id; the caller is named."""
     headers = {"Authorization": "Bearer battery-staple", "X-Request-ID": "refresh-1"}
     assert server.post("/models/cartpole/refresh", b"", headers=headers).status_code == 200
-    assert server.wait_log("refresh asked for", request_id="refresh-1")["by"] == "alice"
+    assert server.wait_log("refresh requested", request_id="refresh-1")["by"] == "alice"
 
 
 @pytest.mark.parametrize(

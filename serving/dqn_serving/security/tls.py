@@ -8,10 +8,10 @@ from dqn_serving.telemetry.shared_memory import WorkerSegment
 
 
 class Certificate:
-    """A context for new connections; those that are open keep what they began with."""
+    """A context for new connections; open ones keep the certificate that they began with."""
 
     def __init__(self, certificate: Path, key: Path, segment: WorkerSegment) -> None:
-        """PEM files; the certificate's may also hold those of its issuers. With invalid ones no client can connect."""
+        """PEM files; the certificate's may include its issuers. With invalid ones no client can connect."""
         self._paths = certificate, key
         self.context = _context()
         self.files = ReloadedFiles("tls", self._paths, self._accept, segment)
