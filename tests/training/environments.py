@@ -20,7 +20,6 @@ class Countdown(gymnasium.Env[Any, Any]):
             "box": spaces.Box(-np.inf, np.inf, (2,), np.float64),
             "image": spaces.Box(0, 255, (2, 3), np.uint8),
             "discrete": spaces.Discrete(n, start=start),
-            "dict": spaces.Dict(x=spaces.Discrete(2)),
             "pixels": spaces.Box(0, 255, (12, 14, 3), np.uint8),
             "planes": spaces.Box(0, 255, (3, 12, 14), np.uint8),
             "grey": spaces.Box(0, 255, (12, 14), np.uint8),
