@@ -61,7 +61,9 @@ class BoxSpace(LeafSpace):
     def sample(self, seen: NDArray[Any], count: int, generator: np.random.Generator) -> NDArray[Any]:
         """Observations [count, *shape] from all over the space; where it has no bounds, wide around those `seen`."""
         low, high = (np.broadcast_to(np.reshape(bound, (-1,)), self.size) for bound in (self.low, self.high))
-        if self.tensor_dtype == np.uint8:
+        if self.tensor_dtype == np.uint8 and isinstance(self.low, float) and isinstance(self.high, float):
+            flat = generator.integers(int(self.low), int(self.high), (count, self.size), np.uint8, endpoint=True)
+        elif self.tensor_dtype == np.uint8:
             flat = generator.integers(low.astype(int), high.astype(int) + 1, (count, self.size))
         else:
             bounded = (np.abs(low) <= _BOUNDED) & (np.abs(high) <= _BOUNDED)

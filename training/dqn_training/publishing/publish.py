@@ -1,10 +1,8 @@
 """From a candidate to a version: the gate, the test episodes, the publication and, if the gate opens, the promotion."""
 
 import math
+from functools import partial
 from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import NDArray
 
 from dqn_models.errors import ModelError, PromotionError
 from dqn_models.layout import CHAMPION, ONNX_FILE
@@ -13,13 +11,13 @@ from dqn_models.policy import Policy
 from dqn_models.repository import ModelRepository
 from dqn_training.checkpoint.store import CheckpointFile
 from dqn_training.evaluation.gate import Incumbent, Rule, judge
-from dqn_training.evaluation.play import play, summarize
+from dqn_training.evaluation.play import Episodes, play, summarize
 from dqn_training.export.onnx_graph import onnx_info
 from dqn_training.interrupts import held_back
 from dqn_training.publishing.card import model_card
 from dqn_training.run.candidate import WEIGHTS_FILE, Candidate
 from dqn_training.run.directory import RunDirectory, git_commit, library_versions
-from dqn_training.seeds import first_seed
+from dqn_training.seeds import Purpose, first_seed
 from dqn_training.tracking.curve import training_curve
 
 
@@ -84,10 +82,14 @@ def publish(
 
 def play_test_episodes(candidate: Candidate) -> Evaluation:
     """Plays the episodes that a manifest reports; their seeds neither chose the checkpoint nor gate it."""
-    config = candidate.config
-    seed = first_seed("test", config.seed)
-    episodes = play(candidate.policy, candidate.environment, seed, config.report_episodes, config.episode_step_limit)
-    return summarize(episodes, seed)
+    episodes = _play(candidate, "test", candidate.config.report_episodes, candidate.policy)
+    return summarize(episodes, first_seed("test", candidate.config.seed))
+
+
+def _play(candidate: Candidate, purpose: Purpose, episodes: int, policy: Policy) -> Episodes:
+    """Episodes of a policy in the candidate's environment, with its seeds for this purpose."""
+    seed = first_seed(purpose, candidate.config.seed)
+    return play(policy, candidate.environment, seed, episodes, candidate.config.episode_step_limit)
 
 
 def _version_of(run: str | None, repository: ModelRepository, model: str) -> Manifest | None:
@@ -125,10 +127,11 @@ def _gate(
     manifest = repository.manifest(model, champion)
     _check_comparable(candidate.environment, manifest)
     best = _best(candidate, repository, model, published)
+    played = partial(_play, candidate, "gate", candidate.config.gate_episodes)
     result = judge(
-        _gate_returns(candidate, candidate.policy),
-        Incumbent(champion, _gate_returns(candidate, champion_policy)),
-        None if best is None or best[0] == champion else Incumbent(best[0], _gate_returns(candidate, best[1])),
+        played(candidate.policy).returns,
+        Incumbent(champion, played(champion_policy).returns),
+        None if best is None or best[0] == champion else Incumbent(best[0], played(best[1]).returns),
         rule,
     )
     return result.model_copy(update={"reason": result.reason + _other_environment(candidate.environment, manifest)})
@@ -140,17 +143,10 @@ def _other_environment(environment: EnvironmentInfo, champion: Manifest) -> str:
     if (trained.id, trained.kwargs, trained.wrappers) == (played.id, played.kwargs, played.wrappers):
         return ""
     now, before = (
-        " ".join([each.id, *([str(each.kwargs)] if each.kwargs else []), *(wrapper.name for wrapper in each.wrappers)])
+        " ".join(filter(None, [each.id, str(each.kwargs or ""), *(wrapper.name for wrapper in each.wrappers)]))
         for each in (played, trained)
     )
     return f" Both played {now}; the champion was trained for {before}."
-
-
-def _gate_returns(candidate: Candidate, policy: Policy) -> NDArray[np.float64]:
-    """Returns [episodes] on the candidate's gate seeds, in its environment."""
-    config = candidate.config
-    seed = first_seed("gate", config.seed)
-    return play(policy, candidate.environment, seed, config.gate_episodes, config.episode_step_limit).returns
 
 
 def _best(
@@ -183,7 +179,7 @@ def _check_comparable(environment: EnvironmentInfo, champion: Manifest) -> None:
 
 
 def _draft(candidate: Candidate, model: str, gate: GateResult | None, run: str | None) -> ManifestDraft:
-    config = candidate.config
+    config, parent = candidate.config, candidate.parent
     return ManifestDraft(
         model=model,
         onnx=onnx_info(candidate.environment),
@@ -202,8 +198,6 @@ def _draft(candidate: Candidate, model: str, gate: GateResult | None, run: str |
         ),
         evaluation=play_test_episodes(candidate),
         observations=candidate.observations,
-        lineage=Lineage(
-            parent_version=candidate.parent, origin="scratch" if candidate.parent is None else "warm-start"
-        ),
+        lineage=Lineage(parent_version=parent, origin="scratch" if parent is None else "warm-start"),
         gate=gate,
     )
