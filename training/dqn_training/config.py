@@ -180,19 +180,25 @@ class DQNConfig:
     log_every: Count = 1_000
     """Environment steps between rows of metrics.csv and of other trackers; each evaluation adds a row of its own."""
     eval_every: Count = 2_000
-    """Environment steps between greedy evaluations, which select the checkpoint to publish."""
+    """Environment steps between greedy evaluations, which select the checkpoint to publish; see eval_fraction."""
     eval_episodes: Count = 50
-    """Episodes per evaluation during training."""
+    """Episodes per evaluation during training, at most."""
+    eval_fraction: Positive = 0.1
+    """Evaluation steps per training step, at most: long episodes make evaluations smaller, then rarer. The report and
+    each policy in the gate may take half this fraction of training's seconds, or 5 seconds."""
+    eval_envs: Count = 32
+    """Environments that an evaluation plays at once; 1: in a process of its own, for those that allow one a process."""
     stop_return: float | None = None
     """Stop early after stop_evaluations evaluations in a row with at least this mean return; by default never."""
     stop_evaluations: Count = 3
     """Evaluations in a row that must reach stop_return to stop early."""
-    gate_episodes: Annotated[int, Between(2)] = 200
-    """Paired episodes in which the gate compares challenger and champion."""
-    report_episodes: Annotated[int, Between(2)] = 200
-    """Episodes of the final evaluation in the manifest; nothing else uses their seeds."""
-    episode_step_limit: Count = 27_000
-    """Steps after which an evaluation truncates an episode that the environment does not end."""
+    gate_episodes: Annotated[int, Between(2)] = 400
+    """Paired episodes in which the gate compares challenger and champion, at most; see eval_fraction."""
+    report_episodes: Count = 200
+    """Episodes of the final evaluation in the manifest, at most; nothing else uses their seeds."""
+    episode_step_limit: Annotated[int | None, Between(1)] = None
+    """Steps after which an evaluation ends an episode; by default 27,000, or 1,000 where the environment has no time
+    limit of its own."""
 
     def __post_init__(self) -> None:
         """Raises ValueError with a sentence that names the field, its value and what is allowed."""

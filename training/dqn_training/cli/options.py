@@ -25,6 +25,8 @@ class EvaluateOptions:
     """Number of episodes."""
     seed: Annotated[int | None, Between(0)] = None
     """First environment seed, one for each episode; by default that of the manifest's own evaluation."""
+    eval_envs: Annotated[int | None, Between(1)] = None
+    """Environments that play at once; by default those of the version's training. 1: in a process of its own."""
     env_kwargs: JsonObject | None = None
     """Arguments of the environment's constructor; by default those of the manifest."""
     repository: Directory = dataclasses.field(default_factory=cli_support.default_repository)

@@ -76,8 +76,9 @@ def _train(options: TrainOptions, environment: EnvironmentInfo, plot: LivePlot |
             checkpoint_seconds=options.checkpoint_seconds,
             say=progress.say,
         ).train()
+        watch = progress.judging
+        published = publish(candidate, repository, options.name, options.gate, "dqn-train", directory, watch)
         progress.stop()
-        published = publish(candidate, repository, options.name, options.gate, "dqn-train", directory)
         recorder.published(published.manifest, repository, promoted=published.promoted)
     return published.as_json()
 

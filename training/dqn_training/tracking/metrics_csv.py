@@ -56,6 +56,7 @@ SCALARS: dict[str, Callable[[Moment], float | None]] = {
     "gradient_steps": lambda moment: moment.state.agent.gradient_steps,
     "episodes": lambda moment: len(moment.state.episodes),
     "evaluations": lambda moment: len(moment.state.selection.scores),
+    "evaluation_env_steps": lambda moment: moment.state.selection.env_steps,
     "evaluation_return": _new_evaluation,
     "training_return": lambda moment: moment.state.recent("total_reward"),
     "episode_length": lambda moment: moment.state.recent("length"),

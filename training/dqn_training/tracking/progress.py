@@ -75,6 +75,24 @@ class TrainingProgress(Callback):
 
     end = step
 
+    def evaluating(self, state: TrainingState, steps: int, most: int) -> None:
+        """Shows from time to time how far an evaluation is."""
+        self._playing(f"{state.env_steps:,} steps, evaluating: {steps:,} of at most {most:,} steps")
+
+    def judging(self, purpose: str, steps: int) -> None:
+        """Shows from time to time how far the episodes are that are played after training."""
+        self._playing(f"training is done, {purpose}: {steps:,} steps")
+
+    def _playing(self, text: str) -> None:
+        now = time.perf_counter()
+        if now - self._shown < self._seconds:
+            return
+        self._shown = now
+        if self._console.is_terminal:
+            self._bar.update(self._task, facts=text, refresh=True)
+        else:
+            self._console.print(text, highlight=False, soft_wrap=True)
+
     def say(self, sentence: str) -> None:
         """Prints a sentence above the display."""
         self._console.print(sentence, highlight=False, soft_wrap=True, markup=False)

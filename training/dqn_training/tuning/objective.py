@@ -36,6 +36,7 @@ class Search:
         return {
             "eval_every": math.ceil(self.base.total_env_steps / self.evaluations),
             "eval_episodes": self.episodes,
+            "eval_fraction": 1_000.0,  # a trial is compared by all of its evaluations
         }
 
     def identity(self) -> dict[str, Any]:
