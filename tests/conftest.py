@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dqn_testing.forkserver import forked_commands
 from dqn_testing.trained import Trained, train_once
 
 
@@ -24,6 +25,13 @@ def interruptible() -> None:
     """The commands that tests start heed Ctrl-C, though a shell that runs the tests in the background ignores it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forks(runs: Path, interruptible: None) -> Iterator[None]:  # noqa: ARG001  (what forks must inherit)
+    """Commands start in no time."""
+    with forked_commands():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dqn_models.errors import ManifestError
-from dqn_models.spaces import DiscreteSpace, ObservationSpace
+from dqn_models.spaces import ActionSpace, ObservationSpace
 
-SCHEMA_VERSION: Literal[1] = 1
-MAX_DESCRIBED_ELEMENTS = 4_096
+SCHEMA_VERSION: Literal[2] = 2
+"""Of the manifests that are written. Version 1 knew only Box and Discrete observations and Discrete actions."""
+_READABLE = (1, 2)
 
 
 class Document(BaseModel):
@@ -54,9 +55,9 @@ class OnnxInfo(Document):
 
 
 class WrapperInfo(Document):
-    """A wrapper of Gymnasium's between the environment and the policy."""
+    """A wrapper between the environment and the policy."""
 
-    name: str = Field(description="its class in gymnasium.wrappers")
+    name: str = Field(description="its class in gymnasium.wrappers, or module:Class")
     kwargs: dict[str, Any] = {}
 
 
@@ -68,7 +69,14 @@ class EnvironmentInfo(Document):
     wrappers: list[WrapperInfo] = Field(default=[], description="in the order in which observations pass them")
     gymnasium_version: str
     observation_space: ObservationSpace
-    action_space: DiscreteSpace
+    left_out: list[str] = Field(
+        default=[], description="parts of an observation that no network can read, such as texts"
+    )
+    action_space: ActionSpace
+    action_mask: Literal["info", "method"] | None = Field(
+        default=None,
+        description='where the environment says which actions are allowed: info["action_mask"], action_masks()',
+    )
     max_episode_steps: int | None = None
     reward_threshold: float | None = None
 
@@ -110,7 +118,8 @@ class Evaluation(Document):
 class ObservationStatistics(Document):
     """What training saw, one number per element of an observation in C order (a Discrete one has one element).
 
-    For observations of more than MAX_DESCRIBED_ELEMENTS elements it is one number for all of them together.
+    Those of a Dict or Tuple come leaf by leaf. A leaf of more than MAX_DESCRIBED_ELEMENTS elements has one number for
+    all of them together.
     """
 
     mean: list[float]
@@ -139,7 +148,7 @@ class GateResult(Document):
 class ManifestDraft(Document):
     """A manifest before its version exists: all that the publisher knows."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     model: str
     onnx: OnnxInfo
     environment: EnvironmentInfo
@@ -168,9 +177,9 @@ class Manifest(ManifestDraft):
         except (ValueError, RecursionError) as error:
             raise ManifestError(f"{where} is not valid JSON: {error}.") from error
         found = raw.get("schema_version") if isinstance(raw, dict) else None
-        if found != SCHEMA_VERSION:
+        if found not in _READABLE or isinstance(found, bool):
             raise ManifestError(
-                f"{where} has schema_version {found!r}; this release reads {SCHEMA_VERSION}. "
+                f"{where} has schema_version {found!r}; this release reads {' and '.join(map(str, _READABLE))}. "
                 "Upgrade, or publish the model again."
             )
         try:

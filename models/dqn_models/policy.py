@@ -17,9 +17,12 @@ import onnxruntime as ort
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 Observations = NDArray[Any]
+Actions = NDArray[Any]
+"""int64, or float32 where a Box is divided into steps."""
 
 _DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int64)": "int64"}
-_OUTPUTS = {"q_values": ("float32", 2), "action": ("int64", 1)}
+_ACTION_DTYPES = ("int64", "float32")
+_LEAF = "observation."
 _WARM_UP_BATCHES = (1, 2, 64)
 _ERRORS_ONLY = 3
 
@@ -40,19 +43,24 @@ def _spec(value: ort.NodeArg) -> TensorSpec:
 class Policy:
     """Observations to Q-values and greedy actions. Safe to share between threads.
 
+    A batch of observations is one array [batch, *observation_shape]. Where the graph has an input for each leaf of an
+    observation, it is a structured one [batch] with a field for each, whose dtype is the space's `row_dtype`.
+
     Attributes:
         inputs, outputs: the graph's tensors as the manifest writes them.
-        observation_shape: shape of one observation, without the batch.
-        observation_dtype: float32, uint8 (pixels) or int64 (Discrete).
+        observation_shape: shape of one observation, without the batch; () where it has several leaves.
+        observation_dtype: float32, uint8 (pixels), int64 (Discrete), or a structured one.
         n_actions: number of Q-values.
+        action_shape, action_dtype: of one action, in the form that the environment's action space has.
         session: what runs the graph.
     """
 
     def __init__(self, data: bytes, *, where: str = "the ONNX file", threads: int = 1) -> None:
         """Loads a serialised ONNX graph; `where` names it in errors, and `threads` work at one run.
 
-        Raises PolicyError when it does not load or is not a policy: one input `observation`, outputs `q_values`
-        (float32 [batch, n_actions]) and `action` (int64 [batch]).
+        Raises PolicyError when it does not load or is not a policy: an input `observation` or inputs
+        `observation.NAME`, outputs `q_values` (float32 [batch, n_actions]) and `action` (int64 or float32
+        [batch, ...]).
         """
         try:
             self.session = _session(data, threads)
@@ -62,37 +70,62 @@ class Policy:
         self.inputs = [_spec(value) for value in self.session.get_inputs()]
         self.outputs = [_spec(value) for value in self.session.get_outputs()]
         self._check_signature(where)
-        self.observation_shape = tuple(int(size) for size in self.inputs[0].shape[1:])
-        self.observation_dtype = np.dtype(self.inputs[0].dtype)
-        self.n_actions = next(int(value.shape[1]) for value in self.outputs if value.name == "q_values")
+        outputs = {value.name: value for value in self.outputs}
+        self.n_actions = int(outputs["q_values"].shape[1])
+        self.action_shape = _fixed(outputs["action"])
+        self.action_dtype = np.dtype(outputs["action"].dtype)
+        self._fields = [value.name.removeprefix(_LEAF) for value in self.inputs if value.name.startswith(_LEAF)]
+        if self._fields:
+            formats = [
+                (name, value.dtype, _fixed(value)) for name, value in zip(self._fields, self.inputs, strict=True)
+            ]
+            self.observation_shape: tuple[int, ...] = ()
+            self.observation_dtype: np.dtype[Any] = np.dtype(formats, align=True)
+        else:
+            self.observation_shape, self.observation_dtype = _fixed(self.inputs[0]), np.dtype(self.inputs[0].dtype)
 
     def _check_signature(self, where: str) -> None:
-        outputs = {value.name: (value.dtype, len(value.shape)) for value in self.outputs}
+        outputs = {value.name: value for value in self.outputs}
         names = [value.name for value in self.inputs]
         fixed = [size for value in (*self.inputs, *self.outputs) for size in value.shape[1:]]
-        if names != ["observation"] or outputs != _OUTPUTS or not all(isinstance(size, int) for size in fixed):
+        is_policy = (
+            (names == ["observation"] or (names and all(name.startswith(_LEAF) for name in names)))
+            and set(outputs) == {"q_values", "action"}
+            and (outputs["q_values"].dtype, len(outputs["q_values"].shape)) == ("float32", 2)
+            and outputs["action"].dtype in _ACTION_DTYPES
+            and len(outputs["action"].shape) >= 1
+            and all(isinstance(size, int) for size in fixed)
+        )
+        if not is_policy:
             described = f"inputs {_described(self.inputs)} and outputs {_described(self.outputs)}"
             raise PolicyError(
-                f"{where} is not a policy: it has {described}; expected input observation [batch, ...] and "
-                "outputs q_values float32 [batch, n_actions] and action int64 [batch]."
+                f"{where} is not a policy: it has {described}; expected input observation [batch, ...], or one input "
+                "observation.NAME for each leaf, and outputs q_values float32 [batch, n_actions] and action int64 or "
+                "float32 [batch, ...]."
             )
-        if self.inputs[0].dtype not in _DTYPES.values():
-            raise PolicyError(
-                f"{where} takes observations of dtype {self.inputs[0].dtype}; expected float32, uint8 or int64."
-            )
+        for value in self.inputs:
+            if value.dtype not in _DTYPES.values():
+                raise PolicyError(
+                    f"{where} takes observations of dtype {value.dtype}; expected float32, uint8 or int64."
+                )
 
-    def run(self, observations: Observations) -> tuple[FloatArray, IntArray]:
-        """Q-values [batch, n_actions] and greedy actions [batch] for observations [batch, *observation_shape].
+    def run(self, observations: Observations) -> tuple[FloatArray, Actions]:
+        """Q-values [batch, n_actions] and greedy actions [batch, *action_shape] for observations of a batch.
 
-        The observations must have the policy's dtype; actions are the environment's, `start` included.
+        The observations must have the policy's dtype; actions are the environment's, in its own form.
         """
-        q_values, actions = self.session.run(["q_values", "action"], {"observation": observations})
+        q_values, actions = self.session.run(["q_values", "action"], self._feed(observations))
         return q_values, actions
 
-    def act(self, observations: Observations) -> IntArray:
-        """Greedy actions [batch] for observations [batch, *observation_shape]."""
-        actions: IntArray = self.session.run(["action"], {"observation": observations})[0]
+    def act(self, observations: Observations) -> Actions:
+        """Greedy actions [batch, *action_shape] for observations [batch, *observation_shape]."""
+        actions: Actions = self.session.run(["action"], self._feed(observations))[0]
         return actions
+
+    def _feed(self, observations: Observations) -> dict[str, Observations]:
+        if not self._fields:
+            return {"observation": observations}
+        return {_LEAF + name: np.ascontiguousarray(observations[name]) for name in self._fields}
 
     def warm_up(self) -> None:
         """Runs batches of a few sizes on zeros, so that the first real request pays for no allocation.
@@ -105,10 +138,10 @@ class Policy:
                 q_values, actions = self.run(zeros)
             except Exception as error:  # ONNX Runtime's exceptions have no common public base
                 raise PolicyError(f"The policy does not run on a batch of {batch}: {error}") from error
-            if q_values.shape != (batch, self.n_actions) or actions.shape != (batch,):
+            if q_values.shape != (batch, self.n_actions) or actions.shape != (batch, *self.action_shape):
                 raise PolicyError(
                     f"The policy answers a batch of {batch} with q_values {list(q_values.shape)} and action "
-                    f"{list(actions.shape)}; expected [{batch}, {self.n_actions}] and [{batch}]."
+                    f"{list(actions.shape)}; expected [{batch}, {self.n_actions}] and {[batch, *self.action_shape]}."
                 )
 
 
@@ -122,22 +155,32 @@ class PreparedRun:
         self._session = policy.session
         self._observation = np.zeros((1, *policy.observation_shape), policy.observation_dtype)
         self._q_values = np.zeros((1, policy.n_actions), np.float32)
-        self._action = np.zeros(1, np.int64)
+        self._action = np.zeros((1, *policy.action_shape), policy.action_dtype)
         self._binding = self._session.io_binding()
         # On a CPU these are the arrays' own memory: what is written there is what runs.
         of = ort.OrtValue.ortvalue_from_numpy
-        self._binding.bind_ortvalue_input("observation", of(self._observation))
+        for value in policy.inputs:
+            field = value.name.removeprefix(_LEAF)
+            array = self._observation if field == value.name else self._observation[field]  # contiguous: one row
+            self._binding.bind_ortvalue_input(value.name, of(array))
         self._binding.bind_ortvalue_output("q_values", of(self._q_values))
         self._binding.bind_ortvalue_output("action", of(self._action))
 
-    def __call__(self, observation: Any) -> tuple[FloatArray, IntArray]:
-        """Q-values [1, n_actions] and greedy action [1], as `Policy.run` answers them; valid until the next call.
+    def __call__(self, observation: Any) -> tuple[FloatArray, Actions]:
+        """Q-values [1, n_actions] and greedy action [1, *action_shape], as `Policy.run` answers them; valid until the
+        next call.
 
-        The observation is a number or nested lists in the policy's shape, with elements that its dtype can hold.
+        The observation is a number or nested lists in the policy's shape, with elements that its dtype can hold; or a
+        tuple of these, one for each leaf in the order of the inputs.
         """
         self._observation[0] = observation
         self._session.run_with_iobinding(self._binding)
         return self._q_values, self._action
+
+
+def _fixed(tensor: TensorSpec) -> tuple[int, ...]:
+    """The shape without the batch."""
+    return tuple(int(size) for size in tensor.shape[1:])
 
 
 def _described(tensors: list[TensorSpec]) -> str:

@@ -43,7 +43,7 @@ def frames(left: int) -> np.ndarray[Any, Any]:
 
 @pytest.mark.slow
 def test_a_policy_learns_from_pixels(pixels: tuple[ModelRepository, Any]) -> None:
-    """It always earns the greatest return; graph and manifest have stacked bytes, and the wrapper that stacks them."""
+    """The policy always earns the greatest return; graph and manifest have stacked bytes and their wrapper."""
     repository, manifest = pixels
     assert manifest["evaluation"]["mean"] == manifest["evaluation"]["min"] == 4.0
     assert manifest["onnx"]["inputs"] == [{"name": "observation", "dtype": "uint8", "shape": ["batch", 2, 12, 14, 3]}]
@@ -55,7 +55,7 @@ def test_a_policy_learns_from_pixels(pixels: tuple[ModelRepository, Any]) -> Non
 
 @pytest.mark.slow
 def test_an_evaluation_builds_the_same_environment(pixels: tuple[ModelRepository, Any]) -> None:
-    """`dqn-evaluate` stacks frames as training did, and gives the manifest's numbers again."""
+    """`dqn-evaluate` stacks frames as training did, and reproduces the numbers of the manifest."""
     repository, manifest = pixels
     found = result("dqn-evaluate", "pixels", "--repository", repository.root, "--episodes", 50)
     assert found.pop("returns") == [4.0] * 50
@@ -64,7 +64,7 @@ def test_an_evaluation_builds_the_same_environment(pixels: tuple[ModelRepository
 
 @pytest.mark.slow
 def test_a_retraining_round_keeps_the_wrappers(pixels: tuple[ModelRepository, Any]) -> None:
-    """The challenger of `dqn-retrain` plays the same stacked frames, and champion and challenger meet in them."""
+    """`dqn-retrain` trains and judges its challenger on the same stacked frames as the champion."""
     repository, manifest = pixels
     round_ = result("dqn-retrain", "--once", "--name", "pixels", "--repository", repository.root, "--gate-episodes", 5,
                     "--total-env-steps", 1500, "--env-id", PIXELS)  # fmt: skip
@@ -75,7 +75,7 @@ def test_a_retraining_round_keeps_the_wrappers(pixels: tuple[ModelRepository, An
 
 @pytest.mark.slow
 def test_pixels_are_served(pixels: tuple[ModelRepository, Any]) -> None:
-    """Bytes as JSON and as a binary UINT8 tensor give the action that was learned; 256 is no byte."""
+    """Bytes as JSON and as a UINT8 tensor give the learned action; 256, which is no byte, is refused."""
     repository, _ = pixels
     with running_server(repository) as server:
         server.wait_ready()
@@ -106,7 +106,7 @@ def test_pixels_are_served(pixels: tuple[ModelRepository, Any]) -> None:
 def test_environments_of_other_packages_work_end_to_end(
     env_id: str, flags: list[object], dtype: str, shape: list[int], tmp_path: Path
 ) -> None:
-    """A short run publishes a policy whose graph takes what the environment gives, and `dqn-evaluate` plays it."""
+    """A short run publishes a policy whose graph takes the environment's observations, and `dqn-evaluate` plays it."""
     manifest = train(env_id, tmp_path, *SHORT, *flags, "--preset", "general")
     (tensor,) = manifest["onnx"]["inputs"]
     assert (tensor["dtype"], tensor["shape"]) == (dtype, ["batch", *shape])

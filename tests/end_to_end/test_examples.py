@@ -28,7 +28,7 @@ def play(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("way", [[], ["--stream"]], ids=["http", "stream"])
 def test_cartpole_is_played(tmp_path: Path, way: list[str]) -> None:
-    """With a policy that balances, two episodes reach the most that CartPole gives."""
+    """With a policy that balances the pole, two episodes reach CartPole's greatest return."""
     store = ModelRepository(tmp_path)
     publish_linear(store, promote=True)
     with running_server(store) as server:
@@ -40,7 +40,7 @@ def test_cartpole_is_played(tmp_path: Path, way: list[str]) -> None:
 
 @pytest.mark.slow
 def test_refusals_are_one_sentence(tmp_path: Path) -> None:
-    """What the server refuses ends the example with the server's sentence and status 1."""
+    """When the server refuses a request, the example ends with the server's sentence and status 1."""
     store = ModelRepository(tmp_path)
     publish_linear(store, promote=True)
     with running_server(store) as server:
@@ -52,7 +52,7 @@ def test_refusals_are_one_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_names_beyond_ascii(tmp_path: Path) -> None:
-    """Where Python takes everything for ASCII a model's name still reaches the server, and its sentence the person."""
+    """Where Python assumes ASCII, a model's name still reaches the server, and its sentence is still printed."""
     store = ModelRepository(tmp_path)
     publish_linear(store, promote=True)
     with running_server(store) as server:
@@ -64,7 +64,7 @@ def test_names_beyond_ascii(tmp_path: Path) -> None:
 
 
 def test_wrong_url_is_wrong_usage() -> None:
-    """An invalid URL ends with status 2 and a sentence, also a non-ASCII one."""
+    """An invalid URL, ASCII or not, ends the example with status 2 and a sentence."""
     for url in ("localhost:8000", "http://127.0.0.1/mod\u00e8le?x"):
         done = play("--url", url, **ASCII)
         assert (done.returncode, done.stdout) == (2, "")

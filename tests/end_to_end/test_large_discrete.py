@@ -22,7 +22,7 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
 
 
 def flags(repository: Path, n: int) -> list[Any]:
-    """Training of some hundred steps on Discrete(n)."""
+    """Flags for a few hundred steps of training on Discrete(n)."""
     kwargs = json.dumps({"space": "discrete", "n": n, "start": 100_000})
     return [
         *("--env-id", "tests.training.environments:Countdown-v0", "--env-kwargs", kwargs),
@@ -44,7 +44,7 @@ def test_training_takes_memory_in_proportion_to_the_parameters(tmp_path: Path) -
 
 
 def test_a_large_batch_of_integers_leaves_the_servers_memory_where_it_was(tmp_path: Path) -> None:
-    """4,096 integers of Discrete(20000), as one-hot rows 328 MB, raise the peak of the server's memory by little."""
+    """4,096 integers of Discrete(20000), 328 MB as one-hot rows, raise the server's peak memory by less than 100 MB."""
     result("dqn-train", *flags(tmp_path, 20_000))
     with running_server(tmp_path) as server:
         server.wait_ready()

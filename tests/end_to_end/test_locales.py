@@ -48,7 +48,7 @@ def run(locale: dict[str, str], command: str, *arguments: str | bytes) -> str:
 
 
 def test_the_repository_s_commands(folder: Path, locale: dict[str, str]) -> None:
-    """Each command works on a repository whose path has accents, and keeps a reason as it was given."""
+    """Each command works on a repository whose path has accents, and records a reason exactly as it was given."""
     repository = ModelRepository(folder / "réseau x")
     for _ in range(2):
         publish_linear(repository, promote=True)
@@ -78,7 +78,7 @@ def test_the_commands_of_training(folder: Path, locale: dict[str, str]) -> None:
 
 
 def test_the_server(folder: Path, locale: dict[str, str]) -> None:
-    """A server on such a repository serves."""
+    """A server serves a repository whose path has accents."""
     repository = ModelRepository(folder / "réseau x")
     publish_linear(repository, promote=True)
     with running_server(repository, env=locale) as server:

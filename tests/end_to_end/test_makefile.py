@@ -23,7 +23,7 @@ def test_help_lists_every_target() -> None:
 
 
 def test_main_targets_install_first() -> None:
-    """On a fresh clone, whatever is typed first makes .venv before it does its work."""
+    """On a fresh clone, whichever target is typed first installs .venv before it does its work."""
     for target in ("up", "train", "serve", "retrain", "test"):
         plan = make("--dry-run", "--always-make", target, "PYTHON=python3")
         assert plan.index("-m venv .venv") < plan.index("pip install"), target
@@ -31,7 +31,7 @@ def test_main_targets_install_first() -> None:
 
 
 def test_what_runs_needs_no_tools_of_development() -> None:
-    """`make up` installs what trains and serves and no more, in one step of which `make test` installs the rest."""
+    """`make up` installs only what trains and serves; `make test` installs the rest on top of it."""
     for target in ("up", "train", "serve", "retrain"):
         installs = re.findall(r"pip install .*-e '\.\[(.*)\]'", make("-nB", target))
         assert installs == ["train,serve"], target

@@ -55,7 +55,7 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watched:
 
 
 def test_a_process_that_calls_home_is_seen(watched: Watched) -> None:
-    """The watch sees a name that is looked up, and an address that is connected to without one."""
+    """A name that is looked up is noticed, and so is an address that is connected to without one."""
     program = """
 import contextlib, socket, sys
 for host in sys.argv[1:]:
@@ -97,7 +97,7 @@ def test_the_server_asks_nobody_and_leaves_nothing_at_home(watched: Watched, wor
 
 
 def test_the_policy_as_a_library_asks_nobody(watched: Watched) -> None:
-    """A program that loads a policy through `dqn_models` has no telemetry either."""
+    """A program that loads a policy through `dqn_models` sends no telemetry either."""
     publish_linear(ModelRepository("store"), promote=True)
     program = "from dqn_models.reader import RepositoryReader as R; R('store').load_policy('cartpole', 1)"
     subprocess.run([sys.executable, "-c", program], check=True)

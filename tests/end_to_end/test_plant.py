@@ -67,7 +67,7 @@ def test_rule_takes_over() -> None:
 
 @pytest.mark.usefixtures("project")
 def test_control_goes_on_without_a_log() -> None:
-    """Where the reader of the log has gone away the plant is still controlled."""
+    """The plant is still controlled when nobody reads the log any more."""
     reader, writer = os.pipe()
     os.close(reader)
     try:
@@ -84,7 +84,7 @@ def test_plant_is_what_gymnasium_expects(project: Path, monkeypatch: pytest.Monk
 
 
 def test_page_quotes_the_example() -> None:
-    """Code that the page shows is in the example's files, line by line."""
+    """Every line of code on the page is in the example's files."""
     lines = {
         line.strip()
         for path in (ROOT / "examples" / "plant").rglob("*.*")

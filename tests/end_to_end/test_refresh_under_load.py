@@ -88,7 +88,7 @@ def damage(store: ModelRepository) -> list[int]:
 
 @pytest.mark.slow
 def test_promotions_under_load_are_not_noticed(tmp_path: Path) -> None:
-    """50 promotions back and forth and 3 damaged ones: no failed request, and only the two versions."""
+    """Through 50 promotions and 3 damaged versions no request fails, and only the two good versions answer."""
     store = ModelRepository(tmp_path / "store")
     publish_linear(store, promote=True)
     publish_linear(store, bias=1.0)

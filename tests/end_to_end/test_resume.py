@@ -118,7 +118,7 @@ def test_the_same_command_in_a_loop_ends_as_an_undisturbed_run(tmp_path: Path) -
 
 
 def test_a_moved_run_publishes_where_the_project_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A relative repository moves with the run; one that is gone is named, and --repository says where it is now."""
+    """A relative repository moves with the run; one that is gone is named, and --repository tells the new place."""
     before, after = tmp_path / "before", tmp_path / "after"
     before.mkdir()
     monkeypatch.chdir(before)
@@ -137,7 +137,7 @@ def test_a_moved_run_publishes_where_the_project_is(tmp_path: Path, monkeypatch:
 
 
 def test_a_run_is_resumed_as_it_was_begun(tmp_path: Path) -> None:
-    """Ctrl-C says how to go on; settings come from the run, and a flag that says otherwise is refused."""
+    """Ctrl-C prints how to resume; the settings come from the run, and a flag that contradicts them is refused."""
     folder = tmp_path / "run"
     process = start("dqn-train", "--repository", tmp_path / "store", "--run-dir", folder, "--stop-return", 1e9, OFTEN)
     until_checkpoint(process, folder)
@@ -164,7 +164,7 @@ def test_a_run_is_resumed_as_it_was_begun(tmp_path: Path) -> None:
 
 
 def test_what_is_no_run_cannot_be_resumed(tmp_path: Path) -> None:
-    """A directory without run.json, or with a broken one, is wrong usage."""
+    """Resuming a directory without run.json, or with a broken one, is wrong usage."""
     missing = run_here("dqn-train", "--resume", tmp_path)
     assert missing.returncode == 2
     assert f"{tmp_path} is no directory of a run: it has no run.json." in missing.stderr
@@ -175,7 +175,7 @@ def test_what_is_no_run_cannot_be_resumed(tmp_path: Path) -> None:
 
 
 def test_a_run_publishes_one_version(tmp_path: Path) -> None:
-    """What ends between the publication and result.json is resumed to the version that is there."""
+    """A run that ended between publishing and writing result.json resumes to the version already published."""
     folder, store = tmp_path / "run", tmp_path / "store"
     (folder / "result.json").mkdir(parents=True)  # stands in the way of the last write
     failed = run("dqn-train", *QUICK, "--run-dir", folder, "--repository", store, OFTEN)

@@ -28,12 +28,12 @@ ROUND = ["--total-env-steps=1200", "--learning-starts=200", "--eval-every=600", 
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory, trained: Trained) -> Path:
-    """A repository with a champion that took seconds to train, for all tests here."""
+    """A repository with a quickly trained champion, for all tests here."""
     return trained.copy(tmp_path_factory.mktemp("quick"))
 
 
 def test_drift_is_answered_by_a_better_champion_that_a_running_server_serves(tmp_path: Path) -> None:
-    """The pole grows five times as long: the champion falls clearly, a round promotes a better one, it is served."""
+    """When the pole grows to five times its length the champion gets worse, and a round's better one is served."""
     at = ["--repository", tmp_path]
     flags = ["--seed=1", "--stop-return=480", *BRIEF]
     result("dqn-train", *at, *PLANT, *flags)
@@ -118,7 +118,7 @@ def test_the_first_round_of_a_model_makes_its_first_champion(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("interval", [["--once"], ["--every", "1h", "--metrics-port", "0"]])
 def test_a_model_that_does_not_exist_is_not_trained_by_mistake(quick: Path, interval: list[str]) -> None:
-    """A name with a typing error, and no flag that says what a first version should be trained for, is wrong usage."""
+    """An unknown name without a flag that says what to train a first version for is wrong usage."""
     before = sorted(quick.rglob("*"))
     done = run_here("dqn-retrain", *interval, "--repository", quick, "--name", "cartpoel")
     assert done.returncode == 2
@@ -159,7 +159,7 @@ def test_one_job_at_a_time_and_a_killed_one_leaves_no_lock(quick: Path) -> None:
 
 
 def test_the_loop_survives_failed_rounds_and_counts_them(tmp_path: Path, trained: Trained) -> None:
-    """Rounds fail while the champion's file is damaged and succeed once it is whole again; the metrics tell."""
+    """Rounds fail while the champion's file is damaged and succeed once it is whole again, as the metrics show."""
     trained.copy(tmp_path)
     weights = tmp_path / "cartpole" / "1" / "weights.safetensors"
     whole = weights.read_bytes()
@@ -193,7 +193,7 @@ def test_the_loop_survives_failed_rounds_and_counts_them(tmp_path: Path, trained
 
 
 def test_each_round_takes_the_settings_of_the_champion_of_that_moment(tmp_path: Path, trained: Trained) -> None:
-    """When a version with another network is promoted by hand between two rounds, a later one trains that network."""
+    """After a version with another network is promoted by hand, later rounds train that network."""
     repository = ModelRepository(trained.copy(tmp_path))
     result("dqn-train", "--repository", tmp_path, *QUICK[:-1], "16")
     repository.promote("cartpole", 1)
@@ -217,13 +217,13 @@ def test_each_round_takes_the_settings_of_the_champion_of_that_moment(tmp_path: 
 
 @pytest.mark.parametrize("instants", [4, pytest.param(32, marks=pytest.mark.long)])
 def test_sigterm_at_any_point_of_a_round_ends_the_loop_cleanly(quick: Path, instants: int) -> None:
-    """Stopped at instants spread over import, training, judging and publishing, it exits 0 and damages nothing."""
+    """Stopped at any instant of importing, training, judging or publishing, it exits with 0 and damages nothing."""
     began = time.monotonic()
-    run("dqn-retrain", "--once", "--repository", quick, *ROUND)
+    run("dqn-retrain", "--once", "--repository", quick, *ROUND, is_fresh=True)
     whole_round = time.monotonic() - began
     repository = ModelRepository(quick)
     for step in range(1, instants + 1):
-        process = start("dqn-retrain", "--every=1h", "--metrics-port=0", "--repository", quick, *ROUND)
+        process = start("dqn-retrain", "--every=1h", "--metrics-port=0", "--repository", quick, *ROUND, is_fresh=True)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(whole_round * step / instants)
         process.send_signal(signal.SIGTERM)
@@ -246,7 +246,7 @@ def test_sigterm_at_any_point_of_a_round_ends_the_loop_cleanly(quick: Path, inst
     ],
 )
 def test_wrong_usage_ends_with_status_2(quick: Path, flags: list[str], words: str) -> None:
-    """The sentence says what is expected."""
+    """Wrong usage ends with status 2 and a sentence that says what is expected."""
     done = run_here("dqn-retrain", "--repository", quick, *flags)
     assert done.returncode == 2
     assert words in done.stderr

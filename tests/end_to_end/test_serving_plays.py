@@ -31,7 +31,7 @@ def play(policy: Policy, client: httpx.Client, seed: int) -> int:
 
 @pytest.mark.slow
 def test_episodes_over_http_are_those_of_the_file(tmp_path: Path) -> None:
-    """Over all episodes every action from POST /act is the one that the ONNX file gives locally."""
+    """In every episode each action from POST /act is the one that the ONNX file gives locally."""
     store = ModelRepository(tmp_path / "store")
     publish_linear(store, promote=True)
     policy = store.load_policy("cartpole", 1)

@@ -45,7 +45,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_metrics_have_a_row_for_each_interval_and_evaluation(uninterrupted: Path) -> None:
-    """Rows come by environment steps; a row has an evaluation's return only where there was one."""
+    """Rows are in order of environment steps, and only those of an evaluation have its return."""
     written = rows(uninterrupted)
     steps = [int(row["env_steps"] or 0) for row in written]
     assert steps == sorted(steps)
@@ -55,7 +55,7 @@ def test_metrics_have_a_row_for_each_interval_and_evaluation(uninterrupted: Path
 
 
 def test_a_killed_and_resumed_run_leaves_the_same_metrics(tmp_path: Path, uninterrupted: Path) -> None:
-    """metrics.csv and what TensorBoard reads are as if the run had never been killed, with MLflow down all the time."""
+    """A killed and resumed run leaves the same metrics.csv and TensorBoard scalars, with MLflow down all the time."""
     directory = tmp_path / "run"
     flags = ["--repository", tmp_path / "store", "--run-dir", directory, "--checkpoint-seconds", 0.001]
     trackers = ["--tensorboard", "--mlflow", f"http://127.0.0.1:{free_port()}"]
@@ -115,7 +115,7 @@ def tracking_uri(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: py
 
 
 def test_mlflow_gets_settings_numbers_and_files(tmp_path: Path, tracking_uri: str) -> None:
-    """MLflow has every setting, every row and the published version's files afterwards."""
+    """Afterwards MLflow has every setting, every row of metrics.csv and the files of the published version."""
     flags = ["--repository", tmp_path / "store", "--run-dir", tmp_path / "run", "--mlflow", tracking_uri]
     manifest = result("dqn-train", *flags, *SHORT)
     run_id = json.loads((tmp_path / "run" / "mlflow.json").read_text())["run_id"]

@@ -24,7 +24,7 @@ without_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine
 
 
 def test_a_run_publishes_a_version_with_its_proof(trained: Trained) -> None:
-    """The first version has every documented file, verifies, says how it was made, and is champion at once."""
+    """The first version has every documented file, verifies, records how it was made, and becomes champion at once."""
     manifest, repository = trained.manifest, ModelRepository(trained.repository)
     assert (manifest["model"], manifest["version"], manifest["promoted"]) == ("cartpole", 1, True)
     assert manifest["gate"] is None
@@ -62,7 +62,7 @@ def test_the_same_seed_gives_the_same_file(tmp_path: Path, trained: Trained) -> 
     ],
 )
 def test_any_discrete_action_environment_works(tmp_path: Path, env_id: str, kwargs: str) -> None:
-    """Box, image-like and Discrete observations, actions that start at 5, with and without vector versions."""
+    """Box, image and Discrete observations, and actions that start at 5, train with and without a vector version."""
     flags = ["--env-id", env_id, "--env-kwargs", kwargs, "--name", "any", "--repository", tmp_path]
     manifest = result("dqn-train", *flags, *QUICK)
     assert manifest["training"]["preset"] == "general"
@@ -72,28 +72,31 @@ def test_any_discrete_action_environment_works(tmp_path: Path, env_id: str, kwar
 
 @pytest.mark.parametrize("preset", ["rainbow", "pqn"])
 def test_the_whole_family_trains_and_repeats(tmp_path: Path, preset: str) -> None:
-    """The presets that use everything lead to a version, whose file is the same for the same seed."""
+    """The presets with every extension publish a version, and the same seed gives the same file."""
     flags = ["--preset", preset, *QUICK, "--num-envs", 16]
-    made = [result("dqn-train", "--repository", tmp_path / name, *flags) for name in ("a", "b")]
+    made = [
+        result("dqn-train", "--repository", tmp_path / str(is_fresh), *flags, is_fresh=is_fresh)
+        for is_fresh in (True, False)
+    ]
     assert made[0]["training"]["preset"] == preset
     assert made[0]["files"]["model.onnx"] == made[1]["files"]["model.onnx"]
 
 
 def test_a_policy_learns_where_the_action_space_has_a_start(tmp_path: Path) -> None:
-    """Countdown's three actions start at 5; a policy that learned plays all four steps right."""
+    """On Countdown, whose three actions start at 5, the trained policy plays all four steps right."""
     flags = ["--env-id", COUNTDOWN, "--name", "countdown", "--repository", tmp_path]
     assert result("dqn-train", *flags, *QUICK)["evaluation"]["min"] == 4.0
 
 
 @pytest.mark.parametrize("vectorization", ["native", "sync", "async"])
 def test_every_vectorization_trains(tmp_path: Path, vectorization: str) -> None:
-    """Native, synchronous and subprocess vector environments all lead to a version."""
+    """Native, synchronous and subprocess vector environments each lead to a published version."""
     flags = ["--vectorization", vectorization, "--num-envs", 2, "--repository", tmp_path]
     assert result("dqn-train", *flags, *QUICK, "--total-env-steps=1500")["version"] == 1
 
 
 def test_a_second_version_passes_the_gate(tmp_path: Path, trained: Trained) -> None:
-    """A later run is judged against the champion; the decision stands in its manifest and in the history."""
+    """A later run is judged against the champion, and its manifest and the history have the decision."""
     trained.copy(tmp_path)
     manifest = result("dqn-train", "--repository", tmp_path, *QUICK, "--seed", 1, "--gate", "superior")
     assert manifest["gate"]["champion_version"] == 1
@@ -140,7 +143,7 @@ def test_wrong_usage_ends_with_status_2_before_training(
 @without_gpu
 @pytest.mark.parametrize("words", [["dqn-retrain", "--once", "--preset=cartpole"], ["dqn-tune"]])
 def test_a_gpu_that_is_not_there_is_wrong_usage_everywhere(tmp_path: Path, words: list[Any]) -> None:
-    """Whoever trains says so before it does anything."""
+    """Every command that trains refuses a missing GPU before it does anything."""
     place = ["--repository", tmp_path / "store"] if words[0] == "dqn-retrain" else ["--storage", tmp_path / "store"]
     done = run_here(*words, *place, "--device", "cuda")
     assert done.returncode == 2
@@ -149,8 +152,8 @@ def test_a_gpu_that_is_not_there_is_wrong_usage_everywhere(tmp_path: Path, words
 
 
 def test_wrong_usage_ends_a_process_with_status_2(tmp_path: Path) -> None:
-    """As the tables of wrong usage say, which run in the process of the tests."""
-    done = run("dqn-train", "--repository", tmp_path / "store", "--gamma", "1.5")
+    """Wrong usage ends a real process as it ends the calls in the tables of wrong usage."""
+    done = run("dqn-train", "--repository", tmp_path / "store", "--gamma", "1.5", is_fresh=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: --gamma is 1.5; it must lie between 0 and 1.\n"
 
@@ -165,7 +168,7 @@ def test_wrong_usage_ends_a_process_with_status_2(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_setting_is_one_sentence_with_its_flag(command: str, flags: list[Any], sentence: str) -> None:
-    """As every other wrong usage, without a box."""
+    """A setting out of range is refused in one sentence that names its flag, without a box around it."""
     done = run_here(command, *flags)
     assert done.returncode == 2
     assert done.stderr.startswith(f"error: {sentence}")
@@ -173,7 +176,7 @@ def test_a_wrong_setting_is_one_sentence_with_its_flag(command: str, flags: list
 
 
 def test_several_trainings_of_one_model_all_publish_and_the_best_is_champion(tmp_path: Path) -> None:
-    """Started together, each is judged against the champion that the one before left; all exit with 0."""
+    """Runs started together all exit with 0, each judged against the champion that the one before it left."""
     flags = ["--repository", tmp_path, "--total-env-steps=600", "--eval-every=300", "--learning-starts=100"]
     flags += ["--eval-episodes=5", "--report-episodes=50", "--gate-episodes=50", "--gate=superior", "--json"]
     started = [start("dqn-train", *flags, "--seed", seed) for seed in range(4)]
@@ -193,7 +196,7 @@ def test_several_trainings_of_one_model_all_publish_and_the_best_is_champion(tmp
 
 
 def test_ctrl_c_ends_training_and_publishes_nothing(tmp_path: Path) -> None:
-    """Interrupted in the middle of training, the command ends with 130 and says what was kept."""
+    """Interrupted while it trains, the command ends with 130 and says that nothing was published."""
     process = start("dqn-train", "--repository", tmp_path, "--stop-return", 1e9)
     assert process.stderr is not None
     for line in process.stderr:
@@ -209,7 +212,7 @@ def test_ctrl_c_ends_training_and_publishes_nothing(tmp_path: Path) -> None:
 
 def test_help_explains_every_field(tmp_path: Path) -> None:
     """`--help` lists each setting with its default, and needs no training library."""
-    done = run("dqn-train", "--help")
+    done = run("dqn-train", "--help", is_fresh=True)
     assert done.returncode == 0
     assert "--learning-rate" in done.stdout
     assert "(default: 0.003)" in " ".join(done.stdout.replace("│", " ").split())

@@ -55,7 +55,7 @@ def test_what_an_environment_prints_does_not_reach_the_result(tmp_path: Path, mo
 
 @pytest.mark.parametrize("redirection", DEAD)
 def test_a_progress_line_that_cannot_be_written_costs_only_that_line(tmp_path: Path, redirection: str) -> None:
-    """Closed streams, a full disk, a reader that went away: the run publishes, and no file gets a stray line."""
+    """With closed streams, a full disk or no reader the run still publishes, and no file gets a stray line."""
     flags = ["--total-env-steps=1500", "--eval-every=300", "--eval-episodes=5", "--report-episodes=20"]
     words = [str(BIN / "dqn-train"), "--repository", "store", "--run-dir", "run", "--checkpoint-seconds=0.01", *flags]
     shell = ["bash", "-c", f"{shlex.join(words)} {redirection}"]
@@ -67,7 +67,7 @@ def test_a_progress_line_that_cannot_be_written_costs_only_that_line(tmp_path: P
 
 @pytest.mark.parametrize("redirection", DEAD[1:3])
 def test_a_search_survives_a_line_that_cannot_be_written(tmp_path: Path, redirection: str) -> None:
-    """Closed streams, a full disk, a reader that went away: the search ends with its preset."""
+    """With closed streams or a full disk the search still ends with its preset."""
     flags = ["--total-env-steps=300", "--learning-starts=100", "--trials=2", "--seeds=1", "--evaluations=2"]
     flags += ["--episodes=2", "--finalists=1", "--confirm-seeds=1", "--storage=search/study.db"]
     shell = ["bash", "-c", f"{shlex.join([str(BIN / 'dqn-tune'), *flags])} {redirection}"]
@@ -80,7 +80,7 @@ def test_a_search_survives_a_line_that_cannot_be_written(tmp_path: Path, redirec
 def test_the_retraining_loop_survives_a_log_that_cannot_be_written(
     tmp_path: Path, trained: Trained, redirection: str
 ) -> None:
-    """Round follows round, and the lines that were lost are counted."""
+    """The loop goes from round to round, and counts the lines that were lost."""
     trained.copy(tmp_path / "store")
     port = free_port()
     flags = ["--total-env-steps=600", "--learning-starts=100", "--eval-every=300", "--eval-episodes=2", "--json"]

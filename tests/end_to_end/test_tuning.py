@@ -23,7 +23,7 @@ def tune(folder: Path, trials: int, *flags: object) -> Any:
 
 
 def test_a_search_goes_on_and_writes_a_preset(tmp_path: Path) -> None:
-    """Interrupted, it keeps what it has; the same command reaches the number of trials and finds a better preset."""
+    """An interrupted search keeps its trials; the same command completes it and finds a better preset."""
     process = start("dqn-tune", *SMALL, "--storage", tmp_path / "study.db", "--trials", 1_000, "--jobs", 2)
     assert process.stderr is not None
     for line in process.stderr:
@@ -64,7 +64,7 @@ def test_a_search_goes_on_and_writes_a_preset(tmp_path: Path) -> None:
 
 
 def test_two_searches_started_together_share_a_study(tmp_path: Path) -> None:
-    """Both make it or find it, both exit with 0, and no trial is lost or begun with other settings."""
+    """Two searches on one study both exit with 0, and no trial is lost or started with other settings."""
     words = [*SMALL, "--storage", tmp_path / "study.db", "--trials", 4]
     for process in [start("dqn-tune", *words) for _ in range(2)]:
         _, errors = process.communicate(timeout=120)
@@ -84,7 +84,7 @@ def test_two_searches_started_together_share_a_study(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_usage_of_tune(tmp_path: Path, flags: list[object], sentence: str) -> None:
-    """The command ends with status 2 before there is a study."""
+    """Wrong usage ends the command with status 2 before it makes a study."""
     done = run_here("dqn-tune", "--storage", tmp_path / "study.db", *flags)
     assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
     assert not list(tmp_path.iterdir())

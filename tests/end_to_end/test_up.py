@@ -90,7 +90,7 @@ def store(tmp_path: Path) -> Path:
 
 
 def test_on_a_fresh_machine_a_policy_is_trained_and_served(tmp_path: Path) -> None:
-    """With an empty repository a policy is trained, and the curl that is shown gets an answer."""
+    """With an empty repository a policy is trained, and the curl command that is printed gets an answer."""
     with up(tmp_path / "store", *TINY) as running:
         running.wait_said("There is no cartpole yet: training one.")
         curl = running.wait_said("curl -s")
@@ -104,7 +104,7 @@ def test_on_a_fresh_machine_a_policy_is_trained_and_served(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_signal_ends_both(store: Path, number: signal.Signals) -> None:
-    """Ctrl-C, SIGTERM and a closed terminal end the server and the job, and that is a good end."""
+    """Ctrl-C, SIGTERM and a closed terminal end the server and the job, with status 0."""
     with up(store) as running:
         running.wait_said("curl -s")
         children = running.children()

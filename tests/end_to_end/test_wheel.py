@@ -8,6 +8,7 @@ import sysconfig
 import tomllib
 import venv
 import zipfile
+from collections.abc import Iterator
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
@@ -50,6 +51,12 @@ class Installation:
             for top in top_levels(distribution(name)):
                 if not (self.site / top.name).exists():
                     (self.site / top.name).symlink_to(top)
+
+    def take_away(self) -> None:
+        """Leaves the wheel alone, without what was brought."""
+        for path in self.site.iterdir():
+            if path.is_symlink():
+                path.unlink()
 
     def run(self, command: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Runs a command of this environment, in an empty world."""
@@ -103,14 +110,21 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return wheel
 
 
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Installation:
+    """One environment for all tests here, which change it only by what they bring."""
+    return Installation(tmp_path_factory.mktemp("installation") / "venv", wheel)
+
+
 @pytest.fixture
-def bare(tmp_path: Path, wheel: Path) -> Installation:
+def bare(installation: Installation) -> Iterator[Installation]:
     """The wheel without any extra."""
-    return Installation(tmp_path / "venv", wheel)
+    yield installation
+    installation.take_away()
 
 
 def test_the_wheel_adds_four_packages_and_nothing_else(bare: Installation, wheel: Path) -> None:
-    """Installed, it adds exactly the project's packages, whose names no project of a user has."""
+    """Installed, the wheel adds exactly the project's packages, whose names no user's project has."""
     metadata = {name for name in bare.added if name.endswith(".dist-info")}
     assert len(metadata) == 1
     assert bare.added - metadata == PACKAGES
@@ -130,7 +144,7 @@ def test_a_command_without_its_extra_says_which_to_install(bare: Installation) -
 
 
 def test_the_client_without_its_extra_says_so(bare: Installation) -> None:
-    """Importing it names the extra."""
+    """Importing dqn_client without its packages names the extra."""
     done = bare.run("python", "-c", "import dqn_client")
     assert done.stderr.splitlines()[-1] == (
         "ModuleNotFoundError: dqn_client needs the extra 'client', whose package httpx is not installed: "
@@ -153,8 +167,9 @@ def test_an_extra_is_enough_for_its_commands_and_the_others_say_what_they_need(b
     assert bare.run("dqn-models", "list", "--repository", "nothing").returncode == 0
 
 
-def test_the_image_that_serves_keeps_only_commands_that_work(bare: Installation) -> None:
+def test_the_image_that_serves_keeps_only_commands_that_work(tmp_path: Path, wheel: Path) -> None:
     """The Dockerfile's own lines leave the commands of serving and of the repository, and no package of training."""
+    bare = Installation(tmp_path / "venv", wheel)
     bare.bring(*EXTRAS["serve"])
     dockerfile = (ROOT / "Dockerfile").read_text()
     lines = re.search(r"cd /opt/dqn && (rm -r .*/dqn_training.*done)\n", dockerfile, re.DOTALL)

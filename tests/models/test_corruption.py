@@ -43,7 +43,7 @@ def flip_last_byte(path: Path) -> None:
 
 
 DAMAGES: dict[str, tuple[Callable[[Path], object], type[ModelError], str]] = {
-    "unknown schema version": (lambda at: edit_manifest(at, schema_version=2), ManifestError, "schema_version 2; this"),
+    "unknown schema version": (lambda at: edit_manifest(at, schema_version=3), ManifestError, "schema_version 3; this"),
     "no schema version": (lambda at: (at / "manifest.json").write_text("{}"), ManifestError, "schema_version None"),
     "broken JSON": (lambda at: (at / "manifest.json").write_text('{"schema_'), ManifestError, "is not valid JSON"),
     "empty manifest": (lambda at: (at / "manifest.json").write_bytes(b""), ManifestError, "is not valid JSON"),

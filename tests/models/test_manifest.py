@@ -29,7 +29,7 @@ def test_a_manifest_survives_a_round_trip(written: bytes) -> None:
 def test_a_manifest_says_when_in_utc_and_what_with_hashes(written: bytes) -> None:
     """`created_at` is RFC 3339 in UTC, and every file has its size and SHA-256."""
     document = json.loads(written)
-    assert document["schema_version"] == 1
+    assert document["schema_version"] == 2
     assert document["created_at"].endswith("Z")
     assert document["files"] == {"model.onnx": FileEntry.of(linear_onnx()).model_dump()}
     assert document["gate"] is None
@@ -62,10 +62,10 @@ def test_a_manifest_cannot_be_changed() -> None:
     [
         (("version",), 0, "version"),
         (("evaluation", "mean"), "many", "evaluation.mean"),
-        (("environment", "action_space", "n"), 0, "environment.action_space.n"),
+        (("environment", "action_space", "n"), 0, "environment.action_space.Discrete.n"),
         (("files", "model.onnx", "sha256"), "abc", "files.model.onnx.sha256"),
         (("lineage", "origin"), "stork", "lineage.origin"),
-        (("environment", "observation_space", "type"), "Tuple", "environment.observation_space"),
+        (("environment", "observation_space", "type"), "Text", "environment.observation_space"),
     ],
 )
 def test_a_wrong_field_is_named(written: bytes, path: tuple[str, ...], value: object, place: str) -> None:
@@ -87,3 +87,12 @@ def test_hostile_json_is_a_manifest_error(data: bytes) -> None:
     """Nesting beyond reason, endless numbers and a version of the wrong type are refused like any other damage."""
     with pytest.raises(ManifestError):
         Manifest.parse(data, "here")
+
+
+def test_a_manifest_of_the_first_schema_version_is_read_as_before(written: bytes) -> None:
+    """Version 1 knew fewer spaces and lacked some fields; it stays what it is when it is written again."""
+    document = json.loads(written) | {"schema_version": 1}
+    del document["environment"]["left_out"], document["environment"]["action_mask"]
+    manifest = Manifest.parse(json.dumps(document).encode(), "here")
+    assert (manifest.environment.left_out, manifest.environment.action_mask) == ([], None)
+    assert json.loads(manifest.dump())["schema_version"] == 1

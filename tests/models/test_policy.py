@@ -7,7 +7,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from dqn_models.errors import PolicyError
-from dqn_models.policy import Policy
+from dqn_models.policy import Policy, PreparedRun
+from dqn_models.spaces import BoxSpace, DictSpace, DiscreteSpace, MultiBinarySpace, MultiDiscreteSpace, TupleSpace
 from dqn_testing.repositories import CARTPOLE_WEIGHTS, discrete_onnx, graph_onnx, linear_onnx
 
 OBSERVATIONS = np.random.default_rng(0).normal(size=(32, 4)).astype(np.float32)
@@ -93,3 +94,63 @@ def test_a_graph_that_answers_in_another_shape_is_refused() -> None:
     )
     with pytest.raises(PolicyError, match=r"q_values \[2, 2\] and action \[1\]; expected \[1, 2\] and \[1\]"):
         Policy(data).warm_up()
+
+
+SEVERAL = DictSpace(
+    spaces={
+        "goal": TupleSpace(spaces=[BoxSpace(shape=[2], dtype="float32", low=-1, high=1)]),
+        "bits": MultiBinarySpace(shape=[2]),
+        "side": DiscreteSpace(n=3),
+    }
+)
+JOINT = MultiDiscreteSpace(nvec=[2, 2], start=[0, 5])
+
+
+def several_onnx(action_type: int = TensorProto.INT64) -> bytes:
+    """A policy whose four Q-values are the goal and the bits, plus the side; joint actions of two components."""
+    nodes = [
+        helper.make_node("Cast", ["observation.bits"], ["bits"], to=TensorProto.FLOAT),
+        helper.make_node("Concat", ["observation.goal.0", "bits"], ["features"], axis=1),
+        helper.make_node("Cast", ["observation.side"], ["side"], to=TensorProto.FLOAT),
+        helper.make_node("Reshape", ["side", "column"], ["side_column"]),
+        helper.make_node("Add", ["features", "side_column"], ["q_values"]),
+        helper.make_node("ArgMax", ["q_values"], ["index"], axis=1, keepdims=0),
+        helper.make_node("Gather", ["actions", "index"], ["action"], axis=0),
+    ]
+    table = JOINT.action(np.arange(4))
+    return graph_onnx(
+        nodes,
+        [
+            ("observation.goal.0", TensorProto.FLOAT, ["batch", 2]),
+            ("observation.bits", TensorProto.UINT8, ["batch", 2]),
+            ("observation.side", TensorProto.INT64, ["batch"]),
+        ],
+        [("q_values", TensorProto.FLOAT, ["batch", 4]), ("action", action_type, ["batch", 2])],
+        {"actions": table.astype(helper.tensor_dtype_to_np_dtype(action_type)), "column": np.array([-1, 1])},
+    )
+
+
+def test_a_graph_with_an_input_for_each_leaf_takes_rows() -> None:
+    """Rows of the space go in as one array, and actions come out in the environment's own form."""
+    policy = Policy(several_onnx())
+    assert policy.observation_dtype == SEVERAL.row_dtype
+    rows = SEVERAL.sample(np.zeros(1, SEVERAL.row_dtype), 7, np.random.default_rng(0))
+    q_values, actions = policy.run(rows)
+    expected = np.concatenate([rows["goal.0"], rows["bits"]], axis=1) + rows["side"][:, None]
+    np.testing.assert_allclose(q_values, expected, rtol=1e-6)
+    assert actions.tolist() == JOINT.action(expected.argmax(axis=1)).tolist()
+    assert policy.act(rows[::2]).tolist() == actions[::2].tolist()
+    assert (policy.n_actions, policy.action_shape, policy.action_dtype.name) == (4, (2,), "int64")
+    policy.warm_up()
+
+
+def test_prepared_runs_of_several_leaves_answer_the_same() -> None:
+    """A row, or a tuple of the leaves' values as JSON has them, gives the answer of a batch of one, again and again."""
+    policy = Policy(several_onnx(TensorProto.FLOAT))
+    prepared = PreparedRun(policy)
+    for row in SEVERAL.sample(np.zeros(1, SEVERAL.row_dtype), 5, np.random.default_rng(1)):
+        expected = policy.run(row.reshape(1))
+        for observation in (row, tuple(part.tolist() for part in row)):
+            q_values, action = prepared(observation)
+            assert q_values.tolist() == expected[0].tolist()
+            assert action.tolist() == expected[1].tolist()

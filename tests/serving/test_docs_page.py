@@ -16,7 +16,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 
 def test_everything_on_the_page_is_served_here(server: Server) -> None:
-    """What /docs loads lies on this server, by paths that are relative to the page, and its policy allows no other."""
+    """/docs loads everything from this server by relative paths, and its security policy allows nothing else."""
     page = server.get("/docs")
     assert "default-src 'none'" in page.headers["content-security-policy"]
     loaded = re.findall(r'(?:src|href)="([^"]*)"', page.text)

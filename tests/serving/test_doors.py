@@ -24,11 +24,13 @@ def store(empty: ModelRepository) -> ModelRepository:
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_hangup_drains(store: ModelRepository, workers: int) -> None:
-    """A terminal that closes ends the server as SIGTERM does: what was half sent is answered, the status is 0."""
+    """A closed terminal ends the server as SIGTERM does: a half-sent request is answered, and the status is 0."""
     with running_server(store, workers=workers) as server:
         server.wait_ready()
         connection = Connection(server)
         request = call(RIGHT)
+        connection.send(request)
+        assert connection.receive().status == 200  # by now a worker has taken the connection
         connection.send(request[:-5])
         server.process.send_signal(signal.SIGHUP)
         connection.send(request[-5:])
@@ -39,7 +41,7 @@ def test_hangup_drains(store: ModelRepository, workers: int) -> None:
 
 @pytest.mark.slow
 def test_service_links_of_kubernetes(store: ModelRepository) -> None:
-    """The variable that Kubernetes sets for a Service named dqn is no port: it is ignored with a word."""
+    """DQN_PORT as Kubernetes sets it for a Service named dqn is ignored with a warning."""
     with running_server(store, env={"DQN_PORT": "tcp://10.96.0.1:8000"}) as server:
         server.wait_ready()
         assert "enableServiceLinks" in server.wait_log("DQN_PORT ignored")["remedy"]
@@ -48,7 +50,7 @@ def test_service_links_of_kubernetes(store: ModelRepository) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_all_addresses(store: ModelRepository, workers: int) -> None:
-    """`--host ::` is reached by IPv6 and by IPv4."""
+    """With `--host ::` the server is reached by IPv6 and by IPv4."""
     if not socket.has_dualstack_ipv6():
         pytest.skip("this system has no sockets for both")
     with running_server(store, host="::", workers=workers) as server:
@@ -68,7 +70,7 @@ def test_keep_alive_says_its_timeout(server: Server) -> None:
 @pytest.mark.parametrize("target", [b"*", b"/"])
 @pytest.mark.parametrize("more", [b"", b"Connection: Upgrade\r\nUpgrade: h2c\r\n"])
 def test_options_of_the_whole_server(server: Server, target: bytes, more: bytes) -> None:
-    """What HAProxy and Knative ask is answered with 204 and the methods that there are."""
+    """`OPTIONS *`, which HAProxy and Knative send, is answered with 204 and the methods that exist."""
     connection = Connection(server)
     connection.send(b"OPTIONS %b HTTP/1.1\r\nHost: x\r\n%b\r\n" % (target, more))
     found = connection.socket.recv(4096)
@@ -78,7 +80,7 @@ def test_options_of_the_whole_server(server: Server, target: bytes, more: bytes)
 
 
 def test_compressed_bodies_are_inflated_or_refused(server: Server) -> None:
-    """A call that does not inflate says so with 415."""
+    """A compressed body is inflated or, by a call that cannot, refused with 415."""
     gzipped = {"content-encoding": "gzip"}
     alias = {**gzipped, "authorization": f"Bearer {TOKEN}"}
     refused = (

@@ -76,7 +76,7 @@ def test_epsilon_zero_is_greedy_and_certain(server: Server) -> None:
 
 
 def test_epsilon_one_is_uniform(server: Server) -> None:
-    """With epsilon 1 every action has the same propensity, also the greedy one."""
+    """With epsilon 1 every action, the greedy one included, has the same propensity."""
     answer = act(server, "/models/lake/q-values", observation=2, epsilon=1)
     assert answer["propensity"] == 0.25
     assert answer["q_values"] == [0.0, 0.0, 1.0, 0.0]

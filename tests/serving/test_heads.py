@@ -73,7 +73,7 @@ def test_anything_else_does_not(reader: RequestHeadCache, head: bytes) -> None:
 
 
 def test_memory_is_bounded(reader: RequestHeadCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    """RequestHeadCache that never come again, and long ones, do not pile up."""
+    """Heads that never come again, and long ones, do not pile up in memory."""
     monkeypatch.setattr(head_cache, "_MOST_REMEMBERED", 10)
     for number in range(100):
         assert reader.read(PLAIN.replace(b"Host: x", b"Host: %d" % number)) is not None
@@ -98,7 +98,7 @@ def test_ids_and_traces_are_not_remembered(reader: RequestHeadCache) -> None:
     "more", [b"\r\n continued", b"\r\n\tcontinued", b"\r\nX-Request-ID: 2", b" \x01", b"\t1", b"\r\nX-Request-ID: \xff"]
 )
 def test_ids_that_are_out_of_the_ordinary(reader: RequestHeadCache, more: bytes) -> None:
-    """A line that goes on, or that comes twice, names no request; the others are read as ever."""
+    """An id on a continued or repeated line is not taken; others are read as usual."""
     head = PLAIN.replace(b"\r\n\r\n", b"\r\nX-Request-ID: 1%b\r\nAccept: */*\r\n\r\n" % more)
     for _ in range(2):
         found = reader.read(head)

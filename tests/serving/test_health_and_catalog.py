@@ -58,7 +58,7 @@ def test_manifest_of_a_version(server: Server, repository: ModelRepository, refe
     ],
 )
 def test_unknown_paths_are_404_problems(server: Server, path: str) -> None:
-    """What is not there is a 404 problem document, however the path is spelt."""
+    """An unknown path gets a 404 problem document, however it is spelt."""
     response = server.get(path)
     assert (response.status_code, response.headers["content-type"]) == (404, MEDIA_TYPE)
     assert response.json()["detail"]
@@ -91,7 +91,7 @@ def test_head_is_get_without_the_body(server: Server, path: str) -> None:
 
 
 def test_starts_empty_and_becomes_ready_by_itself(empty: ModelRepository) -> None:
-    """Without a model: alive, not ready, 503 with the command that helps; ready by itself once there is a champion."""
+    """Without a model the server is alive and says what to do; it becomes ready once there is a champion."""
     with running_server(empty) as server:
         assert server.get("/healthz").status_code == 200
         for response in (server.get("/readyz"), server.post("/act", {"observation": [0, 0, 0, 0]})):

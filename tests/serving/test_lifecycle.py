@@ -42,7 +42,7 @@ def half_request(server: Server) -> socket.socket:
 
 
 def test_start_is_one_line(store: ModelRepository) -> None:
-    """The log tells in one JSON line where the server is and what it serves, and one line for each refresh."""
+    """One JSON line of the log says where the server listens and what it serves, and each refresh is one line."""
     with running_server(store) as server:
         line = server.wait_log("serving")
         assert line["address"].startswith("http://127.0.0.1:")
@@ -51,7 +51,7 @@ def test_start_is_one_line(store: ModelRepository) -> None:
 
 
 def test_sigterm_finishes_what_is_in_flight(store: ModelRepository) -> None:
-    """After SIGTERM a request that was half sent is still answered, and then the process ends with status 0."""
+    """After SIGTERM a half-sent request is still answered, and then the process ends with status 0."""
     with running_server(store) as server:
         server.wait_ready()
         with half_request(server) as connection:
@@ -173,7 +173,7 @@ def test_taken_port_is_one_sentence(store: ModelRepository) -> None:
 
 
 def test_access_log_is_optional(store: ModelRepository) -> None:
-    """With DQN_ACCESS_LOG every request is a line with its method, path, status and time."""
+    """With DQN_ACCESS_LOG every request is logged in a line with its method, path, status and time."""
     with running_server(store, access_log=True) as server:
         server.post("/act", BODY)
         line = server.wait_log("request", path="/act")

@@ -79,7 +79,7 @@ def test_silent_connections_are_closed(connect: Callable[[], Connection], sent: 
 
 
 def test_request_that_was_answered_early_must_end_too(connect: Callable[[], Connection]) -> None:
-    """Where the answer did not need the body, the rest of that has the same time, and is then not waited for."""
+    """A body that was not needed for the answer has the same time limit, after which it is not waited for."""
     connection = connect()
     connection.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nx")
     assert connection.receive().status == 200
@@ -107,7 +107,7 @@ ENDLESS = {
 
 @pytest.mark.parametrize("name", ENDLESS)
 def test_endless_requests_cost_no_memory(server: Server, connect: Callable[[], Connection], name: str) -> None:
-    """Whatever part of a request has no end, the answer comes long before it and the memory stays as it is."""
+    """Whichever part of a request never ends, it is answered early, and memory does not grow."""
     begin, status = ENDLESS[name]
     server.post("/act", RIGHT)
     before = resident_bytes(server)
@@ -134,7 +134,7 @@ def test_answer_arrives_at_a_client_that_sends_first(connect: Callable[[], Conne
 
 
 def test_heads_have_a_limit_of_fields(connect: Callable[[], Connection]) -> None:
-    """128 fields are read, more are refused."""
+    """A request with 128 header fields is read, one with more is refused."""
     for count, status in [(126, 200), (127, 431)]:
         connection = connect()
         connection.send(call(RIGHT, *[b"X-%d: 1" % number for number in range(count)]))
@@ -142,7 +142,7 @@ def test_heads_have_a_limit_of_fields(connect: Callable[[], Connection]) -> None
 
 
 def test_slow_readers_are_dropped(server: Server, connect: Callable[[], Connection]) -> None:
-    """A client that asks for much and reads nothing is let go, and what was kept for it is freed."""
+    """A client that asks for much and reads nothing is disconnected, and its memory is freed."""
     before = resident_bytes(server)
     connection = connect()
     connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -183,7 +183,7 @@ def test_all_that_was_refused_is_counted_and_nothing_logged(server: Server) -> N
 
 
 def test_too_few_descriptors_are_told(repository: ModelRepository) -> None:
-    """Where the system allows fewer connections than wanted the log says so, and the limit is what there is."""
+    """Where the system allows fewer connections than configured, the log says so and the limit is lowered."""
     with running_server(repository, max_connections=1_000_000) as server:
         told = server.wait_log("few file descriptors")
         assert told["max_connections"] < 1_000_000

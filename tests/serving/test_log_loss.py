@@ -89,7 +89,7 @@ def lost(client: httpx.Client) -> float:
 
 
 def test_reader_is_gone(store: ModelRepository) -> None:
-    """A server whose log's reader has ended goes on."""
+    """A server goes on serving after the reader of its log has ended."""
     receiving, sending = os.pipe()
     with contextlib.closing(os.fdopen(sending, "w")) as log, served(store, stderr=log) as client:
         os.close(receiving)
@@ -98,14 +98,14 @@ def test_reader_is_gone(store: ModelRepository) -> None:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_disk_is_full(store: ModelRepository, workers: str) -> None:
-    """A server that cannot write a single line starts and works."""
+    """A server that cannot write a single line of its log starts and serves."""
     with Path("/dev/full").open("w") as log, served(store, "--workers", workers, stderr=log) as client:
         works_on(client, store)
 
 
 @pytest.mark.parametrize("shell", ["2>&-", "<&- >&- 2>&-"])
 def test_standard_error_is_closed(store: ModelRepository, shell: str) -> None:
-    """A server that was started without standard streams works."""
+    """A server that was started without standard streams serves."""
     with served(store, stderr=subprocess.DEVNULL, shell=shell) as client:
         works_on(client, store)
 
@@ -124,7 +124,7 @@ def test_supervisor_replaces_workers_without_a_log(store: ModelRepository) -> No
 
 
 def test_reader_that_comes_back(store: ModelRepository, tmp_path: Path) -> None:
-    """Lines are lost while nobody reads, and written again to who reads later."""
+    """Lines are lost while nobody reads, and written again once there is a reader."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)

@@ -26,7 +26,7 @@ def test_malformed_body_gets_its_problem_document(server: Server, name: str) -> 
 
 
 def test_q_values_refuse_what_act_refuses(server: Server) -> None:
-    """The two calls share one validation."""
+    """/q-values refuses every body that /act refuses, in the same way."""
     for body, status, detail, path in WRONG_OBSERVATIONS.values():
         response = server.post(path.replace("act", "q-values"), body)
         assert response.status_code == status

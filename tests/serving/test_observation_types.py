@@ -35,7 +35,7 @@ def infer(server: Server, model: str, *inputs: Any) -> Any:
 
 @pytest.mark.parametrize("dtype", SPACES)
 def test_observations_as_lists(plants: Server, dtype: str) -> None:
-    """The policy of each space takes `tolist()` of what the environment observes, booleans included."""
+    """The policy of each space accepts `tolist()` of an observation, booleans included."""
     batch = np.array([[[0, 1], [0, 1]], [[0, 0], [1, 0]]], dtype)
     first, _ = batch.tolist()
     assert plants.post(f"/models/{dtype}/act", {"observation": first}).json()["action"] == 1

@@ -46,7 +46,7 @@ def at_once(server: Server, requests: list[bytes]) -> list[Answer]:
 
 
 def test_what_is_too_much_is_refused_at_once(server: Server) -> None:
-    """Of many large requests some are answered; the others get a 503 in the API's form and keep their connections."""
+    """Of many large requests some are answered; the others get a 503 in the API's form and stay connected."""
     requests = [BATCH, INFER, call(RIGHT)] * EACH
     answers = at_once(server, requests)
     statuses = Counter(answer.status for answer in answers)
@@ -61,7 +61,7 @@ def test_what_is_too_much_is_refused_at_once(server: Server) -> None:
 
 
 def test_who_was_refused_may_ask_again(server: Server) -> None:
-    """A connection that got a 503 is heard again, as soon as it asks."""
+    """A connection that got a 503 is answered when it asks again."""
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(contextlib.closing(Connection(server))) for _ in range(3 * EACH)]
         for connection in connections:

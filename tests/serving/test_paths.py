@@ -61,7 +61,7 @@ def test_head_is_get_without_its_body(server: Server, path: str) -> None:
 
 @pytest.mark.parametrize("path", [*GET, *POST])
 def test_options_tells_the_methods(server: Server, path: str) -> None:
-    """OPTIONS is answered with the methods of the path, and they are all that are allowed."""
+    """OPTIONS is answered with exactly the methods that the path allows."""
     told = server.request("OPTIONS", path)
     assert (told.status_code, told.content) == (204, b"")
     assert told.headers["allow"] == ("GET, HEAD, OPTIONS" if path in GET else "OPTIONS, POST")
@@ -73,7 +73,7 @@ def test_options_tells_the_methods(server: Server, path: str) -> None:
 
 @pytest.mark.parametrize("request_line", [b"FOO /act", b"post /act", b"CONNECT x:80", b"GET act", b"GET /k\xc3\xa4fer"])
 def test_what_is_no_request_is_refused(server: Server, request_line: bytes) -> None:
-    """Methods that there are not, in small letters, and targets that are no paths are a 400."""
+    """Unknown methods, methods in small letters, and targets that are not paths get a 400."""
     connection = Connection(server)
     connection.send(request_line + b" HTTP/1.1\r\nHost: x\r\n\r\n")
     assert connection.receive().status == 400
@@ -83,7 +83,7 @@ def test_what_is_no_request_is_refused(server: Server, request_line: bytes) -> N
 
 @pytest.mark.parametrize("name", NAMES)
 def test_unknown_models_are_not_found(server: Server, name: str) -> None:
-    """No model's name but an existing one finds anything, wherever it stands, and nothing that it holds does harm."""
+    """Only the names of existing models are found, wherever they stand, and no name does harm."""
     for path in (f"/models/{name}", f"/models/{name}/versions/1", f"/v2/models/{name}", f"/v2/models/{name}/ready"):
         assert status(server, b"GET", path) == 404
     for path in (f"/models/{name}/act", f"/models/{name}/q-values", f"/v2/models/{name}/infer"):
@@ -92,7 +92,7 @@ def test_unknown_models_are_not_found(server: Server, name: str) -> None:
 
 @pytest.mark.parametrize("version", [*VERSIONS, *SLASHED])
 def test_unknown_versions_are_not_found(server: Server, version: str) -> None:
-    """The same of versions: nothing is read that is no version's manifest."""
+    """Only existing versions are found, and no file but a version's manifest is read."""
     for path in (f"/models/cartpole/versions/{version}", f"/v2/models/cartpole/versions/{version}"):
         assert status(server, b"GET", path) == 404
     assert status(server, b"POST", f"/v2/models/cartpole/versions/{version}/infer", RIGHT) == 404

@@ -29,7 +29,7 @@ def connect(server: Server) -> Iterator[Callable[[], Connection]]:
 @pytest.mark.parametrize("pieces", [2, 3, 7])
 @pytest.mark.parametrize("pause", [0, 0.002, 0.15])
 def test_cut_anywhere(connect: Callable[[], Connection], pieces: int, pause: float) -> None:
-    """Pieces at once, shortly after one another, or slowly: the answer is the same, and the connection goes on."""
+    """However a request is cut and however slowly its pieces come, the answer is the same and the connection stays."""
     connection = connect()
     whole = call(BATCH)
     size = len(whole) // pieces + 1
@@ -64,7 +64,7 @@ def test_faults_in_pieces(connect: Callable[[], Connection]) -> None:
 
 
 def test_client_that_leaves_in_the_middle(server: Server, connect: Callable[[], Connection]) -> None:
-    """Half a request whose client is gone leaves nothing behind that others would notice."""
+    """A client that leaves in the middle of a request affects no other."""
     for _ in range(20):
         connection = connect()
         connection.send(call(BATCH)[:-10])

@@ -41,7 +41,7 @@ def test_new_champion_is_served_by_itself(empty: ModelRepository) -> None:
 
 
 def test_bad_champion_changes_nothing_but_the_counter(empty: ModelRepository) -> None:
-    """Versions that are damaged, no policy, or not there are counted and logged once each; the old one goes on."""
+    """A damaged, unusable or missing champion is counted and logged once, and the old one goes on serving."""
     publish_linear(empty, promote=True)
     for _ in range(4):
         publish_linear(empty)
@@ -167,7 +167,7 @@ def test_few_named_versions_stay_loaded(empty: ModelRepository) -> None:
 
 
 def test_same_number_with_other_bytes(empty: ModelRepository) -> None:
-    """A model that was removed and published anew is noticed, said and served, by its numbers and its aliases."""
+    """A model that was removed and published again is noticed, logged and served, by its numbers and its aliases."""
 
     def q_value(version: int | str) -> float:
         return float(server.post("/q-values", {**OBSERVATION, "version": version}).json()["q_values"][0])
@@ -191,7 +191,7 @@ def test_same_number_with_other_bytes(empty: ModelRepository) -> None:
 
 
 def test_same_number_with_another_environment(empty: ModelRepository) -> None:
-    """A model that now has other shapes and more actions takes the place of the one with its name and number."""
+    """A model with other shapes and more actions replaces the one that had its name and number."""
     publish_linear(empty, "lake", promote=True)
     with running_server(empty) as server:
         server.wait_ready()

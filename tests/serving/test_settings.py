@@ -38,7 +38,7 @@ def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_origins_are_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a flag, as several flags, or in the variable."""
+    """Origins may be given in one flag, in several flags, or in the variable."""
     wanted = ("https://lab.example", "http://localhost:3000")
     assert read_settings(["--cors-origins", ",".join(wanted)]).cors_origins == wanted
     assert read_settings([f"--cors-origins={origin}" for origin in wanted]).cors_origins == wanted

@@ -56,7 +56,7 @@ def test_calls_work_and_certificates_change(secure: Server, tls_files: TlsFiles)
 
 
 def test_wrong_files_are_refused_at_start(tls_files: TlsFiles, tmp_path: Path) -> None:
-    """Half a pair, files that are not there, a key of another certificate, one with a password: each is named."""
+    """A missing half, a missing file, a key of another certificate and a key with a password are each named."""
     certificate, key = (str(path) for path in tls_files.settings.values())
     (tmp_path / "other").mkdir()
     other = TlsFiles(tmp_path / "other")

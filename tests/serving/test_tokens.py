@@ -122,14 +122,14 @@ def test_file_that_others_read_is_warned_about(store: ModelRepository, file: Pat
     ],
 )
 def test_wrong_files_are_refused_by_line(text: str, said: str) -> None:
-    """What is wrong is said with the number of the line, and never with the token."""
+    """An error names the number of the line, and never shows the token."""
     with pytest.raises(ValueError, match=said) as caught:
         parse(text.encode())
     assert "secret" not in str(caught.value)
 
 
 def test_a_name_may_have_two_tokens() -> None:
-    """So that a caller can change from one to the other while both hold; files of other systems' line ends are read."""
+    """A name may have two tokens that both hold, and files with other systems' line ends are read."""
     assert sorted(parse(b"a:1\r\na:2\r\n").values()) == ["a", "a"]
 
 

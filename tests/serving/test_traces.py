@@ -66,7 +66,7 @@ def attributes(span: Span) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_every_request_is_a_span(repository: ModelRepository, collector: Collector) -> None:
-    """Both ways, both APIs and errors: named by route, with the caller's span as parent, what answered and how long."""
+    """Every request, refused ones included, is a span named by its route, below the caller's span."""
     with running_server(repository, otlp_endpoint=collector.url) as server:
         server.wait_ready()
         began = time.time_ns()

@@ -145,7 +145,7 @@ def test_overflow_is_one_requests_own(services: Services) -> None:
 
 
 def test_batches_run_at_once(services: Services) -> None:
-    """A request for many observations is answered before the turn ends, by one run, whether it is good or overflows."""
+    """A batch is answered by one run before the turn ends, whether or not its Q-values overflow."""
     answers: list[Answer] = []
     route = ActCalls(services).find("/q-values")
     assert route is not None
@@ -171,7 +171,7 @@ def test_batches_run_at_once(services: Services) -> None:
     ],
 )
 def test_anything_else_is_not_begun(services: Services, body: bytes) -> None:
-    """What has a fault, or needs a version that is not loaded, is left to the slow path, uncounted."""
+    """A faulty request, or one for a version that is not loaded, is left to the slow path, uncounted."""
     route = ActCalls(services).find("/act")
     assert route is not None
     assert not route.begin({}, body, lambda _: None)

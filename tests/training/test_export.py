@@ -11,12 +11,14 @@ from torch import nn
 
 from dqn_models.manifest import EnvironmentInfo
 from dqn_models.policy import Policy
+from dqn_models.spaces import BoxSpace
 from dqn_training.config import DQNConfig
 from dqn_training.envs.make import describe
 from dqn_training.export.onnx_graph import export, onnx_info
 from dqn_training.export.parity import OBSERVATIONS, ParityError, check_parity
 from dqn_training.networks.noisy import Noise
 from dqn_training.networks.q_network import make_q_network
+from dqn_training.run.candidate import observation_statistics
 
 COUNTDOWN = "tests.training.environments:Countdown-v0"
 CASES: list[tuple[str, dict[str, Any]]] = [
@@ -133,6 +135,23 @@ def test_random_observations_fill_the_bounds() -> None:
     drawn = environment.observation_space.sample(seen, OBSERVATIONS, np.random.default_rng(1))
     assert 4.7 < drawn[:, 0].max() <= 4.8
     assert 4 < drawn[:, 1].std() < 8
+
+
+def test_random_pixels_fill_the_bounds() -> None:
+    """Bytes are drawn from the lowest to the highest, in their own type."""
+    space = BoxSpace(shape=[8, 8], dtype="uint8", low=3.0, high=200.0)
+    drawn = space.sample(np.zeros((1, 8, 8), np.uint8), 500, np.random.default_rng(1))
+    assert (drawn.shape, str(drawn.dtype), drawn.min(), drawn.max()) == ((500, 8, 8), "uint8", 3, 200)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_pixels_are_described_together(dtype: type[np.generic]) -> None:
+    """Mean, deviation and range over all pixels of all images, whatever their type."""
+    seen = np.random.default_rng(1).integers(5, 90, (20, 80, 80), np.uint8).astype(dtype)
+    found = observation_statistics(seen)
+    assert found.mean == pytest.approx([seen.astype(np.float64).mean()])
+    assert found.std == pytest.approx([seen.astype(np.float64).std()])
+    assert (found.low, found.high) == ([5.0], [89.0])
 
 
 def test_a_layer_without_a_counterpart_is_refused() -> None:

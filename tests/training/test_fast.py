@@ -24,9 +24,25 @@ NETWORKS = {
         Index(5, -2), DuelingHead(nn.Sequential(IndexedLinear(5, 1)), nn.Sequential(IndexedLinear(5, 2)), (2,))
     ),
     "pixels": nn.Sequential(PixelScale(), nn.Flatten(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 2)),
-    "convolution": nn.Sequential(PixelScale(), nn.Conv2d(3, 4, 2), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2)),
     "unknown layers": nn.Sequential(nn.Tanh(), nn.Linear(4, 8), nn.Softplus(), nn.Linear(8, 2), nn.LayerNorm(2)),
     "learns first of all": nn.Sequential(nn.PReLU(), nn.Linear(4, 3)),
+}
+CONVOLUTIONS = {
+    "one": nn.Sequential(PixelScale(), nn.Conv2d(3, 4, 2), nn.ReLU(), nn.Flatten(), nn.Linear(484, 2)),
+    "several": nn.Sequential(
+        PixelScale(), nn.Conv2d(3, 8, 4, 2), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(36, 2)
+    ),
+    "normalised": nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.LayerNorm([4, 10, 10]), nn.ReLU(), nn.Flatten(), nn.Linear(400, 2)
+    ),
+    "dilated, in groups": nn.Sequential(
+        nn.Conv2d(3, 6, 3, dilation=2, groups=3), nn.ReLU(), nn.Flatten(), nn.Linear(384, 2)
+    ),
+    "padded": nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Flatten(), nn.Linear(576, 2)),
+    "padded by name": nn.Sequential(nn.Conv2d(3, 4, 3, padding="same"), nn.Flatten(), nn.Linear(576, 2)),
+    "padded with mirror images": nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1, padding_mode="reflect"), nn.Flatten(), nn.Linear(576, 2)
+    ),
 }
 
 
@@ -35,7 +51,7 @@ def observations(name: str) -> torch.Tensor:
     torch.manual_seed(1)
     if name == "one-hot" or name.startswith("indexed"):
         return torch.randint(-2, 3, (7,))
-    if name in {"pixels", "convolution"}:
+    if name == "pixels":
         return torch.randint(0, 256, (7, 3, 2, 2), dtype=torch.uint8)
     return torch.randn(7, 4)
 
@@ -59,6 +75,26 @@ def test_outputs_and_gradients_are_those_of_autograd(name: str) -> None:
         assert torch.equal(backpropagation.forward(inputs.clone()), outputs)
         backpropagation.backward(gradient)
     assert torch.equal(flat.grad, expected.grad)
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_gradients_of_convolutions_are_those_of_autograd_but_for_rounding(name: str) -> None:
+    """Outputs and every parameter's gradient, for pixels and for numbers."""
+    torch.manual_seed(1)
+    network = CONVOLUTIONS[name]
+    reference = copy.deepcopy(network)
+    flat, expected = flatten_parameters(network), flatten_parameters(reference)
+    inputs = torch.randint(0, 256, (7, 3, 12, 12), dtype=torch.uint8)
+    if not isinstance(network[0], PixelScale):
+        inputs = inputs / 255
+    outputs = reference(inputs)
+    gradient = torch.randn_like(outputs)
+    outputs.backward(gradient)
+    backpropagation = Backpropagation(list(network))
+    with torch.no_grad():
+        torch.testing.assert_close(backpropagation.forward(inputs), outputs)
+        backpropagation.backward(gradient)
+    torch.testing.assert_close(flat.grad, expected.grad)
 
 
 @pytest.mark.parametrize(("indexed", "dense"), [(IndexedLinear, nn.Linear), (IndexedNoisyLinear, NoisyLinear)])

@@ -11,6 +11,7 @@ from dqn_models.layout import ONNX_FILE
 from dqn_models.manifest import Manifest
 from dqn_models.policy import Policy, PreparedRun
 from dqn_models.reader import RepositoryReader
+from dqn_models.spaces import DiscreteSpace
 from dqn_serving.policies.observations import ObservationReader
 from dqn_serving.problems import Served
 from dqn_serving.telemetry.shared_memory import Values, WorkerSegment
@@ -73,8 +74,7 @@ def load(
     manifest, policy = repository.load(model, version)
     if (manifest.model, manifest.version) != (model, version):
         raise PolicyError(f"The manifest of {model} version {version} is another version's.")
-    _check_actions(manifest, policy)
-    start, n_actions = manifest.environment.action_space.start, policy.n_actions
+    start, n_actions = _checked_actions(manifest, policy).start, policy.n_actions
     return LoadedPolicy(
         manifest=manifest,
         digest=digest,
@@ -89,12 +89,17 @@ def load(
     )
 
 
-def _check_actions(manifest: Manifest, policy: Policy) -> None:
+def _checked_actions(manifest: Manifest, policy: Policy) -> DiscreteSpace:
     """A graph whose actions are not the environment's would answer nonsense later: refuse it now."""
     space, where = manifest.environment.action_space, f"{manifest.model} version {manifest.version}"
+    if not isinstance(space, DiscreteSpace) or policy.observation_dtype.names:
+        raise PolicyError(
+            f"{where} has observations of several parts, or such actions, which this server does not serve."
+        )
     if space.n != policy.n_actions:
         raise PolicyError(f"{where} has {policy.n_actions} Q-values for {space.n} actions.")
     low = getattr(manifest.environment.observation_space, "start", 0)
     q_values, actions = policy.run(np.full((1, *policy.observation_shape), low, policy.observation_dtype))
     if actions[0] != q_values[0].argmax() + space.start:
         raise PolicyError(f"{where} answers action {actions[0]} where {q_values[0].argmax() + space.start} is greedy.")
+    return space

@@ -29,7 +29,7 @@ def test_health_is_json(server: Server) -> None:
 
 
 def test_index_of_what_is_ready(server: Server) -> None:
-    """`{"ready": true}` lists the loaded versions only; a version becomes READY when it was asked for."""
+    """`{"ready": true}` lists only the loaded versions; a version becomes READY once it was asked for."""
     everything = server.post("/v2/repository/index", b"").json()
     assert server.post("/v2/repository/index", {"ready": False}).json() == everything
     assert server.get("/v2/models/cartpole/versions/3/ready").status_code == 200
@@ -39,7 +39,7 @@ def test_index_of_what_is_ready(server: Server) -> None:
 
 
 def test_unloaded_versions_say_why(empty: ModelRepository) -> None:
-    """A version that nobody asked for is UNAVAILABLE with the reason, and its metadata is known all the same."""
+    """A version that nobody asked for is UNAVAILABLE with a reason, but its metadata is answered."""
     publish_linear(empty, promote=True)
     publish_linear(empty)
     with running_server(empty) as server:
@@ -103,7 +103,7 @@ def test_without_a_champion(empty: ModelRepository) -> None:
 
 
 def test_every_call_but_health_needs_the_token(repository: ModelRepository) -> None:
-    """With DQN_REQUIRE_TOKEN the protocol needs a bearer token, its health calls do not."""
+    """With DQN_REQUIRE_TOKEN every call but health needs a bearer token."""
     with running_server(repository, env={"DQN_API_TOKEN": TOKEN}, require_token=True) as server:
         server.wait_ready()
         assert server.get("/v2/health/live").status_code == server.get("/v2/health/ready").status_code == 200
@@ -130,7 +130,7 @@ def test_draining_is_not_ready(repository: ModelRepository) -> None:
 
 
 def test_statistics_forget_batch_sizes_beyond_64(server: Server) -> None:
-    """However many batch sizes are sent, the statistics stay small and their totals right."""
+    """However many batch sizes are sent, the statistics stay small and their totals stay right."""
     before: Any = server.get("/v2/models/lake/stats").json()["model_stats"][0]
     for size in range(1, 65):
         row = tensor([1] * size, [size], datatype="INT64")

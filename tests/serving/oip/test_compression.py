@@ -81,7 +81,7 @@ def peak_kib(server: Server) -> int:
 
 
 def test_a_body_of_the_limit_is_inflated() -> None:
-    """Exactly as many bytes as are allowed pass; one less allowed, and they do not."""
+    """A body of exactly the limit passes once inflated; one byte more is refused."""
     headers = {b"content-encoding": b"gzip"}
     assert inflate(gzip.compress(b"x" * 1_000), headers, 1_000) == b"x" * 1_000
     with pytest.raises(Exception, match="larger than the 999 bytes"):

@@ -149,12 +149,12 @@ def test_mutations_of_compressed_requests(api: FastAPI, data: st.DataObject, enc
 @EXAMPLES
 @given(path=st.one_of(st.text(max_size=30), st.lists(st.text(max_size=9), max_size=6).map("/".join)))
 def test_any_path(api: FastAPI, path: str) -> None:
-    """Any path below /v2 is a call or is not; asking for it is answered."""
+    """Any path below /v2 is answered, whether it is a call or not."""
     send(api, b"{}", f"/v2/{path}")
 
 
 def test_the_valid_requests_are_valid(api: FastAPI) -> None:
-    """What is mutated is answered with 200 as it is."""
+    """Each request that the mutations start from is answered with 200."""
     assert send(api, VALID.encode()) == 200
     assert (
         send(api, VALID_BINARY.encode() + b"\0" * 16, inference_header_content_length=b"%d" % len(VALID_BINARY)) == 200

@@ -67,7 +67,7 @@ def test_one_output(server: Server) -> None:
 
 
 def test_content_type_does_not_matter(server: Server) -> None:
-    """The header with the JSON's length alone says what a body is."""
+    """Only the header with the length of the JSON decides how a body is read."""
     body, length = binary_request(ROWS)
     for content_type in ("application/json", "text/plain", "application/octet-stream", ""):
         assert send(server, body, length=length, content_type=content_type).status_code == 200
@@ -75,7 +75,7 @@ def test_content_type_does_not_matter(server: Server) -> None:
 
 
 def test_the_length_may_be_given_without_binary_data(server: Server) -> None:
-    """A length that is that of the whole body is a request in JSON."""
+    """Where the JSON's length is that of the whole body, the body is read as JSON."""
     body = b'{"inputs": [{"name": "observation", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}'
     assert send(server, body, length=len(body)).status_code == 200
 

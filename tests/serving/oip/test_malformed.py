@@ -169,7 +169,7 @@ def test_malformed(server: Server, name: str) -> None:
 
 
 def test_two_lengths_are_refused(server: Server) -> None:
-    """A header that comes twice is no length."""
+    """A length header that comes twice is refused."""
     lengths = [("Inference-Header-Content-Length", str(LENGTH_OF_VALID))] * 2
     assert server.post(INFER, VALID, headers=lengths).status_code == 400
 

@@ -69,7 +69,7 @@ def test_exploring_among_the_allowed(server: Server) -> None:
 
 
 def test_tritonclient_sends_masks(server: Server) -> None:
-    """A client sends them as it sends any input; the configuration tells of them, as optional."""
+    """A client sends masks as it sends any input, and the configuration lists them as optional."""
     client = triton.InferenceServerClient(server.url.removeprefix("http://"))
     configured = client.get_model_config("lake")["input"]
     assert [(each["name"], each["optional"]) for each in configured] == [("observation", False), ("action_mask", True)]
@@ -124,7 +124,7 @@ def test_wrong_masks(server: Server, changes: dict[str, Any], error: str) -> Non
     ],
 )
 def test_wrong_binary_masks(server: Server, size: int, raw: bytes, error: str) -> None:
-    """So is one in binary."""
+    """A binary mask that does not fit is refused with what was sent and what is expected."""
     mask = mask_tensor(None, parameters={"binary_data_size": size})
     del mask["data"]
     text = json.dumps({"inputs": [tensor(), mask]}).encode()

@@ -44,7 +44,7 @@ def test_json_is_the_default(server: Server) -> None:
 @BOTH
 @pytest.mark.parametrize("identity", [0, -(2**63), 2**64 - 1, "", "a" * 64, "ö\n"])
 def test_id_is_sent_back(server: Server, subprotocol: str, identity: Any) -> None:
-    """An id comes back with the answer, be it an action or an error."""
+    """An id comes back with its answer, whether that is an action or an error."""
     with stream(server, "/act/stream", subprotocol) as client:
         assert client.ask(observation=RIGHT, id=identity) == {
             "type": "action",
@@ -58,7 +58,7 @@ def test_id_is_sent_back(server: Server, subprotocol: str, identity: Any) -> Non
 
 @BOTH
 def test_options_are_those_of_http(server: Server, subprotocol: str) -> None:
-    """epsilon, seed, mask and Q-values give what /q-values answers."""
+    """epsilon, seed, mask and Q-values give what /q-values gives."""
     options: list[dict[str, Any]] = [
         {},
         {"action_mask": [True, False]},

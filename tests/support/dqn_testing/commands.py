@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 from unittest.mock import patch
 
+from dqn_testing.forkserver import Process
+
 BIN = Path(sys.executable).parent
 
 QUICK = [
@@ -28,10 +30,17 @@ QUICK = [
 """Training flags for tests that need some policy within seconds, however poor."""
 
 
-def run(name: str, *arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+def run(
+    name: str, *arguments: object, timeout: float = 120, is_fresh: bool = False
+) -> subprocess.CompletedProcess[str]:
     """Runs a command to its end."""
-    words = [str(BIN / name), *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False)
+    with start(name, *arguments, is_fresh=is_fresh) as process:
+        try:
+            output, errors = process.communicate(timeout=timeout)
+        except BaseException:
+            process.kill()
+            raise
+    return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
 
 def run_here(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -66,18 +75,18 @@ def _as_a_process(words: list[str]) -> Iterator[None]:
             signal.signal(signal.SIGTERM, handler)
 
 
-def result(name: str, *arguments: object, timeout: float = 120) -> Any:
+def result(name: str, *arguments: object, timeout: float = 120, is_fresh: bool = False) -> Any:
     """Runs a command with `--json` and returns its one line of result."""
-    done = run(name, *arguments, "--json", timeout=timeout)
+    done = run(name, *arguments, "--json", timeout=timeout, is_fresh=is_fresh)
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
     return json.loads(line)
 
 
 def start(name: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """Starts a command that the caller ends."""
+    """Starts a command that the caller ends; `is_fresh` and other options are those of forkserver.Process."""
     words = [str(BIN / name), *map(str, arguments)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    return Process(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
 def free_port() -> int:

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from dqn_models.reader import RepositoryReader
+from dqn_testing.forkserver import Process
 
 LogRecord = dict[str, Any]
 
@@ -118,13 +119,8 @@ def running_server(
     root = repository if isinstance(repository, Path) else repository.root
     defaults = {"port": 0, "repository": root, "drain_seconds": 0, "refresh_seconds": 0.1, "log_format": "json"}
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DQN_")} | (env or {})
-    process = subprocess.Popen(
-        [_COMMAND, *_flags(defaults | settings)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
+    words = [_COMMAND, *_flags(defaults | settings)]
+    process = Process(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
     server = Server(process)
     try:
         yield server

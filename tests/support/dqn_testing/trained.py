@@ -26,6 +26,8 @@ def train_once(folder: Path) -> Trained:
     with (folder / "trained.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not manifest.exists():
-            made = result("dqn-train", "--repository", repository, "--run-dir", folder / "trained-run", *QUICK)
+            made = result(
+                "dqn-train", "--repository", repository, "--run-dir", folder / "trained-run", *QUICK, is_fresh=True
+            )
             manifest.write_text(json.dumps(made))
     return Trained(repository, json.loads(manifest.read_text()))

@@ -92,14 +92,14 @@ def step_seconds(environment: EnvironmentInfo) -> float:
     """The median duration of a step, measured for a tenth of a second with random actions (resets not counted)."""
     single = _make(environment)
     generator = np.random.default_rng(0)
-    start, n = environment.action_space.start, environment.action_space.n
+    actions = environment.action_space
     durations: list[float] = []
     try:
         single.reset(seed=0)
         end = time.perf_counter() + _PROBE_SECONDS
         while not durations or time.perf_counter() < end:
             before = time.perf_counter()
-            _, _, terminated, truncated, _ = single.step(start + generator.integers(n))
+            _, _, terminated, truncated, _ = single.step(actions.action(generator.integers(actions.n)))
             durations.append(time.perf_counter() - before)
             if terminated or truncated:
                 single.reset()

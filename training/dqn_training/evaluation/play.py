@@ -30,8 +30,8 @@ class Player(Protocol):
 
     observation_dtype: np.dtype[Any]
 
-    def act(self, observations: NDArray[Any], /) -> NDArray[np.int64]:
-        """Actions [batch] for observations [batch, *observation_shape]."""
+    def act(self, observations: NDArray[Any], /) -> NDArray[Any]:
+        """Actions [batch, ...] for observations [batch, *observation_shape]."""
 
 
 class RandomPolicy:
@@ -42,9 +42,10 @@ class RandomPolicy:
         self._actions = environment.action_space
         self._generator = np.random.default_rng(seed)
 
-    def act(self, observations: NDArray[Any]) -> NDArray[np.int64]:
-        """Actions [batch]; of the observations only their number counts."""
-        return self._actions.start + self._generator.integers(self._actions.n, size=len(observations))
+    def act(self, observations: NDArray[Any]) -> NDArray[Any]:
+        """Actions [batch, ...]; of the observations only their number counts."""
+        actions: NDArray[Any] = self._actions.action(self._generator.integers(self._actions.n, size=len(observations)))
+        return actions
 
 
 class Episodes(NamedTuple):

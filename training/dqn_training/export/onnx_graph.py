@@ -4,12 +4,15 @@ PyTorch's exporter takes seconds, and its file holds paths of the machine. A Q-n
 layers, so that its graph can be written in a millisecond, byte for byte the same each time; see docs/adr/0002.
 """
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
 from torch import nn
 
 from dqn_models.manifest import EnvironmentInfo, OnnxInfo, TensorSpec
+from dqn_models.spaces import ActionSpace, DiscreteSpace
 from dqn_training.export.nodes import Graph, write_layer
 
 OPSET = 20
@@ -19,17 +22,14 @@ _ONNX_DTYPES = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "int64
 
 
 def export(q_network: nn.Sequential, environment: EnvironmentInfo) -> bytes:
-    """The policy as a serialised ONNX graph: observation -> q_values and greedy action (see DESIGN, "ONNX graph").
+    """The policy as a serialised ONNX graph: the observation, leaf by leaf, to q_values and greedy action.
 
     The last layer of the network must be called `q_values`. Raises ValueError for a layer without an ONNX counterpart.
     """
     graph = Graph("observation")
     for name, layer in q_network.named_children():
         write_layer(graph, name, layer)
-    start = environment.action_space.start
-    graph.node("ArgMax", "action" if start == 0 else "action_index", axis=1, keepdims=0)
-    if start != 0:
-        graph.node("Add", "action", graph.constant("action_start", np.array(start, np.int64)))
+    _write_action(graph, environment.action_space)
     info = onnx_info(environment)
     inputs, outputs = _value_infos(info.inputs), _value_infos(info.outputs)
     model = helper.make_model(
@@ -46,13 +46,30 @@ def export(q_network: nn.Sequential, environment: EnvironmentInfo) -> bytes:
 def onnx_info(environment: EnvironmentInfo) -> OnnxInfo:
     """What the manifest says of the graph for an environment."""
     space = environment.observation_space
-    q_values = TensorSpec(name="q_values", dtype="float32", shape=["batch", environment.action_space.n])
+    actions = environment.action_space
+    q_values = TensorSpec(name="q_values", dtype="float32", shape=["batch", actions.n])
     return OnnxInfo(
         opset=OPSET,
         ir_version=IR_VERSION,
-        inputs=[TensorSpec(name="observation", dtype=space.tensor_dtype.name, shape=["batch", *space.tensor_shape])],
-        outputs=[q_values, TensorSpec(name="action", dtype="int64", shape=["batch"])],
+        inputs=[_tensor(leaf.input_name, leaf.space.tensor_dtype, leaf.space.tensor_shape) for leaf in space.leaves],
+        outputs=[q_values, _tensor("action", actions.action_dtype, actions.tensor_shape)],
     )
+
+
+def _write_action(graph: Graph, space: ActionSpace) -> None:
+    """The greedy action, in the environment's own form."""
+    if isinstance(space, DiscreteSpace):
+        graph.node("ArgMax", "action" if space.start == 0 else "action_index", axis=1, keepdims=0)
+        if space.start != 0:
+            graph.node("Add", "action", graph.constant("action_start", np.array(space.start, np.int64)))
+        return
+    graph.node("ArgMax", "action_index", axis=1, keepdims=0)
+    index, graph.value = graph.value, graph.constant("actions", space.action(np.arange(space.n)))
+    graph.node("Gather", "action", index, axis=0)
+
+
+def _tensor(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> TensorSpec:
+    return TensorSpec(name=name, dtype=dtype.name, shape=["batch", *shape])
 
 
 def _value_infos(tensors: list[TensorSpec]) -> list[onnx.ValueInfoProto]:

@@ -9,6 +9,7 @@ from torch import nn
 
 from dqn_models.manifest import EnvironmentInfo
 from dqn_models.policy import Policy
+from dqn_models.spaces import ActionSpace
 from dqn_training.networks.noisy import mean_weights
 from dqn_training.networks.q_network import device_of
 
@@ -36,12 +37,12 @@ def check_parity(
         for _ in range(0, OBSERVATIONS, 2 * half):
             own = seen[generator.integers(0, len(seen), half)]
             observations = np.concatenate([own, space.sample(seen, half, generator)])
-            _check_batch(q_network, policy, environment.action_space.start, observations)
+            _check_batch(q_network, policy, environment.action_space, observations)
 
 
-def _check_batch(q_network: nn.Sequential, policy: Policy, action_start: int, observations: NDArray[Any]) -> None:
+def _check_batch(q_network: nn.Sequential, policy: Policy, actions: ActionSpace, observations: NDArray[Any]) -> None:
     expected = q_network(torch.from_numpy(observations).to(device_of(q_network))).cpu().numpy()
-    q_values, actions = policy.run(observations)
+    q_values, chosen = policy.run(observations)
     difference = np.abs(q_values - expected)
     allowed = TOLERANCE * np.maximum(1.0, np.abs(expected))
     if not (difference <= allowed).all():
@@ -51,7 +52,8 @@ def _check_batch(q_network: nn.Sequential, policy: Policy, action_start: int, ob
         )
     best, second = np.sort(expected, axis=1)[:, :-3:-1].T if expected.shape[1] > 1 else (expected[:, 0], -np.inf)
     clear = best - second > 2 * allowed.max(axis=1)
-    wrong = clear & (actions != expected.argmax(axis=1) + action_start)
+    differ = chosen != actions.action(expected.argmax(axis=1))
+    wrong = clear & differ.reshape(len(differ), -1).any(axis=1)
     if wrong.any():
         raise ParityError(
             f"The exported policy chooses another action than the network on {wrong.sum()} of {len(wrong)} "

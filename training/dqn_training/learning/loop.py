@@ -24,7 +24,7 @@ def train(config: DQNConfig, environment: EnvironmentInfo, state: TrainingState)
     Between two steps everything that changes is in the state, so that the loop continues from any state.
     """
     epsilon_at = epsilon_schedule(config, warm=state.warm)
-    agent, replay, start = state.agent, state.replay, environment.action_space.start
+    agent, replay, in_own_form = state.agent, state.replay, environment.action_space.action
     if isinstance(replay, Rollouts):
         learn = _learn_from_rollouts(config, state, replay)
     else:
@@ -32,7 +32,7 @@ def train(config: DQNConfig, environment: EnvironmentInfo, state: TrainingState)
     while not state.finished(config):
         state.epsilon = epsilon_at(state.env_steps)
         actions = agent.act(state.observations, state.epsilon, state.generator)
-        next_observations, rewards, terminated, truncated, _ = state.environments.step(actions + start)
+        next_observations, rewards, terminated, truncated, _ = state.environments.step(in_own_form(actions))
         next_observations = next_observations.astype(state.observations.dtype, copy=False)
         learned = np.sign(rewards) if config.clip_rewards else rewards
         replay.add(state.observations, actions, learned, terminated, truncated, next_observations, state.alive)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from dqn_models.spaces import BoxSpace, DiscreteSpace
+from dqn_models.spaces import BoxSpace, DiscreteSpace, ObservationSpace
 from dqn_training.config import DQNConfig
 from dqn_training.networks.encoders import OneHot, PixelScale, convolutions, looks_like_image
 from dqn_training.networks.heads import CategoricalMean, DuelingHead, QuantileMean
@@ -29,12 +29,14 @@ class Features(NamedTuple):
     indexed: bool = False
 
 
-def make_q_network(config: DQNConfig, space: BoxSpace | DiscreteSpace, n_actions: int) -> nn.Sequential:
+def make_q_network(config: DQNConfig, space: ObservationSpace, n_actions: int) -> nn.Sequential:
     """A network from observations [batch, *observation_shape] to Q-values [batch, n_actions].
 
     Its last layer is called `q_values`. With a distribution that layer only takes means, and what comes before it gives
     the distribution's logits or quantiles [batch, n_actions, atoms].
     """
+    if not isinstance(space, BoxSpace | DiscreteSpace):
+        raise ValueError(f"A network for observations of type {space.type} cannot be made yet.")  # noqa: TRY004  (of users)
     convolves = config.network == "conv" or (config.network == "auto" and looks_like_image(space))
     layers, features = _convolutions(config, space) if convolves else _inputs(space)
     sizes = config.hidden_sizes[:-1] if config.dueling else config.hidden_sizes

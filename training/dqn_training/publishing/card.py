@@ -1,6 +1,7 @@
 """MODEL_CARD.md: what a version is, how it was trained, how well it plays and its limits."""
 
 from dqn_models.manifest import Manifest
+from dqn_models.spaces import ActionSpace, DiscretizedBoxSpace
 from dqn_training.evaluation.play import beside_random
 
 
@@ -31,7 +32,7 @@ published {manifest.created_at:%Y-%m-%d %H:%M} UTC.{wrappers}
 
 ## What it does
 Maps an observation ({observation}) to the Q-values of its {actions.n} actions and the greedy
-one of the actions {actions.start} to {actions.start + actions.n - 1}. The file `model.onnx` (opset
+one. {_actions(actions)}. The file `model.onnx` (opset
 {manifest.onnx.opset}) contains all preprocessing: give it observations as the environment does{within}.
 
 ## How it was trained
@@ -55,6 +56,14 @@ not known. What training saw, element by element (many: all together): low {_num
 ## Licence
 The weights carry the licence of the project that trained them; dqn-policy-server itself is under the MIT licence.
 """.encode()
+
+
+def _actions(space: ActionSpace) -> str:
+    """What an action is, in words."""
+    what = f"An action is {space.describe()}"
+    if isinstance(space, DiscretizedBoxSpace):
+        return f"{what}; each takes one of {space.discretize} values, evenly spaced between its bounds"
+    return what
 
 
 def _numbers(values: list[float], most: int = 16) -> str:

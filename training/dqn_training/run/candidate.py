@@ -1,15 +1,18 @@
 """A candidate: what a training run offers for publication."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import safetensors.torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dqn_models.errors import ModelError
-from dqn_models.manifest import MAX_DESCRIBED_ELEMENTS, EnvironmentInfo, ObservationStatistics
+from dqn_models.manifest import EnvironmentInfo, ObservationStatistics
 from dqn_models.policy import Policy
 from dqn_models.repository import ModelRepository
+from dqn_models.spaces import MAX_DESCRIBED_ELEMENTS
 from dqn_training.config import DQNConfig
 from dqn_training.export.onnx_graph import export
 from dqn_training.export.parity import check_parity
@@ -91,7 +94,7 @@ def make_candidate(
         parent=parent,
         onnx=onnx,
         weights=safetensors.torch.save(weights),
-        observations=_observation_statistics(state),
+        observations=observation_statistics(state.replay.observations()),
         best=state.selection.chosen,
         scores=state.selection.scores,
         health=state.monitor.history,
@@ -106,12 +109,26 @@ def make_candidate(
     )
 
 
-def _observation_statistics(state: TrainingState) -> ObservationStatistics:
-    seen = state.replay.observations()
-    flat = seen.reshape(len(seen), -1) if seen[0].size <= MAX_DESCRIBED_ELEMENTS else seen.reshape(-1, 1)
+def observation_statistics(seen: NDArray[Any]) -> ObservationStatistics:
+    """The manifest's `observations` of those seen [count, *observation_shape]; for large ones, of all elements."""
+    if seen[0].size <= MAX_DESCRIBED_ELEMENTS:
+        flat = seen.reshape(len(seen), -1)
+    elif seen.dtype == np.uint8:
+        return _pixel_statistics(seen)
+    else:
+        flat = seen.reshape(-1, 1)
     return ObservationStatistics(
         mean=flat.mean(axis=0, dtype=np.float64).tolist(),
         std=flat.std(axis=0, dtype=np.float64).tolist(),
         low=flat.min(axis=0).astype(np.float64).tolist(),
         high=flat.max(axis=0).astype(np.float64).tolist(),
     )
+
+
+def _pixel_statistics(seen: NDArray[Any]) -> ObservationStatistics:
+    """One figure each over all pixels, by counting each of the 256 values: copies as floats would take gigabytes."""
+    counts = sum(np.bincount(observation.ravel(), minlength=256) for observation in seen)
+    values, weights = np.arange(256), counts / np.sum(counts)
+    mean = float(weights @ values)
+    std = float(weights @ (values - mean) ** 2) ** 0.5
+    return ObservationStatistics(mean=[mean], std=[std], low=[float(seen.min())], high=[float(seen.max())])

@@ -1,0 +1,163 @@
+"""Observations of several parts: Gymnasium's Dict and Tuple, nested as they like; and what the manifest may hold."""
+
+from collections import Counter
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from dqn_models.spaces.boxes import BoxSpace, DiscretizedBoxSpace
+from dqn_models.spaces.finite import DiscreteSpace, MultiBinarySpace, MultiDiscreteSpace
+from dqn_models.spaces.leaf import Leaf
+
+_AnySpace = Annotated[
+    "BoxSpace | DiscreteSpace | MultiDiscreteSpace | MultiBinarySpace | DictSpace | TupleSpace",
+    Field(discriminator="type"),
+]
+
+
+class CompositeSpace(BaseModel):
+    """A space whose observations have several leaves, one input of the graph each.
+
+    In memory an observation is a row: an element of a structured array, with a field for each leaf.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def members(self) -> Iterator[tuple[str | int, "ObservationSpace"]]:
+        """The members that are observed, each with its key in an observation."""
+        raise NotImplementedError
+
+    def describe(self) -> str:
+        """An observation in words."""
+        return "; ".join(f"{leaf.name}: {leaf.space.describe()}" for leaf in self.leaves)
+
+    def example(self, mean: list[float]) -> Any:
+        """An observation as JSON has it, from the mean of those that training saw, leaf by leaf."""
+        raise NotImplementedError
+
+    def sample(self, seen: NDArray[Any], count: int, generator: np.random.Generator) -> NDArray[Any]:
+        """Rows [count] from all over the space; where it has no bounds, wide around the rows `seen`."""
+        rows = np.zeros(count, self.row_dtype)
+        for leaf in self.leaves:
+            rows[leaf.name] = leaf.space.sample(seen[leaf.name], count, generator)
+        return rows
+
+    @cached_property
+    def leaves(self) -> tuple[Leaf, ...]:
+        """All leaves, those of the first member first."""
+        found: list[Leaf] = []
+        for key, member in self.members():
+            paths = (((key, *leaf.path), leaf.space) for leaf in member.leaves)
+            found += [Leaf(".".join(map(str, path)), path, space) for path, space in paths]
+        return tuple(found)
+
+    @cached_property
+    def row_dtype(self) -> np.dtype[Any]:
+        """The dtype of a row: a field for each leaf, aligned."""
+        return np.dtype([(leaf.name, leaf.space.row_dtype) for leaf in self.leaves], align=True)
+
+    @property
+    def tensor_shape(self) -> tuple[int, ...]:
+        """The shape of a row as an element of an array: a scalar."""
+        return ()
+
+    @property
+    def tensor_dtype(self) -> np.dtype[Any]:
+        """The dtype of observations in memory, a structured one."""
+        return self.row_dtype
+
+    @property
+    def size(self) -> int:
+        """The number of elements of an observation, all leaves together."""
+        return sum(leaf.space.size for leaf in self.leaves)
+
+    @property
+    def described_elements(self) -> int:
+        """How many numbers the manifest's statistics have, leaf by leaf."""
+        return sum(leaf.space.described_elements for leaf in self.leaves)
+
+    def values(self, observation: Any) -> tuple[Any, ...]:
+        """The leaves' values, in order, of an observation in the space's own form: dicts and tuples or lists.
+
+        `np.array([values, ...], row_dtype)` makes rows of them. What is left out of the space is ignored. Raises
+        KeyError, IndexError or TypeError where a leaf is missing.
+        """
+        found = []
+        for leaf in self.leaves:
+            value = observation
+            for key in leaf.path:
+                value = value[key]
+            found.append(value)
+        return tuple(found)
+
+    def flatten(self, observation: Any) -> NDArray[Any]:
+        """The row, an array of shape (), of an observation in the space's own form.
+
+        Raises what `values` raises, and ValueError where a leaf does not fit.
+        """
+        values = self.values(observation)
+        fitting = (leaf.space.flatten(value) for leaf, value in zip(self.leaves, values, strict=True))
+        return np.array(tuple(fitting), self.row_dtype)
+
+    @model_validator(mode="after")
+    def _check_leaves(self) -> Self:
+        names = Counter(leaf.name for leaf in self.leaves)
+        repeated = [name for name, count in names.items() if count > 1 or not name]
+        if not names or repeated:
+            raise ValueError(f"two leaves are called {repeated[0]!r}" if repeated else "there is no leaf to observe")
+        return self
+
+
+class DictSpace(CompositeSpace):
+    """A Gymnasium Dict; members that no network can read are left out."""
+
+    type: Literal["Dict"] = "Dict"
+    spaces: dict[str, _AnySpace]
+
+    def members(self) -> Iterator[tuple[str | int, "ObservationSpace"]]:
+        """The members by key."""
+        yield from self.spaces.items()
+
+    def example(self, mean: list[float]) -> Any:
+        """An observation as JSON has it, from the mean of those that training saw, leaf by leaf."""
+        rest = iter(mean)
+        return {key: _example(space, rest) for key, space in self.spaces.items()}
+
+
+class TupleSpace(CompositeSpace):
+    """A Gymnasium Tuple; a member that no network can read is null, so that the others keep their places."""
+
+    type: Literal["Tuple"] = "Tuple"
+    spaces: list[_AnySpace | None]
+
+    def members(self) -> Iterator[tuple[str | int, "ObservationSpace"]]:
+        """The members by index."""
+        yield from ((index, space) for index, space in enumerate(self.spaces) if space is not None)
+
+    def example(self, mean: list[float]) -> Any:
+        """An observation as JSON has it, from the mean of those that training saw, leaf by leaf."""
+        rest = iter(mean)
+        return [None if space is None else _example(space, rest) for space in self.spaces]
+
+
+def _example(space: "ObservationSpace", rest: Iterator[float]) -> Any:
+    return space.example([next(rest) for _ in range(space.described_elements)])
+
+
+DictSpace.model_rebuild()
+TupleSpace.model_rebuild()
+
+ObservationSpace = Annotated[
+    BoxSpace | DiscreteSpace | MultiDiscreteSpace | MultiBinarySpace | DictSpace | TupleSpace,
+    Field(discriminator="type"),
+]
+"""The space of an observation, told by its `type`."""
+
+ActionSpace = Annotated[
+    DiscreteSpace | MultiDiscreteSpace | MultiBinarySpace | DiscretizedBoxSpace, Field(discriminator="type")
+]
+"""The space of an action, told by its `type`; `n` is the number of Q-values, and `action(indices)` the actions."""
