@@ -33,6 +33,11 @@ def trial_seeds(first: int, count: int, *, after: int = 0) -> range:
     return range(first + after, first + after + count)
 
 
+def sampler_seed(worker: int, trials: int) -> int:
+    """The seed by which a process of a search, which has so many trials already, chooses settings."""
+    return 1_000 * worker + trials
+
+
 def restart_seed(run_seed: int, env_steps: int) -> int:
     """The first environment seed for a run that begins new episodes after so many environment steps."""
     return first_seed("train", run_seed) + env_steps % _RESTARTS

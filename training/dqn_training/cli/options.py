@@ -9,7 +9,7 @@ import tyro
 
 from dqn_models import cli_support
 from dqn_models.repository import ModelRepository
-from dqn_training.cli.flags import Directory, Flag, PresetName, parse, preset_of, read_first, seconds
+from dqn_training.cli.flags import Flag, PresetName, Repository, parse, preset_of, read_first, seconds
 from dqn_training.config import Between, Count, DQNConfig, JsonObject
 from dqn_training.evaluation.gate import Rule
 from dqn_training.presets import default_model_name
@@ -29,8 +29,7 @@ class EvaluateOptions:
     """Environments that play at once; by default those of the version's training. 1: in a process of its own."""
     env_kwargs: JsonObject | None = None
     """Arguments of the environment's constructor; by default those of the manifest."""
-    repository: Directory = dataclasses.field(default_factory=cli_support.default_repository)
-    """Model repository; its default is $DQN_REPOSITORY or models/store."""
+    repository: Repository = dataclasses.field(default_factory=cli_support.default_repository)
     video: Annotated[Path | None, tyro.conf.arg(metavar="FILE.mp4|FILE.gif")] = None
     """Also film episodes, starting at the same seed; needs the extra video."""
     video_episodes: Count = 1
@@ -63,8 +62,7 @@ class RetrainOptions:
     """Start from the champion's weights, from scratch, or do both and take the better challenger."""
     name: str = ""
     """Name of the model; by default the environment's, such as cartpole."""
-    repository: Directory = dataclasses.field(default_factory=cli_support.default_repository)
-    """Model repository; its default is $DQN_REPOSITORY or models/store."""
+    repository: Repository = dataclasses.field(default_factory=cli_support.default_repository)
     gate: Rule = "non-inferior"
     """Rule for taking the champion's place: at most 1 % worse, or better, with 95 % confidence."""
     metrics_port: Annotated[int, Between(0, 65535)] = 8001

@@ -45,12 +45,6 @@ def _next_round() -> RoundResult:
 
 def _round(options: RetrainOptions, *, progress: bool) -> RoundResult:
     with output_to_stderr():
-        return Round(
-            repository=ModelRepository(options.repository),
-            model=options.name,
-            config=options.config,
-            preset=options.preset,
-            start=options.start,
-            rule=options.gate,
-            progress=progress,
-        ).run()
+        repository = ModelRepository(options.repository)
+        asked = (options.name, options.config, options.preset, options.start, options.gate)
+        return Round(repository, *asked, progress=progress).run()

@@ -46,10 +46,10 @@ def make_trackers(options: TrainOptions, run: RunDirectory) -> list[Tracker]:
         trackers.append(TensorBoardTracker(run.tensorboard))
     if _mlflow_uri(options) or run.mlflow.exists():
         with needs_extra(_MLFLOW, "mlflow"):
-            from dqn_training.tracking.mlflow_tracker import MlflowRun, MlflowTracker, remembered  # noqa: PLC0415  (an extra)
+            from dqn_training.tracking.mlflow_tracker import MlflowTracker, remembered  # noqa: PLC0415  (an extra)
         uri = str(remembered(run.mlflow).get("uri") or _mlflow_uri(options))
         params = {"preset": options.preset, **options.config.to_json()}
-        trackers.append(MlflowTracker(MlflowRun(uri, run.mlflow, options.name, run.path.resolve().name, params), uri))
+        trackers.append(MlflowTracker(uri, run.mlflow, options.name, run.path.resolve().name, params))
     return trackers
 
 

@@ -19,8 +19,8 @@ from dqn_training.run.resources import check_machine
 from dqn_training.run.run import Run
 from dqn_training.tracking.live_plot import LivePlot
 from dqn_training.tracking.metrics_csv import MetricsFile
-from dqn_training.tracking.progress import TrainingProgress, summary
-from dqn_training.tracking.recorder import Recorder
+from dqn_training.tracking.progress import TrainingProgress
+from dqn_training.tracking.recorder import Outcome, Recorder
 
 
 def run(options: TrainOptions) -> None:
@@ -50,36 +50,29 @@ def _train(options: TrainOptions, environment: EnvironmentInfo, plot: LivePlot |
     repository = ModelRepository(options.repository)
     with directory.locked(), contextlib.ExitStack() as stack:
         if options.resume is None:
-            parent = directory.begin(
-                options.repository,
-                options.config,
-                name=options.name,
-                preset=options.preset,
-                gate=options.gate,
-                checkpoint_seconds=options.checkpoint_seconds,
-            ).parent
+            asked = {name: getattr(options, name) for name in ("name", "preset", "gate", "checkpoint_seconds")}
+            parent = directory.begin(options.repository, options.config, **asked).parent
         elif result := directory.read_result():  # by now
             return result
         else:
             parent = _resumed_parent(directory)
         recorder = Recorder(options.config, MetricsFile(directory.metrics), make_trackers(options, directory))
         stack.enter_context(contextlib.closing(recorder))
-        progress = stack.enter_context(TrainingProgress(options.config, _title(options)))
-        progress.say(f"Its checkpoint and logs are in {directory.path}.")
-        candidate = Run(
-            options.config,
-            options.preset,
-            environment,
-            callbacks=[progress, recorder, *([plot] if plot else [])],
-            warm=None if parent is None else WarmStart.of(repository, options.name, parent),
-            directory=directory,
-            checkpoint_seconds=options.checkpoint_seconds,
-            say=progress.say,
-        ).train()
-        watch = progress.judging
-        published = publish(candidate, repository, options.name, options.gate, "dqn-train", directory, watch)
-        progress.stop()
-        recorder.published(published.manifest, repository, promoted=published.promoted)
+        with TrainingProgress(options.config, _title(options)) as progress:
+            progress.say(f"Its checkpoint and logs are in {directory.path}.")
+            candidate = Run(
+                options.config,
+                options.preset,
+                environment,
+                callbacks=[progress, recorder, *([plot] if plot else [])],
+                warm=None if parent is None else WarmStart.of(repository, options.name, parent),
+                directory=directory,
+                checkpoint_seconds=options.checkpoint_seconds,
+                say=progress.say,
+            ).train()
+            watch = progress.judging
+            published = publish(candidate, repository, options.name, options.gate, "dqn-train", directory, watch)
+        recorder.outcome = Outcome(published.manifest, repository, published.promoted)
     return published.as_json()
 
 
@@ -105,7 +98,7 @@ def _show(options: TrainOptions, result: dict[str, Any]) -> None:
     evaluation, training = manifest.evaluation, manifest.training
     place = options.repository / manifest.model / str(manifest.version)
     low, high = evaluation.ci95
-    lines: dict[str, Any] = {
+    lines = {
         "published": f"{manifest.model} version {manifest.version} in {place}",
         "training": f"{training.env_steps:,} environment steps, {training.episodes:,} episodes, "
         f"{training.gradient_steps:,} gradient steps, {training.wall_seconds:.1f} s",
@@ -118,4 +111,5 @@ def _show(options: TrainOptions, result: dict[str, Any]) -> None:
     lines["look at"] = f"{place}/training_curve.png, {place}/MODEL_CARD.md"
     if promoted:
         lines["serve it"] = f"dqn-serve --repository {options.repository} --model {manifest.model}"
-    summary(lines)
+    for name, text in lines.items():
+        print(f"{name:<10}  {text}", file=sys.stderr)

@@ -8,13 +8,14 @@ from typing import Annotated
 import tyro
 
 from dqn_models import cli_support
-from dqn_training.cli.flags import Directory, First, Flag, PresetName, parse, preset_of, read_first
+from dqn_training.cli.flags import Directory, First, Flag, PresetName, Repository, parse, preset_of, read_first
 from dqn_training.config import Between, DQNConfig
 from dqn_training.evaluation.gate import Rule
 from dqn_training.presets import default_model_name, preset_label
 from dqn_training.run.directory import RunDirectory
 
-_AUTO = "auto"
+_AUTO = Path("auto")
+_FIXED = ("preset", "name", "gate", "run_dir")  # and every setting: a resumed run keeps them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +31,7 @@ class TrainOptions:
     config: DQNConfig
     name: str = ""
     """Name of the model; by default the environment's, such as cartpole."""
-    repository: Directory = dataclasses.field(default_factory=cli_support.default_repository)
-    """Model repository; its default is $DQN_REPOSITORY or models/store."""
+    repository: Repository = dataclasses.field(default_factory=cli_support.default_repository)
     gate: Rule = "non-inferior"
     """Rule for taking the champion's place: at most 1 % worse, or better, with 95 % confidence."""
     run_dir: Directory | None = None
@@ -68,10 +68,10 @@ def train_options(args: Sequence[str]) -> TrainOptions:
 def _run_to_resume(first: First) -> Path | None:
     """The directory of the run that --resume means; None where a new run is to begin."""
     if first.resume != _AUTO:
-        return Path(first.resume) if first.resume else None
+        return first.resume
     if first.run_dir is None:
         raise cli_support.UsageError("--resume auto needs --run-dir DIR, the directory where the run is or will be.")
-    return Path(first.run_dir) if RunDirectory(Path(first.run_dir)).description.exists() else None
+    return first.run_dir if RunDirectory(first.run_dir).description.exists() else None
 
 
 def _options_of_run(path: Path, first: First, args: Sequence[str]) -> TrainOptions:
@@ -90,9 +90,7 @@ def _options_of_run(path: Path, first: First, args: Sequence[str]) -> TrainOptio
     asked = parse(TrainOptions, "dqn-train", args, began)
     asked = dataclasses.replace(asked, preset=preset_label(first.preset) if first.preset else run.preset, resume=path)
     before, now = (
-        {"preset": options.preset, "name": options.name, "gate": options.gate, "run_dir": options.run_dir}
-        | options.config.to_json()
-        for options in (began, asked)
+        {name: getattr(options, name) for name in _FIXED} | options.config.to_json() for options in (began, asked)
     )
     for name in before:
         if now[name] != before[name]:

@@ -118,7 +118,7 @@ def _files(candidate: Candidate, model: str) -> dict[str, bytes]:
 
 
 def _draft(candidate: Candidate, model: str, gate: GateResult | None, trials: Trials, run: str | None) -> ManifestDraft:
-    config, evaluation = candidate.config, trials.report()
+    config, parent, evaluation = candidate.config, candidate.parent, trials.report()
     return ManifestDraft(
         model=model,
         onnx=onnx_info(candidate.environment),
@@ -138,8 +138,6 @@ def _draft(candidate: Candidate, model: str, gate: GateResult | None, trials: Tr
         ),
         evaluation=evaluation,
         observations=candidate.observations,
-        lineage=Lineage(
-            parent_version=candidate.parent, origin="scratch" if candidate.parent is None else "warm-start"
-        ),
+        lineage=Lineage(parent_version=parent, origin="scratch" if parent is None else "warm-start"),
         gate=gate,
     )

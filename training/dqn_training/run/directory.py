@@ -39,12 +39,11 @@ def library_versions() -> dict[str, str]:
 
 def git_commit() -> str | None:
     """The commit of the working directory, where there is one."""
+    command = ["git", "rev-parse", "HEAD"]
     try:
-        command = ["git", "rev-parse", "HEAD"]
-        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired):
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip() or None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,15 +44,10 @@ class TrainingProgress(Callback):
         if self._console.is_terminal:
             self._bar.start()
         else:
-            budget = f"at most {self._config.total_env_steps:,} environment steps"
-            self._console.print(f"{self._title}: {budget}", highlight=False, soft_wrap=True)
+            self.say(f"{self._title}: at most {self._config.total_env_steps:,} environment steps")
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Clears the display."""
-        self.stop()
-
-    def stop(self) -> None:
         """Clears the display."""
         if self._console.is_terminal:
             self._bar.stop()
@@ -63,15 +58,14 @@ class TrainingProgress(Callback):
         evaluated = len(state.selection.scores) > self._scores
         if now - self._shown < self._seconds and not evaluated:
             return
-        self._shown = now
-        self._scores = len(state.selection.scores)
+        self._shown, self._scores = now, len(state.selection.scores)
         self._warn(state)
-        facts = self._facts(state)
+        done, facts = self._fraction(state), self._facts(state)
         if self._console.is_terminal:
-            self._bar.update(self._task, completed=self._fraction(state), facts="  ".join(facts), refresh=True)
+            self._bar.update(self._task, completed=done, facts="  ".join(facts), refresh=True)
         else:
-            left = self._seconds_left(state)
-            self._console.print(", ".join([*facts, f"{left:.0f} s left at most"]), highlight=False, soft_wrap=True)
+            left = state.wall_seconds / max(done, 1e-9) - state.wall_seconds
+            self.say(", ".join([*facts, f"{left:.0f} s left at most"]))
 
     end = step
 
@@ -109,19 +103,14 @@ class TrainingProgress(Callback):
         by_episodes = len(state.episodes) / self._config.max_episodes if self._config.max_episodes else 0.0
         return min(max(by_steps, by_episodes), 1.0)
 
-    def _seconds_left(self, state: TrainingState) -> float:
-        fraction = max(self._fraction(state), 1e-9)
-        return state.wall_seconds / fraction - state.wall_seconds
-
     def _facts(self, state: TrainingState) -> list[str]:
-        loss = "-" if state.loss is None else f"{float(state.loss):.3g}"
         mean = state.recent("total_reward")
         facts = [
             f"{state.env_steps:,} env steps",
             f"{len(state.episodes):,} episodes",
             f"return(100) {'-' if math.isnan(mean) else f'{mean:.1f}'}",
             f"epsilon {state.epsilon:.2f}",
-            f"loss {loss}",
+            f"loss {'-' if state.loss is None else f'{float(state.loss):.3g}'}",
             f"{state.env_steps / max(state.wall_seconds, 1e-9):,.0f} steps/s",
         ]
         if state.selection.scores:
@@ -130,11 +119,3 @@ class TrainingProgress(Callback):
             health = state.monitor.history[-1]
             facts.append(f"terminal {health.terminal_share:.2%}, gap {health.action_gap:.3g}")
         return facts
-
-
-def summary(lines: dict[str, str]) -> None:
-    """Prints a result, one fact a line, on standard error."""
-    console = Console(stderr=True, highlight=False)
-    width = max(map(len, lines))
-    for name, text in lines.items():
-        console.print(f"{name:<{width}}  {text}", soft_wrap=True, markup=False)
