@@ -1,6 +1,7 @@
 """A candidate: what a training run offers for publication."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,11 @@ class Candidate:
     random_episodes: int | None
     random_mean: float | None
 
+    @property
+    def policy(self) -> Policy:
+        """The exported file, loaded."""
+        return Policy(self.onnx)
+
     def affordable_episodes(self, wanted: int, mean_length: float) -> int:
         """How many episodes of this length fit into half of `eval_fraction` of training's time, or into 5 s if more.
 
@@ -110,7 +116,13 @@ def make_candidate(
 
 
 def observation_statistics(seen: NDArray[Any]) -> ObservationStatistics:
-    """The manifest's `observations` of those seen [count, *observation_shape]; for large ones, of all elements."""
+    """The manifest's `observations` of those seen [count, *observation_shape], leaf by leaf; of large ones, of all
+    elements.
+    """
+    if seen.dtype.names is not None:
+        leaves = [observation_statistics(seen[name]).model_dump() for name in seen.dtype.names]
+        joined = {name: list(itertools.chain(*(leaf[name] for leaf in leaves))) for name in leaves[0]}
+        return ObservationStatistics(**joined)
     if seen[0].size <= MAX_DESCRIBED_ELEMENTS:
         flat = seen.reshape(len(seen), -1)
     elif seen.dtype == np.uint8:

@@ -21,6 +21,7 @@ _MASKS_ARE_IGNORED = (
     "warning: the environment gives an action_mask in its info, which training ignores: it tries every action, and the "
     "environment must bear it. Serving takes masks with each request."
 )
+_LEFT_OUT = "Of the observations these parts are left out, since no network here reads them: {}."
 
 _NO_TIME_LIMIT = (
     "The environment has no time limit of its own: evaluations end an episode after 1,000 steps (--episode-step-limit)."
@@ -59,6 +60,8 @@ class Run:
         config = self.config if last is None else dataclasses.replace(self.config, vectorization=last["vectorization"])
         parent, weights = (self.warm.parent, self.warm.weights) if self.warm else (None, None)
         with contextlib.closing(make_state(config, self.environment, weights)) as state:
+            if self.environment.left_out:
+                self.say(_LEFT_OUT.format(", ".join(self.environment.left_out)))
             if state.has_masks:
                 self.say(_MASKS_ARE_IGNORED)
             if self.environment.max_episode_steps is None and self.config.episode_step_limit is None:
