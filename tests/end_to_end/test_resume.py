@@ -31,9 +31,9 @@ def until_checkpoint(process: subprocess.Popen[str], folder: Path) -> None:
         time.sleep(0.002)
 
 
-def killed(folder: Path, *arguments: object, after: float = 0.0) -> None:
+def killed(folder: Path, *arguments: object, after: float = 0.0, env: dict[str, str] | None = None) -> None:
     """Starts `dqn-train` and kills it some seconds after its next checkpoint."""
-    process = start("dqn-train", *arguments, OFTEN, env=with_threads(4))
+    process = start("dqn-train", *arguments, OFTEN, env=env)
     until_checkpoint(process, folder)
     time.sleep(after)
     process.kill()
@@ -61,7 +61,8 @@ def test_a_run_killed_again_and_again_ends_with_the_same_model(tmp_path: Path) -
     assert output, errors
     whole = json.loads(output)
 
-    killed(folder, *QUICK, "--repository", tmp_path / "parts", "--run-dir", folder, after=generator.uniform(0, 0.3))
+    words = [*QUICK, "--repository", tmp_path / "parts", "--run-dir", folder]
+    killed(folder, *words, after=generator.uniform(0, 0.3), env=with_threads(4))
     checkpoint = folder / "checkpoint"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
     refused = run("dqn-train", "--resume", folder)

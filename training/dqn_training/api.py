@@ -1,12 +1,14 @@
 """What the commands do, in Python: train, evaluate and publish, for notebooks and scripts."""
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dqn_models.cli_support import default_repository
 from dqn_models.repository import ModelRepository
+from dqn_training.choosing import CHOOSES, choose_settings
 from dqn_training.config import DQNConfig
 from dqn_training.envs.make import environment_for
 from dqn_training.evaluation.gate import Rule
@@ -23,7 +25,8 @@ evaluate = publishing.play_test_episodes
 def train(env_id_or_config: str | DQNConfig, *, callbacks: Sequence[Callback] = (), **settings: Any) -> Candidate:
     """Trains a policy and returns the best checkpoint; nothing is written to the disk.
 
-    An environment's id means the preset that is its default. `settings` are fields of DQNConfig, such as `seed=1`.
+    An environment's id means the preset that is its default; `general` chooses what `settings` leave open, and says so
+    on standard error. `settings` are fields of DQNConfig, such as `seed=1`.
     Raises ValueError with a sentence for settings that are wrong or do not fit the machine, and what Run.train raises.
     """
     preset = "custom"
@@ -32,6 +35,10 @@ def train(env_id_or_config: str | DQNConfig, *, callbacks: Sequence[Callback] = 
         env_id_or_config = preset_config(preset)
     config = dataclasses.replace(env_id_or_config, **settings)
     environment = environment_for(config)
+    if preset == CHOOSES:
+        config, lines = choose_settings(config, environment, settings)
+        for line in lines:
+            print(f"{CHOOSES}: {line}", file=sys.stderr)
     check_machine(config, environment)
     return Run(config, preset, environment, callbacks).train()
 

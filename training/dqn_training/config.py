@@ -64,15 +64,24 @@ class DQNConfig:
     """Every choice of a training run. The defaults suit small control problems; see dqn_training/presets."""
 
     env_id: str = "CartPole-v1"
-    """Gymnasium environment with discrete actions; `module:Name-v0` imports the module first."""
+    """Gymnasium environment; `module:Name-v0` imports the module first."""
     env_kwargs: JsonObject = dataclasses.field(default_factory=dict)
     """Keyword arguments of the environment's constructor, as a JSON object."""
     preprocessing: Literal["auto", "none", "atari"] = "auto"
     """Environment wrappers: atari gives 84 x 84 grey pixels of every fourth frame; auto: atari for ALE games."""
     frame_stack: Count = 1
     """Number of latest observations stacked into one."""
+    wrapper: tuple[str, ...] = ()
+    """Wrappers around the environment, innermost first: names in gymnasium.wrappers or module:Name, each with arguments
+    as JSON if need be, such as FlattenObservation or 'TimeLimit={"max_episode_steps": 100}'."""
+    discretize: Annotated[int | None, Between(2)] = None
+    """Number of evenly spaced values of each element of a continuous (Box) action; such an environment needs it."""
+    reward_weights: tuple[float, ...] = ()
+    """Weights of a reward of several numbers, whose weighted sum is the reward to learn from and to report."""
     clip_rewards: bool = False
     """Learn from the sign of each reward; evaluations and reports use the real rewards."""
+    reward_scale: Positive = 1.0
+    """Factor of the rewards that are learned from, and so of Q-values; evaluations and reports use the real rewards."""
     num_envs: Count = 16
     """Number of environments stepped together."""
     vectorization: Vectorization = "auto"

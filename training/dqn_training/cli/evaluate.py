@@ -37,7 +37,7 @@ def _evaluate(options: EvaluateOptions) -> tuple[str, dict[str, Any]]:
     manifest = repository.manifest(model, version)
     recorded = manifest.environment
     kwargs = recorded.kwargs if options.env_kwargs is None else options.env_kwargs
-    environment = describe(recorded.id, kwargs, recorded.wrappers)
+    environment = describe(recorded.id, kwargs, recorded.wrappers, getattr(recorded.action_space, "discretize", None))
     seed = manifest.evaluation.seed if options.seed is None else options.seed
     limit = int(manifest.training.config.get("episode_step_limit", 27_000))
     film = _film(options.video, environment) if options.video else None

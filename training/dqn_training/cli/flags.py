@@ -31,6 +31,10 @@ class _Unchecked(DQNConfig):
 _Unchecked.__doc__ = DQNConfig.__doc__  # --help shows it
 
 
+Given = Annotated[frozenset[str] | None, tyro.conf.Suppress]
+"""Names of the settings that flags gave; None where nothing is to be chosen, as of a run that is resumed."""
+
+
 @dataclasses.dataclass(frozen=True)
 class First:
     """The flags that decide the defaults of the others."""
@@ -55,6 +59,13 @@ def preset_of(first: First) -> tuple[str, DQNConfig]:
         return preset_label(preset), preset_config(preset)
     except ValueError as error:
         raise cli_support.UsageError(str(error)) from error
+
+
+def given_settings(args: Sequence[str]) -> frozenset[str]:
+    """The settings that flags name, whatever their values."""
+    flags = {argument[2:].partition("=")[0].replace("-", "_") for argument in args if argument.startswith("--")}
+    names = {field.name for field in dataclasses.fields(DQNConfig)}
+    return frozenset(names & (flags | {flag.removeprefix("no_") for flag in flags}))
 
 
 def parse(kind: type[Options], program: str, args: Sequence[str], default: Options | None) -> Options:

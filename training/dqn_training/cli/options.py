@@ -9,7 +9,17 @@ import tyro
 
 from dqn_models import cli_support
 from dqn_models.repository import ModelRepository
-from dqn_training.cli.flags import Flag, PresetName, Repository, parse, preset_of, read_first, seconds
+from dqn_training.cli.flags import (
+    Flag,
+    Given,
+    PresetName,
+    Repository,
+    given_settings,
+    parse,
+    preset_of,
+    read_first,
+    seconds,
+)
 from dqn_training.config import Between, Count, DQNConfig, JsonObject
 from dqn_training.evaluation.gate import Rule
 from dqn_training.presets import default_model_name
@@ -69,6 +79,7 @@ class RetrainOptions:
     """Address that the metrics are served on with --every."""
     json: Flag = False
     """Print the result of each round as one JSON line on standard output."""
+    given: Given = None
 
 
 def retrain_options(args: Sequence[str]) -> RetrainOptions:
@@ -91,7 +102,7 @@ def retrain_options(args: Sequence[str]) -> RetrainOptions:
         raise cli_support.UsageError(
             f"{repository.root} has no champion of {name}. To train a first version, name its --env-id or --preset."
         )
-    return dataclasses.replace(options, preset=preset)
+    return dataclasses.replace(options, preset=preset, given=None if champion else given_settings(args))
 
 
 def _champion_settings(repository: ModelRepository, model: str) -> tuple[DQNConfig, str] | None:
@@ -143,6 +154,7 @@ class TuneOptions:
     """Number of training processes."""
     json: Flag = False
     """Print the result as one JSON line on standard output."""
+    given: Given = None
 
 
 def tune_options(args: Sequence[str]) -> TuneOptions:
@@ -151,7 +163,7 @@ def tune_options(args: Sequence[str]) -> TuneOptions:
     options = parse(TuneOptions, "dqn-tune", args, TuneOptions(preset=preset, config=config))
     if options.timeout is not None:
         seconds(options.timeout, "--timeout")
-    return options
+    return dataclasses.replace(options, given=given_settings(args))
 
 
 @dataclasses.dataclass(frozen=True)

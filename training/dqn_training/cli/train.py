@@ -9,7 +9,7 @@ from dqn_models import cli_support
 from dqn_models.manifest import EnvironmentInfo, Manifest
 from dqn_models.repository import ModelRepository
 from dqn_models.streams import output_to_stderr
-from dqn_training.cli.running import check_trackers, make_trackers, wrong_usage
+from dqn_training.cli.running import check_trackers, make_trackers, with_choices, wrong_usage
 from dqn_training.cli.train_options import RECORDED, TrainOptions
 from dqn_training.envs.make import environment_for
 from dqn_training.publishing.publish import publish
@@ -34,6 +34,7 @@ def run(options: TrainOptions) -> None:
             check_trackers(options)
             with wrong_usage():
                 environment = environment_for(options.config)
+                options = with_choices(options, environment)
                 check_machine(options.config, environment)
                 plot = LivePlot(_title(options)) if options.live_plot else None
                 if options.resume is None and options.run_dir is not None:

@@ -8,7 +8,18 @@ from typing import Annotated, Any
 import tyro
 
 from dqn_models import cli_support
-from dqn_training.cli.flags import Directory, First, Flag, PresetName, Repository, parse, preset_of, read_first
+from dqn_training.cli.flags import (
+    Directory,
+    First,
+    Flag,
+    Given,
+    PresetName,
+    Repository,
+    given_settings,
+    parse,
+    preset_of,
+    read_first,
+)
 from dqn_training.config import Between, DQNConfig
 from dqn_training.evaluation.gate import Rule
 from dqn_training.presets import default_model_name, preset_label
@@ -52,6 +63,7 @@ class TrainOptions:
     """Draw the episode durations while training, in a window or a notebook."""
     json: Flag = False
     """Print the new version's manifest as one JSON line on standard output."""
+    given: Given = None
 
 
 def train_options(args: Sequence[str]) -> TrainOptions:
@@ -64,7 +76,7 @@ def train_options(args: Sequence[str]) -> TrainOptions:
     name = default_model_name(config.env_id)
     options = parse(TrainOptions, "dqn-train", args, TrainOptions(preset=preset, config=config, name=name))
     name = options.name if first.name else default_model_name(options.config.env_id)
-    return dataclasses.replace(options, preset=preset, name=name, resume=None)
+    return dataclasses.replace(options, preset=preset, name=name, resume=None, given=given_settings(args))
 
 
 def _run_to_resume(first: First) -> Path | None:

@@ -1,6 +1,7 @@
 """A candidate: what a training run offers for publication."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,13 @@ def make_candidate(
 
 
 def observation_statistics(seen: NDArray[Any]) -> ObservationStatistics:
-    """The manifest's `observations` of those seen [count, *observation_shape]; for large ones, of all elements."""
+    """The manifest's `observations` of those seen [count, *observation_shape], leaf by leaf; of large ones, of all
+    elements.
+    """
+    if seen.dtype.names is not None:
+        leaves = [observation_statistics(seen[name]).model_dump() for name in seen.dtype.names]
+        joined = {name: list(itertools.chain(*(leaf[name] for leaf in leaves))) for name in leaves[0]}
+        return ObservationStatistics(**joined)
     if seen[0].size <= MAX_DESCRIBED_ELEMENTS:
         flat = seen.reshape(len(seen), -1)
     elif seen.dtype == np.uint8:

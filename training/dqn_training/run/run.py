@@ -20,6 +20,7 @@ _MASKS_ARE_IGNORED = (
     "warning: the environment gives an action_mask in its info, which training ignores: it tries every action, and the "
     "environment must bear it. Serving takes masks with each request."
 )
+_LEFT_OUT = "Of the observations these parts are left out, since no network here reads them: {}."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,8 @@ class Run:
         config = self.config if last is None else dataclasses.replace(self.config, vectorization=last["vectorization"])
         parent, weights = (self.warm.parent, self.warm.weights) if self.warm else (None, None)
         with contextlib.closing(make_state(config, self.environment, weights)) as state:
+            if self.environment.left_out:
+                self.say(_LEFT_OUT.format(", ".join(self.environment.left_out)))
             if state.has_masks:
                 self.say(_MASKS_ARE_IGNORED)
             if checkpoints is not None:
