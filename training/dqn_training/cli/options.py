@@ -98,7 +98,7 @@ def retrain_options(args: Sequence[str]) -> RetrainOptions:
     config, preset = champion or (config, preset)
     options = parse(RetrainOptions, "dqn-retrain", args, RetrainOptions(preset=preset, config=config, name=name))
     if options.once == (options.every is not None):
-        raise cli_support.UsageError("Say either --once or --every INTERVAL, such as --every 15m.")
+        raise cli_support.UsageError("Give either --once or --every INTERVAL, such as --every 15m.")
     if options.every is not None:
         seconds(options.every)
     if champion is None and first.name and first.preset is None and first.env_id is None:

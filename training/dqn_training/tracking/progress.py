@@ -59,7 +59,10 @@ class TrainingProgress(Callback):
         if now - self._shown < self._seconds and not evaluated:
             return
         self._shown, self._scores = now, len(state.selection.scores)
-        self._warn(state)
+        danger = warning(state.monitor.history)
+        if danger and not self._warned:  # again only after it has passed
+            self.say(danger)
+        self._warned = danger is not None
         done, facts = self._fraction(state), self._facts(state)
         if self._console.is_terminal:
             self._bar.update(self._task, completed=done, facts="  ".join(facts), refresh=True)
@@ -90,13 +93,6 @@ class TrainingProgress(Callback):
     def say(self, sentence: str) -> None:
         """Prints a sentence above the display."""
         self._console.print(sentence, highlight=False, soft_wrap=True, markup=False)
-
-    def _warn(self, state: TrainingState) -> None:
-        """Warns once of a collapse, and again only after the danger has passed."""
-        sentence = warning(state.monitor.history)
-        if sentence and not self._warned:
-            self.say(sentence)
-        self._warned = sentence is not None
 
     def _fraction(self, state: TrainingState) -> float:
         by_steps = state.env_steps / self._config.total_env_steps
