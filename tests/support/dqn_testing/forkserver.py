@@ -30,7 +30,8 @@ _PACKAGES = {
     "dqn-serve": _SERVING,
     **dict.fromkeys(["dqn-train", "dqn-evaluate", "dqn-retrain", "dqn-tune", "dqn-compare"], _TRAINING),
 }
-_READ_BY_COMMANDS = ("DQN_", "OTEL_", "PYTEST_")  # variables that nothing reads while it is imported
+_READ_BY_COMMANDS = ("DQN_", "OTEL_", "MLFLOW_", "PYTEST_")  # variables that nothing reads while it is imported
+_SET_BY_IMPORTS = ("LD_LIBRARY_PATH", "PYGAME_", "_MLFLOW_")  # variables that OpenCV, Gymnasium and MLflow set
 _PR_SET_CHILD_SUBREAPER = 36
 _MESSAGE_BYTES = 1 << 20
 _servers: dict[str, "_ForkServer"] | None = None
@@ -82,7 +83,9 @@ def _server_of(command: str, variables: Mapping[str, str]) -> "_ForkServer | Non
 
 
 def _read_by_imports(variables: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in variables.items() if not name.startswith(_READ_BY_COMMANDS)}
+    return {
+        name: value for name, value in variables.items() if not name.startswith(_READ_BY_COMMANDS + _SET_BY_IMPORTS)
+    }
 
 
 class _ForkServer:

@@ -123,7 +123,7 @@ class _Stored(NamedTuple):
     """What a checkpoint has of a ring."""
 
     shape: list[int]
-    dtype: str
+    dtype: Any  # as the .npy format describes it, in JSON
     written: int
     mutable_tail: int
     blocks: dict[str, list[Any]]  # number of the block -> name of its file, its CRC-32
@@ -151,7 +151,7 @@ class _Blocks:
     def read(self, name: str) -> NDArray[Any]:
         """A ring's array; rows that were never written are zero. Raises OSError when a file is damaged or missing."""
         stored = self._last[name]
-        array = np.zeros(stored.shape, stored.dtype)
+        array = np.zeros(stored.shape, _dtype(stored.dtype))
         for number, (file, crc32) in stored.blocks.items():
             block = _block(array, int(number))
             path = self.folder / file
@@ -175,7 +175,9 @@ class _Blocks:
             block = _block(array, number)
             path.write_bytes(block)
             blocks[str(number)] = [path.name, zlib.crc32(block)]
-        self._next[name] = _Stored(list(array.shape), array.dtype.str, ring.written, ring.mutable_tail, blocks)
+        self._next[name] = _Stored(
+            list(array.shape), np.lib.format.dtype_to_descr(array.dtype), ring.written, ring.mutable_tail, blocks
+        )
         return True
 
     def sync(self) -> None:
@@ -209,7 +211,16 @@ def _rows(array: NDArray[Any]) -> int:
 def _block(array: NDArray[Any], number: int) -> memoryview:
     """The bytes of a block, which share the array's memory."""
     rows = _rows(array)
-    return array[number * rows : (number + 1) * rows].data.cast("B")
+    return array[number * rows : (number + 1) * rows].reshape(-1).view(np.uint8).data
+
+
+def _dtype(described: Any) -> np.dtype[Any]:
+    """The dtype of its description; JSON made lists of the tuples in it."""
+    if isinstance(described, str):
+        return np.dtype(described)
+    fields = [(name, dtype, tuple(*shape)) for name, dtype, *shape in described]
+    found: np.dtype[Any] = np.lib.format.descr_to_dtype(fields)
+    return found
 
 
 def _touched(array: NDArray[Any], first: int, end: int) -> list[int]:

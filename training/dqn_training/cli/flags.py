@@ -9,8 +9,9 @@ from typing import Annotated, Any, TypeVar, cast
 import tyro
 
 from dqn_models import cli_support
-from dqn_training.config import DQNConfig, outside_ranges
+from dqn_training.config import DQNConfig
 from dqn_training.presets import SUFFIX, default_preset, preset_config, preset_label, preset_names
+from dqn_training.ranges import outside_ranges
 
 PresetName = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(preset_names())}}}|FILE{SUFFIX}")]
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
@@ -29,6 +30,10 @@ class _Unchecked(DQNConfig):
 
 
 _Unchecked.__doc__ = DQNConfig.__doc__  # --help shows it
+
+
+Given = Annotated[frozenset[str] | None, tyro.conf.Suppress]
+"""Names of the settings that flags gave; None where nothing is to be chosen, as of a run that is resumed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +60,13 @@ def preset_of(first: First) -> tuple[str, DQNConfig]:
         return preset_label(preset), preset_config(preset)
     except ValueError as error:
         raise cli_support.UsageError(str(error)) from error
+
+
+def given_settings(args: Sequence[str]) -> frozenset[str]:
+    """The settings that flags name, whatever their values."""
+    flags = {argument[2:].partition("=")[0].replace("-", "_") for argument in args if argument.startswith("--")}
+    names = {field.name for field in dataclasses.fields(DQNConfig)}
+    return frozenset(names & (flags | {flag.removeprefix("no_") for flag in flags}))
 
 
 def parse(kind: type[Options], program: str, args: Sequence[str], default: Options | None) -> Options:

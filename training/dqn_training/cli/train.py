@@ -9,8 +9,8 @@ from dqn_models import cli_support
 from dqn_models.manifest import EnvironmentInfo, Manifest
 from dqn_models.repository import ModelRepository
 from dqn_models.streams import output_to_stderr
-from dqn_training.cli.running import check_trackers, make_trackers, wrong_usage
-from dqn_training.cli.train_options import TrainOptions
+from dqn_training.cli.running import check_trackers, make_trackers, with_choices, wrong_usage
+from dqn_training.cli.train_options import RECORDED, TrainOptions
 from dqn_training.envs.make import environment_for
 from dqn_training.publishing.publish import publish
 from dqn_training.run.candidate import WarmStart
@@ -34,6 +34,7 @@ def run(options: TrainOptions) -> None:
             check_trackers(options)
             with wrong_usage():
                 environment = environment_for(options.config)
+                options = with_choices(options, environment)
                 check_machine(options.config, environment)
                 plot = LivePlot(_title(options)) if options.live_plot else None
                 if options.resume is None and options.run_dir is not None:
@@ -50,7 +51,7 @@ def _train(options: TrainOptions, environment: EnvironmentInfo, plot: LivePlot |
     repository = ModelRepository(options.repository)
     with directory.locked(), contextlib.ExitStack() as stack:
         if options.resume is None:
-            asked = {name: getattr(options, name) for name in ("name", "preset", "gate", "checkpoint_seconds")}
+            asked = {name: getattr(options, name) for name in RECORDED}
             parent = directory.begin(options.repository, options.config, **asked).parent
         elif result := directory.read_result():  # by now
             return result
@@ -70,7 +71,8 @@ def _train(options: TrainOptions, environment: EnvironmentInfo, plot: LivePlot |
                 checkpoint_seconds=options.checkpoint_seconds,
                 say=progress.say,
             ).train()
-        published = publish(candidate, repository, options.name, options.gate, "dqn-train", directory)
+            watch = progress.judging
+            published = publish(candidate, repository, options.name, options.gate, "dqn-train", directory, watch)
         recorder.outcome = Outcome(published.manifest, repository, published.promoted)
     return published.as_json()
 

@@ -11,7 +11,7 @@ from dqn_models import cli_support
 from dqn_models.streams import output_to_stderr
 from dqn_training.cli.flags import seconds
 from dqn_training.cli.options import TuneOptions
-from dqn_training.cli.running import wrong_usage
+from dqn_training.cli.running import with_choices, wrong_usage
 from dqn_training.envs.make import environment_for
 from dqn_training.presets import default_model_name
 from dqn_training.run.directory import runs_directory
@@ -45,6 +45,7 @@ def run(options: TuneOptions) -> None:
 def _search(options: TuneOptions) -> Search:
     with wrong_usage():
         environment = environment_for(options.config)
+        options = with_choices(options, environment)
         check_machine(options.config, environment)
     size = (options.first_seed, options.seeds, options.evaluations, options.episodes)
     return Search(options.config, environment, *size)

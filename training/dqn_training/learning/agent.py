@@ -13,6 +13,7 @@ from dqn_training.config import DQNConfig
 from dqn_training.learning.adam import Adam
 from dqn_training.learning.losses import make_objective, outputs_of
 from dqn_training.networks.fast import Backpropagation, flatten_parameters, forward_of
+from dqn_training.networks.leaves import Inputs, to_tensors
 from dqn_training.networks.noisy import Noise
 from dqn_training.networks.q_network import choose_device
 from dqn_training.replay.source import Batch
@@ -71,7 +72,7 @@ class DQNAgent(Stateful):
             if self.config.noisy:
                 self._noise.draw()
             with torch.inference_mode():
-                greedy = self._q_values(self._tensor(observations)).argmax(dim=1).cpu().numpy()
+                greedy = self._q_values(self._inputs(observations)).argmax(dim=1).cpu().numpy()
             actions = np.where(explores, actions, greedy)
         return actions
 
@@ -106,7 +107,7 @@ class DQNAgent(Stateful):
     def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
         """The greedy action's Q-value for observations [batch, ...], by the Q-network."""
         with torch.inference_mode():
-            values: NDArray[np.float32] = self.q_network(self._tensor(observations)).amax(dim=1).cpu().numpy()
+            values: NDArray[np.float32] = self.q_network(self._inputs(observations)).amax(dim=1).cpu().numpy()
             return values
 
     @property
@@ -126,7 +127,7 @@ class DQNAgent(Stateful):
         target: Tensor,
         weights: NDArray[np.float32] | None,
     ) -> UpdateResult:
-        outputs, taken = self._learning.forward(self._tensor(observations)), self._tensor(actions)
+        outputs, taken = self._learning.forward(self._inputs(observations)), self._tensor(actions)
         losses, d_outputs = self._objective.loss(outputs, taken, target)
         errors = None
         if weights is not None:
@@ -143,12 +144,15 @@ class DQNAgent(Stateful):
         """The target network's outputs for the best next action: by its own Q-values, or with double DQN by those of
         the Q-network (van Hasselt et al., 2016).
         """
-        observations = self._tensor(next_observations)
+        observations = self._inputs(next_observations)
         outputs = self._target_outputs(observations)
         if not self.config.double_dqn and self.config.distribution == "none":
             return outputs.amax(dim=1)
         q_values = self._q_values(observations) if self.config.double_dqn else self._means(outputs)
         return outputs_of(outputs, q_values.argmax(dim=1))
+
+    def _inputs(self, observations: NDArray[Any]) -> Inputs:
+        return to_tensors(observations, self.device)
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self.device)

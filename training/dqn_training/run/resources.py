@@ -1,6 +1,5 @@
 """Checks before training that this machine has the device and the memory that a configuration needs."""
 
-import math
 import os
 from pathlib import Path
 
@@ -53,8 +52,7 @@ def _check_network(config: DQNConfig, environment: EnvironmentInfo) -> None:
 
 
 def _check_replay(config: DQNConfig, environment: EnvironmentInfo) -> None:
-    space = environment.observation_space
-    row = math.prod(space.tensor_shape) * space.tensor_dtype.itemsize + _BESIDE
+    row = environment.observation_space.row_dtype.itemsize + _BESIDE
     needed, free = config.replay_capacity * row, available_bytes()
     if needed > free:
         raise ValueError(
