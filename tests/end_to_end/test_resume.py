@@ -147,7 +147,7 @@ def test_a_run_is_resumed_as_it_was_begun(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=10)
     assert process.returncode == 130
-    assert errors.endswith(f"Resume it by: dqn-train --resume {folder}\n")
+    assert errors.endswith(f"Resume it with: dqn-train --resume {folder}\n")
     for flag, value, was in (
         ("--seed", "3", "0"),
         ("--name", "other", "cartpole"),
@@ -158,7 +158,7 @@ def test_a_run_is_resumed_as_it_was_begun(tmp_path: Path) -> None:
         assert f"{flag} is {value}, but the run in {folder} began with {was}." in refused.stderr
     other = run_here("dqn-train", "--run-dir", folder, "--repository", tmp_path / "store")
     assert other.returncode == 2
-    assert f"{folder} holds a run already: resume it by --resume {folder}" in other.stderr
+    assert f"{folder} already holds a run: resume it with --resume {folder}" in other.stderr
     description = json.loads((folder / "run.json").read_text())
     assert description["config"]["stop_return"] == 1e9
     assert description["repository"] == str(tmp_path / "store")
@@ -168,7 +168,7 @@ def test_what_is_no_run_cannot_be_resumed(tmp_path: Path) -> None:
     """Resuming a directory without run.json, or with a broken one, is wrong usage."""
     missing = run_here("dqn-train", "--resume", tmp_path)
     assert missing.returncode == 2
-    assert f"{tmp_path} is no directory of a run: it has no run.json." in missing.stderr
+    assert f"{tmp_path} is not the directory of a run: it has no run.json." in missing.stderr
     (tmp_path / "run.json").write_text("{")
     broken = run_here("dqn-train", "--resume", tmp_path)
     assert broken.returncode == 2

@@ -59,7 +59,10 @@ class TrainingProgress(Callback):
         if now - self._shown < self._seconds and not evaluated:
             return
         self._shown, self._scores = now, len(state.selection.scores)
-        self._warn(state)
+        danger = warning(state.monitor.history)
+        if danger and not self._warned:  # again only after it has passed
+            self.say(danger)
+        self._warned = danger is not None
         done, facts = self._fraction(state), self._facts(state)
         if self._console.is_terminal:
             self._bar.update(self._task, completed=done, facts="  ".join(facts), refresh=True)
@@ -69,16 +72,27 @@ class TrainingProgress(Callback):
 
     end = step
 
+    def evaluating(self, state: TrainingState, steps: int, most: int) -> None:
+        """Shows from time to time how far an evaluation is."""
+        self._playing(f"{state.env_steps:,} steps, evaluating: {steps:,} of at most {most:,} steps")
+
+    def judging(self, purpose: str, steps: int) -> None:
+        """Shows from time to time how far the episodes are that are played after training."""
+        self._playing(f"training is done, {purpose}: {steps:,} steps")
+
+    def _playing(self, text: str) -> None:
+        now = time.perf_counter()
+        if now - self._shown < self._seconds:
+            return
+        self._shown = now
+        if self._console.is_terminal:
+            self._bar.update(self._task, facts=text, refresh=True)
+        else:
+            self._console.print(text, highlight=False, soft_wrap=True)
+
     def say(self, sentence: str) -> None:
         """Prints a sentence above the display."""
         self._console.print(sentence, highlight=False, soft_wrap=True, markup=False)
-
-    def _warn(self, state: TrainingState) -> None:
-        """Warns once of a collapse, and again only after the danger has passed."""
-        sentence = warning(state.monitor.history)
-        if sentence and not self._warned:
-            self.say(sentence)
-        self._warned = sentence is not None
 
     def _fraction(self, state: TrainingState) -> float:
         by_steps = state.env_steps / self._config.total_env_steps
