@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from dqn_models.manifest import EnvironmentInfo
 from dqn_training.config import DQNConfig
-from dqn_training.envs.checks import AnyEnv, FaultyEnvironmentError
-from dqn_training.envs.make import make_environment
+from dqn_training.envs.checks import Checked, FaultyEnvironmentError
+from dqn_training.envs.make import make_described
+from dqn_training.envs.masks import random_action
 from dqn_training.seeds import process_generators, restore_process_generators, seed_process
 
 _MOST_STEPS = 1_000
@@ -71,7 +72,7 @@ def play_at_random(environment: EnvironmentInfo, steps: int) -> Facts:
     The process's random generators stay as they were.
     """
     kept = process_generators()
-    made = make_environment(environment.id, environment.kwargs, environment.wrappers)
+    made = make_described(environment)
     rewards: list[float] = []
     lengths: list[int] = []
     differing: list[bool] = []
@@ -94,7 +95,7 @@ def play_at_random(environment: EnvironmentInfo, steps: int) -> Facts:
     )
 
 
-def _play(environment: AnyEnv, steps: int, rewards: list[float], lengths: list[int]) -> None:
+def _play(environment: Checked, steps: int, rewards: list[float], lengths: list[int]) -> None:
     """Fills in the reward of each step and the length of each episode that ends."""
     _, info = environment.reset(seed=0)
     length = 0
@@ -108,7 +109,7 @@ def _play(environment: AnyEnv, steps: int, rewards: list[float], lengths: list[i
             _, info = environment.reset()
 
 
-def _repeat(environment: AnyEnv, steps: int, differing: list[bool]) -> None:
+def _repeat(environment: Checked, steps: int, differing: list[bool]) -> None:
     """Takes single steps twice, after the same episode so far, the second time with other random numbers."""
     generator = np.random.default_rng(0)
     for trial in range(_MOST_REPEATED):
@@ -123,7 +124,7 @@ def _repeat(environment: AnyEnv, steps: int, differing: list[bool]) -> None:
             differing.append(_differ(once, again, any_change=discrete))
 
 
-def _outcome(environment: AnyEnv, trial: int, before: int, *, other: bool) -> tuple[NDArray[np.float64], _Step] | None:
+def _outcome(environment: Checked, trial: int, before: int, *, other: bool) -> tuple[NDArray[np.float64], _Step] | None:
     """An observation `before` steps into an episode, and one more step; None where the episode ended earlier."""
     seed_process(trial)
     environment.action_space.seed(trial)
@@ -175,12 +176,11 @@ def _differ(
     return between > _ALIKE * changed
 
 
-def _action(environment: AnyEnv, info: dict[str, Any]) -> Any:
-    """A random action, of those that the environment's info allows if it says which."""
-    mask = info.get("action_mask")
-    if mask is not None and isinstance(environment.action_space, spaces.Discrete):
-        return environment.action_space.sample(np.asarray(mask, np.int8))
-    return environment.action_space.sample()
+def _action(environment: Checked, info: dict[str, Any]) -> Any:
+    """A random action, of those that are allowed if the environment says which."""
+    if environment.masks is None:
+        return environment.action_space.sample()
+    return random_action(environment.masks.actions, info, environment.action_space.np_random)
 
 
 def _numbers(observation: Any) -> NDArray[np.float64]:

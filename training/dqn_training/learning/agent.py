@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dqn_models.masks import BoolArray, best_allowed, drawn_allowed
 from dqn_training.checkpoint.values import Stateful
 from dqn_training.config import DQNConfig
 from dqn_training.learning.adam import Adam
@@ -61,19 +62,33 @@ class DQNAgent(Stateful):
         self._noise = Noise(self.q_network, self._noise_generator)
         self._target_noise = Noise(self.target_network, self._noise_generator)
 
-    def act(self, observations: NDArray[Any], epsilon: float, generator: np.random.Generator) -> NDArray[np.int64]:
+    def act(
+        self,
+        observations: NDArray[Any],
+        epsilon: float,
+        generator: np.random.Generator,
+        masks: BoolArray | None = None,
+    ) -> NDArray[np.int64]:
         """Epsilon-greedy actions [num_envs], counted from 0: one coin for each environment.
 
-        Noisy layers have new noise each time, the same for all environments.
+        Only those that the masks [num_envs, n_actions] allow, if there are masks; where one allows none, any. Noisy
+        layers have new noise each time, the same for all environments.
         """
         explores = generator.random(len(observations)) < epsilon
-        actions = generator.integers(0, self.n_actions, len(observations))
+        if masks is None:
+            actions = generator.integers(0, self.n_actions, len(observations))
+        else:
+            masks = masks | ~masks.any(axis=1, keepdims=True)
+            actions = drawn_allowed(masks, generator.random(len(observations)))
         if not explores.all():
             if self.config.noisy:
                 self._noise.draw()
             with torch.inference_mode():
-                greedy = self._q_values(self._inputs(observations)).argmax(dim=1).cpu().numpy()
-            actions = np.where(explores, actions, greedy)
+                q_values = self._q_values(self._inputs(observations))
+            best = (
+                q_values.argmax(dim=1).cpu().numpy() if masks is None else best_allowed(q_values.cpu().numpy(), masks)
+            )
+            actions = np.where(explores, actions, best)
         return actions
 
     @torch.no_grad()
@@ -88,13 +103,16 @@ class DQNAgent(Stateful):
             parameters -= step of Adam on the clipped gradient of the loss
             target parameters += tau * (parameters - target parameters)     (or a copy from time to time)
 
-        Return and discount are those of n steps; the discount is 0 where the episode terminated.
+        Return and discount are those of n steps; the discount is 0 where the episode terminated. Next actions are those
+        that the next masks allow, if there are masks.
         """
         if self.config.noisy:
             self._noise.draw()
             self._target_noise.draw()
         returns, discounts = self._tensor(batch.returns), self._tensor(batch.discounts)
-        target = self._objective.target(returns, discounts, self._next_outputs(batch.next_observations))
+        target = self._objective.target(
+            returns, discounts, self._next_outputs(batch.next_observations, batch.next_masks)
+        )
         return self._learn(batch.observations, batch.actions, target, batch.weights)
 
     @torch.no_grad()
@@ -104,11 +122,15 @@ class DQNAgent(Stateful):
         """One gradient step of the Q-values of `actions` [batch] towards given targets [batch]."""
         return self._learn(observations, actions, self._tensor(td_target), None)
 
-    def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
-        """The greedy action's Q-value for observations [batch, ...], by the Q-network."""
+    def values(self, observations: NDArray[Any], masks: BoolArray | None = None) -> NDArray[np.float32]:
+        """The greedy action's Q-value for observations [batch, ...], by the Q-network.
+
+        With masks [batch, n_actions] it is that of an allowed action, and 0 where none is: nothing can follow.
+        """
         with torch.inference_mode():
-            values: NDArray[np.float32] = self.q_network(self._inputs(observations)).amax(dim=1).cpu().numpy()
-            return values
+            q_values = self._allowed(self.q_network(self._inputs(observations)), masks)
+            values: NDArray[np.float32] = q_values.amax(dim=1).cpu().numpy()
+        return values if masks is None else np.where(masks.any(axis=1), values, np.float32(0))
 
     @property
     def policy_network(self) -> nn.Sequential:
@@ -140,16 +162,20 @@ class DQNAgent(Stateful):
         self._update_target()
         return UpdateResult(losses.mean(), errors)
 
-    def _next_outputs(self, next_observations: NDArray[Any]) -> Tensor:
+    def _next_outputs(self, next_observations: NDArray[Any], masks: BoolArray | None) -> Tensor:
         """The target network's outputs for the best next action: by its own Q-values, or with double DQN by those of
         the Q-network (van Hasselt et al., 2016).
         """
         observations = self._inputs(next_observations)
         outputs = self._target_outputs(observations)
         if not self.config.double_dqn and self.config.distribution == "none":
-            return outputs.amax(dim=1)
+            return self._allowed(outputs, masks).amax(dim=1)
         q_values = self._q_values(observations) if self.config.double_dqn else self._means(outputs)
-        return outputs_of(outputs, q_values.argmax(dim=1))
+        return outputs_of(outputs, self._allowed(q_values, masks).argmax(dim=1))
+
+    def _allowed(self, q_values: Tensor, masks: BoolArray | None) -> Tensor:
+        """The Q-values [batch, n_actions], minus infinity where an action is not allowed."""
+        return q_values if masks is None else q_values.masked_fill(self._tensor(~masks), -torch.inf)
 
     def _inputs(self, observations: NDArray[Any]) -> Inputs:
         return to_tensors(observations, self.device)

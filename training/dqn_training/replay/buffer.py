@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dqn_models.masks import BoolArray
 from dqn_training.checkpoint.values import Ring, State, Stateful
+from dqn_training.replay.masks import packed_masks, unpacked_masks
 from dqn_training.replay.source import Batch
 from dqn_training.replay.sum_tree import Priorities
 
-_RINGS = ("_observations", "_actions", "_returns", "_outcomes")
+_RINGS = ("_observations", "_actions", "_returns", "_outcomes", "_masks")
 _NO_ROWS = np.zeros(0, np.int64)
 
 
@@ -35,6 +37,8 @@ class ReplayBuffer(Stateful):
         n_step: int,
         gamma: float,
         priority_exponent: float | None = None,
+        *,
+        masked: bool = False,
     ) -> None:
         """Allocates everything at once; the operating system hands out the memory as it is written.
 
@@ -47,6 +51,7 @@ class ReplayBuffer(Stateful):
             n_step: rewards in a return, at most, before it bootstraps.
             gamma: discount factor of a reward one step later.
             priority_exponent: makes transitions drawn by priority; None for uniform draws.
+            masked: keeps the action masks of next observations.
         """
         self.num_envs = num_envs
         self.n_step = n_step
@@ -57,6 +62,8 @@ class ReplayBuffer(Stateful):
         self._actions = np.zeros(rows, np.min_scalar_type(n_actions - 1))
         self._returns = np.zeros(rows, np.float32)
         self._outcomes = np.zeros(rows, np.min_scalar_type(2 * n_step))
+        self._masks = packed_masks(rows if masked else 0, n_actions)
+        self._n_actions = n_actions
         self._priorities = None if priority_exponent is None else Priorities(rows, priority_exponent)
         self.time = 0  # time steps written so far
         self._size = 0
@@ -81,6 +88,7 @@ class ReplayBuffer(Stateful):
         truncated: NDArray[np.bool_],
         next_observations: NDArray[Any],
         alive: NDArray[np.bool_],
+        next_masks: BoolArray | None = None,
     ) -> None:
         """Adds one time step of every environment, each array [num_envs, ...].
 
@@ -97,6 +105,8 @@ class ReplayBuffer(Stateful):
         self._size -= int(np.count_nonzero(self._outcomes[next_rows]))
         self._outcomes[next_rows] = 0
         self._observations[next_rows] = next_observations
+        if next_masks is not None:
+            self._masks[next_rows] = np.packbits(next_masks, axis=1)
         self._age += 1
         self._age[~alive] = 0
         ended = (terminated | truncated) & alive
@@ -123,14 +133,20 @@ class ReplayBuffer(Stateful):
             rows, weights = self._draw(batch_size, generator), None
         outcomes = self._outcomes.take(rows)
         next_rows = rows + self._distances.take(outcomes)
+        discounts = self._discounts.take(outcomes)
+        next_masks = None
+        if len(self._masks):
+            next_masks, possible = unpacked_masks(self._masks.take(next_rows, axis=0, mode="wrap"), self._n_actions)
+            discounts *= possible
         return Batch(
             self._observations.take(rows, axis=0),
             self._actions.take(rows).astype(np.int64),
             self._returns.take(rows),
-            self._discounts.take(outcomes),
+            discounts,
             self._observations.take(next_rows, axis=0, mode="wrap"),
             rows,
             weights,
+            next_masks,
         )
 
     def update_priorities(self, rows: NDArray[np.int64], errors: NDArray[np.float32]) -> None:
@@ -150,12 +166,12 @@ class ReplayBuffer(Stateful):
         """The fraction of transitions whose episode terminated within them; NaN before the first."""
         return int((self._outcomes > self.n_step).sum()) / self._size if self._size else float("nan")
 
-    def begin_episodes(self, observations: NDArray[Any]) -> None:
-        """Leaves the running episodes unfinished; new ones begin with these observations [num_envs, ...]."""
+    def begin_episodes(self, observations: NDArray[Any], masks: BoolArray | None = None) -> None:
+        """Leaves the running episodes unfinished; new ones begin with these observations and masks [num_envs, ...]."""
         nothing = np.zeros(self.num_envs, np.int64)
         never = nothing.astype(np.bool_)
         latest = self._observations[self._slot(self.time)]
-        self.add(latest, nothing, nothing, never, never, observations, alive=never)
+        self.add(latest, nothing, nothing, never, never, observations, never, masks)
 
     def state_dict(self) -> State:
         """All rows and the cursor. A row may change until its n steps are over; the slot after the newest is open."""
