@@ -17,6 +17,9 @@ from dqn_training.networks.noisy import Noise
 from dqn_training.networks.q_network import choose_device
 from dqn_training.replay.source import Batch
 
+_AT_ONCE = 4_096
+"""Values of an observation up to which one pass of two batches takes less time than two: larger leave the caches."""
+
 
 class UpdateResult(NamedTuple):
     """The results of a gradient step; tensors, so that the GPU is not waited for in vain."""
@@ -54,7 +57,8 @@ class DQNAgent(Stateful):
         learned = len(layers) - (config.distribution != "none")  # the means of distributions have no parameters
         self._learning = Backpropagation(layers[:learned])
         self._q_values = forward_of(layers)
-        self._target_outputs = forward_of(target_layers[self._learning.first : learned])  # of encoded observations
+        learning = slice(self._learning.first, learned)
+        self._outputs, self._target_outputs = forward_of(layers[learning]), forward_of(target_layers[learning])
         self._means = forward_of(layers[learned:])
         self._noise_generator = torch.Generator().manual_seed(config.seed)
         self._noise = Noise(self.q_network, self._noise_generator)
@@ -141,19 +145,19 @@ class DQNAgent(Stateful):
         """The Q-network's outputs for the observations, and the target network's for the best next action.
 
         That is best by its own Q-values, or with double DQN by those of the Q-network (van Hasselt et al., 2016), which
-        then takes observations and next observations at once.
+        then takes small observations and next observations at once.
         """
         encode, forward, count = self._learning.encode, self._learning.forward, len(batch.actions)
         observations, following = self._tensor(batch.observations), self._tensor(batch.next_observations)
-        if self.config.double_dqn:
+        if self.config.double_dqn and observations[0].numel() <= _AT_ONCE:
             encoded = encode(torch.cat((observations, following)))
             outputs, next_outputs = forward(encoded, count), self._target_outputs(encoded[count:])
-            best = self._means(outputs[count:]).argmax(dim=1)
-            return outputs[:count], outputs_of(next_outputs, best)
-        outputs, next_outputs = forward(encode(observations), count), self._target_outputs(encode(following))
-        if self.config.distribution == "none":
-            return outputs, next_outputs.amax(dim=1)
-        return outputs, outputs_of(next_outputs, self._means(next_outputs).argmax(dim=1))
+            judged = outputs[count:]
+        else:
+            encoded = encode(following)
+            outputs, next_outputs = forward(encode(observations), count), self._target_outputs(encoded)
+            judged = self._outputs(encoded) if self.config.double_dqn else next_outputs
+        return outputs[:count], outputs_of(next_outputs, self._means(judged).argmax(dim=1))
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self.device)
