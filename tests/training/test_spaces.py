@@ -100,8 +100,7 @@ def test_parts_that_no_network_reads_are_left_out_and_named() -> None:
     said: list[str] = []
     environment = trained(settings("nested"), said).environment
     assert environment.left_out == ["mission", "objects"]
-    assert [sentence for sentence in said if "mission, objects" in sentence] == said
-    assert len(said) == 1
+    assert len([sentence for sentence in said if "mission, objects" in sentence]) == 1
     again = describe(SPACED, {"observes": "tuple"}).observation_space
     assert [leaf.name for leaf in again.leaves] == ["1", "2"], "the places of a Tuple's other members stay"
 
