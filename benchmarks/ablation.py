@@ -40,6 +40,7 @@ PLAIN = DQNConfig(
     rollout_steps=16,
     rollout_epochs=4,
     eval_episodes=10,
+    eval_fraction=1_000.0,
     episode_step_limit=500,
 )
 """Plain DQN; the other variants change only what they are named after."""

@@ -20,7 +20,7 @@ class BackgroundTasks:
 
     def __init__(self, segment: WorkerSegment) -> None:
         """Restarts are counted on `segment`."""
-        self._restarts: Counts[str] = Counts(segment, "task_restarts")
+        self._restarts = Counts(segment, "task_restarts")
         self._tasks: list[asyncio.Task[None]] = []
         self._failures: dict[str, str] = {}
         self._is_stopping = False

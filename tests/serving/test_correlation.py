@@ -102,7 +102,7 @@ def test_traceparent(value: str, *, is_valid: bool) -> None:
 def test_header_that_comes_twice_says_nothing() -> None:
     """Which of the two is meant cannot be known."""
     twice = [(b"x-request-id", b"a"), (b"x-request-id", b"b"), (b"traceparent", TRACEPARENT.encode())]
-    assert request_context.read(twice)[:2] == (None, request_context.Trace(TRACE, SPAN, 1))
+    assert request_context.read(twice)[:2] == (None, request_context.Trace(TRACE, SPAN, "01"))
     assert request_context.read([*twice[2:], *twice[2:]]) == request_context.EMPTY
 
 

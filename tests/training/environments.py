@@ -206,3 +206,44 @@ class Walk(gymnasium.Env[Any, Any]):
 
 
 gymnasium.register("Walk-v0", f"{__name__}:Walk")
+
+
+class Endless(gymnasium.Env[Any, Any]):
+    """Never ends, unless a length is given; costs 1 a step, and action 1 gains 2. Seeded as Gymnasium asks for."""
+
+    def __init__(self, length: int = 0, gain: float = 2.0) -> None:
+        self.action_space = spaces.Discrete(2)
+        self.observation_space = spaces.Box(0, 1, (2,), np.float32)
+        self._length, self._gain = length, gain
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """A random observation."""
+        super().reset(seed=seed, options=options)
+        self._steps = 0
+        return self.np_random.random(2, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Another one."""
+        self._steps += 1
+        over = self._steps == self._length
+        return self.np_random.random(2, np.float32), self._gain * int(action) - 1, over, False, {}
+
+
+class Single(Endless):
+    """An emulator of which a process can hold only one instance."""
+
+    _is_open = False
+
+    def __init__(self, length: int = 20) -> None:
+        if Single._is_open:
+            raise RuntimeError("only one emulator per process, close the other one first")
+        Single._is_open = True
+        super().__init__(length)
+
+    def close(self) -> None:
+        """Lets another one be opened."""
+        Single._is_open = False
+
+
+gymnasium.register("Endless-v0", f"{__name__}:Endless")
+gymnasium.register("Single-v0", f"{__name__}:Single")

@@ -105,5 +105,4 @@ def test_masks_that_training_ignores_are_said_once(vectorization: Vectorization,
     run = Run(config, "general", describe(PECULIAR, {"masks": masks}), [_Enough()], say=said.append)
     with pytest.raises(StopAsyncIteration):
         run.train()
-    assert [sentence for sentence in said if "action_mask" in sentence] == said
-    assert len(said) == masks
+    assert len([sentence for sentence in said if "action_mask" in sentence]) == masks

@@ -14,12 +14,13 @@ from dqn_training.envs.make import environment_for
 from dqn_training.evaluation.gate import Rule
 from dqn_training.presets import default_model_name, default_preset, preset_config
 from dqn_training.publishing import publish as publishing
+from dqn_training.publishing.trials import play_test_episodes
 from dqn_training.run.callbacks import Callback
 from dqn_training.run.candidate import Candidate
 from dqn_training.run.resources import check_machine
 from dqn_training.run.run import Run
 
-evaluate = publishing.play_test_episodes
+evaluate = play_test_episodes
 
 
 def train(env_id_or_config: str | DQNConfig, *, callbacks: Sequence[Callback] = (), **settings: Any) -> Candidate:

@@ -43,6 +43,11 @@ def restart_seed(run_seed: int, env_steps: int) -> int:
     return first_seed("train", run_seed) + env_steps % _RESTARTS
 
 
+def random_play_seed(run_seed: int) -> int:
+    """The first environment seed for a few episodes with random actions, behind those of the test episodes."""
+    return first_seed("test", run_seed) + _RESTARTS
+
+
 def seed_process(seed: int) -> None:
     """Seeds torch, and what environments of others may draw from: the global generators of Python and NumPy."""
     random.seed(seed)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from dqn_models import streams
 
-_GRACE_SECONDS = 10.0  # for a call that was interrupted
+_GRACE_SECONDS = 30.0  # for a call that was interrupted, on a machine that may be busy
 
 Result = TypeVar("Result")
 

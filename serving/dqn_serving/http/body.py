@@ -9,7 +9,7 @@ from dqn_serving.inference.admission import Admission
 from dqn_serving.problems import CLOSE, RETRY_LATER, Problem
 
 _MAX_SHOWN = 40  # characters of what a client sent
-_MOST_HELD = 64  # bodies of the greatest size, as far as they have arrived
+_MOST_HELD = 64  # bodies of the maximum size, in memory at once
 
 
 class BodyReader:

@@ -1,4 +1,4 @@
-"""One HTTP connection within its limits: what it may take, how faults below HTTP are answered, and how it ends.
+"""One HTTP connection within its limits: what it accepts, how faults below HTTP are answered, and how it ends.
 
 It adds to uvicorn's protocol what that lacks: limits on heads, time and connections, refusals in the API's form, and a
 lingering close: a socket that is closed with unread bytes resets its connection, and the reset may reach the client
@@ -44,7 +44,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._writing_timer: asyncio.TimerHandle | None = None
         self._linger_timer: asyncio.TimerHandle | None = None
 
-    # limits of what comes in
+    # limits on what arrives
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
@@ -113,7 +113,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     @override
     def on_body(self, body: bytes) -> None:
-        """Limits what is read for nobody: the rest of a body whose request was answered without it."""
+        """Limits what is read in vain: the rest of a body whose request was answered without it."""
         super().on_body(body)
         self._is_making_progress = True
         self._body_bytes += len(body)
@@ -151,7 +151,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._refuse(cause if isinstance(cause, Problem) else Problem(400, f"This is not HTTP/1.1: {found}."))
 
     def _refuse(self, problem: Problem) -> None:
-        """Answers a fault below HTTP, after what came before it, and ends the connection."""
+        """Answers a fault below HTTP, after the requests before it, and ends the connection."""
         if self._is_lingering:
             return
         is_inside_body = self._is_inside_message and not self._is_inside_head
@@ -190,7 +190,7 @@ class LimitedProtocol(HttpToolsProtocol):
         return self.transport.is_closing()
 
     def close(self) -> None:
-        """Ends the connection after an answer that says so, whatever else was asked."""
+        """Ends the connection after an answer that says so, whatever requests follow."""
         self.pipeline.clear()
         self._unanswered = 0
         self._final_response = b""

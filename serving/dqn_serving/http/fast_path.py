@@ -17,7 +17,7 @@ from dqn_serving.http.upgrade import UpgradingProtocol
 from dqn_serving.problems import Answer, Problem
 
 _END_OF_HEAD = b"\r\n\r\n"
-_MOST_HELD = 16  # bodies of the greatest size, as far as they have arrived
+_MOST_HELD = 16  # bodies of the maximum size, in memory at once
 _PIECES_SECONDS = 0.1  # for the rest of a body; a slower one takes the slow path, which limits its time
 
 

@@ -1,4 +1,4 @@
-"""What the head of a request says, remembered by its bytes: a client sends the same head again and again."""
+"""Request heads, parsed and remembered by their bytes: a client sends the same head again and again."""
 
 import re
 from collections.abc import Callable, Collection
@@ -51,7 +51,7 @@ class Head(NamedTuple):
 
 
 class RequestHeadCache:
-    """Reads heads, with the parser that reads everything else as well; remembers a bounded number of them."""
+    """Reads heads with the parser that reads everything else, and remembers a bounded number of them."""
 
     def __init__(
         self, find_route: Callable[[str], FastRoute | None], max_body_bytes: int, *, origins: Collection[str] = ()
@@ -63,7 +63,7 @@ class RequestHeadCache:
         self._known: dict[bytes, Head | None] = {}
 
     def read(self, head: bytes) -> Head | None:
-        """What a head says, the empty line at its end included; None where it is not a plain call."""
+        """The contents of a head, which ends with an empty line; None if it is not a plain call."""
         try:
             return self._known[head]
         except KeyError:

@@ -43,7 +43,7 @@ class ObserveRequests:
         context = sent.with_request_id()
         is_named = sent is context or self._log.assigns_request_ids
         inner: Scope = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
-        # Sent when it has been counted: what is counted after that is lost where the worker is killed in between.
+        # Sent after it was counted: a worker that is killed in between has counted what it answered.
         reply: list[Message] = []
 
         async def keep(message: Message) -> None:
@@ -53,7 +53,8 @@ class ObserveRequests:
 
         with structlog.contextvars.bound_contextvars(**context.fields()):
             await self._app(inner, receive, keep)
-        measures = self._requests.endpoint(_template(inner))
+        # By the route's template: the number of labels is bounded, whatever paths are requested.
+        measures = self._requests.endpoint(getattr(inner.get("route"), "path", OTHER_ENDPOINT))
         status = reply[0]["status"] if reply else CLIENT_GONE
         seconds = perf_counter() - started
         self._log.observe(measures, scope["method"], scope["path"], status, seconds, context, inner.get(SERVED))
@@ -105,8 +106,3 @@ def allow_origins(app: ASGIApp, origins: Sequence[str]) -> CORSMiddleware:
         expose_headers=("Inference-Header-Content-Length", "Retry-After", "X-Request-ID"),
         max_age=600,
     )
-
-
-def _template(scope: Scope) -> str:
-    """The route's template, so that the number of labels is bounded whatever paths are asked for."""
-    return str(getattr(scope.get("route"), "path", OTHER_ENDPOINT))

@@ -1,4 +1,4 @@
-"""What all connections of a server share: its limits, what they report to, and what makes their answers and streams."""
+"""What all connections of a server share: settings, admission, request log, routes and the heads they remember."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

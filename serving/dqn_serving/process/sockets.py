@@ -18,7 +18,7 @@ SPARE = 512
 
 _MOST_AT_ONCE = 256
 _HANDSHAKE_SECONDS = 0.1  # for handshakes under way when no more may begin
-_PAUSE_SECONDS = 0.2  # where there are no descriptors left; what comes meanwhile waits
+_PAUSE_SECONDS = 0.2  # when no file descriptors are left; connections wait meanwhile
 
 _SO_ATTACH_FILTER = 26  # of Linux; the socket module has no name for it
 _PASS_OVER_SYN = (  # for the classic packet filter (linux/filter.h): code, two jumps, operand

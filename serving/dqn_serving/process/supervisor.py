@@ -126,7 +126,7 @@ class Supervisor:
 
 
 class _Note:
-    """What the workers of one number leave for the supervisor: that one has served, or why the last one failed."""
+    """What the workers of a number report to the supervisor: that one has served, or why the last one failed."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, _NOTE_BYTES)  # that both see

@@ -16,7 +16,7 @@ log = structlog.get_logger()
 
 
 class ReloadedFiles:
-    """Files that belong together; where new ones are wrong, the old contents remain in effect."""
+    """Files that belong together; if new ones are invalid, the old contents remain in effect."""
 
     def __init__(self, kind: str, paths: Sequence[Path], accept: Callable[..., None], segment: WorkerSegment) -> None:
         """`accept` takes the contents, as bytes for each path; it raises ValueError or OSError if they are wrong.
@@ -28,7 +28,7 @@ class ReloadedFiles:
         self._accept = accept
         self._contents: list[bytes] | None = None
         self._failure: str | None = None
-        self._outcomes: Counts[str] = Counts(segment, "file_reloads", kind, labels=OUTCOMES)
+        self._outcomes = Counts(segment, "file_reloads", kind, labels=OUTCOMES)
 
     def look(self) -> None:
         """Reads the files and applies their contents if they have changed; a failure is logged once."""

@@ -6,14 +6,12 @@ segment of shared memory.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from itertools import accumulate
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from dqn_serving.telemetry.shared_memory import Values, WorkerSegment
-
-Label = TypeVar("Label", int, str)
 
 
 class Metric(NamedTuple):
@@ -58,7 +56,7 @@ OTHER_ENDPOINT = "other"
 
 
 class Histogram:
-    """Counts of values by bucket; bucket i holds what is at most bounds[i], the last one all that is above."""
+    """Counts of values by bucket; bucket i counts those up to bounds[i], the last one all above."""
 
     __slots__ = ("_values", "bounds")
 
@@ -83,18 +81,18 @@ class Histogram:
         return list(zip(bounds, accumulate(list(self._values)[:-1]), strict=True))
 
 
-class Counts(Generic[Label]):
+class Counts:
     """Counts by a label, 0 at first."""
 
-    def __init__(self, segment: WorkerSegment, *name: str, labels: Sequence[Label] = ()) -> None:
+    def __init__(self, segment: WorkerSegment, *name: str, labels: Sequence[int | str] = ()) -> None:
         """`name` is their name on the segment; `labels` are exposed before anything is counted."""
         self._segment = segment
         self._name = name
-        self._values: dict[Label, Values] = {}
+        self._values: dict[int | str, Values] = {}
         for label in labels:
             self.add(label, 0)
 
-    def add(self, label: Label, count: int = 1) -> None:
+    def add(self, label: int | str, count: int = 1) -> None:
         """Adds to the count of a label."""
         values = self._values.get(label)
         if values is None:
@@ -102,12 +100,17 @@ class Counts(Generic[Label]):
         values[0] += count
 
 
+def counter(segment: WorkerSegment, name: str) -> Callable[[int], None]:
+    """A function that adds to a count without labels."""
+    return partial(Counts(segment, labels=[name]).add, name)
+
+
 class EndpointMeasures:
     """Requests of one route template."""
 
     def __init__(self, segment: WorkerSegment, template: str) -> None:
         self.template = template
-        self._statuses: Counts[int] = Counts(segment, "requests", template)
+        self._statuses = Counts(segment, "requests", template)
         self._duration = _histogram(segment, "request_duration_seconds", template)
 
     def observe(self, status: int, seconds: float) -> None:
@@ -122,8 +125,8 @@ class ModelMeasures:
     def __init__(self, segment: WorkerSegment, model: str) -> None:
         self.inference = _histogram(segment, "inference_duration_seconds", model)
         self.batch_size = _histogram(segment, "inference_batch_size", model)
-        self.rejected: Counts[str] = Counts(segment, "observations_rejected", model)
-        self.refreshes: Counts[str] = Counts(segment, "model_refreshes", model, labels=OUTCOMES)
+        self.rejected = Counts(segment, "observations_rejected", model)
+        self.refreshes = Counts(segment, "model_refreshes", model, labels=OUTCOMES)
         self.refresh_duration = _histogram(segment, "model_refresh_duration_seconds", model)
 
 

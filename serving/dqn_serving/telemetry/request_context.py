@@ -20,7 +20,7 @@ class Trace(NamedTuple):
 
     trace_id: str
     span_id: str
-    flags: int
+    flags: str
 
 
 class RequestContext(NamedTuple):
@@ -65,7 +65,7 @@ def parse_traceparent(value: bytes) -> Trace | None:
     is_unknown = version == b"ff" or (version == b"00" and more is not None)  # later versions may say more
     if is_unknown or not (int(trace_id, 16) and int(span_id, 16)):
         return None
-    return Trace(trace_id.decode(), span_id.decode(), int(flags, 16))
+    return Trace(trace_id.decode(), span_id.decode(), flags.decode())
 
 
 def _context(request_id: str | None, trace: Trace | None) -> RequestContext:

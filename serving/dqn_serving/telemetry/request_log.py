@@ -1,11 +1,11 @@
-"""What is kept of an answered request: a count, and where they are wanted a line in the log and an OpenTelemetry span.
+"""What is kept of an answered request: a count and, if enabled, a line in the log and an OpenTelemetry span.
 
 OpenTelemetry's packages are the extra `otel`, and start threads: they are imported only where a collector is named.
 """
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from threading import Thread
@@ -15,8 +15,8 @@ import structlog
 from typing_extensions import override
 
 from dqn_serving.problems import Served
-from dqn_serving.telemetry.metrics import Counts, EndpointMeasures
-from dqn_serving.telemetry.request_context import RequestContext, Trace
+from dqn_serving.telemetry.metrics import EndpointMeasures, counter
+from dqn_serving.telemetry.request_context import RequestContext
 from dqn_serving.telemetry.shared_memory import WorkerSegment
 
 _REMEDY = "pip install 'dqn-policy-server[otel]'"
@@ -25,7 +25,6 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
 _SCOPE = "dqn-policy-server"
 _METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 _LAST_SECONDS = 5.0
-_SPANS_LOST = "spans_lost"  # the counter's name on a segment
 
 log = structlog.get_logger()
 
@@ -33,25 +32,25 @@ log = structlog.get_logger()
 class Traces:
     """Sends spans to a collector, in batches and in a thread; OTEL_* variables choose sampling, sizes and headers."""
 
-    def __init__(self, endpoint: str | None, scheme: str, lost: Counts[str]) -> None:
+    def __init__(self, endpoint: str | None, scheme: str, count_lost: Callable[[int], None]) -> None:
         """`endpoint` is the collector's base URL; without one OTEL_EXPORTER_OTLP_ENDPOINT names it.
 
-        Spans that cannot be created or exported are counted in `lost`.
+        `count_lost` counts spans that cannot be created or exported.
         """
         # not everybody has these packages
         from opentelemetry import trace  # noqa: PLC0415
-        from opentelemetry.context import Context  # noqa: PLC0415
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
         from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415
         from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult  # noqa: PLC0415
+        from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
 
         class CountedExporter(OTLPSpanExporter):
             @override
             def export(self, spans: Sequence[Any]) -> SpanExportResult:
                 result = super().export(spans)
                 if result is not SpanExportResult.SUCCESS:
-                    lost.add(_SPANS_LOST, len(spans))
+                    count_lost(len(spans))
                 return result
 
         about_us = {"service.name": _SCOPE, "service.version": version(_SCOPE)}
@@ -61,9 +60,9 @@ class Traces:
         self._provider.add_span_processor(BatchSpanProcessor(CountedExporter(endpoint=url)))
         self._tracer = self._provider.get_tracer(_SCOPE)
         self._scheme = scheme
-        self._lost = lost
+        self._count_lost = count_lost
         self._api = trace
-        self._no_parent = Context()
+        self._propagator = TraceContextTextMapPropagator()
 
     def record(
         self,
@@ -91,23 +90,18 @@ class Traces:
             attributes["dqn.request_id"] = context.request_id
         if status >= 500:
             attributes["error.type"] = str(status)
+        caller = context.trace
+        carrier = {} if caller is None else {"traceparent": f"00-{caller.trace_id}-{caller.span_id}-{caller.flags}"}
         try:
             name = f"{method if known == method else 'HTTP'} {route}"
-            parent, started = self._parent(context.trace), ended - round(seconds * 1e9)
+            parent, started = self._propagator.extract(carrier), ended - round(seconds * 1e9)
             span = self._tracer.start_span(name, parent, self._api.SpanKind.SERVER, attributes, start_time=started)
             if status >= 500:
                 span.set_status(self._api.StatusCode.ERROR)
             span.end(ended)
         except Exception as error:  # noqa: BLE001  (a span must not cost the answer)
-            self._lost.add(_SPANS_LOST)
+            self._count_lost(1)
             log.warning("span lost", reason=f"{type(error).__name__}: {error}")
-
-    def _parent(self, caller: Trace | None) -> Any:
-        if caller is None:
-            return self._no_parent
-        trace_id, span_id, flags = int(caller.trace_id, 16), int(caller.span_id, 16), self._api.TraceFlags(caller.flags)
-        span = self._api.SpanContext(trace_id, span_id, is_remote=True, trace_flags=flags)
-        return self._api.set_span_in_context(self._api.NonRecordingSpan(span), self._no_parent)
 
     def close(self, seconds: float) -> None:
         """Exports the remaining spans within `seconds`, and never longer than five: the collector may be down."""
@@ -159,11 +153,11 @@ def _is_installed() -> bool:
 
 def create_traces(endpoint: str | None, scheme: str, segment: WorkerSegment) -> Traces | None:
     """The traces of a worker; None where neither `endpoint` nor a variable of OpenTelemetry's names a collector."""
-    lost: Counts[str] = Counts(segment, labels=[_SPANS_LOST])
+    count_lost = counter(segment, "spans_lost")
     is_wanted = endpoint is not None or any(os.environ.get(name) for name in _ENDPOINTS)
     if not is_wanted or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return None
     if not _is_installed():
         log.warning("requests are not traced", reason="OpenTelemetry is not installed", remedy=_REMEDY)
         return None
-    return Traces(endpoint, scheme, lost)
+    return Traces(endpoint, scheme, count_lost)

@@ -1,5 +1,6 @@
 """`dqn-compare`: learning curves of several runs."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import rich
@@ -8,7 +9,7 @@ from rich.table import Column, Table
 from dqn_models import cli_support
 from dqn_training.cli.options import CompareOptions
 from dqn_training.cli.running import wrong_usage
-from dqn_training.comparing.curves import Estimate, Summary, band, draw_comparison, steps_axis, summary
+from dqn_training.comparing.curves import Estimate, Summary, draw_comparison, steps_axis, summary
 from dqn_training.comparing.groups import find_groups
 
 
@@ -17,12 +18,11 @@ def run(options: CompareOptions) -> None:
     with wrong_usage():
         groups = find_groups(options.runs, options.metric)
     steps = steps_axis(groups)
-    bands = [band(group, steps, options.statistic) for group in groups]
     lines = [summary(group, steps, options.statistic, options.threshold) for group in groups]
-    draw_comparison(options.out, groups, bands, options.metric, options.threshold)
+    draw_comparison(options.out, groups, options.statistic, options.metric, options.threshold)
     if options.json:
         cli_support.print_json(
-            {"metric": options.metric, "plot": str(options.out), "groups": [x.as_json() for x in lines]}
+            {"metric": options.metric, "plot": str(options.out), "groups": [dataclasses.asdict(x) for x in lines]}
         )
     else:
         _print_table(lines, options)
@@ -44,5 +44,5 @@ def _print_table(lines: Sequence[Summary], options: CompareOptions) -> None:
 
 def _shown(estimate: Estimate, infinite: str = "-") -> str:
     """A number with its interval."""
-    value, low, high = (infinite if number is None else f"{number:,.1f}" for number in estimate)
+    value, low, high = (infinite if number is None else f"{number:,.1f}" for number in dataclasses.astuple(estimate))
     return value if estimate.low is None else f"{value} ({low} to {high})"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dqn_models import cli_support
-from dqn_models.layout import split_reference
+from dqn_models.layout import ONNX_FILE, split_reference
 from dqn_models.manifest import EnvironmentInfo
 from dqn_models.policy import Policy
 from dqn_models.repository import ModelRepository
@@ -14,7 +14,8 @@ from dqn_models.streams import output_to_stderr
 from dqn_training.cli.options import EvaluateOptions
 from dqn_training.cli.running import wrong_usage
 from dqn_training.envs.make import describe
-from dqn_training.evaluation.play import play, summarize
+from dqn_training.evaluation.evaluator import Evaluator
+from dqn_training.evaluation.play import SLOTS, beside_random, step_limit, summarize
 
 
 def run(options: EvaluateOptions) -> None:
@@ -39,11 +40,19 @@ def _evaluate(options: EvaluateOptions) -> tuple[str, dict[str, Any]]:
     kwargs = recorded.kwargs if options.env_kwargs is None else options.env_kwargs
     environment = describe(recorded.id, kwargs, recorded.wrappers, getattr(recorded.action_space, "discretize", None))
     seed = manifest.evaluation.seed if options.seed is None else options.seed
-    limit = int(manifest.training.config.get("episode_step_limit", 27_000))
+    config = manifest.training.config
+    limit = step_limit(config.get("episode_step_limit"), environment)
     film = _film(options.video, environment) if options.video else None
     policy = repository.load_policy(model, version)
-    episodes = play(policy, environment, seed, options.episodes, limit)
+    slots = options.eval_envs or config.get("eval_envs", SLOTS)
+    with contextlib.closing(Evaluator(environment, slots, limit)) as evaluator:
+        episodes = evaluator.play(repository.read_file(model, version, ONNX_FILE), seed, options.episodes)
     evaluation = summarize(episodes, seed)
+    if environment.kwargs == recorded.kwargs:
+        known = manifest.evaluation
+        evaluation = evaluation.model_copy(
+            update={"random_mean": known.random_mean, "random_episodes": known.random_episodes}
+        )
     result = evaluation.model_dump(mode="json") | {"returns": episodes.returns.tolist()}
     if film:
         result["video"] = film(policy, seed, options.video_episodes, limit)
@@ -52,7 +61,7 @@ def _evaluate(options: EvaluateOptions) -> tuple[str, dict[str, Any]]:
     return (
         f"{model} version {version} in {where}: mean return {evaluation.mean:.2f} (95 % interval {low:.2f} to "
         f"{high:.2f}) over {evaluation.episodes:,} episodes, std {evaluation.std:.2f}, min {evaluation.min:.2f}, "
-        f"max {evaluation.max:.2f}, mean length {evaluation.mean_length:.1f}"
+        f"max {evaluation.max:.2f}, mean length {evaluation.mean_length:.1f}{beside_random(evaluation)}"
     ), result
 
 

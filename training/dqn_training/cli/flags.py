@@ -9,8 +9,9 @@ from typing import Annotated, Any, TypeVar, cast
 import tyro
 
 from dqn_models import cli_support
-from dqn_training.config import DQNConfig, outside_ranges
+from dqn_training.config import DQNConfig
 from dqn_training.presets import SUFFIX, default_preset, preset_config, preset_label, preset_names
+from dqn_training.ranges import outside_ranges
 
 PresetName = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(preset_names())}}}|FILE{SUFFIX}")]
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]

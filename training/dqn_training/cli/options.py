@@ -20,9 +20,10 @@ from dqn_training.cli.flags import (
     read_first,
     seconds,
 )
-from dqn_training.config import Between, Count, DQNConfig, JsonObject
+from dqn_training.config import DQNConfig
 from dqn_training.evaluation.gate import Rule
 from dqn_training.presets import default_model_name
+from dqn_training.ranges import Between, Count, JsonObject
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +36,8 @@ class EvaluateOptions:
     """Number of episodes."""
     seed: Annotated[int | None, Between(0)] = None
     """First environment seed, one for each episode; by default that of the manifest's own evaluation."""
+    eval_envs: Annotated[int | None, Between(1)] = None
+    """Environments that play at once; by default those of the version's training. 1: in a process of its own."""
     env_kwargs: JsonObject | None = None
     """Arguments of the environment's constructor; by default those of the manifest."""
     repository: Repository = dataclasses.field(default_factory=cli_support.default_repository)
@@ -95,7 +98,7 @@ def retrain_options(args: Sequence[str]) -> RetrainOptions:
     config, preset = champion or (config, preset)
     options = parse(RetrainOptions, "dqn-retrain", args, RetrainOptions(preset=preset, config=config, name=name))
     if options.once == (options.every is not None):
-        raise cli_support.UsageError("Say either --once or --every INTERVAL, such as --every 15m.")
+        raise cli_support.UsageError("Give either --once or --every INTERVAL, such as --every 15m.")
     if options.every is not None:
         seconds(options.every)
     if champion is None and first.name and first.preset is None and first.env_id is None:

@@ -10,7 +10,7 @@ from dqn_models.manifest import EnvironmentInfo, Manifest
 from dqn_models.repository import ModelRepository
 from dqn_models.streams import output_to_stderr
 from dqn_training.cli.running import check_trackers, make_trackers, with_choices, wrong_usage
-from dqn_training.cli.train_options import TrainOptions
+from dqn_training.cli.train_options import RECORDED, TrainOptions
 from dqn_training.envs.make import environment_for
 from dqn_training.publishing.publish import publish
 from dqn_training.run.candidate import WarmStart
@@ -51,7 +51,7 @@ def _train(options: TrainOptions, environment: EnvironmentInfo, plot: LivePlot |
     repository = ModelRepository(options.repository)
     with directory.locked(), contextlib.ExitStack() as stack:
         if options.resume is None:
-            asked = {name: getattr(options, name) for name in ("name", "preset", "gate", "checkpoint_seconds")}
+            asked = {name: getattr(options, name) for name in RECORDED}
             parent = directory.begin(options.repository, options.config, **asked).parent
         elif result := directory.read_result():  # by now
             return result
@@ -71,7 +71,8 @@ def _train(options: TrainOptions, environment: EnvironmentInfo, plot: LivePlot |
                 checkpoint_seconds=options.checkpoint_seconds,
                 say=progress.say,
             ).train()
-        published = publish(candidate, repository, options.name, options.gate, "dqn-train", directory)
+            watch = progress.judging
+            published = publish(candidate, repository, options.name, options.gate, "dqn-train", directory, watch)
         recorder.outcome = Outcome(published.manifest, repository, published.promoted)
     return published.as_json()
 

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -20,12 +20,15 @@ from dqn_training.cli.flags import (
     preset_of,
     read_first,
 )
-from dqn_training.config import Between, DQNConfig
+from dqn_training.config import DQNConfig
 from dqn_training.evaluation.gate import Rule
 from dqn_training.presets import default_model_name, preset_label
+from dqn_training.ranges import Between
 from dqn_training.run.directory import RunDirectory
 
 _AUTO = Path("auto")
+RECORDED = ("name", "preset", "gate", "checkpoint_seconds")
+"""What run.json has of the options, besides the settings and the repository."""
 _FIXED = ("preset", "name", "gate", "run_dir")  # and every setting: a resumed run keeps them
 
 
@@ -90,15 +93,9 @@ def _options_of_run(path: Path, first: First, args: Sequence[str]) -> TrainOptio
     """The options that the run in this directory began with. Raises UsageError for contradicting flags."""
     directory = RunDirectory(path)
     run = directory.read_description()
-    began = TrainOptions(
-        preset=run.preset,
-        config=DQNConfig.from_json(run.config),
-        name=run.name,
-        repository=directory.resolve(run.repository),
-        gate=run.gate,
-        run_dir=path,
-        checkpoint_seconds=run.checkpoint_seconds,
-    )
+    kept: dict[str, Any] = {name: getattr(run, name) for name in RECORDED}
+    config, repository = DQNConfig.from_json(run.config), directory.resolve(run.repository)
+    began = TrainOptions(config=config, repository=repository, run_dir=path, **kept)
     asked = parse(TrainOptions, "dqn-train", args, began)
     asked = dataclasses.replace(asked, preset=preset_label(first.preset) if first.preset else run.preset, resume=path)
     before, now = (
@@ -112,7 +109,7 @@ def _options_of_run(path: Path, first: First, args: Sequence[str]) -> TrainOptio
             )
     if not asked.repository.is_dir():
         raise cli_support.UsageError(
-            f"The run in {path} publishes in {asked.repository}, which does not exist. If it was moved, say where it "
-            "is by --repository."
+            f"The run in {path} publishes in {asked.repository}, which does not exist. If it was moved, say where "
+            "it is with --repository."
         )
     return asked

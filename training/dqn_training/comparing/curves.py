@@ -1,8 +1,9 @@
 """Statistics of groups of runs, with 95 % intervals by resampling the runs (Efron & Tibshirani, 1993)."""
 
-from collections.abc import Callable, Sequence
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -15,24 +16,17 @@ Statistic = Literal["mean", "iqm"]
 _INTERVAL = (2.5, 97.5)  # percentiles
 
 
-class Estimate(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Estimate:
     """A number of a group and its interval, which needs two runs; None where it is not finite."""
 
     value: float | None
-    low: float | None
-    high: float | None
+    low: float | None = None
+    high: float | None = None
 
 
-class Band(NamedTuple):
-    """A group's learning curve; [points] each. A group of one run has its curve as low and high."""
-
-    steps: Floats
-    middle: Floats
-    low: Floats
-    high: Floats
-
-
-class Summary(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Summary:
     """A line of the table."""
 
     label: str
@@ -42,24 +36,11 @@ class Summary(NamedTuple):
     reached: int | None  # runs that reached the threshold
     steps_to_threshold: Estimate | None  # median; a run that did not get there counts as never
 
-    def as_json(self) -> dict[str, Any]:
-        """The fields, estimates as objects."""
-        return {
-            name: value._asdict() if isinstance(value, Estimate) else value for name, value in self._asdict().items()
-        }
-
 
 def steps_axis(groups: list[Group], points: int = 200) -> Floats:
     """The environment steps at which curves are compared: from where all have a value to where the longest ends."""
     curves = [curve for group in groups for curve in group.curves]
     return np.linspace(max(curve.steps[0] for curve in curves), max(curve.steps[-1] for curve in curves), points)
-
-
-def band(group: Group, steps: Floats, statistic: Statistic) -> Band:
-    """The curve of a group: the runs' values, interpolated, in one number for each step."""
-    values, chosen = _values(group, steps), _STATISTICS[statistic]
-    low, high = np.percentile(resampled(values, chosen), _INTERVAL, axis=0)
-    return Band(steps, chosen(values), low, high)
 
 
 def summary(group: Group, steps: Floats, statistic: Statistic, threshold: float | None) -> Summary:
@@ -97,8 +78,7 @@ def _estimate(values: Floats, statistic: Callable[[Floats], Floats]) -> Estimate
     numbers = [float(statistic(values))]
     if len(values) > 1:  # of infinite numbers there is no mean, but a nearest one
         numbers += np.percentile(resampled(values, statistic), _INTERVAL, method="nearest").tolist()
-    known = [number if np.isfinite(number) else None for number in numbers]
-    return Estimate(*known, *[None] * (3 - len(known)))
+    return Estimate(*(number if np.isfinite(number) else None for number in numbers))
 
 
 def _steps_to(curve: Curve, threshold: float) -> float:
@@ -108,16 +88,18 @@ def _steps_to(curve: Curve, threshold: float) -> float:
 
 
 def draw_comparison(
-    path: Path, groups: Sequence[Group], bands: Sequence[Band], metric: str, threshold: float | None
+    path: Path, groups: list[Group], statistic: Statistic, metric: str, threshold: float | None
 ) -> None:
     """Draws the picture as PNG: a learning curve for each group, its interval as a shade."""
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
-    for number, (group, band) in enumerate(zip(groups, bands, strict=True)):
-        color = f"C{number % 10}"
+    steps, chosen = steps_axis(groups), _STATISTICS[statistic]
+    for number, group in enumerate(groups):
+        color, values = f"C{number % 10}", _values(group, steps)
+        low, high = np.percentile(resampled(values, chosen), _INTERVAL, axis=0)
         runs = f"{len(group.curves)} run{'s' * (len(group.curves) > 1)}"
-        axes.plot(band.steps, band.middle, color=color, label=f"{group.label} ({runs})")
-        axes.fill_between(band.steps, band.low, band.high, color=color, alpha=0.2, lw=0)
+        axes.plot(steps, chosen(values), color=color, label=f"{group.label} ({runs})")
+        axes.fill_between(steps, low, high, color=color, alpha=0.2, lw=0)
     if threshold is not None:
         axes.axhline(threshold, color="0.5", ls="--", lw=1)
     axes.set(xlabel="environment steps", ylabel=metric.replace("_", " "))

@@ -1,7 +1,9 @@
 """What an environment does wrong, in one sentence that names it and the step."""
 
+import contextlib
 import re
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, SupportsFloat
 
@@ -22,6 +24,17 @@ _ABOUT_TYPES = re.compile(r"\b(int|int64|integer|types?|isinstance)\b")
 
 class FaultyEnvironmentError(ValueError):
     """An environment broke down, or gave what Gymnasium's interface does not allow."""
+
+
+@contextlib.contextmanager
+def several_instances() -> Iterator[None]:
+    """Adds the way out to the error of an environment that cannot be made once more."""
+    try:
+        yield
+    except FaultyEnvironmentError as error:
+        raise FaultyEnvironmentError(
+            f"{error} If a process can hold only one instance of it, use --num-envs 1 --eval-envs 1."
+        ) from error
 
 
 class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):

@@ -46,6 +46,7 @@ SCALARS: dict[str, Callable[["TrainingState", Row], float | None]] = {
     "gradient_steps": lambda state, _: state.agent.gradient_steps,
     "episodes": lambda state, _: len(state.episodes),
     "evaluations": lambda state, _: len(state.selection.scores),
+    "evaluation_env_steps": lambda state, _: state.selection.env_steps,
     "evaluation_return": _new_evaluation,
     "training_return": lambda state, _: state.recent("total_reward"),
     "episode_length": lambda state, _: state.recent("length"),

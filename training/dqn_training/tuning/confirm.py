@@ -33,10 +33,8 @@ def finalists(study: Study, search: Search, count: int) -> list[Finalist]:
     """The default, and as many of the best other trials."""
     preset = parameters_of(search.base, search_space(search.base))
     default = Finalist(DEFAULT, configuration(search.base, preset), [])
-    trials = (
-        Finalist(f"trial {trial.number}", configuration(search.base, trial.params), []) for trial in completed(study)
-    )
-    return [default, *[trial for trial in trials if trial.config != default.config][:count]]
+    others = [Finalist(f"trial {one.number}", configuration(search.base, one.params), []) for one in completed(study)]
+    return [default, *[other for other in others if other.config != default.config][:count]]
 
 
 def confirm(study: Study, search: Search, who: list[Finalist], seeds: range, jobs: int) -> list[Finalist]:
@@ -47,15 +45,11 @@ def confirm(study: Study, search: Search, who: list[Finalist], seeds: range, job
     """
     known: dict[str, dict[str, float]] = study.user_attrs.get(_CONFIRMED, {})
     missing = [(one, seed) for seed in seeds for one in who if str(seed) not in known.setdefault(one.name, {})]
-    with in_processes(_score, [(search, one.config, seed) for one, seed in missing], jobs) as ended:
-        for index, score in ended:
+    with in_processes(train_and_score, [(search, one.config, seed) for one, seed in missing], jobs) as ended:
+        for index, values in ended:
             name, seed = missing[index][0].name, missing[index][1]
-            known[name][str(seed)] = score
+            known[name][str(seed)] = score = fmean(values)
             study.set_user_attr(_CONFIRMED, known)
             print(f"{name}, seed {seed}: score {score:.2f}", file=sys.stderr, flush=True)
     confirmed = [one._replace(scores=[known[one.name][str(seed)] for seed in seeds]) for one in who]
     return sorted(confirmed, key=lambda one: -one.mean)
-
-
-def _score(search: Search, config: DQNConfig, seed: int) -> float:
-    return fmean(train_and_score(search, config, seed))

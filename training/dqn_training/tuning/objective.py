@@ -20,6 +20,8 @@ from dqn_training.run.run import Run
 from dqn_training.seeds import trial_seeds
 from dqn_training.tuning.space import configuration, search_space, suggest
 
+_ALL_EVALUATIONS = 1_000.0  # their fraction of the steps: trials are compared by the same evaluations
+
 
 @dataclasses.dataclass(frozen=True)
 class Search:
@@ -69,7 +71,12 @@ def train_and_score(
     and what it raises ends the run. Raises ValueError as DQNConfig.
     """
     best, every = _BestSoFar(search, report), math.ceil(search.base.total_env_steps / search.evaluations)
-    config = dataclasses.replace(config, seed=seed, eval_every=every, eval_episodes=search.episodes)
+    schedule: dict[str, Any] = {
+        "eval_every": every,
+        "eval_episodes": search.episodes,
+        "eval_fraction": _ALL_EVALUATIONS,
+    }
+    config = dataclasses.replace(config, seed=seed, **schedule)
     final = Run(config, "tuning", search.environment, [best]).train().best.mean
     return best.values + [final] * (search.evaluations - len(best.values))  # a run that ended early stays as good
 

@@ -53,8 +53,8 @@ def write_preset(path: Path, study: Study, search: Search, confirmed: Sequence[F
     """
     if not completed(study):
         raise ValueError(
-            f"No trial was trained to its end, {len(finished(study))} were pruned: there is no preset yet. Resume by "
-            "the same command with a longer --timeout or more --trials."
+            f"No trial was trained to its end, {len(finished(study))} were pruned: there is no preset yet. Resume the "
+            "search by the same command with a longer --timeout or more --trials."
         )
     best = completed(study)[0]
     config, lines = configuration(search.base, best.params), [f"Found by: {command_line}"]

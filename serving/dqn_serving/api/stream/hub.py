@@ -29,7 +29,7 @@ class StreamHub:
         requests, segment = services.requests, services.segment
         self._open: set[Callable[[], None]] = set()
         self._measures = {template: requests.endpoint(template) for template in (DEFAULT_TEMPLATE, NAMED_TEMPLATE)}
-        self._counts: Counts[str] = Counts(segment, _GAUGE)
+        self._counts = Counts(segment, _GAUGE)
         for name, values in segment.entries():
             if name[0] == _GAUGE:  # a worker before this one was killed with these open
                 values[0] = 0.0
