@@ -81,7 +81,7 @@ def start(config: DQNConfig, _: EnvironmentInfo, __: Facts) -> Choice:
 def memory(config: DQNConfig, environment: EnvironmentInfo, _: Facts) -> Choice:
     """Replay has a bounded size."""
     row = environment.observation_space.row_dtype.itemsize
-    least = config.learning_starts + config.batch_size + config.num_envs * (config.n_step + 2)
+    least = config.learning_starts + config.batch_size + config.num_envs * (config.n_step + config.frame_stack + 1)
     rows = max(_REPLAY_BYTES // max(row, 1), least)
     return {"replay_capacity": min(config.replay_capacity, rows)}, f"an observation has {row:,} bytes"
 
