@@ -15,7 +15,7 @@ from rich.table import Table
 
 from dqn_training.envs.make import environment_for
 from dqn_training.presets import preset_config
-from dqn_training.publishing.publish import play_test_episodes
+from dqn_training.publishing.trials import play_test_episodes
 from dqn_training.run.run import Run
 
 _COLUMNS = ("seed", "seconds", "CPU seconds", "env steps", "last 100 returns", "chosen", "report mean", "report min")

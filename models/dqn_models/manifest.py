@@ -91,6 +91,9 @@ class TrainingInfo(Document):
     gradient_steps: int
     episodes: int
     wall_seconds: float
+    evaluation_env_steps: int | None = Field(
+        default=None, description="steps of all evaluations: selection, random actions, gate and report"
+    )
     libraries: dict[str, str] = Field(description="library name to version")
     git_commit: str | None = None
     run: str | None = Field(default=None, description="id of the run (run.json), which publishes one version at most")
@@ -107,6 +110,9 @@ class Evaluation(Document):
     max: float
     ci95: tuple[float, float] = Field(description="95 % bootstrap interval of the mean, low and high")
     mean_length: float = Field(description="mean episode length, steps")
+    cut_short: int = Field(default=0, description="episodes that the step limit ended, not the environment")
+    random_mean: float | None = Field(default=None, description="mean return of random actions, if it was played")
+    random_episodes: int = Field(default=0, description="episodes of that mean")
 
 
 class ObservationStatistics(Document):

@@ -22,10 +22,9 @@ from dqn_serving.api.status import StatusCalls
 from dqn_serving.api.stream.connection import StreamConnection
 from dqn_serving.api.stream.hub import StreamHub
 from dqn_serving.api.stream.routes import stream_routes
-from dqn_serving.http.connection import ConnectionParts
-from dqn_serving.http.fast_path import FastPath
-from dqn_serving.http.head_cache import FastRoute
+from dqn_serving.http.head_cache import FastRoute, RequestHeadCache
 from dqn_serving.http.middleware import AdmitRequests, ObserveRequests, allow_origins
+from dqn_serving.http.parts import ConnectionParts
 from dqn_serving.security.reloading import LOOK_SECONDS
 from dqn_serving.services import Services
 from dqn_serving.telemetry.metrics import OTHER_ENDPOINT
@@ -59,11 +58,13 @@ class Server:
         """The call of a path that the fast path may take."""
         return self._acts.find(path) or self._infer.route(path)
 
-    def fast_path(self) -> FastPath:
+    def connection_parts(self) -> ConnectionParts:
         """What all HTTP connections share."""
-        services, measures = self.services, self.services.requests.endpoint(OTHER_ENDPOINT)
-        parts = ConnectionParts(services.settings, services.request_log, measures, render_problem, self._open_stream)
-        return FastPath(parts, services.access, services.admission, services.batcher.flush, self.find_route)
+        services, settings = self.services, self.services.settings
+        measures = services.requests.endpoint(OTHER_ENDPOINT)
+        heads = RequestHeadCache(self.find_route, settings.max_body_bytes, origins=settings.cors_origins)
+        shared = (settings, services.access, services.admission, services.request_log, measures)
+        return ConnectionParts(*shared, services.batcher.flush, heads, render_problem, self._open_stream)
 
     def _open_stream(self, path: str) -> Callable[..., StreamConnection] | None:
         route = self.streams.route(path)
@@ -102,7 +103,7 @@ def _create_app(services: Services, calls: Sequence[CallRoute]) -> FastAPI:
 
 @contextlib.asynccontextmanager
 async def _watch(services: Services) -> AsyncIterator[None]:
-    """Loads what there is before the first request, then keeps watch until the last."""
+    """Loads what there is before the first request, then watches for changes until the last."""
     await services.tasks.start("refresh", services.refresher.look, services.settings.refresh_seconds, at_once=True)
     for files in services.reloaded:
         await services.tasks.start(files.kind, files.look_beside, LOOK_SECONDS)

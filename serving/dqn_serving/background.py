@@ -1,4 +1,4 @@
-"""Tasks that run as long as the server: one that ends, of whatever, is started again, and the server says so."""
+"""Tasks that run as long as the server: one that fails is restarted, and the server reports it."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,23 +16,23 @@ log = structlog.get_logger()
 
 
 class BackgroundTasks:
-    """Repeats what is to be done again and again, each in a task of its own."""
+    """Periodic work, each kind in a task of its own."""
 
     def __init__(self, segment: WorkerSegment) -> None:
         """Restarts are counted on `segment`."""
-        self._restarts: Counts[str] = Counts(segment, "task_restarts")
+        self._restarts = Counts(segment, "task_restarts")
         self._tasks: list[asyncio.Task[None]] = []
         self._failures: dict[str, str] = {}
         self._is_stopping = False
 
     def unavailable_reason(self) -> str | None:
-        """Which task has failed and has not worked since; None where all work."""
+        """Which task has failed and not succeeded since; None if there is none."""
         for name, failure in self._failures.items():
             return f"The background task {name!r} failed ({failure}) and has not worked since; it is being restarted."
         return None
 
     async def start(self, name: str, work: Work, seconds: float, *, at_once: bool = False) -> None:
-        """Does the work every so many seconds until `stop`; `at_once`: a first time before this returns."""
+        """Does the work every `seconds` until `stop`; `at_once`: for the first time before this returns."""
         self._restarts.add(name, 0)
         if at_once:
             await self._attempt(name, work)

@@ -83,7 +83,7 @@ class Problem(Exception):  # noqa: N818  (RFC 9457's word)
         return fields | {"detail": self.detail} | ({"reason": self.reason} if self.reason else {})
 
     def answer(self) -> Answer:
-        """The response that tells of this problem."""
+        """The response with this problem."""
         body = json.dumps(self.document()).encode()  # ASCII only, so what a client sent cannot break the encoding
         return make_answer(body, self.status, MEDIA_TYPE.encode(), self.headers)
 
@@ -111,5 +111,5 @@ def from_model_error(error: ModelError) -> Problem:
 
 
 def internal_error() -> Problem:
-    """The answer to a client where the fault is ours; the log has the rest."""
+    """The answer to a client if the fault is ours; the log has the rest."""
     return Problem(500, "The server failed to answer; its log says why.")

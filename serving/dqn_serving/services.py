@@ -15,9 +15,8 @@ from dqn_serving.security.tls import Certificate
 from dqn_serving.settings import ServerSettings
 from dqn_serving.telemetry.metrics import RequestMeasures
 from dqn_serving.telemetry.prometheus import Exposition
-from dqn_serving.telemetry.request_log import RequestLog
+from dqn_serving.telemetry.request_log import RequestLog, create_traces
 from dqn_serving.telemetry.shared_memory import SharedMetrics
-from dqn_serving.telemetry.tracing import create_traces
 
 
 class Services:

@@ -1,4 +1,4 @@
-"""The server's settings: one class from which come the flags, the environment variables, their checks and `--help`."""
+"""The server's settings: one class defines the flags, the environment variables, their checks and `--help`."""
 
 import os
 import re
@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from dqn_models.cli_support import UsageError
 from dqn_models.layout import DEFAULT_REPOSITORY, MODEL_NAME
 from dqn_serving.security import auth, tls
-from dqn_serving.telemetry import tracing
+from dqn_serving.telemetry.request_log import check_endpoint
 
 ENV_PREFIX = "DQN_"
 _SERVICE_LINK = re.compile("(tcp|udp|sctp)://")
@@ -24,19 +24,8 @@ def _fits_a_header(token: SecretStr) -> SecretStr:
     return token
 
 
-def _has_tokens(file: Path) -> Path:
-    auth.check_file(file)
-    return file
-
-
-def _can_be_sent_to(endpoint: str) -> str:
-    if not tracing.is_installed():
-        raise ValueError(f"the packages for it are not installed: {tracing.REMEDY}")
-    return endpoint
-
-
 def _split_at_commas(origins: str | Sequence[str]) -> list[str]:
-    """The option may be given several times; the variable is one text."""
+    """The option may be repeated; the variable is one text."""
     joined = origins if isinstance(origins, str) else ",".join(origins)
     return [part.strip() for part in joined.split(",") if part.strip()]
 
@@ -82,7 +71,7 @@ class ServerSettings(BaseSettings):
     api_token: Annotated[SecretStr, AfterValidator(_fits_a_header)] | None = None
     """bearer token for the admin calls, which answer 403 without one; prefer the environment variable, which other
     users of the machine cannot read"""
-    api_token_file: Annotated[Path, AfterValidator(_has_tokens)] | None = None
+    api_token_file: Annotated[Path, AfterValidator(auth.check_file)] | None = None
     """file of further tokens, a line name:token for each; lines that begin with # are comments. The name appears in
     the log and the history. Reloaded when it changes"""
     require_token: bool = False
@@ -120,30 +109,27 @@ class ServerSettings(BaseSettings):
     """seconds of silence after which a stream is pinged; after as many again it is closed"""
     access_log: bool = False
     """log every request"""
-    otlp_endpoint: Annotated[str, Field(pattern="^https?://[^ ]+$"), AfterValidator(_can_be_sent_to)] | None = None
+    otlp_endpoint: Annotated[str, Field(pattern="^https?://[^ ]+$"), AfterValidator(check_endpoint)] | None = None
     """base URL of an OpenTelemetry collector (OTLP over HTTP), such as http://localhost:4318, that receives a
     span for each request; needs the extra `otel`. OTEL_EXPORTER_OTLP_ENDPOINT does the same"""
     log_format: Literal["auto", "json", "console"] = "auto"
     """format of the log lines on standard error; auto: console on a terminal, else json"""
 
     @model_validator(mode="after")
-    def _certificate_and_key_fit(self) -> "ServerSettings":
-        if (self.tls_certificate is None) is not (self.tls_key is None):
-            given, missing = ("key", "certificate") if self.tls_certificate is None else ("certificate", "key")
+    def _settings_fit_together(self) -> "ServerSettings":
+        certificate, key = self.tls_certificate, self.tls_key
+        if certificate is not None and key is not None:
+            tls.check(certificate, key)
+        elif certificate is not key:
+            given, missing = ("key", "certificate") if certificate is None else ("certificate", "key")
             raise ValueError(f"tls_{given} is set but tls_{missing} is not: set DQN_TLS_{missing.upper()} as well")
-        if self.tls_certificate is not None and self.tls_key is not None:
-            tls.check(self.tls_certificate, self.tls_key)
-        return self
-
-    @model_validator(mode="after")
-    def _required_token_is_set(self) -> "ServerSettings":
         if self.require_token and self.api_token is None and self.api_token_file is None:
             raise ValueError("require_token is true but there is no token: set DQN_API_TOKEN or DQN_API_TOKEN_FILE")
         return self
 
 
 def ignore_service_link() -> str | None:
-    """Takes DQN_PORT out of the environment where Kubernetes has set it for a Service named `dqn`, and returns it."""
+    """Removes DQN_PORT from the environment if Kubernetes has set it for a Service named `dqn`, and returns it."""
     link = os.environ.get(f"{ENV_PREFIX}PORT", "")
     return os.environ.pop(f"{ENV_PREFIX}PORT") if _SERVICE_LINK.match(link) else None
 

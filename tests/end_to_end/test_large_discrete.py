@@ -22,12 +22,12 @@ print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
 
 
 def flags(repository: Path, n: int) -> list[Any]:
-    """Flags for a few hundred steps of training on Discrete(n)."""
+    """Flags for a hundred steps of training on Discrete(n)."""
     kwargs = json.dumps({"space": "discrete", "n": n, "start": 100_000})
     return [
         *("--env-id", "tests.training.environments:Countdown-v0", "--env-kwargs", kwargs),
         *("--repository", repository, "--name", "many", "--run-dir", repository / f"run-{n}"),
-        *("--total-env-steps", 300, "--eval-every", 300, "--learning-starts", 50, "--hidden-sizes", HIDDEN),
+        *("--total-env-steps", 100, "--eval-every", 100, "--learning-starts", 50, "--hidden-sizes", HIDDEN),
         *("--eval-episodes", 5, "--report-episodes", 5, "--gate-episodes", 5),
     ]
 

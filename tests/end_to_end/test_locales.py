@@ -23,7 +23,7 @@ BUDGET = ["--total-env-steps", "400", "--learning-starts", "100", "--eval-every"
 BUDGET += ["--report-episodes", "2", "--gate-episodes", "2", "--hidden-sizes", "8"]
 
 
-@pytest.fixture(params=LOCALES)
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.long] if name == "C" else []) for name in LOCALES])
 def locale(request: pytest.FixtureRequest) -> dict[str, str]:
     """Variables of a locale."""
     return LOCALES[request.param]

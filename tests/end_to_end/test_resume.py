@@ -31,9 +31,9 @@ def until_checkpoint(process: subprocess.Popen[str], folder: Path) -> None:
         time.sleep(0.002)
 
 
-def killed(folder: Path, *arguments: object, after: float = 0.0) -> None:
+def killed(folder: Path, *arguments: object, after: float = 0.0, env: dict[str, str] | None = None) -> None:
     """Starts `dqn-train` and kills it some seconds after its next checkpoint."""
-    process = start("dqn-train", *arguments, OFTEN, env=with_threads(4))
+    process = start("dqn-train", *arguments, OFTEN, env=env)
     until_checkpoint(process, folder)
     time.sleep(after)
     process.kill()
@@ -61,7 +61,8 @@ def test_a_run_killed_again_and_again_ends_with_the_same_model(tmp_path: Path) -
     assert output, errors
     whole = json.loads(output)
 
-    killed(folder, *QUICK, "--repository", tmp_path / "parts", "--run-dir", folder, after=generator.uniform(0, 0.3))
+    words = [*QUICK, "--repository", tmp_path / "parts", "--run-dir", folder]
+    killed(folder, *words, after=generator.uniform(0, 0.3), env=with_threads(4))
     checkpoint = folder / "checkpoint"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-100])
     refused = run("dqn-train", "--resume", folder)
@@ -146,7 +147,7 @@ def test_a_run_is_resumed_as_it_was_begun(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=10)
     assert process.returncode == 130
-    assert errors.endswith(f"Resume it by: dqn-train --resume {folder}\n")
+    assert errors.endswith(f"Resume it with: dqn-train --resume {folder}\n")
     for flag, value, was in (
         ("--seed", "3", "0"),
         ("--name", "other", "cartpole"),
@@ -157,7 +158,7 @@ def test_a_run_is_resumed_as_it_was_begun(tmp_path: Path) -> None:
         assert f"{flag} is {value}, but the run in {folder} began with {was}." in refused.stderr
     other = run_here("dqn-train", "--run-dir", folder, "--repository", tmp_path / "store")
     assert other.returncode == 2
-    assert f"{folder} holds a run already: resume it by --resume {folder}" in other.stderr
+    assert f"{folder} already holds a run: resume it with --resume {folder}" in other.stderr
     description = json.loads((folder / "run.json").read_text())
     assert description["config"]["stop_return"] == 1e9
     assert description["repository"] == str(tmp_path / "store")
@@ -167,7 +168,7 @@ def test_what_is_no_run_cannot_be_resumed(tmp_path: Path) -> None:
     """Resuming a directory without run.json, or with a broken one, is wrong usage."""
     missing = run_here("dqn-train", "--resume", tmp_path)
     assert missing.returncode == 2
-    assert f"{tmp_path} is no directory of a run: it has no run.json." in missing.stderr
+    assert f"{tmp_path} is not the directory of a run: it has no run.json." in missing.stderr
     (tmp_path / "run.json").write_text("{")
     broken = run_here("dqn-train", "--resume", tmp_path)
     assert broken.returncode == 2

@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -39,6 +40,12 @@ gymnasium.register("Loud-v0", entry_point=Loud)
 SMALL = ["--env-id", "loud:Loud-v0", "--total-env-steps=400", "--learning-starts=100", "--num-envs=2"]
 BRIEF = ["--eval-every=200", "--eval-episodes=2", "--report-episodes=3", "--gate-episodes=3", "--vectorization=async"]
 DEAD = ["2>&-", "0<&- >&- 2>&-", "2>/dev/full", "2> >(exec 0<&-)"]
+NO_STREAMS, FULL_DISK = DEAD[1:3]
+
+
+def long(redirection: str) -> Any:
+    """A redirection that another command meets in `make test`: what protects the streams is common to all."""
+    return pytest.param(redirection, marks=pytest.mark.long)
 
 
 def test_what_an_environment_prints_does_not_reach_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,7 +72,7 @@ def test_a_progress_line_that_cannot_be_written_costs_only_that_line(tmp_path: P
     assert (read_metrics(tmp_path / "run" / "metrics.csv")["evaluations"] >= 1).any()
 
 
-@pytest.mark.parametrize("redirection", DEAD[1:3])
+@pytest.mark.parametrize("redirection", [long(NO_STREAMS), FULL_DISK])
 def test_a_search_survives_a_line_that_cannot_be_written(tmp_path: Path, redirection: str) -> None:
     """With closed streams or a full disk the search still ends with its preset."""
     flags = ["--total-env-steps=300", "--learning-starts=100", "--trials=2", "--seeds=1", "--evaluations=2"]
@@ -76,7 +83,7 @@ def test_a_search_survives_a_line_that_cannot_be_written(tmp_path: Path, redirec
     assert preset_config(str(tmp_path / "search/preset.toml")).env_id == "CartPole-v1"
 
 
-@pytest.mark.parametrize("redirection", DEAD)
+@pytest.mark.parametrize("redirection", [DEAD[0], long(NO_STREAMS), long(FULL_DISK), DEAD[3]])
 def test_the_retraining_loop_survives_a_log_that_cannot_be_written(
     tmp_path: Path, trained: Trained, redirection: str
 ) -> None:

@@ -102,7 +102,7 @@ def test_on_a_fresh_machine_a_policy_is_trained_and_served(tmp_path: Path) -> No
         assert running.end()[0] == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.long)])
 def test_one_signal_ends_both(store: Path, number: signal.Signals) -> None:
     """Ctrl-C, SIGTERM and a closed terminal end the server and the job, with status 0."""
     with up(store) as running:

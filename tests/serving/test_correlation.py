@@ -71,7 +71,7 @@ def test_lines_of_admin_calls_have_the_id(server: Server) -> None:
     """What happens within a call is logged with its id; the caller is named."""
     headers = {"Authorization": "Bearer battery-staple", "X-Request-ID": "refresh-1"}
     assert server.post("/models/cartpole/refresh", b"", headers=headers).status_code == 200
-    assert server.wait_log("refresh asked for", request_id="refresh-1")["by"] == "alice"
+    assert server.wait_log("refresh requested", request_id="refresh-1")["by"] == "alice"
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_traceparent(value: str, *, is_valid: bool) -> None:
 def test_header_that_comes_twice_says_nothing() -> None:
     """Which of the two is meant cannot be known."""
     twice = [(b"x-request-id", b"a"), (b"x-request-id", b"b"), (b"traceparent", TRACEPARENT.encode())]
-    assert request_context.read(twice)[:2] == (None, request_context.Trace(TRACE, SPAN, 1))
+    assert request_context.read(twice)[:2] == (None, request_context.Trace(TRACE, SPAN, "01"))
     assert request_context.read([*twice[2:], *twice[2:]]) == request_context.EMPTY
 
 

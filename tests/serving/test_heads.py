@@ -17,7 +17,7 @@ PLAIN = b"POST /act HTTP/1.1\r\nHost: x\r\nContent-Length: 37\r\n\r\n"
 def reader(tmp_path: Path) -> RequestHeadCache:
     """Reads heads for a server that takes bodies of up to 1,024 bytes."""
     services = Services(read_settings(["--repository", str(tmp_path), "--max-body-bytes", "1024"]))
-    return Server(services).fast_path().heads
+    return Server(services).connection_parts().heads
 
 
 @pytest.mark.parametrize(

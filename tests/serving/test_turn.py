@@ -41,7 +41,7 @@ policy_runs: list[int] = []
 
 def rejected(services: Services) -> dict[str, float]:
     """How many requests were refused, by reason."""
-    return {name[-1]: values[0] for name, values in services.segment.entries() if name[0] == "rejected"}
+    return {name[-1]: values[0] for name, values in services.segment.entries() if name[0] == "observations_rejected"}
 
 
 def in_one_turn(services: Services, *bodies: dict[str, Any], path: str = "/act") -> list[Any]:

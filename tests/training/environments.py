@@ -20,7 +20,6 @@ class Countdown(gymnasium.Env[Any, Any]):
             "box": spaces.Box(-np.inf, np.inf, (2,), np.float64),
             "image": spaces.Box(0, 255, (2, 3), np.uint8),
             "discrete": spaces.Discrete(n, start=start),
-            "dict": spaces.Dict(x=spaces.Discrete(2)),
             "pixels": spaces.Box(0, 255, (12, 14, 3), np.uint8),
             "planes": spaces.Box(0, 255, (3, 12, 14), np.uint8),
             "grey": spaces.Box(0, 255, (12, 14), np.uint8),
@@ -174,3 +173,77 @@ class Unseeded(gymnasium.Env[Any, Any]):
 
 
 gymnasium.register("Unseeded-v0", f"{__name__}:Unseeded")
+
+
+class Walk(gymnasium.Env[Any, Any]):
+    """Left or right on a line; chance may take the place of the action, steps vary, and rewards be of any size."""
+
+    def __init__(
+        self, chance: float = 0.0, reward: float = 1.0, length: int = 20, noise: float = 0.0, draws: str = "gymnasium"
+    ) -> None:
+        self.action_space = spaces.Discrete(2)
+        self.observation_space = spaces.Box(-np.inf, np.inf, (1,), np.float32)
+        self._chance, self._reward, self._length, self._noise = chance, reward, length, noise
+        self._draws, self._own = draws, random.Random(0)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Starts at 0."""
+        super().reset(seed=seed, options=options)
+        if seed is not None:
+            self._own.seed(seed)
+        self._place, self._steps = 0.0, 0
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Rewards steps to the right."""
+        source: Any = {"gymnasium": self.np_random, "process": random, "own": self._own}[self._draws]
+        draw = source.random
+        right = draw() < 0.5 if draw() < self._chance else action == 1
+        self._place += (1 if right else -1) + self._noise * (draw() - 0.5)
+        self._steps += 1
+        reward = self._reward if right else 0.0
+        return np.array([self._place], np.float32), reward, self._steps >= self._length, False, {}
+
+
+gymnasium.register("Walk-v0", f"{__name__}:Walk")
+
+
+class Endless(gymnasium.Env[Any, Any]):
+    """Never ends, unless a length is given; costs 1 a step, and action 1 gains 2. Seeded as Gymnasium asks for."""
+
+    def __init__(self, length: int = 0, gain: float = 2.0) -> None:
+        self.action_space = spaces.Discrete(2)
+        self.observation_space = spaces.Box(0, 1, (2,), np.float32)
+        self._length, self._gain = length, gain
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """A random observation."""
+        super().reset(seed=seed, options=options)
+        self._steps = 0
+        return self.np_random.random(2, np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Another one."""
+        self._steps += 1
+        over = self._steps == self._length
+        return self.np_random.random(2, np.float32), self._gain * int(action) - 1, over, False, {}
+
+
+class Single(Endless):
+    """An emulator of which a process can hold only one instance."""
+
+    _is_open = False
+
+    def __init__(self, length: int = 20) -> None:
+        if Single._is_open:
+            raise RuntimeError("only one emulator per process, close the other one first")
+        Single._is_open = True
+        super().__init__(length)
+
+    def close(self) -> None:
+        """Lets another one be opened."""
+        Single._is_open = False
+
+
+gymnasium.register("Endless-v0", f"{__name__}:Endless")
+gymnasium.register("Single-v0", f"{__name__}:Single")

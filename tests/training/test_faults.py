@@ -117,7 +117,7 @@ def test_the_command_ends_with_one_sentence(fault: str, mode: str, words: str, t
     assert not [path for path in tmp_path.iterdir() if path != run_dir], "an empty directory of the model"
     if fault != "constructor":
         assert "Training ended after 12 environment steps; nothing was published." in done.stderr
-        assert done.stderr.endswith(f"The checkpoint is kept. Resume it by: dqn-train --resume {run_dir}\n")
+        assert done.stderr.endswith(f"The checkpoint is kept. Resume it with: dqn-train --resume {run_dir}\n")
 
 
 def play_until_fault(fault: str, space: str, mode: Vectorization) -> str:

@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dqn_models.policy import Policy
 from dqn_models.repository import ModelRepository
 from dqn_testing.repositories import linear_onnx
 from dqn_training.config import DQNConfig
 from dqn_training.envs.make import environment_for
-from dqn_training.publishing import publish as publishing
 from dqn_training.publishing.publish import Published, publish
+from dqn_training.publishing.trials import Trials
 from dqn_training.run.callbacks import Callback
 from dqn_training.run.candidate import Candidate
 from dqn_training.run.directory import RunDirectory
@@ -43,7 +42,7 @@ def playing(candidate: Candidate, weights: list[float], seed: int = 0) -> Candid
     """The candidate with a policy that pushes right where the weighted sum of the observation is positive."""
     onnx = linear_onnx(np.array([[-value, value] for value in weights], np.float32))
     config = dataclasses.replace(candidate.config, seed=seed)
-    return dataclasses.replace(candidate, config=config, onnx=onnx, policy=Policy(onnx))
+    return dataclasses.replace(candidate, config=config, onnx=onnx)
 
 
 def offered(candidate: Candidate, repository: ModelRepository, directory: RunDirectory | None = None) -> Published:
@@ -104,7 +103,7 @@ def test_a_candidate_is_judged_again_when_somebody_promotes_meanwhile(
         other.promote(model, good)
         return promote(repository, model, version, **facts)
 
-    monkeypatch.setattr(publishing, "_best", lambda *_: None)  # only the champion counts here
+    monkeypatch.setattr(Trials, "_best", lambda *_: None)  # only the champion counts here
     monkeypatch.setattr(ModelRepository, "promote", promote_late)
     published = offered(playing(candidate, FALLING, seed=2), repository)
     assert not published.promoted

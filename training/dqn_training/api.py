@@ -1,29 +1,33 @@
 """What the commands do, in Python: train, evaluate and publish, for notebooks and scripts."""
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from dqn_models.cli_support import default_repository
 from dqn_models.repository import ModelRepository
+from dqn_training.choosing import CHOOSES, choose_settings
 from dqn_training.config import DQNConfig
 from dqn_training.envs.make import environment_for
 from dqn_training.evaluation.gate import Rule
 from dqn_training.presets import default_model_name, default_preset, preset_config
 from dqn_training.publishing import publish as publishing
+from dqn_training.publishing.trials import play_test_episodes
 from dqn_training.run.callbacks import Callback
 from dqn_training.run.candidate import Candidate
 from dqn_training.run.resources import check_machine
 from dqn_training.run.run import Run
 
-evaluate = publishing.play_test_episodes
+evaluate = play_test_episodes
 
 
 def train(env_id_or_config: str | DQNConfig, *, callbacks: Sequence[Callback] = (), **settings: Any) -> Candidate:
     """Trains a policy and returns the best checkpoint; nothing is written to the disk.
 
-    An environment's id means the preset that is its default. `settings` are fields of DQNConfig, such as `seed=1`.
+    An environment's id means the preset that is its default; `general` chooses what `settings` leave open, and says so
+    on standard error. `settings` are fields of DQNConfig, such as `seed=1`.
     Raises ValueError with a sentence for settings that are wrong or do not fit the machine, and what Run.train raises.
     """
     preset = "custom"
@@ -32,6 +36,10 @@ def train(env_id_or_config: str | DQNConfig, *, callbacks: Sequence[Callback] = 
         env_id_or_config = preset_config(preset)
     config = dataclasses.replace(env_id_or_config, **settings)
     environment = environment_for(config)
+    if preset == CHOOSES:
+        config, lines = choose_settings(config, environment, settings)
+        for line in lines:
+            print(f"{CHOOSES}: {line}", file=sys.stderr)
     check_machine(config, environment)
     return Run(config, preset, environment, callbacks).train()
 

@@ -1,62 +1,14 @@
 """What can be set about a training run: one flat dataclass, whose fields are also the command-line flags."""
 
 import dataclasses
-import functools
-import json
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Self, get_type_hints
+from typing import Annotated, Any, Literal, Self
 
-from tyro.constructors import PrimitiveConstructorSpec
-
-
-@dataclasses.dataclass(frozen=True)
-class Between:
-    """The numbers that a field may have, in its annotation; infinity is never one of them."""
-
-    low: float
-    high: float = math.inf
-    above: bool = False  # `low` itself is not allowed
-
-    def __contains__(self, value: float) -> bool:
-        """Whether the field may have this value."""
-        enough = self.low < value if self.above else self.low <= value
-        return enough and value <= self.high and value != math.inf
-
-    def __str__(self) -> str:
-        """What the value must do, as the rest of a sentence."""
-        if self.high == math.inf:
-            return f"be a number above {self.low}" if self.above else f"be at least {self.low}"
-        return (
-            f"be above {self.low} and at most {self.high}" if self.above else f"lie between {self.low} and {self.high}"
-        )
-
+from dqn_training.ranges import Between, Count, Fraction, JsonObject, Positive, outside_ranges
 
 Vectorization = Literal["auto", "native", "sync", "async"]
-Count = Annotated[int, Between(1)]
-Fraction = Annotated[float, Between(0, 1)]
-Positive = Annotated[float, Between(0, above=True)]
-
-
-def _json_object(values: list[str]) -> dict[str, Any]:
-    parsed = json.loads(values[0])
-    if not isinstance(parsed, dict):
-        raise ValueError(f'{values[0]} is not a JSON object such as {{"gravity": 12}}')  # noqa: TRY004  (tyro shows it)
-    return parsed
-
-
-JsonObject = Annotated[
-    dict[str, Any],
-    PrimitiveConstructorSpec(
-        nargs=1,
-        metavar="JSON",
-        instance_from_str=_json_object,
-        is_instance=lambda value: isinstance(value, dict),
-        str_from_instance=lambda value: [json.dumps(value)],
-    ),
-]
-"""A dictionary that is one JSON object on the command line."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,15 +16,24 @@ class DQNConfig:
     """Every choice of a training run. The defaults suit small control problems; see dqn_training/presets."""
 
     env_id: str = "CartPole-v1"
-    """Gymnasium environment with discrete actions; `module:Name-v0` imports the module first."""
+    """Gymnasium environment; `module:Name-v0` imports the module first."""
     env_kwargs: JsonObject = dataclasses.field(default_factory=dict)
     """Keyword arguments of the environment's constructor, as a JSON object."""
     preprocessing: Literal["auto", "none", "atari"] = "auto"
     """Environment wrappers: atari gives 84 x 84 grey pixels of every fourth frame; auto: atari for ALE games."""
     frame_stack: Count = 1
     """Number of latest observations stacked into one."""
+    wrapper: tuple[str, ...] = ()
+    """Wrappers around the environment, innermost first: names in gymnasium.wrappers or module:Name, each with arguments
+    as JSON if need be, such as FlattenObservation or 'TimeLimit={"max_episode_steps": 100}'."""
+    discretize: Annotated[int | None, Between(2)] = None
+    """Number of evenly spaced values of each element of a continuous (Box) action; such an environment needs it."""
+    reward_weights: tuple[float, ...] = ()
+    """Weights of a reward of several numbers, whose weighted sum is the reward to learn from and to report."""
     clip_rewards: bool = False
     """Learn from the sign of each reward; evaluations and reports use the real rewards."""
+    reward_scale: Positive = 1.0
+    """Factor of the rewards that are learned from, and so of Q-values; evaluations and reports use the real rewards."""
     num_envs: Count = 16
     """Number of environments stepped together."""
     vectorization: Vectorization = "auto"
@@ -180,19 +141,25 @@ class DQNConfig:
     log_every: Count = 1_000
     """Environment steps between rows of metrics.csv and of other trackers; each evaluation adds a row of its own."""
     eval_every: Count = 2_000
-    """Environment steps between greedy evaluations, which select the checkpoint to publish."""
+    """Environment steps between greedy evaluations, which select the checkpoint to publish; see eval_fraction."""
     eval_episodes: Count = 50
-    """Episodes per evaluation during training."""
+    """Episodes per evaluation during training, at most."""
+    eval_fraction: Positive = 0.1
+    """Evaluation steps per training step, at most: long episodes make evaluations smaller, then rarer. The report and
+    each policy in the gate may take half this fraction of training's seconds, or 5 seconds."""
+    eval_envs: Count = 32
+    """Environments that an evaluation plays at once; 1: in a process of its own, for those that allow one a process."""
     stop_return: float | None = None
     """Stop early after stop_evaluations evaluations in a row with at least this mean return; by default never."""
     stop_evaluations: Count = 3
     """Evaluations in a row that must reach stop_return to stop early."""
-    gate_episodes: Annotated[int, Between(2)] = 200
-    """Paired episodes in which the gate compares challenger and champion."""
-    report_episodes: Annotated[int, Between(2)] = 200
-    """Episodes of the final evaluation in the manifest; nothing else uses their seeds."""
-    episode_step_limit: Count = 27_000
-    """Steps after which an evaluation truncates an episode that the environment does not end."""
+    gate_episodes: Annotated[int, Between(2)] = 400
+    """Paired episodes in which the gate compares challenger and champion, at most; see eval_fraction."""
+    report_episodes: Count = 200
+    """Episodes of the final evaluation in the manifest, at most; nothing else uses their seeds."""
+    episode_step_limit: Annotated[int | None, Between(1)] = None
+    """Steps after which an evaluation ends an episode; by default 27,000, or 1,000 where the environment has no time
+    limit of its own."""
 
     def __post_init__(self) -> None:
         """Raises ValueError with a sentence that names the field, its value and what is allowed."""
@@ -212,25 +179,6 @@ class DQNConfig:
             if field.name in values
         }
         return cls(**kept)
-
-
-def outside_ranges(values: Any) -> Iterator[str]:
-    """A sentence for each field of a dataclass instance whose value is not in the range that its annotation gives."""
-    for name, allowed in _ranges(values.__class__).items():
-        value = getattr(values, name)
-        if value is not None and value not in allowed:
-            yield f"{name} is {value}; it must {allowed}."
-
-
-@functools.cache
-def _ranges(kind: type[Any]) -> dict[str, Between]:
-    hints = get_type_hints(kind, include_extras=True)
-    return {
-        name: item
-        for name, hint in hints.items()
-        for item in getattr(hint, "__metadata__", ())
-        if isinstance(item, Between)
-    }
 
 
 def _layers(config: DQNConfig) -> Iterator[str]:
@@ -254,11 +202,11 @@ def _sizes(config: DQNConfig) -> Iterator[str]:
         yield (
             f"batch_size is {config.batch_size}; it must be at most replay_capacity, which is {config.replay_capacity}."
         )
-    rows = config.num_envs * (config.n_step + 2)
+    rows = config.num_envs * (config.n_step + config.frame_stack + 1)
     if config.replay_capacity < max(config.learning_starts, config.batch_size) + rows:
         yield (
             f"replay_capacity is {config.replay_capacity}; it must exceed learning_starts ({config.learning_starts}) "
-            f"and batch_size ({config.batch_size}) by num_envs x (n_step + 2) = {rows}."
+            f"and batch_size ({config.batch_size}) by num_envs x (n_step + frame_stack + 1) = {rows}."
         )
 
 

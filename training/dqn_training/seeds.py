@@ -33,9 +33,19 @@ def trial_seeds(first: int, count: int, *, after: int = 0) -> range:
     return range(first + after, first + after + count)
 
 
+def sampler_seed(worker: int, trials: int) -> int:
+    """The seed by which a process of a search, which has so many trials already, chooses settings."""
+    return 1_000 * worker + trials
+
+
 def restart_seed(run_seed: int, env_steps: int) -> int:
     """The first environment seed for a run that begins new episodes after so many environment steps."""
     return first_seed("train", run_seed) + env_steps % _RESTARTS
+
+
+def random_play_seed(run_seed: int) -> int:
+    """The first environment seed for a few episodes with random actions, behind those of the test episodes."""
+    return first_seed("test", run_seed) + _RESTARTS
 
 
 def seed_process(seed: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from dqn_models import streams
 
-_GRACE_SECONDS = 10.0  # for a call that was interrupted
+_GRACE_SECONDS = 30.0  # for a call that was interrupted, on a machine that may be busy
 
 Result = TypeVar("Result")
 
@@ -30,7 +30,11 @@ def in_processes(
             yield ((futures[future], future.result()) for future in as_completed(futures))
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
-            _interrupt(multiprocessing.active_children())
+            for process in (children := multiprocessing.active_children()):
+                process.terminate()
+            for process in children:
+                process.join(_GRACE_SECONDS)
+                process.kill()
             if isinstance(error, BrokenProcessPool):
                 raise ChildProcessError("A process of the search was killed; the same command resumes it.") from error
             raise
@@ -48,11 +52,3 @@ def _call(call: Callable[..., Result], *arguments: Any) -> Result:
             return call(*arguments)
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _interrupt(processes: Sequence[multiprocessing.process.BaseProcess]) -> None:
-    for process in processes:
-        process.terminate()
-    for process in processes:
-        process.join(_GRACE_SECONDS)
-        process.kill()

@@ -1,5 +1,8 @@
 """The calls that choose actions, `POST /act` and `/q-values`: on the fast path and by Starlette."""
 
+import re
+from functools import partial
+
 from msgspec import UNSET
 from starlette.requests import Request
 from starlette.types import Scope
@@ -12,15 +15,14 @@ from dqn_serving.api.explain_observations import check_observations
 from dqn_serving.api.openapi import act_operation
 from dqn_serving.api.schemas import ActRequest, decode_request
 from dqn_serving.inference.admission import overload
-from dqn_serving.inference.batcher import Decision, Deliver, PendingRequest, Renderer
+from dqn_serving.inference.batcher import BatchDecision, Decision, Deliver, PendingRequest, wait_for
 from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.observations import DECODE_ERRORS
 from dqn_serving.policies.registry import ServedModel
 from dqn_serving.problems import Answer, Problem, from_model_error, make_answer
 from dqn_serving.services import Services
-from dqn_serving.telemetry.metrics import ModelMeasures
 
-_CALLS = ("act", "q-values")
+_PATH = re.compile(r"(/models/(?P<model>[^/]+))?/(?P<call>act|q-values)")
 _EXPECTED = "expected exactly one of observation and observations"  # never sent: the diagnosis says it better
 
 
@@ -33,16 +35,15 @@ class ActCall:
         self._registry = services.registry
         self._batcher = services.batcher
         self._with_q_values = call == "q-values"
-        self._render: Renderer[Answer] = _render_q_values if self._with_q_values else _render_act
         self.model = model
         self.template = f"/{call}" if model is None else f"/models/{{model}}/{call}"
         self.measures = services.requests.endpoint(self.template)
         self.refusal = overload().answer()
 
-    def begin(self, _scope: Scope, body: bytes, deliver: Deliver[Answer]) -> bool:
+    def begin(self, _scope: Scope, body: bytes, deliver: Deliver) -> bool:
         """Takes a call that needs no waiting and has no fault: `deliver` gets its answer, at the latest in this turn.
 
-        False where there is more to do: `respond` finds out what.
+        False if there is more to do: `respond` finds out what.
         """
         served = self._registry.models.get((self._registry.default or "") if self.model is None else self.model)
         if served is None:
@@ -54,16 +55,13 @@ class ActCall:
                 loaded = self._services.loader.get_loaded(served, request.version)
             if loaded is None:
                 return False
-            if request.observation is UNSET:
-                deliver(self._decide_batch(request, loaded, served.measures))
-            else:
-                self._batcher.submit(loaded, served.measures, self._pending(request, loaded), deliver)
+            self._decide(request, loaded, deliver)
         except (*DECODE_ERRORS, ModelError):
             return False
         return True
 
     async def respond(self, request: Request) -> Answer:
-        """The answer to a call. Raises Problem, ModelError, and ClientDisconnect where nobody waits for one."""
+        """The answer to a call. Raises Problem, ModelError, and ClientDisconnect if nobody waits for one."""
         served = self._registry.get(request.path_params.get("model"))
         try:
             body = await self._services.bodies.read_json(request.scope, request.receive)
@@ -78,43 +76,58 @@ class ActCall:
             request: ActRequest = decode_request(body)
             version = CHAMPION if request.version is UNSET else request.version
             loaded = await self._services.loader.select(served, version)
-            if request.observation is UNSET:
-                return self._decide_batch(request, loaded, served.measures)
-            pending = self._pending(request, loaded)
+            return await wait_for(partial(self._decide, request, loaded))
         except DECODE_ERRORS as error:
             raise await self._explain(served, body, error) from None
-        return await self._batcher.answer(loaded, served.measures, pending)
 
-    def _pending(self, request: ActRequest, loaded: LoadedPolicy) -> PendingRequest[Answer]:
-        if request.observation is UNSET or request.observations is not UNSET:
+    def _decide(self, request: ActRequest, loaded: LoadedPolicy, deliver: Deliver) -> None:
+        """Has a request decided. Raises ValueError or RecursionError if it does not fit the policy."""
+        reader, raw = loaded.observations, request.action_mask
+        if request.observation is not UNSET and request.observations is UNSET:
+            observation = reader.decode_one(request.observation)
+            mask = None if raw is UNSET else reader.decode_mask(raw)
+            answer = partial(self._deliver, deliver)
+            self._batcher.submit(loaded, PendingRequest(observation, mask, request.epsilon, request.seed, answer))
+        elif request.observations is not UNSET and request.observation is UNSET:
+            observations = reader.decode_many(request.observations)
+            mask = None if raw is UNSET else reader.decode_masks(raw, len(observations))
+            deliver(self._render_batch(loaded, self._batcher.run_batch(loaded, observations, mask, request)))
+        else:
             raise ValueError(_EXPECTED)
-        observation = loaded.observations.decode_one(request.observation)
-        mask = None if request.action_mask is UNSET else loaded.observations.decode_mask(request.action_mask)
-        return PendingRequest(observation, mask, request.epsilon, request.seed, self._render)
 
-    def _decide_batch(self, request: ActRequest, loaded: LoadedPolicy, measures: ModelMeasures) -> Answer:
-        if request.observations is UNSET:
-            raise ValueError(_EXPECTED)
-        observations = loaded.observations.decode_many(request.observations)
-        raw = request.action_mask
-        mask = None if raw is UNSET else loaded.observations.decode_masks(raw, len(observations))
-        found = self._batcher.run_batch(loaded, measures, observations, mask, request)
+    def _deliver(self, deliver: Deliver, loaded: LoadedPolicy, found: Decision | Problem) -> None:
+        if isinstance(found, Problem):
+            deliver(found.answer())
+            return
+        is_kept = found.propensity is UNSET and not self._with_q_values
+        answer: Answer | None = loaded.greedy_answers.get(found.action_index) if is_kept else None
+        if answer is None:
+            action = found.action_index + loaded.start
+            document: schemas.ActAnswer | schemas.QValuesAnswer
+            document = schemas.ActAnswer(action, *loaded.served, found.propensity)
+            if self._with_q_values:
+                document = schemas.QValuesAnswer(found.q_values, action, *loaded.served, found.propensity)
+            answer = make_answer(encode(document), served=loaded.served)
+            if is_kept:
+                loaded.greedy_answers[found.action_index] = answer
+        deliver(answer)
+
+    def _render_batch(self, loaded: LoadedPolicy, found: BatchDecision | Problem) -> Answer:
         if isinstance(found, Problem):
             return found.answer()
         actions = (found.indices + loaded.start).tolist()
         propensities = UNSET if found.propensities is None else found.propensities.tolist()
         answer: schemas.ActBatchAnswer | schemas.QValuesBatchAnswer
+        answer = schemas.ActBatchAnswer(actions, *loaded.served, propensities)
         if self._with_q_values:
             answer = schemas.QValuesBatchAnswer(found.q_values.tolist(), actions, *loaded.served, propensities)
-        else:
-            answer = schemas.ActBatchAnswer(actions, *loaded.served, propensities)
         return make_answer(encode(answer), served=loaded.served)
 
     async def _explain(self, served: ServedModel, body: bytes, error: Exception) -> Problem:
         """What to answer to a body that did not fit: the first fault found."""
         try:
             document = explain.parse(body)
-            explain.check_fields(document)
+            explain.check_fields(document, ActRequest.__struct_fields__)
             loaded = await self._services.loader.select(served, document.get("version", CHAMPION))
             check_observations(document, loaded.observations, str(loaded))
         except Problem as problem:
@@ -129,41 +142,13 @@ class ActCalls:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._default = {f"/{call}": ActCall(services, call) for call in _CALLS}
 
     def find(self, path: str) -> ActCall | None:
-        """The call of a path; None where the path is not one of these."""
-        call = self._default.get(path)
-        if call is not None or not path.startswith("/models/"):
-            return call
-        parts = path.split("/")
-        is_named = len(parts) == 4 and parts[2] and parts[3] in _CALLS
-        return ActCall(self._services, parts[3], parts[2]) if is_named else None
+        """The call of a path; None if the path is not one of these."""
+        found = _PATH.fullmatch(path)
+        return ActCall(self._services, found["call"], found["model"]) if found else None
 
     def routes(self) -> list[CallRoute]:
         """The same calls for the framework, which answers all that the fast path does not take."""
-        named = [ActCall(self._services, call, "") for call in _CALLS]
-        calls = [*self._default.values(), *named]
+        calls = [ActCall(self._services, call, model) for model in (None, "") for call in ("act", "q-values")]
         return [CallRoute("POST", call.template, call.respond, act_operation(call.template)) for call in calls]
-
-
-def _render_act(loaded: LoadedPolicy, found: Decision | Problem) -> Answer:
-    if isinstance(found, Problem):
-        return found.answer()
-    is_greedy = found.propensity is UNSET
-    answer: Answer | None = loaded.greedy_answers.get(found.action_index) if is_greedy else None
-    if answer is None:
-        document = schemas.ActAnswer(found.action_index + loaded.start, *loaded.served, found.propensity)
-        answer = make_answer(encode(document), served=loaded.served)
-        if is_greedy:
-            loaded.greedy_answers[found.action_index] = answer
-    return answer
-
-
-def _render_q_values(loaded: LoadedPolicy, found: Decision | Problem) -> Answer:
-    if isinstance(found, Problem):
-        return found.answer()
-    document = schemas.QValuesAnswer(
-        found.q_values, found.action_index + loaded.start, *loaded.served, found.propensity
-    )
-    return make_answer(encode(document), served=loaded.served)

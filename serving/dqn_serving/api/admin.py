@@ -64,7 +64,7 @@ class AdminCalls:
     async def _refresh(self, request: Request) -> Answer:
         model, services = request.path_params["model"], self._services
         caller, _ = await self._read(request)  # the body is expected to be empty, but the connection is used again
-        log.info("refresh asked for", model=model[:128], by=caller)
+        log.info("refresh requested", model=model[:128], by=caller)
         if model not in services.registry.models and not await asyncio.to_thread(services.repository.versions, model):
             raise Problem(404, f"There is no model {model[:128]!r} in the repository.")
         refreshed = await services.refresher.refresh(model, at_once=True)

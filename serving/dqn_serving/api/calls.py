@@ -70,7 +70,7 @@ class CallRoute(Route):
         endpoint: Callable[[Request], Awaitable[Any]],
         operation: Document | None = None,
     ) -> None:
-        """`endpoint` makes the response; `operation` is what `/openapi.json` says, and None leaves the call out."""
+        """`endpoint` makes the response; `operation` is what `/openapi.json` says, and None omits the call."""
         super().__init__(path, endpoint, methods=[method])
         self.method = method.lower()
         self.operation = operation
@@ -118,7 +118,7 @@ def _path_parameter(name: str, path: str) -> Document:
 
 
 def success(example: Any, description: str = "Success.") -> Document:
-    """The answer 200, of the class of the `example`, or any object where that is a dict."""
+    """The answer 200, of the class of the `example`, or any object if that is a dict."""
     first = example[0] if isinstance(example, list) else example
     schema: Document = {"type": "object"} if isinstance(first, dict) else reference(type(first).__name__)
     if isinstance(example, list):

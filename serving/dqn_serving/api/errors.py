@@ -35,7 +35,7 @@ def oip_error(problem: Problem) -> Answer:
 
 
 async def handle_error(request: Request, error: Exception) -> Any:
-    """The answer to a request that ended with an error; None where nobody waits for one."""
+    """The answer to a request that ended with an error; None if nobody waits for one."""
     if isinstance(error, ClientDisconnect):
         return None
     problem = problem_of(error)

@@ -12,12 +12,11 @@ from typing import Any
 
 from msgspec import MsgspecError, ValidationError
 
-from dqn_serving.api.schemas import MAX_SEED, MAX_VERSION, ActRequest
+from dqn_serving.api.schemas import MAX_SEED, MAX_VERSION
 from dqn_serving.problems import Problem, Reason
 
 Document = dict[str, Any]
 
-_FIELDS = ActRequest.__struct_fields__
 _MAX_DIGITS = 300  # a longer integer is beyond every type here, and slow to convert
 _MAX_SHOWN = 40
 _MAX_DEPTH = 8
@@ -95,28 +94,21 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= _MAX_DIGITS else math.copysign(math.inf, -1 if digits[0] == "-" else 1)
 
 
-def check_fields(document: Document) -> None:
-    """Checks everything in a body that does not depend on the model. Raises Problem (422)."""
-    check_names(document, _FIELDS, "body")
-    if ("observation" in document) == ("observations" in document):
-        found = "both observation and observations" if "observation" in document else "no observation"
-        raise rejected("fields", f"The body has {found}; expected exactly one of observation and observations.")
-    check_options(document)
-
-
-def check_names(document: Document, allowed: Collection[str], what: str) -> None:
-    """Checks that there is no unknown field. Raises Problem (422)."""
+def check_fields(document: Document, fields: Collection[str], what: str = "body") -> None:
+    """Checks everything in a request to act that does not depend on the model. Raises Problem (422)."""
     for name in document:
-        if name not in allowed:
-            known = ", ".join(allowed)
+        if name not in fields:
+            known = ", ".join(fields)
             raise rejected("fields", f"The {what} has an unknown field {shown(name)}; allowed are {known}.")
-
-
-def check_options(document: Document) -> None:
-    """Checks the version, epsilon and seed if they are given. Raises Problem (422)."""
-    for name, (is_valid, expected) in _OPTIONS.items():
-        if name in document and not is_valid(document[name]):
-            raise rejected(name, f"{name} is {shown(document[name])}; expected {expected}.")
+    allowed = [name for name in ("observation", "observations") if name in fields]
+    sent = [name for name in allowed if name in document]
+    if len(sent) != 1:
+        found = "both observation and observations" if sent else "no observation"
+        expected = "exactly one of observation and observations" if len(allowed) > 1 else "one"
+        raise rejected("fields", f"The {what} has {found}; expected {expected}.")
+    for option, (is_valid, expected) in _OPTIONS.items():
+        if option in document and not is_valid(document[option]):
+            raise rejected(option, f"{option} is {shown(document[option])}; expected {expected}.")
 
 
 _OPTIONS: dict[Reason, tuple[Callable[[Any], bool], str]] = {
@@ -130,7 +122,7 @@ _OPTIONS: dict[Reason, tuple[Callable[[Any], bool], str]] = {
 
 
 def unexplained(what: str, error: Exception) -> Problem:
-    """The problem (422) where the decoders refused what all checks let pass."""
+    """The problem (422) if the decoders refused what all checks let pass."""
     found = str(error) if isinstance(error, MsgspecError) else type(error).__name__
     return rejected("type", f"The {what} does not fit: {found}.")
 

@@ -70,7 +70,7 @@ class StatusCalls:
         return Response(body, headers={"content-type": content_type})
 
     async def list_models(self, _request: Request) -> ModelList:
-        """What is in memory is listed even where the repository cannot be read."""
+        """What is in memory is listed even if the repository cannot be read."""
         services, names = self._services, list[str]()
         with contextlib.suppress(ModelError, OSError):
             names = await asyncio.to_thread(services.repository.models)

@@ -1,22 +1,22 @@
-"""Reading a request's body without ever holding more of it, or waiting for it longer, than is allowed."""
+"""Reads request bodies within limits on their size, their time and the memory of all of them."""
 
 import asyncio
 
-from starlette.requests import ClientDisconnect
+from starlette.requests import Request
 from starlette.types import Receive, Scope
 
 from dqn_serving.inference.admission import Admission
 from dqn_serving.problems import CLOSE, RETRY_LATER, Problem
 
 _MAX_SHOWN = 40  # characters of what a client sent
-_MOST_HELD = 64  # bodies of the greatest size, as far as they have arrived
+_MOST_HELD = 64  # bodies of the maximum size, in memory at once
 
 
 class BodyReader:
     """Reads the bodies of a server's requests."""
 
     def __init__(self, limit: int, seconds: float, admission: Admission) -> None:
-        """`limit` is the size of the largest body in bytes; `seconds` are what a client has to send one."""
+        """`limit` is the size of the largest body in bytes; a client has `seconds` to send one."""
         self.limit = limit
         self._admission = admission
         self._seconds = seconds
@@ -25,7 +25,7 @@ class BodyReader:
     async def read_json(self, scope: Scope, receive: Receive, *, is_always_answered: bool = False) -> bytes:
         """The whole body of a call whose bodies are JSON, whatever their Content-Type says.
 
-        Raises what `read` does, and Problem (415) where the body is compressed.
+        Raises what `read` raises, and Problem (415) if the body is compressed.
         """
         for name, value in scope["headers"]:
             if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
@@ -35,18 +35,18 @@ class BodyReader:
         return await self.read(scope, receive, is_always_answered=is_always_answered)
 
     async def read(self, scope: Scope, receive: Receive, *, is_always_answered: bool = False) -> bytes:
-        """The whole body of a request that is taken on, now that its work begins.
+        """The whole body of a request that is admitted.
 
-        Raises Problem: 413 beyond the limit, 408 where it takes too long, 503 where too much is being received from
-        others, or where the server is overloaded unless the request `is_always_answered`. Raises ClientDisconnect where
-        there is nobody to answer any more.
+        Raises Problem: 413 beyond the limit, 408 if it takes too long, 503 if too much is being received from other
+        clients, or if the server is overloaded unless the request `is_always_answered`. Raises Starlette's
+        ClientDisconnect if the client has gone.
         """
         for name, value in scope["headers"]:  # before a client that waits for `100 Continue` sends anything
             if name == b"content-length" and value.isdigit() and (len(value) > 18 or int(value) > self.limit):
                 raise self._too_large()
         try:
             async with asyncio.timeout(self._seconds):
-                body = await self._read(receive)
+                body = await self._read(scope, receive)
         except TimeoutError:
             detail = f"The body took longer than the {self._seconds:g} s allowed (DQN_REQUEST_SECONDS)."
             raise Problem(408, detail, headers=CLOSE) from None
@@ -54,26 +54,22 @@ class BodyReader:
             self._admission.check()
         return body
 
-    async def _read(self, receive: Receive) -> bytes:
+    async def _read(self, scope: Scope, receive: Receive) -> bytes:
         pieces: list[bytes] = []
-        size, is_more = 0, True
+        size = 0
         try:
-            while is_more:
-                message = await receive()
-                if message["type"] != "http.request":
-                    raise ClientDisconnect
-                pieces.append(message.get("body", b""))
-                size += len(pieces[-1])
-                self._held += len(pieces[-1])
+            async for piece in Request(scope, receive).stream():
+                pieces.append(piece)
+                size += len(piece)
+                self._held += len(piece)
                 if size > self.limit:
                     raise self._too_large()
                 if self._held > _MOST_HELD * self.limit:
                     detail = "The server is receiving too many large bodies at once; try again later."
                     raise Problem(503, detail, headers=(*RETRY_LATER, *CLOSE))
-                is_more = message.get("more_body", False)
         finally:
             self._held -= size
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return b"".join(pieces)
 
     def _too_large(self) -> Problem:
         detail = f"The body is larger than the {self.limit} bytes allowed (DQN_MAX_BODY_BYTES)."

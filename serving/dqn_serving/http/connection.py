@@ -1,46 +1,29 @@
-"""One HTTP connection within its limits: what it may take, how faults below HTTP are answered, and how it ends.
+"""One HTTP connection within its limits: what it accepts, how faults below HTTP are answered, and how it ends.
 
-It adds to uvicorn's protocol what that lacks: limits of heads, time and connections, refusals in the API's form, and an
-end that never cuts off a client that still reads.
+It adds to uvicorn's protocol what that lacks: limits on heads, time and connections, refusals in the API's form, and a
+lingering close: a socket that is closed with unread bytes resets its connection, and the reset may reach the client
+before the answer does (RFC 9112, section 9.6).
 """
 
 import asyncio
 import sys
-from collections.abc import Callable
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 from typing_extensions import override
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from dqn_serving.http.lingering_close import LingeringClose, Outlet
-from dqn_serving.problems import CLOSE, Answer, Header, Problem
-from dqn_serving.settings import ServerSettings
-from dqn_serving.telemetry.metrics import EndpointMeasures
+from dqn_serving.http.head_cache import MAX_FIELDS, MAX_HEAD_BYTES, MAX_URL_BYTES
+from dqn_serving.http.parts import ConnectionParts
+from dqn_serving.problems import CLOSE, Answer, Problem
 from dqn_serving.telemetry.request_context import EMPTY
-from dqn_serving.telemetry.request_log import RequestLog
 
-MAX_URL_BYTES = 8 * 1024
-MAX_HEAD_BYTES = 64 * 1024
-MAX_FIELDS = 128
 _SPARE_CONNECTIONS = 256  # beyond the limit: these are answered before they are closed
-
-
-class ConnectionParts(NamedTuple):
-    """What all connections of a server share."""
-
-    settings: ServerSettings
-    request_log: RequestLog
-    measures: EndpointMeasures
-    """Of requests that reach no endpoint."""
-    render_problem: Callable[[str, Problem], Answer]
-    """The response for a path."""
-    open_stream: Callable[[str], Callable[..., Any] | None]
-    """What makes a stream of a connection, for a path; None where the path has none."""
+_LINGER_SECONDS = 2.0
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which says what is wrong below HTTP and waits for nobody for ever."""
+    """uvicorn's protocol, which reports faults below HTTP and waits for no client for ever."""
 
     def __init__(self, parts: ConnectionParts, **options: Any) -> None:
         """`options` are uvicorn's."""
@@ -55,12 +38,13 @@ class LimitedProtocol(HttpToolsProtocol):
         self._silent_bytes = 0  # since it began, or since the last piece of its body
         self._is_making_progress = False
         self._is_half_closed = False
-        self._lingering: LingeringClose | None = None
+        self._is_lingering = False  # what still arrives is discarded
         self._final_response = b""
         self._reading_timer: asyncio.TimerHandle | None = None
         self._writing_timer: asyncio.TimerHandle | None = None
+        self._linger_timer: asyncio.TimerHandle | None = None
 
-    # limits of what comes in
+    # limits on what arrives
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
@@ -81,9 +65,11 @@ class LimitedProtocol(HttpToolsProtocol):
 
     @override
     def data_received(self, data: bytes) -> None:
+        if self._is_lingering:
+            return
         self._is_making_progress = False
         super().data_received(data)
-        if self.transport.get_protocol() is not self:  # handed over
+        if self._is_lingering or self.transport.get_protocol() is not self:  # handed over
             return
         if not self._is_inside_message:
             if self.timeout_keep_alive_task is None and self._unanswered == 0:
@@ -121,13 +107,13 @@ class LimitedProtocol(HttpToolsProtocol):
         before = self.cycle
         super().on_headers_complete()
         if self.cycle is not before:
-            self.cycle.transport = Outlet(self.transport, self.close_now)  # type: ignore[assignment]  # all of a transport that it uses
+            self.cycle.transport = self  # type: ignore[assignment]  # `write`, `close` and `is_closing` are all it uses
             self._unanswered += 1
         self._is_inside_head = False
 
     @override
     def on_body(self, body: bytes) -> None:
-        """Limits what is read for nobody: the rest of a body whose request was answered without it."""
+        """Limits what is read in vain: the rest of a body whose request was answered without it."""
         super().on_body(body)
         self._is_making_progress = True
         self._body_bytes += len(body)
@@ -140,9 +126,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._is_inside_message = False
 
     def _check_time(self) -> None:
-        """Ends a message that takes too long, unless the server is what holds it up, or an endpoint sees to it."""
+        """Ends a message that takes too long, unless the server holds it up or an endpoint limits its time."""
         self._reading_timer = None
-        if self._lingering is not None or not self._is_inside_message:
+        if self._is_lingering or not self._is_inside_message:
             return
         limit = self._settings.request_seconds
         seconds_left = self._message_began_at + limit - perf_counter()
@@ -158,15 +144,15 @@ class LimitedProtocol(HttpToolsProtocol):
 
     @override
     def send_400_response(self, msg: str) -> None:
-        """Answers what is not HTTP; called where the parser's error is handled. uvicorn's `msg` says too little."""
+        """Answers what is not HTTP; called while the parser's error is handled. uvicorn's `msg` says too little."""
         fault = sys.exception()
         cause = fault.__context__ if fault is not None else None
         found = "the target cannot be read" if cause is not None else fault
         self._refuse(cause if isinstance(cause, Problem) else Problem(400, f"This is not HTTP/1.1: {found}."))
 
     def _refuse(self, problem: Problem) -> None:
-        """Answers a fault below HTTP, after what came before it, and ends the connection."""
-        if self._lingering is not None:
+        """Answers a fault below HTTP, after the requests before it, and ends the connection."""
+        if self._is_lingering:
             return
         is_inside_body = self._is_inside_message and not self._is_inside_head
         if not is_inside_body or self._cancel_request():
@@ -179,10 +165,10 @@ class LimitedProtocol(HttpToolsProtocol):
         self._close_after_responses()
 
     def _wire(self, answer: Answer, own_header_line: bytes) -> bytes:
-        return opening(answer.status, self.server_state.default_headers) + own_header_line + answer.wire
+        return self._parts.opening(answer.status, self.server_state.default_headers) + own_header_line + answer.wire
 
     def _cancel_request(self) -> bool:
-        """Takes the request whose body is read from the application; False where its answer has begun."""
+        """Cancels the request whose body is being read; False if its answer has begun."""
         if self.cycle.response_started:
             return False
         if self.pipeline and self.pipeline[0][0] is self.cycle:
@@ -192,39 +178,60 @@ class LimitedProtocol(HttpToolsProtocol):
         self.cycle.message_event.set()
         return True
 
-    # the end
+    # the transport that a request's answer is written to, and the end
 
-    @override
-    def on_response_complete(self) -> None:
-        """Ends the connection where this was the answer that it waited for."""
-        self._unanswered = max(0, self._unanswered - 1)
-        super().on_response_complete()
-        if self._unanswered > 0:
-            return
-        if self._lingering is not None:
-            self._lingering.send_final(self._final_response)
-        elif self._is_half_closed:
-            self._close()
+    def write(self, data: bytes) -> None:
+        """Writes, or does nothing where the client has gone: uvicorn notifies only its latest request of that."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
 
-    def close_now(self) -> None:
-        """Ends the connection after an answer that says so, whatever else was asked."""
+    def is_closing(self) -> bool:
+        """Whether the transport is closing."""
+        return self.transport.is_closing()
+
+    def close(self) -> None:
+        """Ends the connection after an answer that says so, whatever requests follow."""
         self.pipeline.clear()
         self._unanswered = 0
         self._final_response = b""
         self._close_after_responses()
 
+    @override
+    def on_response_complete(self) -> None:
+        """Ends the connection if it waited for this answer."""
+        self._unanswered = max(0, self._unanswered - 1)
+        super().on_response_complete()
+        if self._unanswered > 0:
+            return
+        if self._is_lingering:
+            self._send_final()
+        elif self._is_half_closed:
+            self._close()
+
     def _close_after_responses(self) -> None:
-        """Ends the connection after the last answer; a client that is still sending gets the time to read it."""
+        """Ends the connection after the last answer; a client that is still sending gets time to read it."""
         if not self._is_inside_message and not self._final_response:
             self._close()
             return
-        self._lingering = self._lingering or LingeringClose(self, self.transport)
+        self._is_lingering = True
         self.flow.resume_reading()
         if self._unanswered == 0:
-            self._lingering.send_final(self._final_response)
+            self._send_final()
+
+    def _send_final(self) -> None:
+        """Sends the last bytes; closes when the client does, or after a moment."""
+        if self._linger_timer is not None or self.transport.is_closing():
+            return
+        self.transport.write(self._final_response)
+        if self._is_half_closed:
+            self.transport.close()
+            return
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._linger_timer = self.loop.call_later(_LINGER_SECONDS, self.transport.abort)
 
     def _close(self) -> None:
-        """Closes as soon as the client has read everything, or has had the time to."""
+        """Closes once the client has read everything, or has had time to."""
         if self.transport.is_closing():
             return
         self.transport.close()
@@ -249,7 +256,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     @override
     def shutdown(self) -> None:
-        """Ends the connection after what is asked on it, where anything is: the answer then says that it ends."""
+        """Ends the connection after its requests in flight, if any: their answer then says so."""
         if self._unanswered == 0 and not self._is_inside_message:
             self._close()
         elif self.cycle is not None:
@@ -261,8 +268,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     @override
     def eof_received(self) -> bool:  # type: ignore[override]  # asyncio asks for an answer
-        """Stays open for the answers to a client that sends no more (with TLS that cannot be)."""
-        self._is_half_closed = self._unanswered > 0 and not self._is_inside_message and self.scheme == "http"
+        """Stays open for the answers to a client that sends no more (TLS cannot)."""
+        is_sending = self._is_inside_message and not self._is_lingering
+        self._is_half_closed = self._unanswered > 0 and not is_sending and self.scheme == "http"
         return self._is_half_closed
 
     @override
@@ -272,14 +280,9 @@ class LimitedProtocol(HttpToolsProtocol):
         self._cancel_timers()
 
     def _cancel_timers(self) -> None:
-        for timer in (self.timeout_keep_alive_task, self._reading_timer, self._writing_timer):
+        for timer in (self.timeout_keep_alive_task, self._reading_timer, self._writing_timer, self._linger_timer):
             if timer is not None:
                 timer.cancel()
-
-
-def opening(status: int, common_headers: list[Header]) -> bytes:
-    """The status line and the headers of every answer."""
-    return b"".join([STATUS_LINE[status], *(b"%b: %b\r\n" % header for header in common_headers)])
 
 
 def _long_head() -> Problem:

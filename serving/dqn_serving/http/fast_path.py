@@ -1,68 +1,31 @@
 """uvicorn's HTTP protocol with a fast path for calls that choose actions: no task, no scope, no messages, one write.
 
 A call takes it when it is alone on its connection, its body comes at once or in a few pieces shortly after one another,
-and nothing about it is out of the ordinary. Anything else, every fault included, takes uvicorn's own path to the
-framework with the same bytes.
+and nothing about it is unusual. Anything else, every fault included, takes uvicorn's slow path to the framework with
+the same bytes.
 """
 
 import asyncio
-from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
 from typing_extensions import override
 
-from dqn_serving.http.connection import ConnectionParts, opening
-from dqn_serving.http.head_cache import FastRoute, Head, RequestHeadCache
+from dqn_serving.http.head_cache import Head
+from dqn_serving.http.parts import ConnectionParts
 from dqn_serving.http.upgrade import UpgradingProtocol
-from dqn_serving.inference.admission import Admission
-from dqn_serving.problems import Answer, Header, Problem
-from dqn_serving.security.auth import Access
+from dqn_serving.problems import Answer, Problem
 
 _END_OF_HEAD = b"\r\n\r\n"
-_PIECES_SECONDS = 0.1  # for the rest of a body; a slower one takes the other path, which sees to slow clients
-_MOST_HELD = 16  # bodies of the greatest size, as far as they have arrived
-
-
-class FastPath:
-    """What all connections of a server share on it."""
-
-    def __init__(
-        self,
-        parts: ConnectionParts,
-        access: Access,
-        admission: Admission,
-        flush: Callable[[], None],
-        find_route: Callable[[str], FastRoute | None],
-    ) -> None:
-        """`flush` answers at once what waits for the end of the turn; `find_route` is asked for the route of a path."""
-        settings = parts.settings
-        self.parts = parts
-        self.access = access
-        self.admission = admission
-        self.flush = flush
-        self.heads = RequestHeadCache(find_route, settings.max_body_bytes, [b"origin"] if settings.cors_origins else [])
-        self.held_bytes = 0
-        """Of bodies whose rest is still to come."""
-        self.max_held_bytes = _MOST_HELD * settings.max_body_bytes
-        self._common_headers: list[Header] = []
-        self._openings: dict[int, bytes] = {}
-
-    def opening(self, status: int, common_headers: list[Header]) -> bytes:
-        """The status line and the headers of every answer; uvicorn replaces these each second, for the date."""
-        if common_headers is not self._common_headers:
-            self._common_headers, self._openings = common_headers, {}
-        if status not in self._openings:
-            self._openings[status] = opening(status, common_headers)
-        return self._openings[status]
+_MOST_HELD = 16  # bodies of the maximum size, in memory at once
+_PIECES_SECONDS = 0.1  # for the rest of a body; a slower one takes the slow path, which limits its time
 
 
 class FastProtocol(UpgradingProtocol):
     """One connection."""
 
-    def __init__(self, fast_path: FastPath, **options: Any) -> None:
-        super().__init__(fast_path.parts, **options)
-        self._fast_path = fast_path
+    def __init__(self, parts: ConnectionParts, **options: Any) -> None:
+        super().__init__(parts, **options)
         self._begun: Head | None = None  # of the call that waits for the end of the turn
         self._begun_at = perf_counter()
         self._held: list[bytes] = []  # a head, and as much of its body as has come
@@ -73,7 +36,7 @@ class FastProtocol(UpgradingProtocol):
     def data_received(self, data: bytes) -> None:
         """Begins a call on the fast path, or leaves it to uvicorn."""
         if self._begun is not None:
-            self._fast_path.flush()  # so that nothing overtakes it
+            self._parts.flush()  # so that nothing overtakes it
         if self._held:
             self._missing_bytes -= len(data)
             if self._missing_bytes > 0 and self._hold(data):
@@ -83,25 +46,25 @@ class FastProtocol(UpgradingProtocol):
             super().data_received(data)
 
     def _is_idle(self) -> bool:
-        is_busy = self._is_inside_message or self._unanswered or self.flow.write_paused
-        return not (is_busy or self._fast_path.admission.is_draining)
+        is_busy = self._is_inside_message or self._unanswered or self._is_lingering or self.flow.write_paused
+        return not (is_busy or self._parts.admission.is_draining)
 
     def _begin(self, data: bytes) -> bool:
         started = perf_counter()
         length = data.find(_END_OF_HEAD) + len(_END_OF_HEAD)
-        head = self._fast_path.heads.read(data[:length]) if length >= len(_END_OF_HEAD) else None
+        head = self._parts.heads.read(data[:length]) if length >= len(_END_OF_HEAD) else None
         if head is None or len(data) > length + head.length:
             return False
         if len(data) < length + head.length:
             self._missing_bytes = length + head.length - len(data)
             return self._hold(data)
         try:
-            self._fast_path.access.check(head.scope)
+            self._parts.access.check(head.scope)
         except Problem:
             return False
         self._begun, self._begun_at = head, started
-        if self._fast_path.admission.is_spent():
-            self._turn_away(head)
+        if self._parts.admission.is_spent():
+            self._refuse_overload(head)
         elif not head.route.begin(head.scope, data[length:], self._deliver):
             self._begun = None
             return False
@@ -110,11 +73,11 @@ class FastProtocol(UpgradingProtocol):
         return True
 
     def _hold(self, data: bytes) -> bool:
-        """Waits a moment for the rest of a body; False where that would take too much memory."""
-        if self._fast_path.held_bytes + len(data) > self._fast_path.max_held_bytes:
+        """Waits a moment for the rest of a body; False if that would take too much memory."""
+        if self._parts.held_bytes + len(data) > _MOST_HELD * self._settings.max_body_bytes:
             return False
         self._held.append(data)
-        self._fast_path.held_bytes += len(data)
+        self._parts.held_bytes += len(data)
         if self._holding_timer is None:
             self._holding_timer = self.loop.call_later(_PIECES_SECONDS, self._release_held)
         return True
@@ -125,27 +88,27 @@ class FastProtocol(UpgradingProtocol):
             self._holding_timer = None
         data = b"".join(self._held)
         self._held.clear()
-        self._fast_path.held_bytes -= len(data)
+        self._parts.held_bytes -= len(data)
         return data
 
     def _release_held(self) -> None:
-        """Leaves to uvicorn what has come of a request."""
+        """Passes what has arrived of a request to uvicorn."""
         if self._held:
             super().data_received(self._take_held())
 
-    def _turn_away(self, head: Head) -> None:
-        """Refuses the call, after answering those that were taken on: they would wait for all who are refused.
+    def _refuse_overload(self, head: Head) -> None:
+        """Refuses the call, after answering those that were admitted: they would wait for all refusals.
 
-        Whoever asks again is heard in the next turn. As long as a thousand sockets have something to read, uvloop reads
-        on, so clients that come back at once would prolong this one.
+        A retry is read in the next turn. While any of a thousand sockets has something to read, uvloop reads on, so
+        clients that retry at once would prolong this turn.
         """
-        self._fast_path.flush()
+        self._parts.flush()
         self._deliver(head.route.refusal)
         if not self.transport.is_closing():
             self.flow.pause_reading()
-            self.loop.call_soon(self._hear_again)
+            self.loop.call_soon(self._resume_reading)
 
-    def _hear_again(self) -> None:
+    def _resume_reading(self) -> None:
         if not self.transport.is_closing():
             self.flow.resume_reading()
 
@@ -159,12 +122,11 @@ class FastProtocol(UpgradingProtocol):
         seconds = perf_counter() - self._begun_at
         log.observe(head.route.measures, "POST", head.scope["path"], answer.status, seconds, context, answer.served)
         if not self.transport.is_closing():
-            opening = self._fast_path.opening(answer.status, self.server_state.default_headers)
-            self.transport.write(opening + context.header_line + answer.wire)
+            self.transport.write(self._wire(answer, context.header_line))
 
     @override
     def timeout_keep_alive_handler(self) -> None:
-        """Closes the connection if it was idle all the time: the fast path does not reset the timer at each call."""
+        """Closes the connection if it has been idle since: the fast path does not reset the timer at each call."""
         if self._held:
             self._release_held()
             return
@@ -193,5 +155,5 @@ class FastProtocol(UpgradingProtocol):
 
     def _finish(self) -> None:
         if self._begun is not None:
-            self._fast_path.flush()
+            self._parts.flush()
         self._release_held()

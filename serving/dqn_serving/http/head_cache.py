@@ -1,22 +1,24 @@
-"""What the head of a request says, remembered by its bytes: a client sends the same head again and again."""
+"""Request heads, parsed and remembered by their bytes: a client sends the same head again and again."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import NamedTuple, Protocol
 
 import httptools
 from starlette.types import Scope
 
-from dqn_serving.http.connection import MAX_FIELDS, MAX_HEAD_BYTES, MAX_URL_BYTES
 from dqn_serving.problems import Answer
 from dqn_serving.telemetry import request_context
 from dqn_serving.telemetry.metrics import EndpointMeasures
 from dqn_serving.telemetry.request_context import RequestContext
 
+MAX_URL_BYTES = 8 * 1024
+MAX_HEAD_BYTES = 64 * 1024
+MAX_FIELDS = 128
 _MOST_REMEMBERED = 1024
 _LONGEST_REMEMBERED = 2048  # bytes
 _DISQUALIFYING = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
-# Whole lines; what follows is neither white space, which would continue the line, nor a bare end of line.
+# Whole lines; neither white space, which would continue the line, nor a bare end of line follows.
 _VARYING = re.compile(rb"\r\n((?i:%b)): *([\x20-\x7e]*)(?=\r\n[^ \t])" % b"|".join(sorted(request_context.VARYING)))
 
 
@@ -29,12 +31,12 @@ class FastRoute(Protocol):
 
     @property
     def refusal(self) -> Answer:
-        """What it is answered where the server is overloaded."""
+        """The answer if the server is overloaded."""
 
     def begin(self, scope: Scope, body: bytes, deliver: Callable[[Answer], None], /) -> bool:
-        """Takes a request that needs no waiting and has no fault; `deliver` gets its answer, at the latest this turn.
+        """Accepts a request that needs no waiting and has no fault; `deliver` gets its answer, at the latest this turn.
 
-        False, and nothing is done, where there is more to do: the framework's routes then get the request.
+        False, with nothing done, if there is more to do: the framework's routes then get the request.
         """
 
 
@@ -49,19 +51,19 @@ class Head(NamedTuple):
 
 
 class RequestHeadCache:
-    """Reads heads, with the parser that reads everything else as well; remembers a bounded number of them."""
+    """Reads heads with the parser that reads everything else, and remembers a bounded number of them."""
 
     def __init__(
-        self, find_route: Callable[[str], FastRoute | None], max_body_bytes: int, disqualifying: Iterable[bytes] = ()
+        self, find_route: Callable[[str], FastRoute | None], max_body_bytes: int, *, origins: Collection[str] = ()
     ) -> None:
-        """`find_route` is asked for the route of a path; `disqualifying` are more headers that no plain call has."""
+        """`find_route` looks up the call of a path; where `origins` may call, a browser's calls are not plain."""
         self._find_route = find_route
-        self._disqualifying = _DISQUALIFYING.union(disqualifying)
+        self._disqualifying = _DISQUALIFYING | ({b"origin"} if origins else set())
         self._max_body_bytes = max_body_bytes
         self._known: dict[bytes, Head | None] = {}
 
     def read(self, head: bytes) -> Head | None:
-        """What a head says, the empty line at its end included; None where it is not a plain call."""
+        """The contents of a head, which ends with an empty line; None if it is not a plain call."""
         try:
             return self._known[head]
         except KeyError:
@@ -72,7 +74,7 @@ class RequestHeadCache:
         found = self._known[stem] if stem in self._known else self._remember(stem)
         if found is None:
             return None
-        if found.context is not request_context.EMPTY:  # more of them, which are out of the ordinary
+        if found.context is not request_context.EMPTY:  # another of these headers, in an unusual form
             return self._parse(head)
         names = [name.lower() for name in varying[::3]]
         return found._replace(context=request_context.read(zip(names, varying[1::3], strict=True)))
@@ -108,7 +110,7 @@ class RequestHeadCache:
 
 
 class _HeadCollector:
-    """What the parser met."""
+    """What the parser found."""
 
     def __init__(self) -> None:
         self.url = b""
@@ -125,7 +127,4 @@ class _HeadCollector:
         self.is_one_head = True
 
     def on_body(self, _body: bytes) -> None:
-        self.is_one_head = False
-
-    def on_message_complete(self) -> None:
         self.is_one_head = False

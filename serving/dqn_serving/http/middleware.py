@@ -1,4 +1,4 @@
-"""What surrounds every request below the fast path: its id, its count, browsers' rules, and whether it is let in."""
+"""The middleware of every request on the slow path: its id, its count, the rules of browsers, and admission."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
@@ -25,7 +25,7 @@ HandleError = Callable[[Request, Exception], Awaitable[Any]]
 
 
 class ObserveRequests:
-    """Gives each request its id, and counts, logs and traces it when it was answered."""
+    """Gives each request its id, and counts, logs and traces it once it is answered."""
 
     def __init__(self, app: ASGIApp, requests: RequestMeasures, request_log: RequestLog, admission: Admission) -> None:
         self._app = app
@@ -43,7 +43,7 @@ class ObserveRequests:
         context = sent.with_request_id()
         is_named = sent is context or self._log.assigns_request_ids
         inner: Scope = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
-        # Sent when it has been counted: what is counted after that is lost where the worker is killed in between.
+        # Sent after it was counted: a worker that is killed in between has counted what it answered.
         reply: list[Message] = []
 
         async def keep(message: Message) -> None:
@@ -53,7 +53,8 @@ class ObserveRequests:
 
         with structlog.contextvars.bound_contextvars(**context.fields()):
             await self._app(inner, receive, keep)
-        measures = self._requests.endpoint(_template(inner))
+        # By the route's template: the number of labels is bounded, whatever paths are requested.
+        measures = self._requests.endpoint(getattr(inner.get("route"), "path", OTHER_ENDPOINT))
         status = reply[0]["status"] if reply else CLIENT_GONE
         seconds = perf_counter() - started
         self._log.observe(measures, scope["method"], scope["path"], status, seconds, context, inner.get(SERVED))
@@ -66,7 +67,7 @@ class ObserveRequests:
 
 
 class AdmitRequests:
-    """Checks a request's token and whether there is time for it, and answers what any part of the server raises."""
+    """Checks a request's token and the server's load, and answers what any part of the server raises."""
 
     def __init__(self, app: ASGIApp, access: Access, admission: Admission, handle_error: HandleError) -> None:
         """`handle_error` makes the response to an exception; it may be None, where the client has gone."""
@@ -83,7 +84,7 @@ class AdmitRequests:
         try:
             self._access.check(scope)
             if scope["method"] not in _METHODS_WITH_BODY and scope["path"] not in _ALWAYS_ANSWERED:
-                self._admission.check()  # for the others when their body has come
+                self._admission.check()  # the others are checked once their body has arrived
             await self._app(scope, receive, send)
         except Exception as error:  # noqa: BLE001  (the handler logs what it does not know)
             response = await self._handle_error(Request(scope), error)
@@ -92,9 +93,9 @@ class AdmitRequests:
 
 
 def allow_origins(app: ASGIApp, origins: Sequence[str]) -> CORSMiddleware:
-    """Answers preflight requests, and says to browsers that pages of these origins may read the answers.
+    """Answers preflight requests, and lets pages of these origins read the answers.
 
-    Tokens are sent in a header by who knows them; cookies are not used, so credentials stay forbidden.
+    Tokens are sent in a header, not in cookies, so credentials stay forbidden.
     """
     sent = ("Authorization", "Content-Encoding", "Content-Type", "Inference-Header-Content-Length")
     return CORSMiddleware(
@@ -105,8 +106,3 @@ def allow_origins(app: ASGIApp, origins: Sequence[str]) -> CORSMiddleware:
         expose_headers=("Inference-Header-Content-Length", "Retry-After", "X-Request-ID"),
         max_age=600,
     )
-
-
-def _template(scope: Scope) -> str:
-    """The route's template, so that the number of labels is bounded whatever paths are asked for."""
-    return str(getattr(scope.get("route"), "path", OTHER_ENDPOINT))

@@ -1,13 +1,15 @@
 """From HTTP to a stream: which requests ask for one, and how a connection is handed over."""
 
 import sys
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import unquote
 
 import httptools
 from typing_extensions import override
 
-from dqn_serving.http.connection import ConnectionParts, LimitedProtocol
+from dqn_serving.http.connection import LimitedProtocol
+from dqn_serving.http.parts import ConnectionParts
 from dqn_serving.problems import CLOSE, Problem
 from dqn_serving.telemetry import request_context
 from dqn_serving.telemetry.request_context import RequestContext
@@ -16,12 +18,13 @@ _OF_UPGRADES = frozenset({b"connection", b"upgrade", b"http2-settings"})
 
 
 class UpgradingProtocol(LimitedProtocol):
-    """One connection, of HTTP until it becomes a stream. Any other upgrade is passed over, as HTTP allows."""
+    """One connection, which speaks HTTP until it becomes a stream. Any other upgrade is ignored, as HTTP allows."""
 
     def __init__(self, parts: ConnectionParts, **options: Any) -> None:
         super().__init__(parts, **options)
-        self._is_passed_over = False
-        self._piece = b""  # of what the client sends
+        self._is_ignored = False
+        self._make_stream: Callable[..., Any] | None = None
+        self._piece = b""  # the latest of what the client sends
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -30,25 +33,25 @@ class UpgradingProtocol(LimitedProtocol):
 
     @override
     def on_headers_complete(self) -> None:
-        """Has a request answered, unless it must be read again."""
+        """Starts the answer to a request, unless it must be read again."""
         self.scope["method"] = self.parser.get_method().decode("ascii")
-        self._is_passed_over = self._get_upgrade() is not None and not self._should_upgrade()
-        if not self._is_passed_over:
+        self._is_ignored = self._get_upgrade() is not None and not self._should_upgrade()
+        if not self._is_ignored:
             super().on_headers_complete()
 
     @override
     def on_message_complete(self) -> None:
         """Ends a message, unless it must be read again."""
-        if not self._is_passed_over:
+        if not self._is_ignored:
             super().on_message_complete()
 
     @override
     def _unsupported_upgrade_warning(self) -> None:
-        """Reads the request again without the upgrade: the parser takes what follows such a head for no HTTP."""
+        """Reads the request again without the upgrade: after such a head the parser expects another protocol."""
         upgrade = sys.exception()
-        if upgrade is None or not self._is_passed_over:
+        if upgrade is None or not self._is_ignored:
             return
-        self._is_passed_over = False
+        self._is_ignored = False
         self.parser = httptools.HttpRequestParser(self)
         self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
         self.data_received(self._plain_head() + self._piece[upgrade.args[0] :])
@@ -68,17 +71,17 @@ class UpgradingProtocol(LimitedProtocol):
         url = httptools.parse_url(self.url)
         self.scope["path"] = unquote((url.path or b"").decode("latin-1"))
         self.scope["query_string"] = url.query or b""
-        return self._parts.open_stream(self.scope["path"]) is not None
+        self._make_stream = self._parts.open_stream(self.scope["path"])
+        return self._make_stream is not None
 
     @override
     def handle_websocket_upgrade(self) -> None:
         """Hands the connection over to a stream."""
-        make_stream = self._parts.open_stream(self.scope["path"])
-        if make_stream is None:  # cannot be: `_should_upgrade` has just found it
+        if self._make_stream is None:  # never: `_should_upgrade` has just found it
             return
         self.connections.discard(self)
         self._cancel_timers()
-        stream = make_stream(self.connections, request_context.read(self.scope["headers"]))
+        stream = self._make_stream(self.connections, request_context.read(self.scope["headers"]))
         self.transport.set_protocol(stream)
         stream.connection_made(self.transport)
         task = self.loop.create_task(stream.open(dict(self.scope), self._refusal))
@@ -86,7 +89,7 @@ class UpgradingProtocol(LimitedProtocol):
         task.add_done_callback(self.tasks.discard)
 
     def _refusal(self, problem: Problem, context: RequestContext) -> bytes:
-        """The response to who asked for a stream in vain."""
+        """The response to a refused handshake."""
         options = b", ".join(value for name, value in (*problem.headers, *CLOSE) if name == b"connection")
         others = tuple(header for header in problem.headers if header[0] != b"connection")
         problem.headers = (*others, (b"connection", options))

@@ -15,7 +15,7 @@ class Admission:
     """Limits the work of one turn of the event loop.
 
     All that arrived while the turn before was worked off is read in one turn, and nothing else happens until it is
-    answered. So where each turn ends in time, a request waits for the rest of one turn and for its own, however many
+    answered. So if each turn ends in time, a request waits for the rest of one turn and for its own, however many
     others there are. Time in which the system let others compute is not counted: to refuse requests brings none of it
     back.
     """
@@ -43,7 +43,7 @@ class Admission:
         self._computed = thread_time()
 
     def check(self) -> None:
-        """Raises Problem (503) where this turn has taken as long as it may."""
+        """Raises Problem (503) if this turn has taken as long as it may."""
         if self.is_spent():
             raise overload()
 

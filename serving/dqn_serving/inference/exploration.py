@@ -15,15 +15,15 @@ class Exploring(Protocol):
 
     @property
     def epsilon(self) -> float | UnsetType:
-        """The probability of an action drawn at random; greedy where it is not set."""
+        """The probability of an action drawn at random; greedy if it is not set."""
 
     @property
     def seed(self) -> int | UnsetType:
-        """Makes the draws repeatable where it is set."""
+        """Makes the draws repeatable if it is set."""
 
 
 class Selection(NamedTuple):
-    """Indices of the selected actions [batch] and, where the request explores, their propensities [batch]."""
+    """Indices of the selected actions [batch] and, if the request explores, their propensities [batch]."""
 
     indices: IntArray
     propensities: NDArray[np.float64] | None
@@ -38,7 +38,7 @@ def select_actions(
 ) -> Selection:
     """The selection for a batch, from Q-values [batch, n_actions] and the indices of the highest of each row [batch].
 
-    `mask` [batch, n_actions] is True where an action is allowed. `generator` draws where there is an epsilon and no
+    `mask` [batch, n_actions] is True where an action is allowed. `generator` draws if there is an epsilon and no
     seed.
     """
     if mask is not None:  # the first one on ties, as without a mask

@@ -4,16 +4,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from dqn_models.errors import PolicyError
 from dqn_models.layout import ONNX_FILE
 from dqn_models.manifest import Manifest
-from dqn_models.policy import Policy, PreparedRun
+from dqn_models.policy import Observations, Policy, PreparedRun
 from dqn_models.reader import RepositoryReader
 from dqn_models.spaces import DiscreteSpace
 from dqn_serving.policies.observations import ObservationReader
 from dqn_serving.problems import Served
+from dqn_serving.telemetry.metrics import ModelMeasures
 from dqn_serving.telemetry.shared_memory import Values, WorkerSegment
 
 Key = tuple[str, int]
@@ -36,6 +36,8 @@ class LoadedPolicy:
     """What a call has rendered once for a greedy action, by its index; kept here, since it ends with the version."""
     served: Served
     """What its answers say of themselves, and its key."""
+    measures: ModelMeasures
+    """Where its model is counted."""
     action_counts: Values
     """How often each action (by index) was answered; float64, on the worker's segment."""
     start: int
@@ -68,38 +70,46 @@ def load(
 
     Its actions are counted on `segment`, from where they were when this version was loaded last.
 
-    Raises what `RepositoryReader.load` raises, and PolicyError where the graph does not do what the manifest says.
+    Raises what `RepositoryReader.load` raises, and PolicyError if the graph does not do what the manifest says.
     """
-    digest = repository.manifest_digest(model, version)  # first: where it is replaced meanwhile, this is the old one
+    digest = repository.manifest_digest(model, version)  # first: if it is replaced meanwhile, this is the old one
     manifest, policy = repository.load(model, version)
     if (manifest.model, manifest.version) != (model, version):
         raise PolicyError(f"The manifest of {model} version {version} is another version's.")
-    start, n_actions = _checked_actions(manifest, policy).start, policy.n_actions
+    space = _checked_space(manifest, policy)
+    reader = ObservationReader(manifest, policy, max_batch_size)
+    _check_greedy(manifest, policy, reader.example(), space.start)
+    start, n_actions = space.start, policy.n_actions
     return LoadedPolicy(
         manifest=manifest,
         digest=digest,
         policy=policy,
         prepared=PreparedRun(policy),
-        observations=ObservationReader(manifest, policy, max_batch_size),
+        observations=reader,
         greedy_answers={},
         served=Served(model, version),
+        measures=ModelMeasures(segment, model),
         packed_observations=ObservationReader(manifest, policy, max_batch_size, msgspec.msgpack.Decoder),
         action_counts=segment.values(("actions", model, str(version), str(start), str(n_actions)), n_actions),
         start=start,
     )
 
 
-def _checked_actions(manifest: Manifest, policy: Policy) -> DiscreteSpace:
-    """A graph whose actions are not the environment's would answer nonsense later: refuse it now."""
-    space, where = manifest.environment.action_space, f"{manifest.model} version {manifest.version}"
+def _checked_space(manifest: Manifest, policy: Policy) -> DiscreteSpace:
+    """The actions. Raises PolicyError if they, or the observations, are not what this server serves."""
+    space, name = manifest.environment.action_space, f"{manifest.model} version {manifest.version}"
     if not isinstance(space, DiscreteSpace) or policy.observation_dtype.names:
         raise PolicyError(
-            f"{where} has observations of several parts, or such actions, which this server does not serve."
+            f"{name} has observations of several parts, or such actions, which this server does not serve."
         )
     if space.n != policy.n_actions:
-        raise PolicyError(f"{where} has {policy.n_actions} Q-values for {space.n} actions.")
-    low = getattr(manifest.environment.observation_space, "start", 0)
-    q_values, actions = policy.run(np.full((1, *policy.observation_shape), low, policy.observation_dtype))
-    if actions[0] != q_values[0].argmax() + space.start:
-        raise PolicyError(f"{where} answers action {actions[0]} where {q_values[0].argmax() + space.start} is greedy.")
+        raise PolicyError(f"{name} has {policy.n_actions} Q-values for {space.n} actions.")
     return space
+
+
+def _check_greedy(manifest: Manifest, policy: Policy, observation: Observations, start: int) -> None:
+    """A graph whose actions are not the environment's would answer nonsense later: refuse it now."""
+    q_values, actions = policy.run(observation)
+    if actions[0] != (greedy := q_values[0].argmax() + start):
+        name = f"{manifest.model} version {manifest.version}"
+        raise PolicyError(f"{name} answers action {actions[0]}, but {greedy} is greedy.")

@@ -30,7 +30,7 @@ class Loader:
         return served.champion if number is None else self._in_memory(served, number)
 
     async def select(self, served: ServedModel, version: int | str) -> LoadedPolicy:
-        """The version of a model with this number or alias, loaded where it is not.
+        """The version of a model with this number or alias, loaded if it is not.
 
         Raises NotFoundError, UnavailableError, and what `dqn_serving.policies.loaded.load` raises.
         """
@@ -40,16 +40,16 @@ class Loader:
         loaded = self._in_memory(served, number)
         if loaded is None:
             loaded = await self.load(served.name, number, in_turn=True)
-            current = self._in_memory(served, number)  # a refresh, or who asked as well, may have come first
+            current = self._in_memory(served, number)  # a refresh, or another request, may have come first
             if current is not None:
                 return current
             self._pinned.put(loaded)
         return loaded
 
     async def load(self, model: str, version: int, *, in_turn: bool = False) -> LoadedPolicy:
-        """Loads a version, or waits where it is being loaded; `in_turn`: after those that other requests named.
+        """Loads a version, or waits while it is being loaded; `in_turn`: after those that other requests named.
 
-        Raises what `dqn_serving.policies.loaded.load` raises, and UnavailableError where too many others are in turn.
+        Raises what `dqn_serving.policies.loaded.load` raises, and UnavailableError if too many others wait their turn.
         """
         key = (model, version)
         if key not in self._loading:

@@ -25,7 +25,7 @@ BoolArray = NDArray[np.bool_]
 AnyDecoder: TypeAlias = type[msgspec.json.Decoder[Any]] | type[msgspec.msgpack.Decoder[Any]]
 
 
-def element_bounds(manifest: Manifest, policy: Policy) -> tuple[float, float]:
+def _element_bounds(manifest: Manifest, policy: Policy) -> tuple[float, float]:
     """The least and the greatest allowed element; for float32 both are excluded."""
     space = manifest.environment.observation_space
     if policy.observation_dtype == np.float32:
@@ -51,7 +51,7 @@ class ObservationReader:
         self.dtype = policy.observation_dtype
         self.n_actions = policy.n_actions
         self.max_batch_size = max_batch_size
-        self.low, self.high = element_bounds(manifest, policy)
+        self.low, self.high = _element_bounds(manifest, policy)
         self.accepts_booleans = getattr(manifest.environment.observation_space, "dtype", None) == "bool"
         """Whether `obs.tolist()` has booleans."""
         bounds = Meta(gt=self.low, lt=self.high) if self.dtype == np.float32 else Meta(ge=self.low, le=self.high)
@@ -67,6 +67,10 @@ class ObservationReader:
         self._many = decoder(Annotated[list[one], Meta(min_length=1, max_length=max_batch_size)]).decode
         self._mask = decoder(mask).decode
         self._masks = decoder(list[mask]).decode
+
+    def example(self) -> Observations:
+        """An observation of the space, [1, *shape]: zeros, or the closest that it has to them."""
+        return np.full((1, *self.shape), min(max(0, self.low), self.high), self.dtype)
 
     def decode_nested(self, raw: Raw, depth: int) -> Any:
         """Lists of elements, nested `depth` deep and of any size, for formats that send the shape beside the elements.

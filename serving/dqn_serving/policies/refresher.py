@@ -1,4 +1,4 @@
-"""Keeps the models in memory as the repository's aliases say: looks, loads beside what runs, swaps, or goes on."""
+"""Keeps the models in memory as the aliases say: looks, loads beside what runs, swaps, or keeps what runs."""
 
 import asyncio
 import time
@@ -63,7 +63,7 @@ class Refresher:
     def _changed(self) -> tuple[list[str], list[LoadedPolicy]]:
         """The models that need a refresh, and the versions beside the champions that the repository has replaced.
 
-        A model needs one where its aliases or its champion are not those in memory, or the last refresh failed.
+        A model needs one if its aliases or its champion are not those in memory, or the last refresh failed.
         """
         names = [name for name in self._names() if name in self._failures or not self._is_current(name)]
         return names, [loaded for loaded in self._registry.pinned if self._is_replaced(loaded)]

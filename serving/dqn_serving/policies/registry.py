@@ -29,7 +29,7 @@ class ServedModel:
         self.unavailable_reason = "has no champion yet"
 
     def require_champion(self) -> LoadedPolicy:
-        """The champion. Raises UnavailableError where there is none."""
+        """The champion. Raises UnavailableError if there is none."""
         if self.champion is None:
             raise UnavailableError(self.describe_unavailability())
         return self.champion
@@ -132,7 +132,7 @@ class Registry:
             self.default = next(iter(self.models))
 
     def get(self, name: str | None) -> ServedModel:
-        """The named model, or the default one. Raises NotFoundError; UnavailableError where there is no default yet."""
+        """The named model, or the default one. Raises NotFoundError; UnavailableError if there is no default yet."""
         served = self.models.get((self.default or "") if name is None else name)
         if served is not None:
             return served

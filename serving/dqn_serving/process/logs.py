@@ -2,21 +2,20 @@
 
 import logging
 import sys
-from functools import partial
 from typing import Literal
 
 import structlog
 
 from dqn_models.streams import LossyStream
-from dqn_serving.telemetry.metrics import Counts
+from dqn_serving.telemetry.metrics import counter
 from dqn_serving.telemetry.shared_memory import WorkerSegment
 
 
 def count_losses(segment: WorkerSegment) -> None:
     """Counts log lines that cannot be written on this process's segment."""
-    lost: Counts[str] = Counts(segment, labels=["log_lines_lost"])
+    count = counter(segment, "log_lines_lost")
     if isinstance(sys.stderr, LossyStream):
-        sys.stderr.on_loss = partial(lost.add, "log_lines_lost")
+        sys.stderr.on_loss = count
 
 
 def configure(log_format: Literal["auto", "json", "console"]) -> None:

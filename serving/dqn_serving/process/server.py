@@ -1,4 +1,4 @@
-"""The process: its socket, its signals, its start and its end."""
+"""The server process: its socket, its signals, its start and its end."""
 
 import asyncio
 import gc
@@ -24,20 +24,20 @@ from dqn_serving.services import Services
 from dqn_serving.settings import ServerSettings
 from dqn_serving.telemetry.shared_memory import SharedMetrics
 
-_SWITCH_SECONDS = 0.0005  # for so long a thread that loads a version may make the event loop wait, not for 5 ms
+_SWITCH_SECONDS = 0.0005  # how long a thread that loads a version may hold up the event loop; Python's default is 5 ms
 _HEADERS_OF_EVERY_ANSWER = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cache-control": "no-store",
 }
 
-_LAST_CALL_SECONDS = 0.5  # for clients whose requests are on their way when no more connections are accepted
+_LAST_CALL_SECONDS = 0.5  # for requests in transit when no more connections are accepted
 
 log = structlog.get_logger()
 
 
 class GracefulServer(uvicorn.Server):
-    """uvicorn, but SIGTERM first makes the server not ready for a while and then ends it with status 0."""
+    """uvicorn, but on SIGTERM the server is not ready for a while, and then exits with status 0."""
 
     def __init__(self, server: Server, address: str, note_start: Callable[[], None]) -> None:
         super().__init__(_configuration(server))
@@ -51,7 +51,7 @@ class GracefulServer(uvicorn.Server):
 
     @override
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Ctrl-C ends at once what is idle, a second one everything; SIGTERM drains first."""
+        """Ctrl-C closes idle connections at once, a second one all; SIGTERM drains first."""
         self._services.admission.is_draining = True
         if sig == signal.SIGTERM and self._stop_at is None and not self.should_exit:
             self._stop_at = time.monotonic() + self._services.settings.drain_seconds
@@ -60,7 +60,7 @@ class GracefulServer(uvicorn.Server):
             self.should_exit = self.was_interrupted = True
 
     async def on_tick(self, counter: int) -> bool:
-        """Asked ten times a second: is it time to end?"""
+        """Whether it is time to exit; called ten times a second."""
         self._services.admission.note_time()
         if self._services.admission.is_draining:
             self._streams.say_draining()
@@ -68,7 +68,7 @@ class GracefulServer(uvicorn.Server):
         return await super().on_tick(counter) or is_drained
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Says in one line where the server is and what it serves."""
+        """Starts accepting connections, and logs in one line where the server is and what it serves."""
         await super().startup([])
         if self.should_exit:
             return
@@ -88,7 +88,7 @@ class GracefulServer(uvicorn.Server):
         log.info("serving", address=self._address, **facts, models=len(registry.models))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answers what has come so far, then lets go of connections on which nothing is asked."""
+        """Answers the requests that have arrived, then closes idle connections."""
         await asyncio.gather(*(acceptor.stop() for acceptor in self._acceptors))
         closes_at = time.monotonic() + (0 if self.was_interrupted else _LAST_CALL_SECONDS)
         while self.server_state.connections and time.monotonic() < closes_at:  # noqa: ASYNC110  (uvicorn has no event)
@@ -99,7 +99,7 @@ class GracefulServer(uvicorn.Server):
 def _keep_pauses_short() -> None:
     """Measured by benchmarks/refresh.py and by batches in benchmarks/serving.py."""
     gc.collect()
-    gc.freeze()  # or each full collection would look through all that was imported, while nobody is answered
+    gc.freeze()  # else each full collection would traverse all imports, while nobody is answered
     sys.setswitchinterval(_SWITCH_SECONDS)
 
 
@@ -132,7 +132,7 @@ def _configuration(server: Server) -> uvicorn.Config:
     settings, certificate = server.services.settings, server.services.certificate
     return uvicorn.Config(
         server.app,
-        http=partial(FastProtocol, server.fast_path()),  # type: ignore[arg-type]  # all that uvicorn does is call it
+        http=partial(FastProtocol, server.connection_parts()),  # type: ignore[arg-type]  # all that uvicorn does is call it
         loop="uvloop",
         ws="none",
         lifespan="on",

@@ -1,4 +1,4 @@
-"""Sockets: listening ones, the connections that come to them, and how many the system lets a process have open."""
+"""Sockets: listening, accepting connections, and how many the system lets a process have open."""
 
 import asyncio
 import contextlib
@@ -17,8 +17,8 @@ SPARE = 512
 """File descriptors for all that is not an accepted connection: models, logs, and connections that are being refused."""
 
 _MOST_AT_ONCE = 256
-_HANDSHAKE_SECONDS = 0.1  # for those who have half a connection when no more may begin
-_PAUSE_SECONDS = 0.2  # where there are no descriptors left; what comes meanwhile waits
+_HANDSHAKE_SECONDS = 0.1  # for handshakes under way when no more may begin
+_PAUSE_SECONDS = 0.2  # when no file descriptors are left; connections wait meanwhile
 
 _SO_ATTACH_FILTER = 26  # of Linux; the socket module has no name for it
 _PASS_OVER_SYN = (  # for the classic packet filter (linux/filter.h): code, two jumps, operand
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A listening socket. Raises OSError with a sentence where the address cannot be had."""
+    """A listening socket. Raises OSError with a sentence where the address cannot be used."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         return _create(family, address[:2])
@@ -45,7 +45,7 @@ def listen(host: str, port: int) -> socket.socket:
 def listen_together(host: str, port: int, workers: int) -> list[socket.socket]:
     """A listening socket for each worker, all on one port: the kernel deals connections out among them.
 
-    Raises OSError with a sentence where the address cannot be had.
+    Raises OSError with a sentence where the address cannot be used.
     """
     with listen(host, port) as alone:  # fails where another server has the port; those below would share it
         family, address = alone.family, alone.getsockname()[:2]
@@ -53,13 +53,13 @@ def listen_together(host: str, port: int, workers: int) -> list[socket.socket]:
 
 
 def _create(family: int, address: tuple[Any, ...], *, reuse_port: bool = False) -> socket.socket:
-    """All of IPv6 is all of IPv4, too, where the system has sockets for both."""
+    """`::` means all IPv4 addresses as well, where the system has dual-stack sockets."""
     is_dual = family == socket.AF_INET6 and address[0] == "::" and socket.has_dualstack_ipv6()
     return socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=reuse_port, dualstack_ipv6=is_dual)
 
 
 def make_room(connections: int) -> int:
-    """Raises the process's limit as far as it may; returns how many of these connections have room."""
+    """Raises the limit on open files as far as allowed; returns how many of these connections fit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard == resource.RLIM_INFINITY:  # some systems then refuse it as a soft limit
         hard = connections + SPARE
@@ -76,10 +76,10 @@ def make_room(connections: int) -> int:
 
 
 class Acceptor:
-    """Takes the connections that come to a listener.
+    """Accepts the connections of a listener.
 
-    uvloop's own server takes one in each turn of the event loop: under load every new connection, those of health
-    checks as well, would wait for as many turns as there are others before it. Here all that wait are taken at once.
+    uvloop's own server accepts one in each turn of the event loop: under load every new connection, those of health
+    checks included, would wait as many turns as there are others before it. Here all that wait are accepted at once.
     """
 
     def __init__(self, listener: socket.socket, protocol: Callable[[], asyncio.Protocol], tls: dict[str, Any]) -> None:
@@ -94,7 +94,7 @@ class Acceptor:
         self._start()
 
     async def stop(self) -> None:
-        """Takes the connections that have begun until now, and nothing after them."""
+        """Accepts the connections that have begun, and none after them."""
         self._is_stopped = True
         _begin_no_more(self._listener)
         await asyncio.sleep(_HANDSHAKE_SECONDS)
@@ -102,7 +102,7 @@ class Acceptor:
             pass
         self._loop.remove_reader(self._listener)
         with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)  # closing it would leave it to those processes that have it too
+            self._listener.shutdown(socket.SHUT_RDWR)  # closing it would leave it open in other processes
         await asyncio.gather(*self._taking)
 
     def _start(self) -> None:
@@ -110,7 +110,7 @@ class Acceptor:
             self._loop.add_reader(self._listener, self._accept)
 
     def _accept(self) -> bool:
-        """Takes many connections; False where no more can be taken now."""
+        """Accepts many connections; False where none is left for now."""
         for _ in range(_MOST_AT_ONCE):
             try:
                 connection, _ = self._listener.accept()
@@ -135,11 +135,11 @@ class Acceptor:
 
 
 def _begin_no_more(listener: socket.socket) -> None:
-    """From now on the kernel passes over attempts to connect; those that have begun still come to be accepted.
+    """Makes the kernel ignore attempts to connect; connections that have begun can still be accepted.
 
     Without it others would come between the last `accept` and the end of listening, and be reset with their requests. A
-    client that is passed over tries again after a second and then finds nobody, or another worker. Linux only;
-    elsewhere it does nothing.
+    client that is ignored retries after a second and is then refused, or accepted by another worker. Linux only;
+    elsewhere this does nothing.
     """
     memory = ctypes.create_string_buffer(_PASS_OVER_SYN)
     with contextlib.suppress(OSError):

@@ -1,6 +1,6 @@
-"""Several workers on one port: starts them, replaces those that die, and passes on the signals that end the server.
+"""Several workers on one port: starts them, replaces those that die, and forwards the signals that end the server.
 
-This process forks, so it must have no threads and imports nothing that starts some; the workers import the rest.
+This process forks, so it must have no threads and imports nothing that starts any; the workers import the rest.
 """
 
 import contextlib
@@ -17,10 +17,10 @@ from types import FrameType
 import structlog
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_MAX_START_ATTEMPTS = 5  # of a worker that is killed each time; one that ends by itself gets no second
+_MAX_START_ATTEMPTS = 5  # of a worker that is killed each time; one that exits by itself gets only one
 _NOTE_BYTES = 1024
 _STARTED = "started"
-_SHORT_LIFE_SECONDS = 1.0  # a worker that lives no longer is replaced only after as long, so that this uses no core
+_SHORT_LIFE_SECONDS = 1.0  # a worker that dies sooner is replaced after a pause as long, so that restarts use no core
 
 Work = Callable[[socket.socket, int, Callable[[], None]], None]
 
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 
 class Supervisor:
-    """The parent of the workers. It keeps their sockets, so that what waits on a dead one's is for its replacement."""
+    """The parent of the workers. It keeps their sockets, so that connections to a dead one wait for its replacement."""
 
     def __init__(self, listeners: Sequence[socket.socket], work: Work) -> None:
         """Each worker runs `work` with its listener, its number from 0, and a function to call once it serves."""
@@ -101,7 +101,7 @@ class Supervisor:
     def _live(self, worker: int) -> int:
         """A worker's life; returns its exit status."""
         try:
-            os.setpgid(0, 0)  # a terminal's Ctrl-C is for the supervisor, who passes it on once
+            os.setpgid(0, 0)  # a terminal's Ctrl-C goes to the supervisor, which forwards it once
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
@@ -126,7 +126,7 @@ class Supervisor:
 
 
 class _Note:
-    """What the workers of one number leave for the supervisor: that one has served, or why the last one failed."""
+    """What the workers of a number report to the supervisor: that one has served, or why the last one failed."""
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, _NOTE_BYTES)  # that both see

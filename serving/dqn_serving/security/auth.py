@@ -32,9 +32,9 @@ class Access:
     def __init__(
         self, token: SecretStr | None, file: Path | None, segment: WorkerSegment, *, is_always_needed: bool
     ) -> None:
-        """`token` is the one without a name. A file that is wrong now opens nothing until it is right.
+        """`token` is the one without a name. An invalid file admits nobody until it is valid.
 
-        `is_always_needed` closes every call but health, not only the admin calls.
+        `is_always_needed` requires a token for every call except health, not only for the admin calls.
         """
         self._unnamed = {} if token is None else {_digest(token.get_secret_value().encode()): UNNAMED}
         self._named: Mapping[bytes, str] = {}
@@ -45,16 +45,16 @@ class Access:
             self.files.look()
 
     def check_admin(self, scope: Scope) -> str:
-        """Lets an admin call pass, and returns the name of its caller.
+        """Admits an admin call and returns the name of its caller.
 
-        Raises Problem: 403 where no token is configured, 401 where none of them is sent.
+        Raises Problem: 403 if no token is configured, 401 if none of them was sent.
         """
         if not self._unnamed and self._file is None:
             raise Problem(403, "Admin calls are off: this server runs without DQN_API_TOKEN and DQN_API_TOKEN_FILE.")
         return self._check(scope)
 
     def check(self, scope: Scope) -> None:
-        """Lets any call pass that needs no token or has it. Raises Problem (401)."""
+        """Admits a call that needs no token or has one. Raises Problem (401) otherwise."""
         if self.is_always_needed and scope["path"] not in OPEN_PATHS:
             self._check(scope)
 
@@ -68,7 +68,7 @@ class Access:
         return name
 
     def _name_of(self, token: bytes) -> str | None:
-        """Whose token it is; None where it is nobody's. Takes as long for every token of a length."""
+        """The name of a token's owner, or None. Takes the same time for all tokens of a length."""
         digest, found = _digest(token), None
         for known, name in (*self._unnamed.items(), *self._named.items()):
             if hmac.compare_digest(known, digest):
@@ -81,18 +81,19 @@ class Access:
         self._named = parse(contents)
 
 
-def check_file(path: Path) -> None:
-    """Raises ValueError with a sentence where the file cannot be read or is not as `parse` wants it."""
+def check_file(path: Path) -> Path:
+    """The path. Raises ValueError with a sentence where the file cannot be read or is not as `parse` wants it."""
     try:
         parse(read_small(path))
     except OSError as error:
         raise ValueError(str(error)) from None
+    return path
 
 
 def parse(contents: bytes) -> dict[bytes, str]:
-    """Names by the digest of their token, from lines `name:token`; blank lines and lines that begin with # say nothing.
+    """Names by the digest of their token, from lines `name:token`; blank lines and lines that begin with # are ignored.
 
-    A name may have several tokens. Raises ValueError with the number of the line, never with what it says.
+    A name may have several tokens. Raises ValueError with the number of the line, never with its contents.
     """
     found: dict[bytes, str] = {}
     for number, line in enumerate(contents.decode("utf-8", "replace").splitlines(), start=1):
@@ -104,7 +105,7 @@ def parse(contents: bytes) -> dict[bytes, str]:
             raise ValueError(f"line {number} is not name:token, with a name of letters, digits and . _ @ -")
         digest = _digest(check_token(token, f"the token in line {number}").encode())
         if digest in found:
-            raise ValueError(f"line {number} repeats a token of a line before it")
+            raise ValueError(f"line {number} repeats a token of an earlier line")
         found[digest] = name
     if not found:
         raise ValueError("there is no token in it; expected lines name:token")
@@ -112,7 +113,7 @@ def parse(contents: bytes) -> dict[bytes, str]:
 
 
 def check_token(token: str, what: str) -> str:
-    """The token. Raises ValueError where it could not be sent in a header."""
+    """The token. Raises ValueError if it cannot be sent in a header."""
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise ValueError(f"{what} must be printable ASCII without spaces, and not empty")
     return token

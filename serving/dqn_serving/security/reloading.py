@@ -16,10 +16,10 @@ log = structlog.get_logger()
 
 
 class ReloadedFiles:
-    """Files that belong together; where new ones are wrong, the old contents remain in effect."""
+    """Files that belong together; if new ones are invalid, the old contents remain in effect."""
 
     def __init__(self, kind: str, paths: Sequence[Path], accept: Callable[..., None], segment: WorkerSegment) -> None:
-        """`accept` gets the contents, as bytes for each path; it raises ValueError or OSError at wrong ones.
+        """`accept` takes the contents, as bytes for each path; it raises ValueError or OSError if they are wrong.
 
         `kind` is what the files are called in the log and in `dqn_file_reloads_total`.
         """
@@ -28,10 +28,10 @@ class ReloadedFiles:
         self._accept = accept
         self._contents: list[bytes] | None = None
         self._failure: str | None = None
-        self._outcomes: Counts[str] = Counts(segment, "file_reloads", kind, labels=OUTCOMES)
+        self._outcomes = Counts(segment, "file_reloads", kind, labels=OUTCOMES)
 
     def look(self) -> None:
-        """Reads the files, and has them accepted where they are not as they were; a failure is logged once."""
+        """Reads the files and applies their contents if they have changed; a failure is logged once."""
         try:
             contents = [read_small(path) for path in self._paths]
             if contents != self._contents:
@@ -40,12 +40,12 @@ class ReloadedFiles:
                 if not is_first:
                     self._outcomes.add("success")
                     log.info("file reloaded", kind=self.kind, files=[str(path) for path in self._paths])
-            self._failure = None  # what comes next is news again
+            self._failure = None  # the next failure is logged again
         except (OSError, ValueError) as error:
             self._note_failure(str(error))
 
     async def look_beside(self) -> None:
-        """Looks in a thread: a network's file system may be slow."""
+        """`look` in a thread: a network file system may be slow."""
         await asyncio.to_thread(self.look)
 
     def _note_failure(self, failure: str) -> None:

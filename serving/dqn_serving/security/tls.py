@@ -8,10 +8,10 @@ from dqn_serving.telemetry.shared_memory import WorkerSegment
 
 
 class Certificate:
-    """A context for new connections; those that are open keep what they began with."""
+    """A context for new connections; open ones keep the certificate that they began with."""
 
     def __init__(self, certificate: Path, key: Path, segment: WorkerSegment) -> None:
-        """PEM files; the certificate's may also hold those of its issuers. With invalid ones no client can connect."""
+        """PEM files; the certificate's may include its issuers. With invalid ones no client can connect."""
         self._paths = certificate, key
         self.context = _context()
         self.files = ReloadedFiles("tls", self._paths, self._accept, segment)
@@ -35,19 +35,16 @@ def _context() -> ssl.SSLContext:
 
 
 def _load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
-    is_locked = False
-
-    def password() -> str:  # without it OpenSSL would ask on the terminal
-        nonlocal is_locked
-        is_locked = True
-        return ""
-
     for path in (certificate, key):
         if not path.is_file():
             raise ValueError(f"{path} is not a file that can be read")
     try:
-        context.load_cert_chain(certificate, key, password)
+        context.load_cert_chain(certificate, key, _refuse_password)
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
-        found = "the key has a password, which is not supported" if is_locked else str(reason).replace("_", " ").lower()
+        found = str(reason).replace("_", " ").lower()
         raise ValueError(f"{certificate} and {key} are not a certificate and its key in PEM: {found}") from None
+
+
+def _refuse_password() -> str:  # without it OpenSSL would ask on the terminal
+    raise ValueError("the key has a password, which is not supported")

@@ -3,13 +3,12 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 
-from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from dqn_serving.telemetry.metrics import BOUNDS, COUNTERS, GAUGES, HISTOGRAMS, Histogram
+from dqn_serving.telemetry.metrics import COUNTERS, GAUGES, HISTOGRAMS, Histogram
 from dqn_serving.telemetry.shared_memory import Name
 
 Totals = defaultdict[str, dict[tuple[str, ...], list[float]]]
@@ -17,7 +16,7 @@ Totals = defaultdict[str, dict[tuple[str, ...], list[float]]]
 
 
 class Exposition(Collector):
-    """Reads what all workers counted; a version that none of them has loaded any more has no series."""
+    """Reads what all workers counted; versions that no worker has loaded have no series."""
 
     def __init__(
         self,
@@ -32,30 +31,28 @@ class Exposition(Collector):
         self._totals = totals
         self._note_loaded = note_loaded
         self._published = published
-        self._collectors = CollectorRegistry(auto_describe=False)
-        self._collectors.register(self)
 
     def render(self, accept: str) -> tuple[bytes, str]:
         """The metrics and their content type: OpenMetrics where the Accept header asks for it, else Prometheus text."""
         encoder, content_type = choose_encoder(accept)
-        return encoder(self._collectors), content_type
+        return encoder(self), content_type
 
     def collect(self) -> Iterator[Metric]:
-        """All metrics."""
+        """All metrics, with the sums over the workers."""
         self._note_loaded()
         totals: Totals = defaultdict(dict)
         for name, values in sorted(self._totals().items()):
             totals[name[0]][name[1:]] = values
         for kinds, family in ((COUNTERS, CounterMetricFamily), (GAUGES, GaugeMetricFamily)):
             for kind, metric in kinds.items():
-                counts = family(metric.name, metric.help, labels=metric.labels)
+                counts = family(f"dqn_{kind}", metric.help, labels=metric.labels)
                 for labels, (count,) in totals[kind].items():
                     counts.add_metric(labels, count)
                 yield counts
         for kind, metric in HISTOGRAMS.items():
-            histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+            histogram = HistogramMetricFamily(f"dqn_{kind}", metric.help, labels=metric.labels)
             for labels, values in totals[kind].items():
-                summed = Histogram(BOUNDS[kind], values)
+                summed = Histogram(metric.bounds, values)
                 histogram.add_metric(labels, buckets=summed.buckets(), sum_value=summed.total)
             yield histogram
         yield from _of_versions(totals)

@@ -1,4 +1,4 @@
-"""What ties a request to log lines and to what called it: `X-Request-ID` and W3C Trace Context's `traceparent`."""
+"""What ties a request to log lines and to its caller: `X-Request-ID` and W3C Trace Context's `traceparent`."""
 
 import re
 from collections.abc import Iterable
@@ -9,18 +9,18 @@ from dqn_serving.problems import Header
 
 REQUEST_ID, TRACEPARENT = b"x-request-id", b"traceparent"
 VARYING = frozenset({REQUEST_ID, TRACEPARENT, b"tracestate"})
-"""Headers that a client may change with each request, and that change nothing of its meaning."""
+"""Headers that a client may change with each request, and that do not change its meaning."""
 
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 _TRACEPARENT = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
 
 
 class Trace(NamedTuple):
-    """The caller's span, as `traceparent` tells of it."""
+    """The caller's span, as `traceparent` names it."""
 
     trace_id: str
     span_id: str
-    flags: int
+    flags: str
 
 
 class RequestContext(NamedTuple):
@@ -29,14 +29,14 @@ class RequestContext(NamedTuple):
     request_id: str | None = None
     trace: Trace | None = None
     header_line: bytes = b""
-    """The header line that tells the client its request id; empty where there is none."""
+    """The header line that returns the request id to the client; empty if there is none."""
 
     def with_request_id(self) -> "RequestContext":
         """The same with a request id, made here if none was sent; it need not be hard to guess."""
         return self if self.request_id else _context(f"{getrandbits(128):032x}", self.trace)
 
     def fields(self) -> dict[str, str]:
-        """What log lines say of it."""
+        """The fields of its log lines."""
         fields = {"request_id": self.request_id} if self.request_id else {}
         return fields | ({"trace_id": self.trace.trace_id, "span_id": self.trace.span_id} if self.trace else {})
 
@@ -45,7 +45,7 @@ EMPTY = RequestContext()
 
 
 def read(headers: Iterable[Header]) -> RequestContext:
-    """What headers (names in lowercase) say; one that is wrong or comes twice says nothing."""
+    """The context in headers (names in lowercase); one that is invalid or comes twice is ignored."""
     sent = [(name, value.strip()) for name, value in headers if name in VARYING]
     if not sent:
         return EMPTY
@@ -65,7 +65,7 @@ def parse_traceparent(value: bytes) -> Trace | None:
     is_unknown = version == b"ff" or (version == b"00" and more is not None)  # later versions may say more
     if is_unknown or not (int(trace_id, 16) and int(span_id, 16)):
         return None
-    return Trace(trace_id.decode(), span_id.decode(), int(flags, 16))
+    return Trace(trace_id.decode(), span_id.decode(), flags.decode())
 
 
 def _context(request_id: str | None, trace: Trace | None) -> RequestContext:

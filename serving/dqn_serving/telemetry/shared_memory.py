@@ -1,7 +1,7 @@
-"""What the workers of a server have counted, in memory that all of them see.
+"""What the workers of a server have counted, in shared memory.
 
 Each worker writes on a segment of its own and reads those of all, so a scrape is right whichever worker answers it, up
-to the last request, and what a killed worker counted stays: its replacement continues with its segment. The memory is
+to the latest request, and what a killed worker counted stays: its replacement continues with its segment. The memory is
 anonymous and comes from the process that the workers were forked from; there are no files to clean up.
 """
 
@@ -24,7 +24,7 @@ class WorkerSegment:
     """A table of names with a few float64 each, which only grows: readers see an entry when it is complete."""
 
     def __init__(self, memory: memoryview) -> None:
-        """`memory` is zeros, or what a segment before this one has left there."""
+        """`memory` is all zeros, or what an earlier segment has left there."""
         self._memory = memory
         self._used = memory[:_VALUE].cast("q")
         self._lock = threading.Lock()
@@ -59,12 +59,12 @@ class SharedMetrics:
     """The segments of all workers."""
 
     def __init__(self, workers: int = 1) -> None:
-        """To be made before the workers are forked."""
+        """Must be created before the workers are forked."""
         memory = memoryview(mmap.mmap(-1, workers * SEGMENT_BYTES))
         self._segments = [memory[start : start + SEGMENT_BYTES] for start in range(0, len(memory), SEGMENT_BYTES)]
 
     def segment(self, worker: int) -> WorkerSegment:
-        """The segment of a worker, as the worker before it left it."""
+        """The segment of a worker, as its predecessor left it."""
         return WorkerSegment(self._segments[worker])
 
     def totals(self) -> dict[Name, list[float]]:

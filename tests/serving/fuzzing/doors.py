@@ -34,7 +34,7 @@ class Doors:
         arguments += ["--max-waiting-seconds", "3600"]  # a busy machine is no overload here
         self._services = Services(read_settings(arguments))
         self._server = Server(self._services)
-        self._heads = self._server.fast_path().heads
+        self._heads = self._server.connection_parts().heads
         streams = Streams(self._services)
         self.frame, self.piece = streams.frame, streams.piece
 

@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import gc
 import json
+import multiprocessing.process
 import os
 import socket
 import subprocess
@@ -30,7 +31,8 @@ _PACKAGES = {
     "dqn-serve": _SERVING,
     **dict.fromkeys(["dqn-train", "dqn-evaluate", "dqn-retrain", "dqn-tune", "dqn-compare"], _TRAINING),
 }
-_READ_BY_COMMANDS = ("DQN_", "OTEL_", "PYTEST_")  # variables that nothing reads while it is imported
+_READ_BY_COMMANDS = ("DQN_", "OTEL_", "MLFLOW_", "PYTEST_")  # variables that nothing reads while it is imported
+_SET_BY_IMPORTS = ("LD_LIBRARY_PATH", "PYGAME_", "_MLFLOW_")  # variables that OpenCV, Gymnasium and MLflow set
 _PR_SET_CHILD_SUBREAPER = 36
 _MESSAGE_BYTES = 1 << 20
 _servers: dict[str, "_ForkServer"] | None = None
@@ -65,7 +67,9 @@ class Process(subprocess.Popen[str]):
             return
         streams = [own if end == -1 else end for own, end in enumerate((pipes[0], pipes[3], pipes[5]))]
         try:
-            self.pid = server.fork({"words": list(args), "cwd": str(cwd or Path.cwd()), "env": {**variables}}, streams)
+            self.pid = server.fork(
+                {"words": list(args), "cwd": str(Path(cwd or "").absolute()), "env": {**variables}}, streams
+            )
             self._child_created = True
         finally:
             self._close_pipe_fds(*pipes)  # type: ignore[attr-defined]  # (as above)
@@ -82,7 +86,9 @@ def _server_of(command: str, variables: Mapping[str, str]) -> "_ForkServer | Non
 
 
 def _read_by_imports(variables: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in variables.items() if not name.startswith(_READ_BY_COMMANDS)}
+    return {
+        name: value for name, value in variables.items() if not name.startswith(_READ_BY_COMMANDS + _SET_BY_IMPORTS)
+    }
 
 
 class _ForkServer:
@@ -93,7 +99,7 @@ class _ForkServer:
         self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             words = [sys.executable, __file__, str(theirs.fileno()), *packages.split()]
-            self._process = subprocess.Popen(words, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+            self._process = subprocess.Popen(words, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, cwd=os.sep)
         self._set_subreaper = ctypes.CDLL(None).prctl
 
     def fork(self, message: Mapping[str, Any], streams: Sequence[int]) -> int:
@@ -141,6 +147,7 @@ def _serve(connection: socket.socket) -> dict[str, Any]:
 def _become(words: list[str], cwd: str, env: dict[str, str]) -> NoReturn:
     """Does what the command's script in `bin` does."""
     os.chdir(cwd)
+    vars(multiprocessing.process)["ORIGINAL_DIR"] = cwd  # which it noted when it was imported
     os.environ.clear()
     os.environ.update(env)
     script = Path(words[0])

@@ -12,7 +12,6 @@ import io
 import json
 import shutil
 import zlib
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqn_models import durable
-from dqn_training.checkpoint.values import Decoder, Encoder, Ring, State
+from dqn_training.checkpoint.values import Ring, State, decode, encode
 
 _FORMAT = b"dqn-checkpoint-2"
 _BLOCK_BYTES = 2**22
@@ -48,13 +47,13 @@ class CheckpointFile:
         checkpoint is as it was.
         """
         self.settle()
-        self._blocks.begin()
+        arrays: dict[str, NDArray[Any]] = {}
         try:
-            encoder = Encoder(self._blocks.write)
-            document = {"state": encoder.encode(state, "run"), "blocks": self._blocks.document()}
-            encoder.arrays["document"] = np.frombuffer(json.dumps(document).encode(), np.uint8)
+            encoded = encode(state, "run", arrays, self._blocks.write)
+            document = {"state": encoded, "blocks": self._blocks.document()}
+            arrays["document"] = np.frombuffer(json.dumps(document).encode(), np.uint8)
             buffer = io.BytesIO()
-            np.savez(buffer, **encoder.arrays)  # type: ignore[arg-type]  # its stub takes the names for its options
+            np.savez(buffer, **arrays)  # type: ignore[arg-type]  # its stub takes the names for its options
         except OSError:
             self._blocks.abort()
             raise
@@ -92,7 +91,7 @@ class CheckpointFile:
             document = json.loads(arrays["document"].tobytes())
             self._blocks.open(document["blocks"])
             try:
-                state: State = Decoder(dict(arrays), self._blocks.read).decode(document["state"])
+                state: State = decode(document["state"], arrays, self._blocks.read)
             except OSError as error:
                 raise self._damaged(str(error)) from error
         return state
@@ -124,7 +123,7 @@ class _Stored(NamedTuple):
     """What a checkpoint has of a ring."""
 
     shape: list[int]
-    dtype: str
+    dtype: Any  # as the .npy format describes it, in JSON
     written: int
     mutable_tail: int
     blocks: dict[str, list[Any]]  # number of the block -> name of its file, its CRC-32
@@ -152,7 +151,7 @@ class _Blocks:
     def read(self, name: str) -> NDArray[Any]:
         """A ring's array; rows that were never written are zero. Raises OSError when a file is damaged or missing."""
         stored = self._last[name]
-        array = np.zeros(stored.shape, stored.dtype)
+        array = np.zeros(stored.shape, _dtype(stored.dtype))
         for number, (file, crc32) in stored.blocks.items():
             block = _block(array, int(number))
             path = self.folder / file
@@ -161,10 +160,6 @@ class _Blocks:
                     raise OSError(f"{path} does not have the content that it should have")
         return array
 
-    def begin(self) -> None:
-        """Begins the next checkpoint."""
-        self._next, self._new = {}, []
-
     def write(self, name: str, ring: Ring) -> bool:
         """Writes what is new in a ring, not yet durably; False for a small one, which the caller must write whole."""
         array = ring.array
@@ -172,15 +167,17 @@ class _Blocks:
             return False
         last = self._last.get(name)
         blocks = dict(last.blocks) if last else {}
-        first = last.written - last.mutable_tail if last else 0
+        first = max(0, last.written - last.mutable_tail) if last else 0
         durable.make_directory(self.folder)
-        for number in _touched(array, max(first, 0), ring.written):
+        for number in _touched(array, first, ring.written):
             path = self.folder / f"{name}.{number}.{self._generation + 1}"
             self._new.append(path)
             block = _block(array, number)
             path.write_bytes(block)
             blocks[str(number)] = [path.name, zlib.crc32(block)]
-        self._next[name] = _Stored(list(array.shape), array.dtype.str, ring.written, ring.mutable_tail, blocks)
+        self._next[name] = _Stored(
+            list(array.shape), np.lib.format.dtype_to_descr(array.dtype), ring.written, ring.mutable_tail, blocks
+        )
         return True
 
     def sync(self) -> None:
@@ -194,10 +191,12 @@ class _Blocks:
         """Removes what was written for the next checkpoint, which will not be."""
         for path in self._new:
             path.unlink(missing_ok=True)
+        self._next, self._new = {}, []
 
     def commit(self) -> None:
         """The next checkpoint is the last one now; what it does not need is removed."""
         self._generation, self._last = self._generation + 1, self._next
+        self._next, self._new = {}, []
         needed = {file for stored in self._last.values() for file, _ in stored.blocks.values()}
         for path in self.folder.iterdir() if self.folder.is_dir() else ():
             if path.name not in needed:
@@ -212,18 +211,20 @@ def _rows(array: NDArray[Any]) -> int:
 def _block(array: NDArray[Any], number: int) -> memoryview:
     """The bytes of a block, which share the array's memory."""
     rows = _rows(array)
-    return array[number * rows : (number + 1) * rows].data.cast("B")
+    return array[number * rows : (number + 1) * rows].reshape(-1).view(np.uint8).data
 
 
-def _touched(array: NDArray[Any], first: int, end: int) -> Iterator[int]:
+def _dtype(described: Any) -> np.dtype[Any]:
+    """The dtype of its description; JSON made lists of the tuples in it."""
+    if isinstance(described, str):
+        return np.dtype(described)
+    fields = [(name, dtype, tuple(*shape)) for name, dtype, *shape in described]
+    found: np.dtype[Any] = np.lib.format.descr_to_dtype(fields)
+    return found
+
+
+def _touched(array: NDArray[Any], first: int, end: int) -> list[int]:
     """The blocks that have one of the rows written from `first` to `end`, both counted from the beginning of time."""
-    rows, length = _rows(array), len(array)
-    if end - first >= length:
-        first, end = 0, min(end, length)
-    touched = set()
-    while first < end:
-        row = first % length
-        block_end = min((row // rows + 1) * rows, length)
-        touched.add(row // rows)
-        first += block_end - row
-    return iter(sorted(touched))
+    rows = np.arange(max(first, end - len(array)), end) % len(array)
+    blocks: list[int] = np.unique(rows // _rows(array)).tolist()
+    return blocks

@@ -1,29 +1,28 @@
 """`dqn-compare`: learning curves of several runs."""
 
+import dataclasses
 from collections.abc import Sequence
 
-from rich.console import Console
+import rich
 from rich.table import Column, Table
 
 from dqn_models import cli_support
 from dqn_training.cli.options import CompareOptions
-from dqn_training.comparing.curves import Estimate, Summary, band, comparison_png, steps_axis, summary
+from dqn_training.cli.running import wrong_usage
+from dqn_training.comparing.curves import Estimate, Summary, draw_comparison, steps_axis, summary
 from dqn_training.comparing.groups import find_groups
 
 
 def run(options: CompareOptions) -> None:
     """Reads the runs, draws and prints."""
-    try:
+    with wrong_usage():
         groups = find_groups(options.runs, options.metric)
-    except ValueError as error:
-        raise cli_support.UsageError(str(error)) from error
     steps = steps_axis(groups)
-    bands = [band(group, steps, options.statistic) for group in groups]
     lines = [summary(group, steps, options.statistic, options.threshold) for group in groups]
-    options.out.write_bytes(comparison_png(groups, bands, options.metric, options.threshold))
+    draw_comparison(options.out, groups, options.statistic, options.metric, options.threshold)
     if options.json:
         cli_support.print_json(
-            {"metric": options.metric, "plot": str(options.out), "groups": [x.as_json() for x in lines]}
+            {"metric": options.metric, "plot": str(options.out), "groups": [dataclasses.asdict(x) for x in lines]}
         )
     else:
         _print_table(lines, options)
@@ -39,11 +38,11 @@ def _print_table(lines: Sequence[Summary], options: CompareOptions) -> None:
         if line.steps_to_threshold is not None:
             cells.append(f"{_shown(line.steps_to_threshold, 'never')}, reached by {line.reached}")
         table.add_row(*cells)
-    Console().print(table)
+    rich.print(table)
     print(f"picture  {options.out}")
 
 
 def _shown(estimate: Estimate, infinite: str = "-") -> str:
     """A number with its interval."""
-    value, low, high = (infinite if number is None else f"{number:,.1f}" for number in estimate)
+    value, low, high = (infinite if number is None else f"{number:,.1f}" for number in dataclasses.astuple(estimate))
     return value if estimate.low is None else f"{value} ({low} to {high})"

@@ -1,10 +1,12 @@
 """`dqn-evaluate`: plays a published policy."""
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from dqn_models import cli_support
-from dqn_models.layout import split_reference
+from dqn_models.layout import ONNX_FILE, split_reference
 from dqn_models.manifest import EnvironmentInfo
 from dqn_models.policy import Policy
 from dqn_models.repository import ModelRepository
@@ -12,10 +14,8 @@ from dqn_models.streams import output_to_stderr
 from dqn_training.cli.options import EvaluateOptions
 from dqn_training.cli.running import wrong_usage
 from dqn_training.envs.make import describe
-from dqn_training.evaluation.play import play, summarize
-
-if TYPE_CHECKING:  # an extra
-    from dqn_training.evaluation.video import EpisodeRenderer
+from dqn_training.evaluation.evaluator import Evaluator
+from dqn_training.evaluation.play import SLOTS, beside_random, step_limit, summarize
 
 
 def run(options: EvaluateOptions) -> None:
@@ -38,44 +38,44 @@ def _evaluate(options: EvaluateOptions) -> tuple[str, dict[str, Any]]:
     manifest = repository.manifest(model, version)
     recorded = manifest.environment
     kwargs = recorded.kwargs if options.env_kwargs is None else options.env_kwargs
-    environment = describe(recorded.id, kwargs, recorded.wrappers)
+    environment = describe(recorded.id, kwargs, recorded.wrappers, getattr(recorded.action_space, "discretize", None))
     seed = manifest.evaluation.seed if options.seed is None else options.seed
-    limit = int(manifest.training.config.get("episode_step_limit", 27_000))
-    renderer = _renderer(options, environment)
+    config = manifest.training.config
+    limit = step_limit(config.get("episode_step_limit"), environment)
+    film = _film(options.video, environment) if options.video else None
     policy = repository.load_policy(model, version)
-    episodes = play(policy, environment, seed, options.episodes, limit)
+    slots = options.eval_envs or config.get("eval_envs", SLOTS)
+    with contextlib.closing(Evaluator(environment, slots, limit)) as evaluator:
+        episodes = evaluator.play(repository.read_file(model, version, ONNX_FILE), seed, options.episodes)
     evaluation = summarize(episodes, seed)
+    if environment.kwargs == recorded.kwargs:
+        known = manifest.evaluation
+        evaluation = evaluation.model_copy(
+            update={"random_mean": known.random_mean, "random_episodes": known.random_episodes}
+        )
     result = evaluation.model_dump(mode="json") | {"returns": episodes.returns.tolist()}
-    if renderer is not None:
-        result["video"] = _film(options, renderer, policy, seed, limit)
+    if film:
+        result["video"] = film(policy, seed, options.video_episodes, limit)
     low, high = evaluation.ci95
     where = f"{recorded.id} {kwargs}" if kwargs else recorded.id
     return (
         f"{model} version {version} in {where}: mean return {evaluation.mean:.2f} (95 % interval {low:.2f} to "
         f"{high:.2f}) over {evaluation.episodes:,} episodes, std {evaluation.std:.2f}, min {evaluation.min:.2f}, "
-        f"max {evaluation.max:.2f}, mean length {evaluation.mean_length:.1f}"
+        f"max {evaluation.max:.2f}, mean length {evaluation.mean_length:.1f}{beside_random(evaluation)}"
     ), result
 
 
-def _renderer(options: EvaluateOptions, environment: EnvironmentInfo) -> "EpisodeRenderer | None":
-    """The environment to film in, where a film is asked for; raises what would prevent it before anything is played."""
-    if options.video is None:
-        return None
+def _film(path: Path, environment: EnvironmentInfo) -> Callable[[Policy, int, int, int], dict[str, Any]]:
+    """Films episodes when it is called; what would prevent that is raised before."""
     with cli_support.needs_extra("--video", "video"):
-        from dqn_training.evaluation.video import EpisodeRenderer, check_film  # noqa: PLC0415  (an extra)
+        from dqn_training.evaluation.video import EpisodeRenderer, check_film, write_film  # noqa: PLC0415  (an extra)
+    with wrong_usage():
+        check_film(path)
+        renderer = EpisodeRenderer(environment)
 
-        with wrong_usage():
-            check_film(options.video)
-            return EpisodeRenderer(environment)
+    def film(policy: Policy, seed: int, episodes: int, step_limit: int) -> dict[str, Any]:
+        with contextlib.closing(renderer):
+            frames = write_film(path, renderer.frames(policy, seed, episodes, step_limit), renderer.fps)
+        return {"file": str(path), "frames": frames, "fps": renderer.fps, "returns": renderer.returns}
 
-
-def _film(
-    options: EvaluateOptions, renderer: "EpisodeRenderer", policy: Policy, seed: int, limit: int
-) -> dict[str, Any]:
-    from dqn_training.evaluation.video import write_film  # noqa: PLC0415  (an extra)
-
-    assert options.video is not None  # noqa: S101  (there would be no renderer)
-    with contextlib.closing(renderer):
-        pictures = renderer.frames(policy, seed, options.video_episodes, limit)
-        frames = write_film(options.video, pictures, renderer.fps)
-    return {"file": str(options.video), "frames": frames, "fps": renderer.fps, "returns": renderer.returns}
+    return film

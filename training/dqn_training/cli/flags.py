@@ -1,20 +1,24 @@
 """How flags are read: first those that decide the defaults of the others, then all."""
 
-import argparse
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 import tyro
 
 from dqn_models import cli_support
-from dqn_training.config import DQNConfig, outside_ranges
+from dqn_training.config import DQNConfig
 from dqn_training.presets import SUFFIX, default_preset, preset_config, preset_label, preset_names
+from dqn_training.ranges import outside_ranges
 
 PresetName = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(preset_names())}}}|FILE{SUFFIX}")]
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Directory = Annotated[Path, tyro.conf.arg(metavar="DIR")]
+Repository = Annotated[
+    Path, tyro.conf.arg(metavar="DIR", help="Model repository; its default is $DQN_REPOSITORY or models/store.")
+]
 Options = TypeVar("Options")
 
 
@@ -28,24 +32,25 @@ class _Unchecked(DQNConfig):
 _Unchecked.__doc__ = DQNConfig.__doc__  # --help shows it
 
 
-class First(NamedTuple):
+Given = Annotated[frozenset[str] | None, tyro.conf.Suppress]
+"""Names of the settings that flags gave; None where nothing is to be chosen, as of a run that is resumed."""
+
+
+@dataclasses.dataclass(frozen=True)
+class First:
     """The flags that decide the defaults of the others."""
 
-    preset: str | None
-    env_id: str | None
-    name: str | None
-    repository: str | None
-    run_dir: str | None
-    resume: str | None
+    preset: str | None = None
+    env_id: str | None = None
+    name: str | None = None
+    repository: Path | None = None
+    run_dir: Path | None = None
+    resume: Path | None = None
 
 
 def read_first(args: Sequence[str]) -> First:
     """Reads only these flags and ignores all others."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    for flag in ("--preset", "--env-id", "--name", "--repository", "--run-dir", "--resume"):
-        parser.add_argument(flag, nargs="?")
-    known = parser.parse_known_args([argument.replace("_", "-", argument.startswith("--")) for argument in args])[0]
-    return First(**vars(known))
+    return tyro.cli(First, args=args, return_unknown_args=True, add_help=False)[0]
 
 
 def preset_of(first: First) -> tuple[str, DQNConfig]:
@@ -55,6 +60,13 @@ def preset_of(first: First) -> tuple[str, DQNConfig]:
         return preset_label(preset), preset_config(preset)
     except ValueError as error:
         raise cli_support.UsageError(str(error)) from error
+
+
+def given_settings(args: Sequence[str]) -> frozenset[str]:
+    """The settings that flags name, whatever their values."""
+    flags = {argument[2:].partition("=")[0].replace("-", "_") for argument in args if argument.startswith("--")}
+    names = {field.name for field in dataclasses.fields(DQNConfig)}
+    return frozenset(names & (flags | {flag.removeprefix("no_") for flag in flags}))
 
 
 def parse(kind: type[Options], program: str, args: Sequence[str], default: Options | None) -> Options:
@@ -80,12 +92,7 @@ def _with_settings(options: Options, kind: type[DQNConfig]) -> Options:
 
 def seconds(interval: str, flag: str = "--every") -> float:
     """An interval such as 90s, 15m or 2h in seconds. Raises UsageError, which names the flag, for anything else."""
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-    number, unit = interval[:-1], interval[-1:]
-    try:
-        value = float(number) * units[unit]
-    except (KeyError, ValueError):
-        value = 0.0
-    if not 0 < value < float("inf"):
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", interval)
+    if found is None or not float(found[1]):
         raise cli_support.UsageError(f"{flag} is {interval!r}; expected a number with s, m, h or d, such as 15m.")
-    return value
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3_600, "d": 86_400}[found[2]]

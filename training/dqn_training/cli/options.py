@@ -9,10 +9,21 @@ import tyro
 
 from dqn_models import cli_support
 from dqn_models.repository import ModelRepository
-from dqn_training.cli.flags import Directory, Flag, PresetName, parse, preset_of, read_first, seconds
-from dqn_training.config import Between, Count, DQNConfig, JsonObject
+from dqn_training.cli.flags import (
+    Flag,
+    Given,
+    PresetName,
+    Repository,
+    given_settings,
+    parse,
+    preset_of,
+    read_first,
+    seconds,
+)
+from dqn_training.config import DQNConfig
 from dqn_training.evaluation.gate import Rule
 from dqn_training.presets import default_model_name
+from dqn_training.ranges import Between, Count, JsonObject
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,10 +36,11 @@ class EvaluateOptions:
     """Number of episodes."""
     seed: Annotated[int | None, Between(0)] = None
     """First environment seed, one for each episode; by default that of the manifest's own evaluation."""
+    eval_envs: Annotated[int | None, Between(1)] = None
+    """Environments that play at once; by default those of the version's training. 1: in a process of its own."""
     env_kwargs: JsonObject | None = None
     """Arguments of the environment's constructor; by default those of the manifest."""
-    repository: Directory = dataclasses.field(default_factory=cli_support.default_repository)
-    """Model repository; its default is $DQN_REPOSITORY or models/store."""
+    repository: Repository = dataclasses.field(default_factory=cli_support.default_repository)
     video: Annotated[Path | None, tyro.conf.arg(metavar="FILE.mp4|FILE.gif")] = None
     """Also film episodes, starting at the same seed; needs the extra video."""
     video_episodes: Count = 1
@@ -61,8 +73,7 @@ class RetrainOptions:
     """Start from the champion's weights, from scratch, or do both and take the better challenger."""
     name: str = ""
     """Name of the model; by default the environment's, such as cartpole."""
-    repository: Directory = dataclasses.field(default_factory=cli_support.default_repository)
-    """Model repository; its default is $DQN_REPOSITORY or models/store."""
+    repository: Repository = dataclasses.field(default_factory=cli_support.default_repository)
     gate: Rule = "non-inferior"
     """Rule for taking the champion's place: at most 1 % worse, or better, with 95 % confidence."""
     metrics_port: Annotated[int, Between(0, 65535)] = 8001
@@ -71,6 +82,7 @@ class RetrainOptions:
     """Address that the metrics are served on with --every."""
     json: Flag = False
     """Print the result of each round as one JSON line on standard output."""
+    given: Given = None
 
 
 def retrain_options(args: Sequence[str]) -> RetrainOptions:
@@ -86,14 +98,14 @@ def retrain_options(args: Sequence[str]) -> RetrainOptions:
     config, preset = champion or (config, preset)
     options = parse(RetrainOptions, "dqn-retrain", args, RetrainOptions(preset=preset, config=config, name=name))
     if options.once == (options.every is not None):
-        raise cli_support.UsageError("Say either --once or --every INTERVAL, such as --every 15m.")
+        raise cli_support.UsageError("Give either --once or --every INTERVAL, such as --every 15m.")
     if options.every is not None:
         seconds(options.every)
     if champion is None and first.name and first.preset is None and first.env_id is None:
         raise cli_support.UsageError(
             f"{repository.root} has no champion of {name}. To train a first version, name its --env-id or --preset."
         )
-    return dataclasses.replace(options, preset=preset)
+    return dataclasses.replace(options, preset=preset, given=None if champion else given_settings(args))
 
 
 def _champion_settings(repository: ModelRepository, model: str) -> tuple[DQNConfig, str] | None:
@@ -145,6 +157,7 @@ class TuneOptions:
     """Number of training processes."""
     json: Flag = False
     """Print the result as one JSON line on standard output."""
+    given: Given = None
 
 
 def tune_options(args: Sequence[str]) -> TuneOptions:
@@ -153,7 +166,7 @@ def tune_options(args: Sequence[str]) -> TuneOptions:
     options = parse(TuneOptions, "dqn-tune", args, TuneOptions(preset=preset, config=config))
     if options.timeout is not None:
         seconds(options.timeout, "--timeout")
-    return options
+    return dataclasses.replace(options, given=given_settings(args))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dqn_models.repository import ModelRepository
 from dqn_models.streams import output_to_stderr
 from dqn_training.cli.flags import seconds
 from dqn_training.cli.options import RetrainOptions, retrain_options
-from dqn_training.cli.running import wrong_usage
+from dqn_training.cli.running import with_choices, wrong_usage
 from dqn_training.envs.checks import FaultyEnvironmentError
 from dqn_training.envs.make import environment_for
 from dqn_training.retraining.loop import RetrainMetrics, run_loop
@@ -45,12 +45,8 @@ def _next_round() -> RoundResult:
 
 def _round(options: RetrainOptions, *, progress: bool) -> RoundResult:
     with output_to_stderr():
-        return Round(
-            repository=ModelRepository(options.repository),
-            model=options.name,
-            config=options.config,
-            preset=options.preset,
-            start=options.start,
-            rule=options.gate,
-            progress=progress,
-        ).run()
+        if options.given is not None:
+            options = with_choices(options, environment_for(options.config))
+        repository = ModelRepository(options.repository)
+        asked = (options.name, options.config, options.preset, options.start, options.gate)
+        return Round(repository, *asked, progress=progress).run()

@@ -1,15 +1,23 @@
 """What a command of training needs while it runs: usage errors and the trackers of a run."""
 
 import contextlib
+import dataclasses
 import os
+import sys
 from collections.abc import Iterator
+from typing import TypeVar
 
 from dqn_models import cli_support
 from dqn_models.cli_support import needs_extra
+from dqn_models.manifest import EnvironmentInfo
+from dqn_training.choosing import CHOOSES, choose_settings
+from dqn_training.cli.options import RetrainOptions, TuneOptions
 from dqn_training.cli.train_options import TrainOptions
 from dqn_training.envs.checks import FaultyEnvironmentError
 from dqn_training.run.directory import RunDirectory
 from dqn_training.tracking.recorder import Tracker
+
+Options = TypeVar("Options", TrainOptions, RetrainOptions, TuneOptions)
 
 _MLFLOW = "--mlflow (or MLFLOW_TRACKING_URI)"
 
@@ -23,6 +31,19 @@ def wrong_usage() -> Iterator[None]:
         raise
     except ValueError as error:
         raise cli_support.UsageError(str(error)) from error
+
+
+def with_choices(options: Options, environment: EnvironmentInfo) -> Options:
+    """The options with what the preset `general` chooses for the environment; says on standard error what, and why.
+
+    They stay as they are with another preset, and where settings are those of an earlier run.
+    """
+    if options.given is None or options.preset != CHOOSES:
+        return options
+    config, lines = choose_settings(options.config, environment, options.given)
+    for line in lines:
+        print(f"{CHOOSES}: {line}", file=sys.stderr)
+    return dataclasses.replace(options, config=config)
 
 
 def check_trackers(options: TrainOptions) -> None:
@@ -46,10 +67,10 @@ def make_trackers(options: TrainOptions, run: RunDirectory) -> list[Tracker]:
         trackers.append(TensorBoardTracker(run.tensorboard))
     if _mlflow_uri(options) or run.mlflow.exists():
         with needs_extra(_MLFLOW, "mlflow"):
-            from dqn_training.tracking.mlflow_tracker import MlflowRun, MlflowTracker, remembered  # noqa: PLC0415  (an extra)
+            from dqn_training.tracking.mlflow_tracker import MlflowTracker, remembered  # noqa: PLC0415  (an extra)
         uri = str(remembered(run.mlflow).get("uri") or _mlflow_uri(options))
         params = {"preset": options.preset, **options.config.to_json()}
-        trackers.append(MlflowTracker(MlflowRun(uri, run.mlflow, options.name, run.path.resolve().name, params), uri))
+        trackers.append(MlflowTracker(uri, run.mlflow, options.name, run.path.resolve().name, params))
     return trackers
 
 

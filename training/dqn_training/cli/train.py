@@ -9,8 +9,8 @@ from dqn_models import cli_support
 from dqn_models.manifest import EnvironmentInfo, Manifest
 from dqn_models.repository import ModelRepository
 from dqn_models.streams import output_to_stderr
-from dqn_training.cli.running import check_trackers, make_trackers, wrong_usage
-from dqn_training.cli.train_options import TrainOptions
+from dqn_training.cli.running import check_trackers, make_trackers, with_choices, wrong_usage
+from dqn_training.cli.train_options import RECORDED, TrainOptions
 from dqn_training.envs.make import environment_for
 from dqn_training.publishing.publish import publish
 from dqn_training.run.candidate import WarmStart
@@ -19,8 +19,8 @@ from dqn_training.run.resources import check_machine
 from dqn_training.run.run import Run
 from dqn_training.tracking.live_plot import LivePlot
 from dqn_training.tracking.metrics_csv import MetricsFile
-from dqn_training.tracking.progress import TrainingProgress, summary
-from dqn_training.tracking.recorder import Recorder
+from dqn_training.tracking.progress import TrainingProgress
+from dqn_training.tracking.recorder import Outcome, Recorder
 
 
 def run(options: TrainOptions) -> None:
@@ -34,6 +34,7 @@ def run(options: TrainOptions) -> None:
             check_trackers(options)
             with wrong_usage():
                 environment = environment_for(options.config)
+                options = with_choices(options, environment)
                 check_machine(options.config, environment)
                 plot = LivePlot(_title(options)) if options.live_plot else None
                 if options.resume is None and options.run_dir is not None:
@@ -50,35 +51,29 @@ def _train(options: TrainOptions, environment: EnvironmentInfo, plot: LivePlot |
     repository = ModelRepository(options.repository)
     with directory.locked(), contextlib.ExitStack() as stack:
         if options.resume is None:
-            parent = directory.begin(
-                options.repository,
-                options.config,
-                name=options.name,
-                preset=options.preset,
-                gate=options.gate,
-                checkpoint_seconds=options.checkpoint_seconds,
-            ).parent
+            asked = {name: getattr(options, name) for name in RECORDED}
+            parent = directory.begin(options.repository, options.config, **asked).parent
         elif result := directory.read_result():  # by now
             return result
         else:
             parent = _resumed_parent(directory)
         recorder = Recorder(options.config, MetricsFile(directory.metrics), make_trackers(options, directory))
         stack.enter_context(contextlib.closing(recorder))
-        progress = stack.enter_context(TrainingProgress(options.config, _title(options)))
-        progress.say(f"Its checkpoint and logs are in {directory.path}.")
-        candidate = Run(
-            options.config,
-            options.preset,
-            environment,
-            callbacks=[progress, recorder, *([plot] if plot else [])],
-            warm=None if parent is None else WarmStart.of(repository, options.name, parent),
-            directory=directory,
-            checkpoint_seconds=options.checkpoint_seconds,
-            say=progress.say,
-        ).train()
-        progress.stop()
-        published = publish(candidate, repository, options.name, options.gate, "dqn-train", directory)
-        recorder.published(published.manifest, repository, promoted=published.promoted)
+        with TrainingProgress(options.config, _title(options)) as progress:
+            progress.say(f"Its checkpoint and logs are in {directory.path}.")
+            candidate = Run(
+                options.config,
+                options.preset,
+                environment,
+                callbacks=[progress, recorder, *([plot] if plot else [])],
+                warm=None if parent is None else WarmStart.of(repository, options.name, parent),
+                directory=directory,
+                checkpoint_seconds=options.checkpoint_seconds,
+                say=progress.say,
+            ).train()
+            watch = progress.judging
+            published = publish(candidate, repository, options.name, options.gate, "dqn-train", directory, watch)
+        recorder.outcome = Outcome(published.manifest, repository, published.promoted)
     return published.as_json()
 
 
@@ -104,7 +99,7 @@ def _show(options: TrainOptions, result: dict[str, Any]) -> None:
     evaluation, training = manifest.evaluation, manifest.training
     place = options.repository / manifest.model / str(manifest.version)
     low, high = evaluation.ci95
-    lines: dict[str, Any] = {
+    lines = {
         "published": f"{manifest.model} version {manifest.version} in {place}",
         "training": f"{training.env_steps:,} environment steps, {training.episodes:,} episodes, "
         f"{training.gradient_steps:,} gradient steps, {training.wall_seconds:.1f} s",
@@ -117,4 +112,5 @@ def _show(options: TrainOptions, result: dict[str, Any]) -> None:
     lines["look at"] = f"{place}/training_curve.png, {place}/MODEL_CARD.md"
     if promoted:
         lines["serve it"] = f"dqn-serve --repository {options.repository} --model {manifest.model}"
-    summary(lines)
+    for name, text in lines.items():
+        print(f"{name:<10}  {text}", file=sys.stderr)

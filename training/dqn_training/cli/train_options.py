@@ -3,18 +3,33 @@
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from dqn_models import cli_support
-from dqn_training.cli.flags import Directory, First, Flag, PresetName, parse, preset_of, read_first
-from dqn_training.config import Between, DQNConfig
+from dqn_training.cli.flags import (
+    Directory,
+    First,
+    Flag,
+    Given,
+    PresetName,
+    Repository,
+    given_settings,
+    parse,
+    preset_of,
+    read_first,
+)
+from dqn_training.config import DQNConfig
 from dqn_training.evaluation.gate import Rule
 from dqn_training.presets import default_model_name, preset_label
+from dqn_training.ranges import Between
 from dqn_training.run.directory import RunDirectory
 
-_AUTO = "auto"
+_AUTO = Path("auto")
+RECORDED = ("name", "preset", "gate", "checkpoint_seconds")
+"""What run.json has of the options, besides the settings and the repository."""
+_FIXED = ("preset", "name", "gate", "run_dir")  # and every setting: a resumed run keeps them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,12 +41,11 @@ class TrainOptions:
 
     preset: PresetName
     """Settings to start from, by name or in a file as dqn-tune writes it; other flags change them. By default the
-    environment's own, or general."""
+    environment's own, or general, which chooses what suits the environment wherever no flag decides."""
     config: DQNConfig
     name: str = ""
     """Name of the model; by default the environment's, such as cartpole."""
-    repository: Directory = dataclasses.field(default_factory=cli_support.default_repository)
-    """Model repository; its default is $DQN_REPOSITORY or models/store."""
+    repository: Repository = dataclasses.field(default_factory=cli_support.default_repository)
     gate: Rule = "non-inferior"
     """Rule for taking the champion's place: at most 1 % worse, or better, with 95 % confidence."""
     run_dir: Directory | None = None
@@ -50,6 +64,7 @@ class TrainOptions:
     """Draw the episode durations while training, in a window or a notebook."""
     json: Flag = False
     """Print the new version's manifest as one JSON line on standard output."""
+    given: Given = None
 
 
 def train_options(args: Sequence[str]) -> TrainOptions:
@@ -62,37 +77,29 @@ def train_options(args: Sequence[str]) -> TrainOptions:
     name = default_model_name(config.env_id)
     options = parse(TrainOptions, "dqn-train", args, TrainOptions(preset=preset, config=config, name=name))
     name = options.name if first.name else default_model_name(options.config.env_id)
-    return dataclasses.replace(options, preset=preset, name=name, resume=None)
+    return dataclasses.replace(options, preset=preset, name=name, resume=None, given=given_settings(args))
 
 
 def _run_to_resume(first: First) -> Path | None:
     """The directory of the run that --resume means; None where a new run is to begin."""
     if first.resume != _AUTO:
-        return Path(first.resume) if first.resume else None
+        return first.resume
     if first.run_dir is None:
         raise cli_support.UsageError("--resume auto needs --run-dir DIR, the directory where the run is or will be.")
-    return Path(first.run_dir) if RunDirectory(Path(first.run_dir)).description.exists() else None
+    return first.run_dir if RunDirectory(first.run_dir).description.exists() else None
 
 
 def _options_of_run(path: Path, first: First, args: Sequence[str]) -> TrainOptions:
     """The options that the run in this directory began with. Raises UsageError for contradicting flags."""
     directory = RunDirectory(path)
     run = directory.read_description()
-    began = TrainOptions(
-        preset=run.preset,
-        config=DQNConfig.from_json(run.config),
-        name=run.name,
-        repository=directory.resolve(run.repository),
-        gate=run.gate,
-        run_dir=path,
-        checkpoint_seconds=run.checkpoint_seconds,
-    )
+    kept: dict[str, Any] = {name: getattr(run, name) for name in RECORDED}
+    config, repository = DQNConfig.from_json(run.config), directory.resolve(run.repository)
+    began = TrainOptions(config=config, repository=repository, run_dir=path, **kept)
     asked = parse(TrainOptions, "dqn-train", args, began)
     asked = dataclasses.replace(asked, preset=preset_label(first.preset) if first.preset else run.preset, resume=path)
     before, now = (
-        {"preset": options.preset, "name": options.name, "gate": options.gate, "run_dir": options.run_dir}
-        | options.config.to_json()
-        for options in (began, asked)
+        {name: getattr(options, name) for name in _FIXED} | options.config.to_json() for options in (began, asked)
     )
     for name in before:
         if now[name] != before[name]:
@@ -102,7 +109,7 @@ def _options_of_run(path: Path, first: First, args: Sequence[str]) -> TrainOptio
             )
     if not asked.repository.is_dir():
         raise cli_support.UsageError(
-            f"The run in {path} publishes in {asked.repository}, which does not exist. If it was moved, say where it "
-            "is by --repository."
+            f"The run in {path} publishes in {asked.repository}, which does not exist. If it was moved, say where "
+            "it is with --repository."
         )
     return asked

@@ -11,71 +11,71 @@ from dqn_models import cli_support
 from dqn_models.streams import output_to_stderr
 from dqn_training.cli.flags import seconds
 from dqn_training.cli.options import TuneOptions
-from dqn_training.cli.running import wrong_usage
+from dqn_training.cli.running import with_choices, wrong_usage
 from dqn_training.envs.make import environment_for
 from dqn_training.presets import default_model_name
 from dqn_training.run.directory import runs_directory
 from dqn_training.run.resources import check_machine
+from dqn_training.seeds import trial_seeds
 from dqn_training.tuning import report
-from dqn_training.tuning.confirm import Confirmed, confirm, finalists
+from dqn_training.tuning.confirm import Finalist, confirm, finalists
 from dqn_training.tuning.objective import Search
 from dqn_training.tuning.study import completed, finished, open_study, work
 from dqn_training.workers import in_processes
 
 
 def run(options: TuneOptions) -> None:
-    """Searches, reports and writes the preset."""
+    """Searches, confirms, reports and writes the preset."""
     with output_to_stderr():
-        path, study, search, confirmed = _search_and_confirm(options)
+        deadline = time.time() + seconds(options.timeout, "--timeout") if options.timeout else float("inf")
+        path = options.storage or runs_directory() / f"tune-{default_model_name(options.config.env_id)}" / "study.db"
+        search = _search(options)
+        study = open_study(path, search)
+        try:
+            _work(options, path, search, deadline)
+            confirmed = _confirm(options, study, search)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"Interrupted; {len(finished(study))} finished trials are kept in {path}, and the same command resumes "
+                "the search."
+            ) from None
     _report(options, study, search, confirmed, path)
-
-
-def _search_and_confirm(options: TuneOptions) -> tuple[Path, Study, Search, list[Confirmed]]:
-    deadline = time.time() + seconds(options.timeout, "--timeout") if options.timeout else float("inf")
-    search = _search(options)
-    path = options.storage or runs_directory() / f"tune-{default_model_name(options.config.env_id)}" / "study.db"
-    study = open_study(path, search)
-    try:
-        if options.jobs == 1:
-            work(path, search, options.trials, deadline)
-        else:
-            works = [(path, search, options.trials, deadline, number) for number in range(options.jobs)]
-            with in_processes(work, works, options.jobs) as ended:
-                for _ in ended:
-                    pass
-        confirmed = _confirm(options, study, search)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"Interrupted; {len(finished(study))} finished trials are kept in {path}, and the same command resumes the "
-            "search."
-        ) from None
-    return path, study, search, confirmed
 
 
 def _search(options: TuneOptions) -> Search:
     with wrong_usage():
         environment = environment_for(options.config)
+        options = with_choices(options, environment)
         check_machine(options.config, environment)
-        return Search(
-            base=options.config,
-            environment=environment,
-            first_seed=options.first_seed,
-            seeds=options.seeds,
-            evaluations=options.evaluations,
-            episodes=options.episodes,
-        )
+    size = (options.first_seed, options.seeds, options.evaluations, options.episodes)
+    return Search(options.config, environment, *size)
 
 
-def _confirm(options: TuneOptions, study: Study, search: Search) -> list[Confirmed]:
+def _work(options: TuneOptions, path: Path, search: Search, deadline: float) -> None:
+    """Runs the trials, in this process where it is the only one."""
+    if options.jobs == 1:
+        work(path, search, options.trials, deadline)
+        return
+    works = [(path, search, options.trials, deadline, number) for number in range(options.jobs)]
+    with in_processes(work, works, options.jobs) as ended:
+        for _ in ended:
+            pass
+
+
+def _other_seeds(options: TuneOptions) -> range:
+    return trial_seeds(options.first_seed, options.confirm_seeds, after=options.seeds)
+
+
+def _confirm(options: TuneOptions, study: Study, search: Search) -> list[Finalist]:
     if not options.finalists or not completed(study):
         return []
     who = finalists(study, search, options.finalists)
     names = ", ".join(finalist.name for finalist in who)
     print(f"training {names} with {options.confirm_seeds} other seeds each", file=sys.stderr)
-    return confirm(study, search, who, options.confirm_seeds, options.jobs)
+    return confirm(study, search, who, _other_seeds(options), options.jobs)
 
 
-def _report(options: TuneOptions, study: Study, search: Search, confirmed: list[Confirmed], path: Path) -> None:
+def _report(options: TuneOptions, study: Study, search: Search, confirmed: list[Finalist], path: Path) -> None:
     preset, picture = path.with_name("preset.toml"), path.with_name("tuning.png")
     report.write_preset(preset, study, search, confirmed, shlex.join(["dqn-tune", *sys.argv[1:]]))
     report.draw(picture, study, f"{options.config.env_id}, {options.seeds} seeds a trial")
@@ -85,5 +85,5 @@ def _report(options: TuneOptions, study: Study, search: Search, confirmed: list[
         return
     report.print_table(study)
     if confirmed:
-        report.print_confirmed(confirmed, search)
+        report.print_confirmed(confirmed, _other_seeds(options))
     print(f"picture  {picture}\npreset   {preset}\ntrain    dqn-train --preset {preset}")

@@ -1,11 +1,11 @@
 """Statistics of groups of runs, with 95 % intervals by resampling the runs (Efron & Tibshirani, 1993)."""
 
-import io
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from dqn_training.comparing.groups import Curve, Group
@@ -13,27 +13,20 @@ from dqn_training.evaluation.statistics import Floats, interquartile_mean, resam
 
 Statistic = Literal["mean", "iqm"]
 
-_TAIL = 2.5  # per cent
+_INTERVAL = (2.5, 97.5)  # percentiles
 
 
-class Estimate(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Estimate:
     """A number of a group and its interval, which needs two runs; None where it is not finite."""
 
     value: float | None
-    low: float | None
-    high: float | None
+    low: float | None = None
+    high: float | None = None
 
 
-class Band(NamedTuple):
-    """A group's learning curve; [points] each. A group of one run has its curve as low and high."""
-
-    steps: Floats
-    middle: Floats
-    low: Floats
-    high: Floats
-
-
-class Summary(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Summary:
     """A line of the table."""
 
     label: str
@@ -43,12 +36,6 @@ class Summary(NamedTuple):
     reached: int | None  # runs that reached the threshold
     steps_to_threshold: Estimate | None  # median; a run that did not get there counts as never
 
-    def as_json(self) -> dict[str, Any]:
-        """The fields, estimates as objects."""
-        return {
-            name: value._asdict() if isinstance(value, Estimate) else value for name, value in self._asdict().items()
-        }
-
 
 def steps_axis(groups: list[Group], points: int = 200) -> Floats:
     """The environment steps at which curves are compared: from where all have a value to where the longest ends."""
@@ -56,21 +43,9 @@ def steps_axis(groups: list[Group], points: int = 200) -> Floats:
     return np.linspace(max(curve.steps[0] for curve in curves), max(curve.steps[-1] for curve in curves), points)
 
 
-def band(group: Group, steps: Floats, statistic: Statistic) -> Band:
-    """The curve of a group: the runs' values, interpolated, in one number for each step.
-
-    A run that ended early, because its evaluations were good enough, keeps its last value.
-    """
-    values = np.stack([np.interp(steps, *curve) for curve in group.curves])  # [runs, points]
-    chosen = _STATISTICS[statistic]
-    low, high = np.percentile(resampled(values, chosen), [_TAIL, 100 - _TAIL], axis=0)
-    return Band(steps, chosen(values), low, high)
-
-
 def summary(group: Group, steps: Floats, statistic: Statistic, threshold: float | None) -> Summary:
     """A group's line of the table."""
-    values = np.stack([np.interp(steps, *curve) for curve in group.curves])
-    chosen = _STATISTICS[statistic]
+    values, chosen = _values(group, steps), _STATISTICS[statistic]
     reached = None if threshold is None else np.array([_steps_to(curve, threshold) for curve in group.curves])
     return Summary(
         label=group.label,
@@ -80,6 +55,11 @@ def summary(group: Group, steps: Floats, statistic: Statistic, threshold: float 
         reached=None if reached is None else int(np.isfinite(reached).sum()),
         steps_to_threshold=None if reached is None else _estimate(reached, _median),
     )
+
+
+def _values(group: Group, steps: Floats) -> Floats:
+    """Of the runs at these steps, [runs, points]. A run that ended early, having become good, keeps its last value."""
+    return np.stack([np.interp(steps, *curve) for curve in group.curves])
 
 
 def _median(values: Floats) -> Floats:
@@ -95,12 +75,10 @@ _STATISTICS: dict[Statistic, Callable[[Floats], Floats]] = {
 
 def _estimate(values: Floats, statistic: Callable[[Floats], Floats]) -> Estimate:
     """The statistic of a number for each run, [runs]."""
-    value = float(statistic(values))
-    if len(values) < 2:
-        return Estimate(_finite(value), None, None)
-    drawn = np.sort(resampled(values, statistic))
-    tail = int(len(drawn) * _TAIL / 100)
-    return Estimate(_finite(value), _finite(float(drawn[tail])), _finite(float(drawn[-1 - tail])))
+    numbers = [float(statistic(values))]
+    if len(values) > 1:  # of infinite numbers there is no mean, but a nearest one
+        numbers += np.percentile(resampled(values, statistic), _INTERVAL, method="nearest").tolist()
+    return Estimate(*(number if np.isfinite(number) else None for number in numbers))
 
 
 def _steps_to(curve: Curve, threshold: float) -> float:
@@ -109,24 +87,21 @@ def _steps_to(curve: Curve, threshold: float) -> float:
     return float(curve.steps[there[0]]) if len(there) else float("inf")
 
 
-def _finite(value: float) -> float | None:
-    return value if np.isfinite(value) else None
-
-
-def comparison_png(groups: Sequence[Group], bands: Sequence[Band], metric: str, threshold: float | None) -> bytes:
-    """The picture as PNG: a learning curve for each group, its interval as a shade."""
+def draw_comparison(
+    path: Path, groups: list[Group], statistic: Statistic, metric: str, threshold: float | None
+) -> None:
+    """Draws the picture as PNG: a learning curve for each group, its interval as a shade."""
     figure = Figure(figsize=(9, 5), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots()
-    for number, (group, band) in enumerate(zip(groups, bands, strict=True)):
-        color = f"C{number % 10}"
+    steps, chosen = steps_axis(groups), _STATISTICS[statistic]
+    for number, group in enumerate(groups):
+        color, values = f"C{number % 10}", _values(group, steps)
+        low, high = np.percentile(resampled(values, chosen), _INTERVAL, axis=0)
         runs = f"{len(group.curves)} run{'s' * (len(group.curves) > 1)}"
-        axes.plot(band.steps, band.middle, color=color, label=f"{group.label} ({runs})")
-        axes.fill_between(band.steps, band.low, band.high, color=color, alpha=0.2, lw=0)
+        axes.plot(steps, chosen(values), color=color, label=f"{group.label} ({runs})")
+        axes.fill_between(steps, low, high, color=color, alpha=0.2, lw=0)
     if threshold is not None:
         axes.axhline(threshold, color="0.5", ls="--", lw=1)
     axes.set(xlabel="environment steps", ylabel=metric.replace("_", " "))
     axes.legend(loc="best")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=120)
-    return buffer.getvalue()
+    figure.savefig(path, format="png", dpi=120)

@@ -1,7 +1,9 @@
 """What an environment does wrong, in one sentence that names it and the step."""
 
+import contextlib
 import re
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, SupportsFloat
 
@@ -10,8 +12,9 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-AnyEnv = gymnasium.Env[Any, Any]
+from dqn_training.envs.spaces import leaf_spaces, observed
 
+AnyEnv = gymnasium.Env[Any, Any]
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 """The largest number that a policy can see or learn from."""
@@ -23,14 +26,35 @@ class FaultyEnvironmentError(ValueError):
     """An environment broke down, or gave what Gymnasium's interface does not allow."""
 
 
+@contextlib.contextmanager
+def several_instances() -> Iterator[None]:
+    """Adds the way out to the error of an environment that cannot be made once more."""
+    try:
+        yield
+    except FaultyEnvironmentError as error:
+        raise FaultyEnvironmentError(
+            f"{error} If a process can hold only one instance of it, use --num-envs 1 --eval-envs 1."
+        ) from error
+
+
 class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Raises FaultyEnvironmentError at the first wrong answer of an environment, and for every exception within it."""
+    """Raises FaultyEnvironmentError at the first wrong answer of an environment, and for every exception within it.
+
+    An observation of several leaves comes out as a row: an array of shape () and the dtype `row_dtype`.
+    """
 
     def __init__(self, environment: AnyEnv, env_id: str) -> None:
-        """`env_id` names the environment in errors."""
+        """`env_id` names the environment in errors. Raises ValueError for observations that no policy can take."""
         super().__init__(environment)
         self._env_id = env_id
         self._step = 0  # of the episode
+        space, _ = observed(env_id, environment.observation_space)
+        self.row_dtype = space.row_dtype
+        found = zip(space.leaves, leaf_spaces(environment.observation_space, space), strict=True)
+        self._leaves = [(leaf.name, leaf.path, single) for leaf, single in found]
+        self._is_single = not self._leaves[0][1]
+        actions = environment.action_space
+        self._action_dtype = np.int64 if isinstance(actions, spaces.Discrete) else actions.dtype
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """The first observation of an episode, and the environment's info."""
@@ -43,25 +67,24 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise FaultyEnvironmentError(
                 f"{self._env_id} answered reset with {_kind(answer)}; expected (observation, info)."
             )
-        self._check_observation(answer[0])
-        return answer
+        return self._checked(answer[0]), answer[1]
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """What follows the action."""
         self._step += 1
         try:
             # Always the type that `action_space.sample()` has; ONNX Runtime's integers are numpy.longlong.
-            observation, reward, terminated, truncated, info = self.env.step(np.int64(action))
+            own = self._action_dtype(action) if self._action_dtype is np.int64 else np.array(action, self._action_dtype)
+            observation, reward, terminated, truncated, info = self.env.step(own)
         except Exception as error:
             raise FaultyEnvironmentError(failure(self._env_id, self._where(), error) + _type_hint(error)) from error
         value = np.asarray(reward)
         if value.shape or value.dtype.kind not in "fiub" or not abs(value) <= FLOAT32_MAX:
             raise FaultyEnvironmentError(
                 f"{self._env_id} gave the reward {reward} {self._where()}; expected a number of at most "
-                f"{FLOAT32_MAX:.3g}, the largest of float32."
+                f"{FLOAT32_MAX:.3g}, the largest of float32.{_several_rewards(value)}"
             )
-        self._check_observation(observation)
-        return observation, float(value), bool(terminated), bool(truncated), info
+        return self._checked(observation), float(value), bool(terminated), bool(truncated), info
 
     def render(self) -> Any:
         """The environment's picture; Gymnasium's own errors, such as a missing library, are passed on."""
@@ -72,10 +95,28 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
         except Exception as error:
             raise FaultyEnvironmentError(failure(self._env_id, "in render", error)) from error
 
-    def _check_observation(self, observation: Any) -> None:
-        problem = _problem(observation, self.observation_space)
-        if problem:
-            raise FaultyEnvironmentError(f"{self._env_id} gave an observation {problem} {self._where()}.")
+    def _checked(self, observation: Any) -> Any:
+        """The observation, of several leaves as a row."""
+        if self._is_single:
+            if problem := _problem(observation, self._leaves[0][2]):
+                raise FaultyEnvironmentError(f"{self._env_id} gave an observation {problem} {self._where()}.")
+            return observation
+        return np.array(tuple(self._leaf(observation, *leaf) for leaf in self._leaves), self.row_dtype)
+
+    def _leaf(self, observation: Any, name: str, path: tuple[str | int, ...], space: spaces.Space[Any]) -> Any:
+        value = observation
+        for key in path:
+            try:
+                value = value[key]
+            except (KeyError, IndexError, TypeError) as error:
+                raise FaultyEnvironmentError(
+                    f"{self._env_id} gave an observation without {name!r} {self._where()}."
+                ) from error
+        if problem := _problem(value, space):
+            raise FaultyEnvironmentError(
+                f"{self._env_id} gave an observation whose {name!r} is {problem} {self._where()}."
+            )
+        return value
 
     def _where(self) -> str:
         return f"in step {self._step} of an episode" if self._step else "in reset"
@@ -98,36 +139,57 @@ def not_learnable(numbers: NDArray[Any]) -> str:
     return f"with {wrong} in it{beyond}"
 
 
+def _several_rewards(reward: NDArray[Any]) -> str:
+    """What to do about a reward of several numbers."""
+    if reward.ndim != 1 or reward.dtype.kind not in "fiub":
+        return ""
+    return f" To learn from the sum of these {len(reward)} numbers: --reward-weights {' '.join(['1'] * len(reward))}."
+
+
 def _type_hint(error: BaseException) -> str:
     """How to get another type of action, where an exception in a step may be about that."""
     line = traceback.extract_tb(error.__traceback__)[-1].line or ""
     if not _ABOUT_TYPES.search(f"{error} {line}"):
         return ""
     return (
-        " If that is about the action's type: it is numpy.int64, as action_space.sample() gives. For an environment "
-        "that wants int, register gymnasium.wrappers.TransformAction(environment, int, None)."
+        " If that is about the action's type: it is that of action_space.sample(), such as numpy.int64. For an "
+        "environment that wants int: --wrapper PlainAction."
     )
 
 
 def _problem(observation: Any, space: spaces.Space[Any]) -> str:
     """What is wrong with an observation, or nothing."""
-    found = np.asarray(observation)
+    try:
+        found = np.asarray(observation)
+    except ValueError:  # lists of different lengths
+        return "that is no array"
     if found.shape != (space.shape or ()):
         return f"of shape {list(found.shape)}, not {list(space.shape or ())},"
-    assert space.dtype is not None  # noqa: S101  (only Box and Discrete get here)
-    if found.dtype.kind not in _FITTING[np.dtype(space.dtype).kind]:
+    if found.dtype.kind not in _fitting_kinds(space):
         return f"of dtype {found.dtype}, not {space.dtype},"
     if found.dtype.kind == "f":
         return not_learnable(found)
+    return "" if _contains(space, found) else f"outside of {space}"
+
+
+def _contains(space: spaces.Space[Any], found: NDArray[Any]) -> bool:
+    """Whether these integers or booleans are in the space."""
     if isinstance(space, spaces.Box):
-        fits = found.dtype == space.dtype or (found.min() >= space.low.min() and found.max() <= space.high.max())
-    else:
-        fits = space.contains(np.int64(found))
-    return "" if fits else f"outside of {space}"
+        return bool(found.dtype == space.dtype or (found.min() >= space.low.min() and found.max() <= space.high.max()))
+    if isinstance(space, spaces.MultiDiscrete):
+        return bool(((found >= space.start) & (found - space.start < space.nvec)).all())
+    if isinstance(space, spaces.MultiBinary):
+        return bool(((found == 0) | (found == 1)).all())
+    return space.contains(np.int64(found))
 
 
-_FITTING = {"f": "fiub", "i": "iu", "u": "iub", "b": "biu"}
-"""Kinds of dtype that an observation may have, by the kind of its space's."""
+def _fitting_kinds(space: spaces.Space[Any]) -> str:
+    """Kinds of dtype that an observation may have."""
+    kind = np.dtype(space.dtype).kind
+    if isinstance(space, spaces.Box):
+        learned_as_floats = kind in "fiu" and space.dtype != np.uint8
+        return "fiub" if learned_as_floats else "iub"
+    return "iub" if isinstance(space, spaces.MultiBinary) else "iu"
 
 
 def _kind(answer: Any) -> str:

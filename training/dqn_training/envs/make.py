@@ -5,46 +5,42 @@ The manifest records the wrappers, so that a version is later evaluated in the v
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gymnasium
-import numpy as np
-from gymnasium import spaces, wrappers
-from numpy.typing import NDArray
 
 from dqn_models.manifest import EnvironmentInfo, WrapperInfo
-from dqn_models.spaces import BoxSpace, DiscreteSpace
 from dqn_training.config import DQNConfig
-from dqn_training.envs.checks import AnyEnv, Checked, FaultyEnvironmentError, failure
+from dqn_training.envs.checks import Checked, FaultyEnvironmentError, failure
+from dqn_training.envs.spaces import acted, observed
+from dqn_training.envs.wrappers import chosen_wrappers, environment_arguments, wrapped
 
 _EXTRAS = {"ALE": "atari", "MinAtar": "minatar"}
-_WRAPPERS: dict[str, Callable[..., AnyEnv]] = {
-    "AtariPreprocessing": wrappers.AtariPreprocessing,
-    "FrameStackObservation": wrappers.FrameStackObservation,
-}
-_ENVIRONMENT_ARGUMENTS = {"AtariPreprocessing": {"frameskip": 1}}
-"""What a wrapper needs of the environment below it: it skips the frames itself."""
 
 
 def environment_for(config: DQNConfig) -> EnvironmentInfo:
     """The environment that a configuration asks for, wrappers included; raises what `describe` raises."""
-    return describe(config.env_id, config.env_kwargs, _chosen_wrappers(config))
+    return describe(config.env_id, config.env_kwargs, chosen_wrappers(config), config.discretize)
 
 
-def describe(env_id: str, kwargs: Mapping[str, Any], wrappers: Sequence[WrapperInfo] = ()) -> EnvironmentInfo:
+def describe(
+    env_id: str, kwargs: Mapping[str, Any], wrappers: Sequence[WrapperInfo] = (), discretize: int | None = None
+) -> EnvironmentInfo:
     """What the manifest says of an environment. Raises ValueError when a DQN policy cannot play it."""
     environment = make_environment(env_id, kwargs, wrappers)
     try:
         spec = environment.spec
+        observation_space, left_out = observed(env_id, environment.observation_space)
         return EnvironmentInfo(
             id=env_id,
             kwargs=dict(kwargs),
             wrappers=list(wrappers),
             gymnasium_version=gymnasium.__version__,
-            observation_space=_observation_space(env_id, environment.observation_space),
-            action_space=_action_space(env_id, environment.action_space),
+            observation_space=observation_space,
+            left_out=left_out,
+            action_space=acted(env_id, environment.action_space, discretize),
             max_episode_steps=spec.max_episode_steps if spec else None,
             reward_threshold=spec.reward_threshold if spec else None,
         )
@@ -52,14 +48,14 @@ def describe(env_id: str, kwargs: Mapping[str, Any], wrappers: Sequence[WrapperI
         environment.close()
 
 
-def make_environment(env_id: str, kwargs: Mapping[str, Any], wrappers: Sequence[WrapperInfo] = ()) -> AnyEnv:
+def make_environment(env_id: str, kwargs: Mapping[str, Any], wrappers: Sequence[WrapperInfo] = ()) -> Checked:
     """One environment, whose faults raise FaultyEnvironmentError.
 
     Raises ValueError with a sentence when it is unknown or refuses its arguments.
     """
     try:
         register(env_id)
-        arguments = _environment_arguments(wrappers) | dict(kwargs)
+        arguments = environment_arguments(wrappers) | dict(kwargs)
         environment = gymnasium.make(env_id, disable_env_checker=True, **arguments)
     except (gymnasium.error.Error, ImportError) as error:
         sentence = f"env_id is {env_id!r}; Gymnasium cannot make it: {error}".rstrip()
@@ -69,37 +65,7 @@ def make_environment(env_id: str, kwargs: Mapping[str, Any], wrappers: Sequence[
         raise ValueError(f"env_kwargs is {dict(kwargs)}; {env_id} refuses it: {error}.") from error
     except Exception as error:
         raise FaultyEnvironmentError(failure(env_id, "while it was made", error)) from error
-    return Checked(_wrapped(environment, wrappers), env_id)
-
-
-def _chosen_wrappers(config: DQNConfig) -> list[WrapperInfo]:
-    """The wrappers that a configuration asks for; by default Atari's for the games of the namespace ALE.
-
-    Atari's are the evaluation protocol of Machado et al. (2018): 84 x 84 grey pixels, each the larger of two frames,
-    every fourth frame, up to 30 idle frames at the start; the loss of a life ends nothing.
-    """
-    is_ale = config.env_id.rpartition(":")[2].startswith("ALE/")
-    atari = config.preprocessing == "atari" or (config.preprocessing == "auto" and is_ale)
-    chosen = [WrapperInfo(name="AtariPreprocessing", kwargs={"noop_max": 30, "frame_skip": 4, "screen_size": 84})]
-    stack = [WrapperInfo(name="FrameStackObservation", kwargs={"stack_size": config.frame_stack})]
-    return chosen * atari + stack * (config.frame_stack > 1)
-
-
-def _environment_arguments(chosen: Sequence[WrapperInfo]) -> dict[str, Any]:
-    """Arguments of the environment's constructor that its wrappers need."""
-    return {name: value for each in chosen for name, value in _ENVIRONMENT_ARGUMENTS.get(each.name, {}).items()}
-
-
-def _wrapped(environment: AnyEnv, chosen: Sequence[WrapperInfo]) -> AnyEnv:
-    """The environment within its wrappers. Raises ValueError for one that is unknown here or does not fit."""
-    for each in chosen:
-        if each.name not in _WRAPPERS:
-            raise ValueError(f"The wrapper {each.name!r} is not one of {', '.join(sorted(_WRAPPERS))}.")
-        try:
-            environment = _WRAPPERS[each.name](environment, **each.kwargs)
-        except (AttributeError, TypeError, ValueError, gymnasium.error.Error) as error:
-            raise ValueError(f"{each.name} does not fit {environment}: {error}") from error
-    return environment
+    return Checked(wrapped(environment, wrappers), env_id)
 
 
 def register(env_id: str) -> gymnasium.envs.registration.EnvSpec:
@@ -145,27 +111,3 @@ def _register_atari() -> None:
     """Importing the package registers its games; its greeting for each environment is silenced."""
     ale_py = importlib.import_module("ale_py")
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)
-
-
-def _observation_space(env_id: str, space: spaces.Space[Any]) -> BoxSpace | DiscreteSpace:
-    """The space for the manifest. Raises ValueError when a policy cannot take such observations."""
-    if isinstance(space, spaces.Discrete):
-        return DiscreteSpace(n=int(space.n), start=int(space.start))
-    if isinstance(space, spaces.Box) and space.shape and all(space.shape):
-        return BoxSpace(shape=list(space.shape), dtype=str(space.dtype), low=_bound(space.low), high=_bound(space.high))
-    raise ValueError(
-        f"{env_id} has the observation space {space}; a DQN policy here takes a Box with at least one element or a "
-        "Discrete. Wrap the environment, for example with gymnasium.wrappers.FlattenObservation."
-    )
-
-
-def _action_space(env_id: str, space: spaces.Space[Any]) -> DiscreteSpace:
-    """The space for the manifest. Raises ValueError when it is not Discrete."""
-    if isinstance(space, spaces.Discrete):
-        return DiscreteSpace(n=int(space.n), start=int(space.start))
-    raise ValueError(f"{env_id} has the action space {space}; DQN needs a Discrete one.")
-
-
-def _bound(bound: NDArray[Any]) -> float | list[float]:
-    flat = bound.astype(np.float64).ravel()
-    return float(flat[0]) if (flat == flat[0]).all() else flat.tolist()

@@ -22,8 +22,9 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv, VectorWra
 from numpy.typing import NDArray
 
 from dqn_models.manifest import EnvironmentInfo
+from dqn_models.spaces import CompositeSpace
 from dqn_training.config import Vectorization
-from dqn_training.envs.checks import FLOAT32_MAX, AnyEnv, FaultyEnvironmentError, failure, not_learnable
+from dqn_training.envs.checks import FLOAT32_MAX, AnyEnv, Checked, FaultyEnvironmentError, failure, not_learnable
 from dqn_training.envs.make import make_environment, register
 from dqn_training.seeds import seed_process
 
@@ -57,7 +58,7 @@ def make_vector_environment(
     if vectorization == "sync":
         return SerialVectorEnv([_make(environment) for _ in range(num_envs)])
     seeds = (random.getrandbits(31) for _ in range(num_envs))
-    make = [functools.partial(_make, environment, seed) for seed in seeds]
+    make = [functools.partial(_make_packed, environment, seed) for seed in seeds]
     return _CheckedVector(AsyncVectorEnv(make, autoreset_mode=AutoresetMode.NEXT_STEP), environment)
 
 
@@ -110,7 +111,8 @@ def step_seconds(environment: EnvironmentInfo) -> float:
 
 def _native(environment: EnvironmentInfo, num_envs: int) -> AnyVectorEnv | None:
     spec = register(environment.id)
-    if spec.vector_entry_point is None or spec.additional_wrappers or environment.wrappers:
+    own = spec.additional_wrappers or environment.wrappers or isinstance(environment.observation_space, CompositeSpace)
+    if spec.vector_entry_point is None or own:
         return None
     found = gymnasium.make_vec(environment.id, num_envs, "vector_entry_point", **environment.kwargs)
     if found.metadata.get("autoreset_mode") == AutoresetMode.NEXT_STEP:
@@ -119,12 +121,36 @@ def _native(environment: EnvironmentInfo, num_envs: int) -> AnyVectorEnv | None:
     return None
 
 
-def _make(environment: EnvironmentInfo, process_seed: int | None = None) -> AnyEnv:
+def _make(environment: EnvironmentInfo) -> Checked:
+    return make_environment(environment.id, environment.kwargs, environment.wrappers)
+
+
+def _make_packed(environment: EnvironmentInfo, process_seed: int) -> AnyEnv:
+    """An environment in a process of its own."""
     if multiprocessing.parent_process() is not None:  # Ctrl-C is the parent's to answer
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        if process_seed is not None:
-            seed_process(process_seed)
-    return make_environment(environment.id, environment.kwargs, environment.wrappers)
+        seed_process(process_seed)
+    return _Packed(_make(environment))
+
+
+class _Packed(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Observations as the bytes of their rows, which the memory that processes share can hold whatever they are."""
+
+    def __init__(self, environment: Checked) -> None:
+        super().__init__(environment)
+        self._dtype = environment.row_dtype.base
+        self.observation_space = gymnasium.spaces.Box(0, 255, (environment.row_dtype.itemsize,), np.uint8)
+
+    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
+        observation, info = self.env.reset(**arguments)
+        return self._bytes(observation), info
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, *rest = self.env.step(action)
+        return self._bytes(observation), *rest  # type: ignore[return-value]  # of four
+
+    def _bytes(self, observation: Any) -> NDArray[np.uint8]:
+        return np.frombuffer(np.asarray(observation, self._dtype).tobytes(), np.uint8)
 
 
 class SerialVectorEnv(VectorEnv[Any, Any, Any]):
@@ -134,13 +160,14 @@ class SerialVectorEnv(VectorEnv[Any, Any, Any]):
     instead of 182.
     """
 
-    def __init__(self, environments: Sequence[AnyEnv]) -> None:
-        """Takes over environments with the same spaces; observations are arrays or integers."""
+    def __init__(self, environments: Sequence[Checked]) -> None:
+        """Takes over environments with the same spaces; observations become rows of one array."""
         self.envs = list(environments)
         self.num_envs = len(self.envs)
         self.metadata = {**self.envs[0].metadata, "autoreset_mode": AutoresetMode.NEXT_STEP}
         self.single_observation_space = self.envs[0].observation_space
         self.single_action_space = self.envs[0].action_space
+        self._row_dtype = environments[0].row_dtype
         self._over = np.zeros(self.num_envs, np.bool_)
 
     def reset(
@@ -175,8 +202,7 @@ class SerialVectorEnv(VectorEnv[Any, Any, Any]):
             environment.close()
 
     def _empty(self) -> NDArray[Any]:
-        space = self.single_observation_space
-        return np.empty((self.num_envs, *(space.shape or ())), space.dtype)
+        return np.empty(self.num_envs, self._row_dtype)
 
 
 class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
@@ -185,7 +211,8 @@ class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
     def __init__(self, environments: AnyVectorEnv, environment: EnvironmentInfo) -> None:
         super().__init__(environments)
         self._id = environment.id
-        self._shape = environments.observation_space.shape
+        self._row_dtype = environment.observation_space.row_dtype
+        self._is_packed = isinstance(environments, AsyncVectorEnv)
         self._steps = 0
         self._broken = False
         # Gymnasium warns with the traceback of a process; the error that follows has all that is in it.
@@ -194,19 +221,17 @@ class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
 
     def reset(self, **arguments: Any) -> Any:
         self._steps = 0
-        answer = self._checked(lambda: self.env.reset(**arguments))
-        self._check(answer[0])
-        return answer
+        observations, info = self._checked(lambda: self.env.reset(**arguments))
+        return self._rows(observations), info
 
     def step(self, actions: Any) -> Any:
         self._steps += 1
-        answer = self._checked(lambda: self.env.step(actions))
-        self._check(answer[0])
-        rewards = answer[1]
+        observations, rewards, *rest = self._checked(lambda: self.env.step(actions))
+        rows = self._rows(observations)
         if not (np.abs(rewards) <= FLOAT32_MAX).all():
             wrong = rewards[~(np.abs(rewards) <= FLOAT32_MAX)][0]
             raise FaultyEnvironmentError(f"{self._id} gave the reward {wrong} {self._where()}.")
-        return answer
+        return rows, rewards, *rest
 
     def close(self, **arguments: Any) -> None:
         """Where a process died, the others cannot be asked to close: they are ended."""
@@ -230,14 +255,21 @@ class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
         except Exception as error:
             raise FaultyEnvironmentError(failure(self._id, self._where(), error)) from error
 
-    def _check(self, observations: Any) -> None:
-        if np.shape(observations) != self._shape:
-            found, expected = list(np.shape(observations)), list(self._shape or ())
+    def _rows(self, observations: Any) -> NDArray[Any]:
+        """Observations as the loop takes them; those that come from processes were checked there."""
+        shape = (self.num_envs, *self._row_dtype.shape)
+        if self._is_packed:
+            packed: NDArray[np.uint8] = observations
+            return packed.view(self._row_dtype.base).reshape(shape)
+        if np.shape(observations) != shape:
+            found, expected = list(np.shape(observations)), list(shape)
             raise FaultyEnvironmentError(
                 f"{self._id} gave observations of shape {found}, not {expected}, {self._where()}."
             )
         if observations.dtype.kind == "f" and (problem := not_learnable(observations)):
             raise FaultyEnvironmentError(f"{self._id} gave an observation {problem} {self._where()}.")
+        rows: NDArray[Any] = observations
+        return rows
 
     def _where(self) -> str:
         return f"in step {self._steps} of {self.num_envs} environments" if self._steps else "in reset"

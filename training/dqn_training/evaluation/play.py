@@ -1,22 +1,51 @@
-"""Plays whole episodes with an exported policy.
+"""Plays whole episodes with an exported policy, or with random actions.
 
-Every episode has a seed of its own, fixed before play begins, and every one is played to its end. So short episodes are
-not favoured, and two policies that play the same seeds meet the same start states.
+Every episode has a seed of its own, fixed before play begins. So short episodes are not favoured, and two policies that
+play the same seeds meet the same start states. An episode ends where its environment ends it, or at a limit.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dqn_models.manifest import EnvironmentInfo, Evaluation
-from dqn_models.policy import Policy
+from dqn_training.envs.checks import AnyEnv, several_instances
 from dqn_training.envs.make import make_environment
 from dqn_training.envs.vector import AnyVectorEnv, is_native, make_vector_environment
 from dqn_training.evaluation.statistics import mean_interval
 
+SLOTS = 32
+"""Single environments that play at once, if nothing else is asked for."""
 _NATIVE_SLOTS = 1_024
-_SINGLE_SLOTS = 32
+_STEPS_WITHOUT_END, _STEPS = 1_000, 27_000
+
+Tick = Callable[[int], None]
+"""Called now and then with the environment steps taken so far."""
+
+
+class Player(Protocol):
+    """Chooses actions: a Policy, or RandomPolicy."""
+
+    observation_dtype: np.dtype[Any]
+
+    def act(self, observations: NDArray[Any], /) -> NDArray[Any]:
+        """Actions [batch, ...] for observations [batch, *observation_shape]."""
+
+
+class RandomPolicy:
+    """Chooses every action with the same probability; what any policy must be better than."""
+
+    def __init__(self, environment: EnvironmentInfo, seed: int) -> None:
+        self.observation_dtype = environment.observation_space.tensor_dtype
+        self._actions = environment.action_space
+        self._generator = np.random.default_rng(seed)
+
+    def act(self, observations: NDArray[Any]) -> NDArray[Any]:
+        """Actions [batch, ...]; of the observations only their number counts."""
+        actions: NDArray[Any] = self._actions.action(self._generator.integers(self._actions.n, size=len(observations)))
+        return actions
 
 
 class Episodes(NamedTuple):
@@ -24,26 +53,48 @@ class Episodes(NamedTuple):
 
     returns: NDArray[np.float64]  # [episodes], undiscounted
     lengths: NDArray[np.int64]  # [episodes], steps
+    cut: NDArray[np.bool_]  # [episodes]: a limit ended it, not the environment
+
+    @property
+    def env_steps(self) -> int:
+        """Of all episodes together."""
+        return int(self.lengths.sum())
 
 
-def play(policy: Policy, environment: EnvironmentInfo, seed: int, episodes: int, step_limit: int) -> Episodes:
-    """Plays `episodes` greedy episodes with the environment seeds from `seed` on.
+def step_limit(configured: int | None, environment: EnvironmentInfo) -> int:
+    """Steps after which an episode ends: as configured, or by whether the environment has a time limit of its own."""
+    return configured or (_STEPS_WITHOUT_END if environment.max_episode_steps is None else _STEPS)
 
-    An episode that is still going after `step_limit` steps ends there.
+
+def play(
+    player: Player,
+    environment: EnvironmentInfo,
+    seed: int,
+    episodes: int,
+    step_limit: int,
+    *,
+    slots: int = SLOTS,
+    most_steps: int | None = None,
+    tick: Tick = lambda _: None,
+) -> Episodes:
+    """Plays `episodes` episodes with the environment seeds from `seed` on, at most `slots` at a time (native: all).
+
+    An episode that is still going after `step_limit` steps ends there. When all of them together have taken
+    `most_steps`, those under way end, too, and later ones are not begun: the result has fewer then, but at least one.
     """
-    if not is_native(environment):
-        return _play_singly(policy, environment, seed, episodes, step_limit)
-    played = []
+    meter = _Meter(step_limit, most_steps, tick)
+    if slots == 1 or not is_native(environment):
+        return _play_singly(player, environment, seed, episodes, meter, slots)
+    played: list[Episodes] = []
     for first in range(0, episodes, _NATIVE_SLOTS):
-        slots = min(_NATIVE_SLOTS, episodes - first)
-        environments = make_vector_environment(environment, slots, "native")
+        if played and meter.spent:
+            break
+        environments = make_vector_environment(environment, min(_NATIVE_SLOTS, episodes - first), "native")
         try:
-            played.append(_play_natively(policy, environments, seed + first, step_limit))
+            played.append(_play_natively(player, environments, seed + first, meter))
         finally:
             environments.close()
-    return Episodes(
-        np.concatenate([result.returns for result in played]), np.concatenate([result.lengths for result in played])
-    )
+    return Episodes(*(np.concatenate(parts) for parts in zip(*played, strict=True)))
 
 
 def summarize(episodes: Episodes, seed: int) -> Evaluation:
@@ -58,49 +109,88 @@ def summarize(episodes: Episodes, seed: int) -> Evaluation:
         max=float(returns.max()),
         ci95=mean_interval(returns),
         mean_length=float(episodes.lengths.mean()),
+        cut_short=int(episodes.cut.sum()),
     )
 
 
-def _play_natively(policy: Policy, environments: AnyVectorEnv, seed: int, step_limit: int) -> Episodes:
+def beside_random(evaluation: Evaluation) -> str:
+    """The end of a sentence about an evaluation: what random actions reach, and a policy that is worse."""
+    if evaluation.random_mean is None:
+        return ""
+    worse = ": it is worse than random" if evaluation.mean < evaluation.random_mean else ""
+    return f"; random actions reach {evaluation.random_mean:.2f} ({evaluation.random_episodes} episodes){worse}"
+
+
+class _Meter:
+    """Counts steps against the limits."""
+
+    def __init__(self, step_limit: int, most_steps: int | None, tick: Tick) -> None:
+        self.step_limit = step_limit
+        self._most_steps = most_steps
+        self._tick = tick
+        self._steps = 0
+
+    def add(self, steps: int) -> None:
+        self._steps += steps
+        self._tick(self._steps)
+
+    @property
+    def spent(self) -> bool:
+        return self._most_steps is not None and self._steps >= self._most_steps
+
+
+def _play_natively(player: Player, environments: AnyVectorEnv, seed: int, meter: _Meter) -> Episodes:
     """One episode in each slot of a native vector environment."""
     observations, _ = environments.reset(seed=seed)
     returns = np.zeros(environments.num_envs)
     lengths = np.zeros(environments.num_envs, np.int64)
     playing = np.ones(environments.num_envs, np.bool_)
-    for _ in range(step_limit):
-        actions = policy.act(observations.astype(policy.observation_dtype, copy=False))
+    for _ in range(meter.step_limit):
+        actions = player.act(observations.astype(player.observation_dtype, copy=False))
         observations, rewards, terminated, truncated, _ = environments.step(actions)
         returns += np.where(playing, rewards, 0.0)
         lengths += playing
+        meter.add(int(np.count_nonzero(playing)))
         playing &= ~(terminated | truncated)
-        if not playing.any():
+        if meter.spent or not playing.any():
             break
-    return Episodes(returns, lengths)
+    return Episodes(returns, lengths, playing)
 
 
-def _play_singly(policy: Policy, environment: EnvironmentInfo, seed: int, episodes: int, step_limit: int) -> Episodes:
+def _play_singly(
+    player: Player, environment: EnvironmentInfo, seed: int, episodes: int, meter: _Meter, slots: int
+) -> Episodes:
     """Slots of one environment each, played with one batched policy; a slot continues with its next seed."""
     returns = np.zeros(episodes)
     lengths = np.zeros(episodes, np.int64)
-    slots = min(_SINGLE_SLOTS, episodes)
-    environments = [make_environment(environment.id, environment.kwargs, environment.wrappers) for _ in range(slots)]
+    cut = np.zeros(episodes, np.bool_)
+    slots = min(slots, episodes)
+    environments: list[AnyEnv] = []
     try:
-        running = {slot: slot for slot in range(slots)}  # slot -> its episode; its next one is `slots` further on
+        with several_instances():
+            for _ in range(slots):
+                environments.append(make_environment(environment.id, environment.kwargs, environment.wrappers))  # noqa: PERF401  (each must be closed, also if the next fails)
+        running = {slot: slot for slot in range(slots)}  # slot -> its episode
         observations: dict[int, Any] = {slot: environments[slot].reset(seed=seed + slot)[0] for slot in range(slots)}
+        begun = slots
         while running:
-            batch = np.array([observations[slot] for slot in running], policy.observation_dtype)
-            for (slot, episode), action in zip(list(running.items()), policy.act(batch), strict=True):
+            batch = np.array([observations[slot] for slot in running], player.observation_dtype)
+            for (slot, episode), action in zip(list(running.items()), player.act(batch), strict=True):
                 observations[slot], reward, terminated, truncated, _ = environments[slot].step(action)
                 returns[episode] += float(reward)
                 lengths[episode] += 1
-                if not (terminated or truncated or lengths[episode] >= step_limit):
+                cut[episode] = not (terminated or truncated) and lengths[episode] >= meter.step_limit
+                if not (terminated or truncated or cut[episode]):
                     continue
-                running[slot] = episode + slots
-                if running[slot] < episodes:
+                del running[slot]
+                if begun < episodes and not meter.spent:
+                    running[slot], begun = begun, begun + 1
                     observations[slot], _ = environments[slot].reset(seed=seed + running[slot])
-                else:
-                    del running[slot]
+            meter.add(len(batch))
+            if meter.spent:
+                cut[list(running.values())] = True
+                break
     finally:
         for single in environments:
             single.close()
-    return Episodes(returns, lengths)
+    return Episodes(returns[:begun], lengths[:begun], cut[:begun])

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from dqn_training.networks.encoders import OneHot, PixelScale, Planes
+from dqn_training.networks.encoders import Column, ManyHot, OneHot, PixelScale, Planes
 from dqn_training.networks.heads import CategoricalMean, DuelingHead, QuantileMean
-from dqn_training.networks.indexed import Index, IndexedLinear, IndexedNoisyLinear
+from dqn_training.networks.indexed import Index, IndexedLinear, IndexedNoisyLinear, Indices, SummedLinear
+from dqn_training.networks.leaves import LeafEncoders
 from dqn_training.networks.noisy import NoisyLinear
 
 
@@ -49,6 +50,50 @@ def _one_hot(graph: Graph, name: str, layer: OneHot) -> None:
     graph.node("Sub", f"{name}.index", graph.constant(f"{name}.start", np.array(layer.start, np.int64)))
     depth = graph.constant(f"{name}.depth", np.array(layer.n, np.int64))
     graph.node("OneHot", name, depth, graph.constant(f"{name}.values", np.array([0, 1], np.float32)))
+
+
+def _indices(graph: Graph, name: str, layer: Indices) -> None:
+    """Clipped component by component, as `_index`."""
+    _reshape(graph, f"{name}.rows", (-1, len(layer.counts)))
+    graph.node("Sub", f"{name}.from_start", graph.constant(f"{name}.starts", layer.starts))
+    graph.node("Max", f"{name}.at_least", graph.constant(f"{name}.first", np.array(0, np.int64)))
+    graph.node("Min", f"{name}.at_most", graph.constant(f"{name}.last", layer.counts - 1))
+    graph.node("Add", name, graph.constant(f"{name}.offsets", layer.offsets))
+
+
+def _many_hot(graph: Graph, name: str, layer: ManyHot) -> None:
+    depth = graph.constant(f"{name}.depth", np.array(layer.n, np.int64))
+    graph.node("OneHot", f"{name}.each", depth, graph.constant(f"{name}.values", np.array([0, 1], np.float32)))
+    _sum(graph, name)
+
+
+def _summed_linear(graph: Graph, name: str, layer: SummedLinear) -> None:
+    table = graph.constant(f"{name}.table", layer.weight.t())
+    indices, graph.value = graph.value, table
+    graph.node("Gather", f"{name}.each", indices, axis=0)
+    _sum(graph, f"{name}.sum")
+    graph.node("Add", name, graph.constant(f"{name}.bias", layer.bias))
+
+
+def _sum(graph: Graph, name: str) -> None:
+    """Over the components, [batch, k, n] to [batch, n]."""
+    graph.node("ReduceSum", name, graph.constant(f"{name}.axes", np.array([1], np.int64)), keepdims=0)
+
+
+def _column(graph: Graph, name: str, _: Column) -> None:
+    _reshape(graph, name, (-1, 1))
+
+
+def _leaves(graph: Graph, name: str, layer: LeafEncoders) -> None:
+    """The graph has an input for each leaf, instead of the one that it began with."""
+    features = []
+    for index, (leaf, branch) in enumerate(zip(layer.input_names, layer.branches, strict=True)):
+        graph.value = leaf
+        for child, part in branch.named_children():
+            write_layer(graph, f"{name}.{index}.{child}", part)
+        features.append(graph.value)
+    graph.value = features[0]
+    graph.node("Concat", name, *features[1:], axis=1)
 
 
 def _index(graph: Graph, name: str, layer: Index) -> None:
@@ -149,6 +194,11 @@ def _quantile_mean(graph: Graph, name: str, _: QuantileMean) -> None:
 _WRITERS: dict[type[nn.Module], Callable[[Graph, str, Any], None]] = {
     OneHot: _one_hot,
     Index: _index,
+    Indices: _indices,
+    ManyHot: _many_hot,
+    SummedLinear: _summed_linear,
+    Column: _column,
+    LeafEncoders: _leaves,
     IndexedLinear: _indexed_linear,
     IndexedNoisyLinear: _indexed_linear,
     Planes: _planes,

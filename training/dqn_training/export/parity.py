@@ -10,6 +10,7 @@ from torch import nn
 from dqn_models.manifest import EnvironmentInfo
 from dqn_models.policy import Policy
 from dqn_models.spaces import ActionSpace
+from dqn_training.networks.leaves import to_tensors
 from dqn_training.networks.noisy import mean_weights
 from dqn_training.networks.q_network import device_of
 
@@ -32,7 +33,7 @@ def check_parity(
     ParityError with the worst difference.
     """
     generator, space = np.random.default_rng(seed), environment.observation_space
-    half = max(1, min(_BATCH, _BATCH_ELEMENTS // seen[0].size) // 2)
+    half = max(1, min(_BATCH, _BATCH_ELEMENTS // space.size) // 2)
     with mean_weights(q_network), torch.inference_mode():
         for _ in range(0, OBSERVATIONS, 2 * half):
             own = seen[generator.integers(0, len(seen), half)]
@@ -41,7 +42,7 @@ def check_parity(
 
 
 def _check_batch(q_network: nn.Sequential, policy: Policy, actions: ActionSpace, observations: NDArray[Any]) -> None:
-    expected = q_network(torch.from_numpy(observations).to(device_of(q_network))).cpu().numpy()
+    expected = q_network(to_tensors(observations, device_of(q_network))).cpu().numpy()
     q_values, chosen = policy.run(observations)
     difference = np.abs(q_values - expected)
     allowed = TOLERANCE * np.maximum(1.0, np.abs(expected))

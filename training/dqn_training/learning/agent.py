@@ -13,6 +13,7 @@ from dqn_training.config import DQNConfig
 from dqn_training.learning.adam import Adam
 from dqn_training.learning.losses import make_objective, outputs_of
 from dqn_training.networks.fast import Backpropagation, flatten_parameters, forward_of
+from dqn_training.networks.leaves import Inputs, to_tensors
 from dqn_training.networks.noisy import Noise
 from dqn_training.networks.q_network import choose_device
 from dqn_training.replay.source import Batch
@@ -75,7 +76,7 @@ class DQNAgent(Stateful):
             if self.config.noisy:
                 self._noise.draw()
             with torch.inference_mode():
-                greedy = self._q_values(self._tensor(observations)).argmax(dim=1).cpu().numpy()
+                greedy = self._q_values(self._inputs(observations)).argmax(dim=1).cpu().numpy()
             actions = np.where(explores, actions, greedy)
         return actions
 
@@ -105,13 +106,13 @@ class DQNAgent(Stateful):
         self, observations: NDArray[Any], actions: NDArray[np.int64], td_target: NDArray[np.float32]
     ) -> UpdateResult:
         """One gradient step of the Q-values of `actions` [batch] towards given targets [batch]."""
-        outputs = self._learning.forward(self._learning.encode(self._tensor(observations)), len(actions))
+        outputs = self._learning.forward(self._learning.encode(self._inputs(observations)), len(actions))
         return self._learn(outputs, actions, self._tensor(td_target), None)
 
     def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
         """The greedy action's Q-value for observations [batch, ...], by the Q-network."""
         with torch.inference_mode():
-            values: NDArray[np.float32] = self.q_network(self._tensor(observations)).amax(dim=1).cpu().numpy()
+            values: NDArray[np.float32] = self.q_network(self._inputs(observations)).amax(dim=1).cpu().numpy()
             return values
 
     @property
@@ -148,16 +149,19 @@ class DQNAgent(Stateful):
         then takes small observations and next observations at once.
         """
         encode, forward, count = self._learning.encode, self._learning.forward, len(batch.actions)
-        observations, following = self._tensor(batch.observations), self._tensor(batch.next_observations)
-        if self.config.double_dqn and observations[0].numel() <= _AT_ONCE:
-            encoded = encode(torch.cat((observations, following)))
+        observations, following = batch.observations, batch.next_observations
+        if self.config.double_dqn and observations.dtype.names is None and observations[0].size <= _AT_ONCE:
+            encoded = encode(self._inputs(np.concatenate((observations, following))))
             outputs, next_outputs = forward(encoded, count), self._target_outputs(encoded[count:])
             judged = outputs[count:]
         else:
-            encoded = encode(following)
-            outputs, next_outputs = forward(encode(observations), count), self._target_outputs(encoded)
+            encoded = encode(self._inputs(following))
+            outputs, next_outputs = forward(encode(self._inputs(observations)), count), self._target_outputs(encoded)
             judged = self._outputs(encoded) if self.config.double_dqn else next_outputs
         return outputs[:count], outputs_of(next_outputs, self._means(judged).argmax(dim=1))
+
+    def _inputs(self, observations: NDArray[Any]) -> Inputs:
+        return to_tensors(observations, self.device)
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(self.device)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dqn_training.checkpoint.values import State, Stateful
+from dqn_training.networks.leaves import Inputs, to_tensors
 from dqn_training.networks.noisy import mean_weights
 from dqn_training.networks.q_network import device_of
 from dqn_training.replay.source import Experience
@@ -52,7 +53,7 @@ class CollapseMonitor(Stateful):
             seen = replay.observations()
             self._probes = seen[np.linspace(0, len(seen) - 1, min(PROBES, len(seen))).astype(np.int64)]
         with mean_weights(network), torch.no_grad():
-            q_values, dormant_share = _evaluate_probes(network, torch.from_numpy(self._probes).to(device_of(network)))
+            q_values, dormant_share = _evaluate_probes(network, to_tensors(self._probes, device_of(network)))
         best = q_values.topk(min(2, q_values.shape[1]), dim=1).values
         health = Health(
             env_steps=env_steps,
@@ -86,9 +87,10 @@ def warning(history: Sequence[Health]) -> str | None:
     )
 
 
-def _evaluate_probes(network: nn.Sequential, observations: Tensor) -> tuple[Tensor, float]:
+def _evaluate_probes(network: nn.Sequential, observations: Inputs) -> tuple[Tensor, float]:
     """Q-values [batch, n_actions] and the fraction of dormant units among all that a ReLU follows."""
-    values, dormant, units = observations, 0, 0
+    values: Any = observations
+    dormant, units = 0, 0
     for layer in network:
         values = layer(values)
         if isinstance(layer, nn.ReLU):

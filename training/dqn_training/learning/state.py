@@ -10,6 +10,7 @@ from torch import Tensor
 from dqn_models.manifest import EnvironmentInfo
 from dqn_training.checkpoint.values import State, Stateful
 from dqn_training.config import DQNConfig
+from dqn_training.envs.checks import several_instances
 from dqn_training.envs.snapshot import UncapturableError, capture_environment, restore_environment
 from dqn_training.envs.vector import AnyVectorEnv, make_vector_environment, vectorization_of
 from dqn_training.learning.agent import DQNAgent
@@ -17,6 +18,7 @@ from dqn_training.learning.best import Selection
 from dqn_training.learning.health import CollapseMonitor
 from dqn_training.networks.q_network import make_q_network
 from dqn_training.replay.buffer import ReplayBuffer
+from dqn_training.replay.frames import stacked_frames
 from dqn_training.replay.rollouts import Rollouts
 from dqn_training.replay.source import ExperienceSource
 from dqn_training.seeds import first_seed, process_generators, restart_seed, restore_process_generators, seed_process
@@ -154,7 +156,8 @@ def make_state(config: DQNConfig, environment: EnvironmentInfo, weights: dict[st
         except RuntimeError as error:
             raise ValueError(f"The weights to start from do not fit the network: {error}") from error
     replay = _make_replay(config, environment)
-    environments = make_vector_environment(environment, config.num_envs, config.vectorization)
+    with several_instances():
+        environments = make_vector_environment(environment, config.num_envs, config.vectorization)
     seed_process(config.seed)  # again: what `auto` measured may have drawn from the generators
     observations, info = environments.reset(seed=first_seed("train", config.seed))
     return TrainingState(
@@ -186,4 +189,5 @@ def _make_replay(config: DQNConfig, environment: EnvironmentInfo) -> ExperienceS
         config.n_step,
         config.gamma,
         config.priority_exponent if config.prioritized else None,
+        stacked_frames(environment),
     )

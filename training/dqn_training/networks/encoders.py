@@ -6,10 +6,11 @@ as the environment gives it: height x width, height x width x channels, channels
 
 from collections import OrderedDict
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dqn_models.spaces import BoxSpace, DiscreteSpace
+from dqn_models.spaces import BoxSpace, LeafSpace, MultiBinarySpace
 from dqn_training.config import DQNConfig
 
 _SMALLEST_SIDE = 8
@@ -20,20 +21,22 @@ _NATURE = ("32x8x4", "64x4x2", "64x3x1")
 _SMALL = ("16x3x1",)  # for games such as MinAtar's (Young & Tian, 2019)
 
 
-def looks_like_image(space: BoxSpace | DiscreteSpace) -> bool:
+def looks_like_image(space: LeafSpace) -> bool:
     """Whether `network` auto means convolutions: three or four dimensions, or two of bytes, with sides of 8 or more."""
     shape = space.tensor_shape
-    fits = len(shape) in (3, 4) or (len(shape) == 2 and space.tensor_dtype == "uint8")
+    fits = isinstance(space, BoxSpace | MultiBinarySpace) and (
+        len(shape) in (3, 4) or (len(shape) == 2 and space.tensor_dtype == "uint8")
+    )
     return fits and min(_planes(shape)[1][1:]) >= _SMALLEST_SIDE
 
 
-def convolutions(config: DQNConfig, space: BoxSpace | DiscreteSpace) -> tuple[OrderedDict[str, nn.Module], int]:
+def convolutions(config: DQNConfig, space: LeafSpace) -> tuple[OrderedDict[str, nn.Module], int]:
     """Layers from observations to features [batch, width], and that width.
 
     Raises ValueError when the observations are no images or are too small for the convolutions.
     """
     shape = space.tensor_shape
-    if not isinstance(space, BoxSpace) or len(shape) not in (2, 3, 4):
+    if not isinstance(space, BoxSpace | MultiBinarySpace) or len(shape) not in (2, 3, 4):
         raise ValueError(f"network is 'conv', but an observation has the shape {list(shape)}; use 'mlp' or 'auto'.")
     order, (channels, height, width) = _planes(shape)
     layers: OrderedDict[str, nn.Module] = OrderedDict(planes=Planes(order, (channels, height, width)))
@@ -78,6 +81,26 @@ class OneHot(nn.Module):
     def forward(self, observations: Tensor) -> Tensor:
         """One-hot rows."""
         return functional.one_hot(observations - self.start, self.n).float()
+
+
+class ManyHot(nn.Module):
+    """Different indices [batch, k] to float32 [batch, n], 1 where an index is and 0 elsewhere."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__()
+        self.n = n
+
+    def forward(self, indices: Tensor) -> Tensor:
+        """The rows, one-hot for each component."""
+        return indices.new_zeros((len(indices), self.n), dtype=torch.float32).scatter_(1, indices, 1.0)
+
+
+class Column(nn.Module):
+    """Single numbers [batch] to [batch, 1]."""
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """The same numbers."""
+        return observations.unsqueeze(1)
 
 
 class Planes(nn.Module):

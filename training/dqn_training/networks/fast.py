@@ -8,13 +8,14 @@ memory, a quarter of the time for the first layer of Mnih et al. (2015).
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from dqn_training.networks.indexed import IndexedLinear, picked_rows
+from dqn_training.networks.leaves import Inputs, LeafEncoders
 
 _SMALL_IMAGE = 4_096
 """Values up to which channels stay first: bringing them last would take longer than it saves."""
@@ -37,21 +38,22 @@ def flatten_parameters(network: nn.Module) -> nn.Parameter:
     return flat
 
 
-def forward_of(layers: Iterable[nn.Module]) -> Callable[[Tensor], Tensor]:
+def forward_of(layers: Iterable[nn.Module]) -> Callable[[Inputs], Tensor]:
     """What a sequence of layers computes, for use without gradients: its operations, without what nn.Module adds to
     them. The parameters must stay the tensors that they are; intermediate values may be overwritten.
     """
     operations = [_operation(layer) for layer in layers]
 
-    def forward(values: Tensor) -> Tensor:
+    def forward(inputs: Inputs) -> Tensor:
+        values: Any = inputs
         for operation in operations:
             values = operation(values)
-        return values
+        return values  # type: ignore[no-any-return]  # a tensor, after the first layer
 
     return forward
 
 
-def _operation(layer: nn.Module) -> Callable[[Tensor], Tensor]:
+def _operation(layer: nn.Module) -> Callable[[Any], Tensor]:
     if type(layer) is nn.Linear:
         return partial(functional.linear, weight=layer.weight, bias=layer.bias)
     if type(layer) is nn.LayerNorm:
@@ -59,6 +61,9 @@ def _operation(layer: nn.Module) -> Callable[[Tensor], Tensor]:
         return partial(torch.layer_norm, normalized_shape=shape, weight=layer.weight, bias=layer.bias, eps=layer.eps)
     if isinstance(layer, nn.ReLU):
         return torch.relu_
+    if isinstance(layer, LeafEncoders):
+        branches = [forward_of(branch.children()) for branch in layer.branches]
+        return lambda leaves: torch.cat([branch(leaf) for branch, leaf in zip(branches, leaves, strict=True)], dim=1)
     return layer.forward
 
 
@@ -87,15 +92,15 @@ class Backpropagation:
         """Observations to the inputs of the first layer that learns, layer number `first`."""
         self._layers = [_layer_grad(layer, is_first=not index) for index, layer in enumerate(layers[first:])]
 
-    def forward(self, encoded: Tensor, rows: int) -> Tensor:
+    def forward(self, encoded: Inputs, rows: int) -> Tensor:
         """The network's outputs [batch, ...] for encoded observations, of which the first `rows` are learned from.
 
         Call it, and `backward`, inside torch.no_grad.
         """
-        values = encoded
+        values: Any = encoded
         for layer in self._layers:
             values = layer.forward(values, rows)
-        return values
+        return values  # type: ignore[no-any-return]  # a tensor, after the first layer
 
     def backward(self, gradient: Tensor) -> None:
         """Sets every parameter's `grad` from the gradient [rows, ...] of the latest outputs."""
@@ -181,6 +186,24 @@ class _IndexedLinear:
         torch.sum(gradient, 0, out=self._bias.grad)
 
 
+class _Leaves:
+    """The first layer of observations with several leaves: each branch has its part of the gradient."""
+
+    def __init__(self, layer: LeafEncoders) -> None:
+        self._branches = [Backpropagation(list(branch.children())) for branch in layer.branches]
+        self._widths = layer.widths
+
+    def forward(self, inputs: Any, rows: int) -> Tensor:
+        features = [
+            branch.forward(branch.encode(leaf), rows) for branch, leaf in zip(self._branches, inputs, strict=True)
+        ]
+        return torch.cat(features, dim=1)
+
+    def backward(self, gradient: Tensor) -> None:
+        for branch, part in zip(self._branches, torch.split(gradient, self._widths, dim=1), strict=True):
+            branch.backward(part.contiguous())
+
+
 class _LayerNorm:
     def __init__(self, layer: nn.LayerNorm) -> None:
         self._layer = layer
@@ -256,6 +279,7 @@ def _set_gradients(parameters: Iterable[Tensor], gradients: Iterable[Tensor]) ->
 
 _LAYERS: dict[type[nn.Module], Callable[..., LayerGrad]] = {
     IndexedLinear: _IndexedLinear,
+    LeafEncoders: _Leaves,
     nn.Flatten: _Flatten,
     nn.LayerNorm: _LayerNorm,
     nn.ReLU: _ReLU,

@@ -4,6 +4,9 @@ A one-hot batch takes [batch, n] numbers to multiply all but one of each row by 
 Parameters have the names and shapes of the layers for one-hot rows, so that weights fit both.
 """
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +24,34 @@ class Index(nn.Module):
     def forward(self, observations: Tensor) -> Tensor:
         """The indices, int64."""
         return observations - self.start
+
+
+class Indices(nn.Module):
+    """Integers of several components [batch, ...], each with `counts` values from its `start` on, to indices [batch, k]
+    into all values of all components.
+    """
+
+    counts: Tensor
+    starts: Tensor
+    offsets: Tensor
+
+    def __init__(self, counts: Sequence[int], starts: Sequence[int]) -> None:
+        super().__init__()
+        offsets = np.cumsum([0, *counts[:-1]])
+        for name, values in {"counts": counts, "starts": starts, "offsets": offsets}.items():
+            self.register_buffer(name, torch.as_tensor(np.array(values, np.int64)), persistent=False)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """The indices, int64."""
+        return observations.reshape(len(observations), -1) - self.starts + self.offsets
+
+
+class SummedLinear(nn.Linear):
+    """What nn.Linear computes of rows with a 1 at several indices, from these indices."""
+
+    def forward(self, indices: Tensor) -> Tensor:
+        """[batch, k] -> [batch, outputs]."""
+        return picked_rows(self.weight, indices.ravel()).view(*indices.shape, -1).sum(dim=1) + self.bias
 
 
 class IndexedLinear(nn.Linear):

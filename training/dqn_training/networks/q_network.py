@@ -3,23 +3,27 @@
 All preprocessing is a layer, so that the exported graph takes observations as the environment gives them.
 """
 
+import dataclasses
 from collections import OrderedDict
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from dqn_models.spaces import BoxSpace, DiscreteSpace, ObservationSpace
+from dqn_models.spaces import CompositeSpace, DiscreteSpace, LeafSpace, MultiDiscreteSpace, ObservationSpace
 from dqn_training.config import DQNConfig
-from dqn_training.networks.encoders import OneHot, PixelScale, convolutions, looks_like_image
+from dqn_training.networks.encoders import Column, ManyHot, OneHot, PixelScale, convolutions, looks_like_image
 from dqn_training.networks.heads import CategoricalMean, DuelingHead, QuantileMean
-from dqn_training.networks.indexed import Index, IndexedLinear, IndexedNoisyLinear
+from dqn_training.networks.indexed import Index, IndexedLinear, IndexedNoisyLinear, Indices, SummedLinear
+from dqn_training.networks.leaves import LeafEncoders
 from dqn_training.networks.noisy import NoisyLinear
 
 Layers = OrderedDict[str, nn.Module]
 """Named layers, in the order in which they are applied."""
 _MOST_ONE_HOT = 512
-"""The largest n of Discrete(n) whose integers become one-hot rows; of more, they index the first layer's weights."""
+"""The most integers that become one-hot rows; of more, they index weights: the first layer's, or an embedding's."""
+_EMBEDDING = 64
+"""Features of a leaf of more integers than that, where it is one of several leaves or has several components."""
 
 
 class Features(NamedTuple):
@@ -30,15 +34,12 @@ class Features(NamedTuple):
 
 
 def make_q_network(config: DQNConfig, space: ObservationSpace, n_actions: int) -> nn.Sequential:
-    """A network from observations [batch, *observation_shape] to Q-values [batch, n_actions].
+    """A network from observations, a tensor or one for each leaf (leaves.py), to Q-values [batch, n_actions].
 
     Its last layer is called `q_values`. With a distribution that layer only takes means, and what comes before it gives
     the distribution's logits or quantiles [batch, n_actions, atoms].
     """
-    if not isinstance(space, BoxSpace | DiscreteSpace):
-        raise ValueError(f"A network for observations of type {space.type} cannot be made yet.")  # noqa: TRY004  (of users)
-    convolves = config.network == "conv" or (config.network == "auto" and looks_like_image(space))
-    layers, features = _convolutions(config, space) if convolves else _inputs(space)
+    layers, features = _leaves(config, space) if isinstance(space, CompositeSpace) else _encoder(config, space)
     sizes = config.hidden_sizes[:-1] if config.dueling else config.hidden_sizes
     body = _hidden(config, features, sizes)
     return nn.Sequential(layers | body | _head(config, Features(sizes[-1]) if sizes else features, n_actions))
@@ -61,23 +62,52 @@ def device_of(network: nn.Module) -> torch.device:
     return next(network.parameters()).device
 
 
-def _convolutions(config: DQNConfig, space: BoxSpace | DiscreteSpace) -> tuple[Layers, Features]:
-    layers, width = convolutions(config, space)
-    return layers, Features(width)
+def _leaves(config: DQNConfig, space: CompositeSpace) -> tuple[Layers, Features]:
+    """Observations of several leaves to the features of all.
+
+    Raises ValueError where there are to be convolutions and no leaf looks like an image.
+    """
+    images = [leaf for leaf in space.leaves if looks_like_image(leaf.space)]
+    if config.network == "conv" and not images:
+        raise ValueError(f"network is 'conv', but no part of an observation is an image: {space.describe()}.")
+    branches, widths = [], []
+    for leaf in space.leaves:
+        kind = "mlp" if leaf not in images else config.network
+        layers, features = _encoder(dataclasses.replace(config, network=kind), leaf.space)
+        if features.indexed:
+            layers["embedding"], features = IndexedLinear(features.width, _EMBEDDING), Features(_EMBEDDING)
+        branches.append(nn.Sequential(layers))
+        widths.append(features.width)
+    encoders = LeafEncoders(branches, widths, [leaf.input_name for leaf in space.leaves])
+    return Layers(leaves=encoders), Features(sum(widths))
 
 
-def _inputs(space: BoxSpace | DiscreteSpace) -> tuple[Layers, Features]:
-    """Observations to features, and what these are."""
+def _encoder(config: DQNConfig, space: LeafSpace) -> tuple[Layers, Features]:
+    """Observations that one tensor holds to features, and what these are."""
+    if config.network == "conv" or (config.network == "auto" and looks_like_image(space)):
+        layers, width = convolutions(config, space)
+        return layers, Features(width)
     if isinstance(space, DiscreteSpace) and space.n > _MOST_ONE_HOT:
         return Layers(index=Index(space.n, space.start)), Features(space.n, indexed=True)
     if isinstance(space, DiscreteSpace):
         return Layers(one_hot=OneHot(space.n, space.start)), Features(space.n)
+    if isinstance(space, MultiDiscreteSpace):
+        return _components(space)
     layers, shape = Layers(), space.tensor_shape
     if space.tensor_dtype == "uint8":
-        layers["scale"] = PixelScale(space.largest)
-    if len(shape) > 1:
-        layers["flatten"] = nn.Flatten()
-    return layers, Features(torch.Size(shape).numel())
+        layers["scale"] = PixelScale(getattr(space, "largest", 1.0))
+    if len(shape) != 1:
+        layers["flatten"] = nn.Flatten() if shape else Column()
+    return layers, Features(space.size)
+
+
+def _components(space: MultiDiscreteSpace) -> tuple[Layers, Features]:
+    """Integers of several components to features."""
+    count = sum(space.nvec)
+    layers = Layers(indices=Indices(space.nvec, space.starts))
+    if count <= _MOST_ONE_HOT:
+        return layers | Layers(many_hot=ManyHot(count)), Features(count)
+    return layers | Layers(embedding=SummedLinear(count, _EMBEDDING)), Features(_EMBEDDING)
 
 
 def _hidden(config: DQNConfig, features: Features, sizes: tuple[int, ...]) -> Layers:

@@ -2,12 +2,16 @@
 
 from dqn_models.manifest import Manifest
 from dqn_models.spaces import ActionSpace, DiscretizedBoxSpace
+from dqn_training.evaluation.play import beside_random
 
 
 def model_card(manifest: Manifest) -> bytes:
     """The card as UTF-8 Markdown, made from nothing but the manifest."""
     training, evaluation, environment = manifest.training, manifest.evaluation, manifest.environment
     low, high = evaluation.ci95
+    beside = beside_random(evaluation)
+    if evaluation.cut_short:
+        beside = f"; the step limit ended {evaluation.cut_short:,} of them{beside}"
     kwargs = f" with `{environment.kwargs}`" if environment.kwargs else ""
     wrappers = "".join(f"\nObservations pass `{each.name}` with `{each.kwargs}`." for each in environment.wrappers)
     within = " within its wrappers" if wrappers else ""
@@ -40,7 +44,7 @@ Libraries: {libraries}.
 ## Evaluation
 {evaluation.episodes:,} greedy episodes played by `model.onnx`, with test seeds, used for nothing else: mean return
 {evaluation.mean:.2f} (95 % interval {low:.2f} to {high:.2f}), standard deviation {evaluation.std:.2f}, lowest
-{evaluation.min:.2f}, highest {evaluation.max:.2f}; mean length {evaluation.mean_length:.1f} steps.{threshold}
+{evaluation.min:.2f}, highest {evaluation.max:.2f}; mean length {evaluation.mean_length:.1f} steps{beside}.{threshold}
 
 Gate: {gate}
 

@@ -1,25 +1,21 @@
-"""From a candidate to a version: the gate, the test episodes, the publication and, if the gate opens, the promotion."""
+"""From a candidate to a version: it is judged, published and, if the gate opens, promoted."""
 
+import contextlib
 import math
 from typing import Any, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from dqn_models.errors import ModelError, PromotionError
+from dqn_models.errors import PromotionError
 from dqn_models.layout import CHAMPION, ONNX_FILE
-from dqn_models.manifest import EnvironmentInfo, Evaluation, GateResult, Lineage, Manifest, ManifestDraft, TrainingInfo
-from dqn_models.policy import Policy
+from dqn_models.manifest import GateResult, Lineage, Manifest, ManifestDraft, TrainingInfo
 from dqn_models.repository import ModelRepository
 from dqn_training.checkpoint.store import CheckpointFile
-from dqn_training.evaluation.gate import Incumbent, Rule, judge
-from dqn_training.evaluation.play import play, summarize
+from dqn_training.evaluation.gate import Rule
 from dqn_training.export.onnx_graph import onnx_info
 from dqn_training.interrupts import held_back
 from dqn_training.publishing.card import model_card
+from dqn_training.publishing.trials import Trials, Watch
 from dqn_training.run.candidate import WEIGHTS_FILE, Candidate
 from dqn_training.run.directory import RunDirectory, git_commit, library_versions
-from dqn_training.seeds import first_seed
 from dqn_training.tracking.curve import training_curve
 
 
@@ -41,26 +37,30 @@ def publish(
     rule: Rule,
     by: str,
     directory: RunDirectory | None = None,
+    watch: Watch = lambda *_: None,
 ) -> Published:
     """Judges, publishes and, if the gate opens or there is no champion yet, promotes a candidate.
 
     Runs of one model are judged one after another, each against the champion that the one before left. A run with a
-    `directory` publishes once, even if it is killed at any instant; its result is written there. Raises
-    RepositoryError when the repository refuses, ValueError when candidate and champion cannot be compared, and
-    KeyboardInterrupt with a sentence that says what was published.
+    `directory` publishes once, even if it is killed at any instant; its result is written there. `watch` is called
+    while episodes are played. Raises RepositoryError when the repository refuses, ValueError when candidate and
+    champion cannot be compared, and KeyboardInterrupt with a sentence that says what was published.
     """
     done = "Interrupted; nothing was published."
     run = directory.read_description().id if directory else None
     try:
-        with repository.job(model, "publish", wait_seconds=math.inf):
+        with (
+            repository.job(model, "publish", wait_seconds=math.inf),
+            contextlib.closing(Trials(candidate, watch)) as trials,
+        ):
             manifest = _version_of(run, repository, model)
             while True:  # again if somebody promotes by hand while this candidate is judged
                 champion = repository.alias(model)
-                gate = _gate(candidate, repository, manifest, model, champion, rule)
+                gate = _gate(trials, repository, manifest, model, champion, rule)
                 promoted = gate is None or gate.decision == "promoted"
                 reason = gate.reason if gate else "the first version of its model"
                 if manifest is None:
-                    draft, files = _draft(candidate, model, gate, run), _files(candidate, model)
+                    draft, files = _draft(candidate, model, gate, trials, run), _files(candidate, model)
                 with held_back():
                     manifest = manifest or repository.publish(
                         draft, files, {"MODEL_CARD.md": model_card}, by=by, reason=reason
@@ -82,14 +82,6 @@ def publish(
         raise KeyboardInterrupt(done) from None
 
 
-def play_test_episodes(candidate: Candidate) -> Evaluation:
-    """Plays the episodes that a manifest reports; their seeds neither chose the checkpoint nor gate it."""
-    config = candidate.config
-    seed = first_seed("test", config.seed)
-    episodes = play(candidate.policy, candidate.environment, seed, config.report_episodes, config.episode_step_limit)
-    return summarize(episodes, seed)
-
-
 def _version_of(run: str | None, repository: ModelRepository, model: str) -> Manifest | None:
     """What a run published before it was killed."""
     manifests = (repository.manifest(model, version) for version in reversed(repository.versions(model)))
@@ -104,67 +96,19 @@ def _was_champion(repository: ModelRepository, manifest: Manifest) -> bool:
 
 
 def _gate(
-    candidate: Candidate,
+    trials: Trials,
     repository: ModelRepository,
     published: Manifest | None,
     model: str,
     champion: int | None,
     rule: Rule,
 ) -> GateResult | None:
-    """The decision about a candidate, or the one that its published version has; None for a model's first version.
-
-    Raises ValueError when the champion is for other observations or actions: then they cannot be compared.
-    """
+    """The decision about a candidate, or the one that its published version has; None for a model's first version."""
     if published is not None and (
         _was_champion(repository, published) or champion == (published.gate and published.gate.champion_version)
     ):
         return published.gate
-    if champion is None:
-        return None
-    champion_policy = repository.load_policy(model, champion)
-    manifest = repository.manifest(model, champion)
-    _check_comparable(candidate.environment, manifest)
-    best = _best(candidate, repository, model, published)
-    result = judge(
-        _gate_returns(candidate, candidate.policy),
-        Incumbent(champion, _gate_returns(candidate, champion_policy)),
-        None if best is None or best[0] == champion else Incumbent(best[0], _gate_returns(candidate, best[1])),
-        rule,
-    )
-    return result.model_copy(update={"reason": result.reason + _other_environment(candidate.environment, manifest)})
-
-
-def _other_environment(environment: EnvironmentInfo, champion: Manifest) -> str:
-    """A sentence where the champion was trained in another environment than that in which both have just played."""
-    trained, played = champion.environment, environment
-    if (trained.id, trained.kwargs, trained.wrappers) == (played.id, played.kwargs, played.wrappers):
-        return ""
-    now, before = (
-        " ".join([each.id, *([str(each.kwargs)] if each.kwargs else []), *(wrapper.name for wrapper in each.wrappers)])
-        for each in (played, trained)
-    )
-    return f" Both played {now}; the champion was trained for {before}."
-
-
-def _gate_returns(candidate: Candidate, policy: Policy) -> NDArray[np.float64]:
-    """Returns [episodes] on the candidate's gate seeds, in its environment."""
-    config = candidate.config
-    seed = first_seed("gate", config.seed)
-    return play(policy, candidate.environment, seed, config.gate_episodes, config.episode_step_limit).returns
-
-
-def _best(
-    candidate: Candidate, repository: ModelRepository, model: str, published: Manifest | None
-) -> tuple[int, Policy] | None:
-    """The other version with the best test evaluation in the candidate's environment, or None."""
-    manifests = [repository.manifest(model, version) for version in repository.versions(model)]
-    rivals = [rival for rival in manifests if rival.environment == candidate.environment and rival != published]
-    for manifest in sorted(rivals, key=lambda rival: -rival.evaluation.mean):
-        try:
-            return manifest.version, repository.load_policy(model, manifest.version)
-        except ModelError:  # damaged, or pruned by now: the next best is the measure
-            continue
-    return None
+    return None if champion is None else trials.gate(repository, model, champion, rule, published)
 
 
 def _files(candidate: Candidate, model: str) -> dict[str, bytes]:
@@ -173,17 +117,8 @@ def _files(candidate: Candidate, model: str) -> dict[str, bytes]:
     return {ONNX_FILE: candidate.onnx, WEIGHTS_FILE: candidate.weights, "training_curve.png": curve}
 
 
-def _check_comparable(environment: EnvironmentInfo, champion: Manifest) -> None:
-    expected = onnx_info(environment)
-    if champion.onnx.inputs != expected.inputs or champion.onnx.outputs != expected.outputs:
-        raise ValueError(
-            f"{environment.id} does not fit the model {champion.model}: its champion, version {champion.version}, "
-            f"was trained for {champion.environment.id} and takes other observations or actions. Use another --name."
-        )
-
-
-def _draft(candidate: Candidate, model: str, gate: GateResult | None, run: str | None) -> ManifestDraft:
-    config = candidate.config
+def _draft(candidate: Candidate, model: str, gate: GateResult | None, trials: Trials, run: str | None) -> ManifestDraft:
+    config, parent, evaluation = candidate.config, candidate.parent, trials.report()
     return ManifestDraft(
         model=model,
         onnx=onnx_info(candidate.environment),
@@ -196,14 +131,13 @@ def _draft(candidate: Candidate, model: str, gate: GateResult | None, run: str |
             gradient_steps=candidate.gradient_steps,
             episodes=len(candidate.episodes),
             wall_seconds=round(candidate.wall_seconds, 3),
+            evaluation_env_steps=trials.env_steps,
             libraries=library_versions(),
             git_commit=git_commit(),
             run=run,
         ),
-        evaluation=play_test_episodes(candidate),
+        evaluation=evaluation,
         observations=candidate.observations,
-        lineage=Lineage(
-            parent_version=candidate.parent, origin="scratch" if candidate.parent is None else "warm-start"
-        ),
+        lineage=Lineage(parent_version=parent, origin="scratch" if parent is None else "warm-start"),
         gate=gate,
     )

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
@@ -20,33 +21,17 @@ class RetrainMetrics:
 
     def __init__(self, model: str) -> None:
         self.registry = CollectorRegistry()
-        labels, registry = ["model"], self.registry
-        runs = Counter(
-            "dqn_retrain_runs_total",
-            "Retraining rounds, by the outcome for the challenger.",
-            ["model", "outcome"],
-            registry=registry,
-        )
-        duration = Histogram(
-            "dqn_retrain_duration_seconds",
-            "Duration of a retraining round.",
-            labels,
-            buckets=_DURATION_BUCKETS,
-            registry=registry,
-        )
-        last_success = Gauge(
-            "dqn_retrain_last_success_timestamp_seconds",
-            "Unix time at which the last successful round ended.",
-            labels,
-            registry=registry,
-        )
-        lost_writes = Counter(
-            "dqn_retrain_lost_log_writes_total", "Writes to the log that failed.", labels, registry=registry
-        )
+        one: dict[str, Any] = {"labelnames": ["model"], "registry": self.registry}
+        by_outcome = one | {"labelnames": ["model", "outcome"]}
+        runs = Counter("dqn_retrain_runs_total", "Retraining rounds, by the outcome for the challenger.", **by_outcome)
+        what = "Duration of a retraining round."
+        duration = Histogram("dqn_retrain_duration_seconds", what, buckets=_DURATION_BUCKETS, **one)
+        what = "Unix time at which the last successful round ended."
+        last_success = Gauge("dqn_retrain_last_success_timestamp_seconds", what, **one)
+        lost_writes = Counter("dqn_retrain_lost_log_writes_total", "Writes to the log that failed.", **one)
         self._runs = {outcome: runs.labels(model, outcome) for outcome in _OUTCOMES}
         self._duration, self._last_success = duration.labels(model), last_success.labels(model)
-        self._lost_writes = lost_writes.labels(model)
-        self._counted = 0
+        self._lost_writes, self._counted = lost_writes.labels(model), 0
 
     def serve(self, host: str, port: int) -> None:
         """Serves the metrics from now on; port 0 means nowhere. Raises RepositoryError when the port cannot be had."""
@@ -55,9 +40,8 @@ class RetrainMetrics:
         try:
             start_http_server(port, host, self.registry)
         except OSError as error:
-            raise RepositoryError(
-                f"Cannot serve metrics on {host}:{port}: {error.strerror}. Use --metrics-port."
-            ) from error
+            sentence = f"Cannot serve metrics on {host}:{port}: {error.strerror}. Use --metrics-port."
+            raise RepositoryError(sentence) from error
 
     def lost_writes(self, total: int) -> None:
         """Sets how many writes this process has lost so far."""
@@ -102,11 +86,8 @@ def run_loop(
 def _configure_logs() -> None:
     """Logs are JSON lines on standard error, or coloured text on a terminal."""
     renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
+        processors=[structlog.processors.add_log_level, stamp, renderer],
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )

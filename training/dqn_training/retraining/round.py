@@ -63,12 +63,9 @@ class Round:
         check_machine(self.config, environment)
         with self.repository.job(self.model, LOCK), contextlib.ExitStack() as locks:
             champion = self.repository.alias(self.model)
-            starts: list[WarmStart | None] = []
-            if champion is not None and self.start in ("warm", "both"):
-                starts.append(WarmStart.of(self.repository, self.model, champion))
-            if champion is None or self.start in ("scratch", "both"):
-                starts.append(None)
-            trained = [self._train(environment, warm, locks) for warm in starts]
+            starts: dict[Start, list[int | None]] = {"warm": [champion], "scratch": [None], "both": [champion, None]}
+            parents = starts[self.start] if champion else [None]
+            trained = [self._train(environment, parent, locks) for parent in parents]
             candidate, directory = max(trained, key=lambda one: one[0].best.mean)
             published = publish(candidate, self.repository, self.model, self.rule, "dqn-retrain", directory)
             for _, directory in trained:
@@ -85,14 +82,14 @@ class Round:
         )
 
     def _train(
-        self, environment: EnvironmentInfo, warm: WarmStart | None, locks: contextlib.ExitStack
+        self, environment: EnvironmentInfo, parent: int | None, locks: contextlib.ExitStack
     ) -> tuple[Candidate, RunDirectory]:
-        """One run; its directory stays locked until the round is over."""
+        """One run, from a version's weights or from scratch; its directory stays locked until the round is over."""
+        warm = WarmStart.of(self.repository, self.model, parent) if parent else None
         seed = round_seed(self.config.seed, max(self.repository.versions(self.model), default=0))
         config = dataclasses.replace(self.config, seed=seed)
         directory = RunDirectory(new_run_directory(f"{self.model}-round"))
         locks.enter_context(directory.locked())
-        parent = warm.parent if warm else None
         fields = {"name": self.model, "preset": self.preset, "gate": self.rule, "parent": parent}
         directory.begin(self.repository.root, config, **fields)
         recorder = Recorder(config, MetricsFile(directory.metrics))

@@ -1,6 +1,7 @@
 """A candidate: what a training run offers for publication."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from dqn_training.learning.health import Health
 from dqn_training.learning.state import Episode, TrainingState
 
 WEIGHTS_FILE = "weights.safetensors"
+_LEAST_SECONDS = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +53,6 @@ class Candidate:
     parent: int | None  # the version that a warm start began with
     onnx: bytes
     weights: bytes  # the policy network's state dict, as safetensors
-    policy: Policy
     observations: ObservationStatistics
     best: CheckpointScore
     scores: list[CheckpointScore]
@@ -60,6 +61,30 @@ class Candidate:
     env_steps: int
     gradient_steps: int
     wall_seconds: float
+    evaluation_env_steps: int
+    evaluation_seconds: float  # of the evaluations in `scores`
+    random_episodes: int | None
+    random_mean: float | None
+
+    @property
+    def policy(self) -> Policy:
+        """The exported file, loaded."""
+        return Policy(self.onnx)
+
+    def affordable_episodes(self, wanted: int, mean_length: float) -> int:
+        """How many episodes of this length fit into half of `eval_fraction` of training's time, or into 5 s if more.
+
+        At least one. An evaluation after training may depend on time, because it no longer changes the policy.
+        """
+        seconds = final_seconds(self.config, self.wall_seconds)
+        steps = sum(score.episodes * score.mean_length for score in self.scores)
+        seconds_per_episode = self.evaluation_seconds / steps * mean_length
+        return max(1, min(wanted, int(seconds / max(seconds_per_episode, 1e-9))))
+
+
+def final_seconds(config: DQNConfig, wall_seconds: float) -> float:
+    """What the final evaluation, and each policy in the gate, may take after so many seconds of training."""
+    return max(_LEAST_SECONDS, config.eval_fraction / 2 * wall_seconds)
 
 
 def make_candidate(
@@ -70,8 +95,7 @@ def make_candidate(
     assert best is not None  # noqa: S101  (a run ends with an evaluation)
     state.agent.policy_parameters.copy_(best)
     onnx = export(network, environment)
-    policy = Policy(onnx)
-    check_parity(network, policy, environment, state.replay.observations(), config.seed)
+    check_parity(network, Policy(onnx), environment, state.replay.observations(), config.seed)
     # cloned, because safetensors refuses views of one tensor
     weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     return Candidate(
@@ -81,7 +105,6 @@ def make_candidate(
         parent=parent,
         onnx=onnx,
         weights=safetensors.torch.save(weights),
-        policy=policy,
         observations=observation_statistics(state.replay.observations()),
         best=state.selection.chosen,
         scores=state.selection.scores,
@@ -90,11 +113,21 @@ def make_candidate(
         env_steps=state.env_steps,
         gradient_steps=state.agent.gradient_steps,
         wall_seconds=state.wall_seconds,
+        evaluation_env_steps=state.selection.env_steps,
+        evaluation_seconds=state.selection.seconds,
+        random_episodes=state.selection.random_episodes,
+        random_mean=state.selection.random_mean,
     )
 
 
 def observation_statistics(seen: NDArray[Any]) -> ObservationStatistics:
-    """The manifest's `observations` of those seen [count, *observation_shape]; for large ones, of all elements."""
+    """The manifest's `observations` of those seen [count, *observation_shape], leaf by leaf; of large ones, of all
+    elements.
+    """
+    if seen.dtype.names is not None:
+        leaves = [observation_statistics(seen[name]).model_dump() for name in seen.dtype.names]
+        joined = {name: list(itertools.chain(*(leaf[name] for leaf in leaves))) for name in leaves[0]}
+        return ObservationStatistics(**joined)
     if seen[0].size <= MAX_DESCRIBED_ELEMENTS:
         flat = seen.reshape(len(seen), -1)
     elif seen.dtype == np.uint8:

@@ -39,12 +39,11 @@ def library_versions() -> dict[str, str]:
 
 def git_commit() -> str | None:
     """The commit of the working directory, where there is one."""
+    command = ["git", "rev-parse", "HEAD"]
     try:
-        command = ["git", "rev-parse", "HEAD"]
-        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired):
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()  # noqa: S603
+    except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip() or None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,13 +98,13 @@ class RunDirectory:
 
     def how_to_resume(self) -> str:
         """A sentence with the command that resumes this run."""
-        return f"Resume it by: dqn-train --resume {self.path}"
+        return f"Resume it with: dqn-train --resume {self.path}"
 
     def check_new(self) -> None:
         """Raises UsageError when there is a run in this directory already."""
         if self.description.exists():
             raise cli_support.UsageError(
-                f"{self.path} holds a run already: resume it by --resume {self.path}, or name another --run-dir."
+                f"{self.path} already holds a run: resume it with --resume {self.path}, or choose another --run-dir."
             )
 
     def begin(self, repository: Path, config: DQNConfig, **others: Any) -> RunDescription:
@@ -127,7 +126,7 @@ class RunDirectory:
             known = [field.name for field in dataclasses.fields(RunDescription)]
             return RunDescription(**{name: values[name] for name in known if name in values})
         except FileNotFoundError as error:
-            raise cli_support.UsageError(f"{self.path} is no directory of a run: it has no run.json.") from error
+            raise cli_support.UsageError(f"{self.path} is not the directory of a run: it has no run.json.") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise cli_support.UsageError(f"{self.description} cannot be read: {error!r}.") from error
 

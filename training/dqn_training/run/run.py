@@ -11,14 +11,20 @@ from dqn_training.config import DQNConfig
 from dqn_training.envs.checks import FaultyEnvironmentError
 from dqn_training.learning.loop import train
 from dqn_training.learning.state import TrainingState, make_state
-from dqn_training.run.callbacks import Callback, Clock, Evaluation
+from dqn_training.run.callbacks import Callback, Clock
 from dqn_training.run.candidate import Candidate, WarmStart, make_candidate
 from dqn_training.run.checkpoints import Checkpoints
 from dqn_training.run.directory import RunDirectory
+from dqn_training.run.evaluation import Evaluation, make_evaluator
 
 _MASKS_ARE_IGNORED = (
     "warning: the environment gives an action_mask in its info, which training ignores: it tries every action, and the "
     "environment must bear it. Serving takes masks with each request."
+)
+_LEFT_OUT = "Of the observations these parts are left out, since no network here reads them: {}."
+
+_NO_TIME_LIMIT = (
+    "The environment has no time limit of its own: evaluations end an episode after 1,000 steps (--episode-step-limit)."
 )
 
 
@@ -54,12 +60,22 @@ class Run:
         config = self.config if last is None else dataclasses.replace(self.config, vectorization=last["vectorization"])
         parent, weights = (self.warm.parent, self.warm.weights) if self.warm else (None, None)
         with contextlib.closing(make_state(config, self.environment, weights)) as state:
+            if self.environment.left_out:
+                self.say(_LEFT_OUT.format(", ".join(self.environment.left_out)))
             if state.has_masks:
                 self.say(_MASKS_ARE_IGNORED)
+            if self.environment.max_episode_steps is None and self.config.episode_step_limit is None:
+                self.say(_NO_TIME_LIMIT)
             if checkpoints is not None:
                 checkpoints.restore(state, last)
-            self._follow(state, [Evaluation(self.config, self.environment), Clock(), *self.callbacks], checkpoints)
+            with contextlib.closing(make_evaluator(self.config, self.environment)) as evaluator:
+                evaluation = Evaluation(self.config, self.environment, evaluator, self._show_evaluation)
+                self._follow(state, [evaluation, Clock(), *self.callbacks], checkpoints)
             return make_candidate(self.config, self.preset, self.environment, state, parent)
+
+    def _show_evaluation(self, state: TrainingState, steps: int, most: int) -> None:
+        for callback in self.callbacks:
+            callback.evaluating(state, steps, most)
 
     def _follow(self, state: TrainingState, callbacks: list[Callback], checkpoints: Checkpoints | None) -> None:
         """Trains to the end; a checkpoint comes last at each step, so that it has everything of the step."""

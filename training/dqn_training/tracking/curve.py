@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from dqn_training.learning.best import CheckpointScore
@@ -20,7 +19,6 @@ def training_curve(
 ) -> bytes:
     """The picture as PNG, from above: durations with 100-episode mean, returns and greedy evaluations, indicators."""
     figure = Figure(figsize=(9, 10), layout="constrained")
-    FigureCanvasAgg(figure)
     above, middle, below = figure.subplots(3, 1)
     draw_durations(above, episodes)
     above.set_title(title)
@@ -43,8 +41,7 @@ def draw_durations(axes: Axes, episodes: Sequence[Episode]) -> None:
     if len(durations) >= WINDOW:
         means = np.lib.stride_tricks.sliding_window_view(durations, WINDOW).mean(axis=1)
         axes.plot(np.arange(WINDOW, len(durations) + 1), means, lw=2, label=f"mean of the last {WINDOW}")
-    axes.set_xlabel("episode")
-    axes.set_ylabel("duration (steps)")
+    axes.set(xlabel="episode", ylabel="duration (steps)")
     axes.legend(loc="upper left")
 
 
@@ -52,15 +49,15 @@ def draw_health(axes: Axes, history: Sequence[Health]) -> None:
     """What the collapse monitor saw by environment steps; shaded where it warned."""
     steps = [health.env_steps for health in history]
     axes.plot(steps, [health.action_gap for health in history], color="C0", label="action gap")
-    axes.plot(steps, [health.largest_q / 100 for health in history], color="C1", label="largest Q-value / 100")
+    axes.plot(steps, [health.largest_q / 100 for health in history], color="C1", label="largest |Q-value| / 100")
     fractions = axes.twinx()
     fractions.plot(steps, [health.terminal_share for health in history], color="C2", label="terminals in replay")
     fractions.plot(steps, [health.dormant_share for health in history], color="C4", label="fraction of dormant units")
-    fractions.set_ylim(-0.02, 1)
+    fractions.set(ylabel="fractions", ylim=(-0.02, 1))
     for index in range(len(history)):
         if warning(history[: index + 1]):
             axes.axvspan(steps[max(index - 1, 0)], steps[index], color="C3", alpha=0.2, lw=0)
-    axes.set_xlabel("environment steps")
-    axes.set_ylabel("Q-values")
-    fractions.set_ylabel("fractions")
-    axes.legend(handles=[*axes.get_lines(), *fractions.get_lines()], loc="upper right")
+    axes.set(xlabel="environment steps", ylabel="Q-values")
+    # Above the axes: in them it would lie on the lines.
+    handles = [*axes.get_lines(), *fractions.get_lines()]
+    axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(handles), frameon=False)

@@ -29,16 +29,15 @@ class LivePlot(Callback):
         self._drawn = 0.0
         self._lost = False
         self._episodes: list[Episode] = []
-        self._count = 0
         if not self._notebook:
             self._figure.show()
 
     def step(self, state: TrainingState) -> None:
         """Redraws if there are new episodes, at most twice a second."""
         now = time.perf_counter()
-        if self._lost or len(state.episodes) == self._count or now - self._drawn < _SECONDS:
+        if self._lost or len(state.episodes) == len(self._episodes) or now - self._drawn < _SECONDS:
             return
-        self._episodes, self._count = state.episodes, len(state.episodes)
+        self._episodes = state.episodes.copy()
         try:
             self._draw("training")
         except Exception as error:  # noqa: BLE001  (window systems raise anything once their window is gone)

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,57 +23,46 @@ Row = dict[str, float | None]
 """A number for each name of SCALARS; None where it has no value yet."""
 
 
-class Moment(NamedTuple):
-    """When a row is written."""
-
-    state: "TrainingState"
-    previous: Row | None  # the row before
-
-
-def _new_evaluation(moment: Moment) -> float | None:
+def _new_evaluation(state: "TrainingState", previous: Row) -> float | None:
     """The mean return of an evaluation since the row before."""
-    scores = moment.state.selection.scores
-    seen = (moment.previous or {}).get("evaluations") or 0
-    return scores[-1].mean if len(scores) > seen else None
+    scores = state.selection.scores
+    return scores[-1].mean if len(scores) > (previous.get("evaluations") or 0) else None
 
 
-def _health(moment: Moment, indicator: str) -> float | None:
+def _health(indicator: str) -> Callable[["TrainingState", Row], float | None]:
     """What the collapse monitor saw last."""
-    history = moment.state.monitor.history
-    return float(getattr(history[-1], indicator)) if history else None
+    return lambda state, _: float(getattr(state.monitor.history[-1], indicator)) if state.monitor.history else None
 
 
-def _steps_per_second(moment: Moment) -> float | None:
+def _steps_per_second(state: "TrainingState", previous: Row) -> float | None:
     """Environment steps a second since the row before, evaluations included."""
-    previous = moment.previous or {}
-    steps = moment.state.env_steps - (previous.get("env_steps") or 0)
-    seconds = moment.state.wall_seconds - (previous.get("wall_seconds") or 0.0)
+    steps = state.env_steps - (previous.get("env_steps") or 0)
+    seconds = state.wall_seconds - (previous.get("wall_seconds") or 0.0)
     return round(steps / seconds, 1) if seconds > 0 else None
 
 
-SCALARS: dict[str, Callable[[Moment], float | None]] = {
-    "env_steps": lambda moment: moment.state.env_steps,
-    "gradient_steps": lambda moment: moment.state.agent.gradient_steps,
-    "episodes": lambda moment: len(moment.state.episodes),
-    "evaluations": lambda moment: len(moment.state.selection.scores),
+SCALARS: dict[str, Callable[["TrainingState", Row], float | None]] = {
+    "env_steps": lambda state, _: state.env_steps,
+    "gradient_steps": lambda state, _: state.agent.gradient_steps,
+    "episodes": lambda state, _: len(state.episodes),
+    "evaluations": lambda state, _: len(state.selection.scores),
+    "evaluation_env_steps": lambda state, _: state.selection.env_steps,
     "evaluation_return": _new_evaluation,
-    "training_return": lambda moment: moment.state.recent("total_reward"),
-    "episode_length": lambda moment: moment.state.recent("length"),
-    "loss": lambda moment: None if moment.state.loss is None else float(moment.state.loss),
-    "epsilon": lambda moment: moment.state.epsilon,
-    "learning_rate": lambda moment: moment.state.agent.optimizer.learning_rate,
-    "terminal_share": lambda moment: _health(moment, "terminal_share"),
-    "action_gap": lambda moment: _health(moment, "action_gap"),
-    "largest_q": lambda moment: _health(moment, "largest_q"),
-    "dormant_share": lambda moment: _health(moment, "dormant_share"),
-    "wall_seconds": lambda moment: round(moment.state.wall_seconds, 3),
+    "training_return": lambda state, _: state.recent("total_reward"),
+    "episode_length": lambda state, _: state.recent("length"),
+    "loss": lambda state, _: None if state.loss is None else float(state.loss),
+    "epsilon": lambda state, _: state.epsilon,
+    "learning_rate": lambda state, _: state.agent.optimizer.learning_rate,
+    **{name: _health(name) for name in ("terminal_share", "action_gap", "largest_q", "dormant_share")},
+    "wall_seconds": lambda state, _: round(state.wall_seconds, 3),
     "steps_per_second": _steps_per_second,
 }
+"""Each column's value, from the state of training and the row before ({} for the first)."""
 
 
-def row(moment: Moment) -> Row:
+def make_row(state: "TrainingState", previous: Row) -> Row:
     """All scalars; what is not finite is None."""
-    values = {name: scalar(moment) for name, scalar in SCALARS.items()}
+    values = {name: scalar(state, previous) for name, scalar in SCALARS.items()}
     return {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}
 
 
@@ -83,7 +72,6 @@ class MetricsFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._descriptor: int | None = None
-        self._size = 0
         self._unwritten = b""
         self._warned = False
 
@@ -106,13 +94,15 @@ class MetricsFile:
             if self._descriptor is None:
                 make_directory(self._path.parent)
                 commit_replace(write_temporary(self._path, self._unwritten), self._path)
-                self._descriptor, written = os.open(self._path, os.O_WRONLY), len(self._unwritten)
+                self._descriptor, written = os.open(self._path, os.O_WRONLY | os.O_APPEND), len(self._unwritten)
             else:
-                written = os.pwrite(self._descriptor, self._unwritten, self._size)
+                written = os.write(self._descriptor, self._unwritten)
         except OSError as error:
-            self._warn(error)
+            if not self._warned:
+                sentence = f"{self._path} cannot be written: {error.strerror}. Training continues."
+                print(f"warning: {sentence}", file=sys.stderr)
+            self._warned = True
             return
-        self._size += written
         self._unwritten = self._unwritten[written:]
 
     def close(self) -> None:
@@ -120,11 +110,6 @@ class MetricsFile:
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
-
-    def _warn(self, error: OSError) -> None:
-        if not self._warned:
-            print(f"warning: {self._path} cannot be written: {error.strerror}. Training continues.", file=sys.stderr)
-        self._warned = True
 
 
 def read_metrics(path: Path) -> dict[str, NDArray[np.float64]]:

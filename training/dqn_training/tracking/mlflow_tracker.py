@@ -27,7 +27,6 @@ from dqn_training.tracking.metrics_csv import SCALARS, Row
 from dqn_training.tracking.recorder import Outcome
 
 _ROWS_AT_ONCE = 1_000 // len(SCALARS)  # MLflow takes so many metrics in a call
-_PARAMS_AT_ONCE = 100
 _EVERY_SECONDS = 3.0  # between two sendings
 _LAST_SECONDS = 20.0  # for the remaining rows of a run that published
 _HURRY_SECONDS = 0.5  # the same when it was interrupted
@@ -38,8 +37,8 @@ def check_uri(uri: str) -> None:
     try:
         MlflowClient(uri)
     except Exception as error:
-        cause = " ".join(str(error).split())[:200]
-        raise ValueError(f"--mlflow (or MLFLOW_TRACKING_URI) is {uri!r}; MLflow refuses it: {cause}") from error
+        sentence = f"--mlflow (or MLFLOW_TRACKING_URI) is {uri!r}; MLflow refuses it: {_cause(error)}"
+        raise ValueError(sentence) from error
 
 
 def remembered(memory: Path) -> dict[str, Any]:
@@ -51,23 +50,64 @@ def remembered(memory: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-class MlflowRun:
-    """A run on the server, made or found again at the first call. Calls may raise any exception of MLflow's layers."""
+class MlflowTracker:
+    """A run on a tracking server, made or found again at the first sending; keeps rows until the server has them."""
 
     def __init__(self, uri: str, memory: Path, experiment: str, run_name: str, params: Mapping[str, Any]) -> None:
         """`memory` is where the run's id on the server is kept, so that a resumed run is found there."""
-        self._uri = uri
-        self._memory = memory
-        self._experiment = experiment
-        self._run_name = run_name
-        self._params = params
+        self._uri, self._memory = uri, memory
+        self._experiment, self._run_name, self._params = experiment, run_name, params
         self._client = MlflowClient(uri)
         self._run_id: str | None = None
         self._sent_before = (-1.0, -1.0)  # the moment of the last row that an earlier process sent
+        self._rows: list[tuple[int, Row]] = []  # time in ms, and the row; both threads change it by atomic operations
+        self._ended = threading.Event()
+        self._outcome: Outcome | None = None
+        self._warned = self._complete = False
+        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
 
-    def send(self, rows: Sequence[tuple[int, Row]]) -> None:
-        """Adds rows, each with its time in milliseconds."""
-        run_id = self._run_id or self._open()
+    def begin(self, _first_step: int) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def log(self, row: Row) -> None:
+        """Keeps the row for the next sending."""
+        self._rows.append((time.time_ns() // 1_000_000, row))
+
+    def close(self, outcome: Outcome | None) -> None:
+        """Sends the remaining rows if the server accepts them soon; warns of those it did not."""
+        if not self._thread.is_alive():
+            return
+        self._outcome = outcome
+        self._ended.set()
+        self._thread.join(_LAST_SECONDS if outcome else _HURRY_SECONDS)
+        if not self._complete:
+            missing = f"the last {len(self._rows)} rows" if self._rows else "the end"
+            self._say(f"did not get {missing} of this run; metrics.csv is complete.")
+
+    def _work(self) -> None:
+        while not self._ended.wait(_EVERY_SECONDS):
+            self._attempt()
+        self._attempt()
+
+    def _attempt(self) -> None:
+        """Sends all rows, and at the end the outcome; what fails is kept for the next attempt."""
+        try:
+            while self._rows:
+                rows = self._rows[:_ROWS_AT_ONCE]
+                self._send(self._run_id or self._open(), rows)
+                del self._rows[: len(rows)]
+            if self._ended.is_set():
+                self._end(self._run_id or self._open(), self._outcome)
+                self._complete = True
+        except Exception as error:  # noqa: BLE001  (a client of a service may raise anything)
+            if not self._warned:
+                self._say(
+                    f"does not take this run's numbers: {_cause(error)}. Training continues, and sending is retried."
+                )
+            self._warned = True
+
+    def _send(self, run_id: str, rows: Sequence[tuple[int, Row]]) -> None:
         metrics = [
             Metric(name, value, at, int(row["env_steps"] or 0))
             for at, row in rows
@@ -77,9 +117,8 @@ class MlflowRun:
         ]
         self._client.log_batch(run_id, metrics=metrics)
 
-    def end(self, outcome: Outcome | None) -> None:
+    def _end(self, run_id: str, outcome: Outcome | None) -> None:
         """Adds the published version and ends the run; without one the run counts as killed."""
-        run_id = self._run_id or self._open()
         if outcome is None:
             self._client.set_terminated(run_id, "KILLED")
             return
@@ -95,87 +134,32 @@ class MlflowRun:
         self._client.set_terminated(run_id, "FINISHED")
 
     def _open(self) -> str:
+        """Resumes the run that an earlier process began there, or begins one."""
         memory = remembered(self._memory)
-        self._run_id = self._reopen(str(memory["run_id"])) if memory.get("uri") == self._uri else self._begin()
-        return self._run_id
-
-    def _reopen(self, run_id: str) -> str:
-        """Resumes the run that an earlier process began."""
-        metrics = self._client.get_run(run_id).data.metrics
-        self._client.update_run(run_id, status="RUNNING")
-        self._sent_before = (metrics.get("env_steps", -1.0), metrics.get("evaluations", -1.0))
+        if memory.get("uri") == self._uri:
+            run_id = str(memory["run_id"])
+            metrics = self._client.get_run(run_id).data.metrics
+            self._client.update_run(run_id, status="RUNNING")
+            self._sent_before = (metrics.get("env_steps", -1.0), metrics.get("evaluations", -1.0))
+        else:
+            run_id = self._create()
+        self._run_id = run_id
         return run_id
 
-    def _begin(self) -> str:
+    def _create(self) -> str:
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME") or self._experiment
         experiment = self._client.get_experiment_by_name(name)
         experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(name)
         run_id: str = self._client.create_run(experiment_id, run_name=self._run_name).info.run_id
-        params = [Param(key, str(value)) for key, value in self._params.items()]
-        for first in range(0, len(params), _PARAMS_AT_ONCE):
-            self._client.log_batch(run_id, params=params[first : first + _PARAMS_AT_ONCE])
+        params = [Param(key, str(value)) for key, value in self._params.items()]  # fewer than 100, as a call takes
+        self._client.log_batch(run_id, params=params)
         content = json.dumps({"uri": self._uri, "run_id": run_id}).encode()
         commit_replace(write_temporary(self._memory, content), self._memory)
         return run_id
 
-
-class MlflowTracker:
-    """Keeps rows until the tracking server has them."""
-
-    def __init__(self, run: MlflowRun, uri: str) -> None:
-        """`uri` is the server's address, for messages."""
-        self._run = run
-        self._uri = uri
-        self._rows: list[tuple[int, Row]] = []  # time in ms, and the row
-        self._lock = threading.Lock()
-        self._ended = threading.Event()
-        self._outcome: Outcome | None = None
-        self._warned = self._complete = False
-        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
-
-    def begin(self, _first_step: int) -> None:
-        """Starts the thread."""
-        self._thread.start()
-
-    def log(self, row: Row) -> None:
-        """Keeps the row for the next sending."""
-        with self._lock:
-            self._rows.append((time.time_ns() // 1_000_000, row))
-
-    def close(self, outcome: Outcome | None) -> None:
-        """Sends the remaining rows if the server accepts them soon; warns of those it did not."""
-        if not self._thread.is_alive():
-            return
-        self._outcome = outcome
-        self._ended.set()
-        self._thread.join(_LAST_SECONDS if outcome else _HURRY_SECONDS)
-        if not self._complete:
-            rows = len(self._rows)
-            missing = f"the last {rows} rows" if rows else "the end"
-            self._say(f"did not get {missing} of this run; metrics.csv is complete.")
-
-    def _work(self) -> None:
-        while not self._ended.wait(_EVERY_SECONDS):
-            self._attempt()
-        self._attempt()
-
-    def _attempt(self) -> None:
-        """Sends all rows, and at the end the outcome; what fails is kept for the next attempt."""
-        try:
-            while self._rows:
-                with self._lock:
-                    rows = self._rows[:_ROWS_AT_ONCE]
-                self._run.send(rows)
-                with self._lock:
-                    del self._rows[: len(rows)]
-            if self._ended.is_set():
-                self._run.end(self._outcome)
-                self._complete = True
-        except Exception as error:  # noqa: BLE001  (a client of a service may raise anything)
-            if not self._warned:
-                cause = " ".join(str(error).split())[:200]
-                self._say(f"does not take this run's numbers: {cause}. Training continues, and sending is retried.")
-            self._warned = True
-
     def _say(self, sentence: str) -> None:
         print(f"warning: MLflow at {self._uri} {sentence}", file=sys.stderr, flush=True)
+
+
+def _cause(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

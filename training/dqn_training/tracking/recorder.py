@@ -9,7 +9,7 @@ from dqn_models.repository import ModelRepository
 from dqn_training.config import DQNConfig
 from dqn_training.learning.state import TrainingState
 from dqn_training.run.callbacks import Callback
-from dqn_training.tracking.metrics_csv import MetricsFile, Moment, Row, row
+from dqn_training.tracking.metrics_csv import MetricsFile, Row, make_row
 
 
 class Outcome(NamedTuple):
@@ -50,14 +50,15 @@ class Recorder(Callback):
         self._log_every = config.log_every
         self._file = file
         self._trackers = trackers
-        self._previous: Row | None = None
+        self._previous: Row = {}
         self._due = 0
         self._evaluations = 0
-        self._outcome: Outcome | None = None
+        self.outcome: Outcome | None = None
+        """Set once the run has published, for the trackers when they close."""
 
     def begin(self, state: TrainingState) -> None:
         """Keeps the rows up to this state, and drops what a killed process had written beyond it."""
-        self._follow(self._file.begin(state.env_steps, len(state.selection.scores)))
+        self._follow(self._file.begin(state.env_steps, len(state.selection.scores)) or {})
         for tracker in self._trackers:
             tracker.begin(state.env_steps + 1)
 
@@ -65,7 +66,7 @@ class Recorder(Callback):
         """Writes a row if one is due."""
         if state.env_steps < self._due and len(state.selection.scores) == self._evaluations:
             return
-        written = row(Moment(state, self._previous))
+        written = make_row(state, self._previous)
         self._file.append(written)
         for tracker in self._trackers:
             tracker.log(written)
@@ -73,19 +74,14 @@ class Recorder(Callback):
 
     end = step
 
-    def published(self, manifest: Manifest, repository: ModelRepository, *, promoted: bool) -> None:
-        """Notes the version that the run published, for the trackers when they close."""
-        self._outcome = Outcome(manifest, repository, promoted)
-
     def close(self) -> None:
         """Ends the trackers' work."""
         self._file.close()
         for tracker in self._trackers:
-            tracker.close(self._outcome)
+            tracker.close(self.outcome)
 
-    def _follow(self, previous: Row | None) -> None:
+    def _follow(self, previous: Row) -> None:
         """Makes the next row due after this one."""
         self._previous = previous
-        steps = int((previous or {}).get("env_steps") or 0)
+        steps, self._evaluations = (int(previous.get(name) or 0) for name in ("env_steps", "evaluations"))
         self._due = steps - steps % self._log_every + self._log_every
-        self._evaluations = int((previous or {}).get("evaluations") or 0)

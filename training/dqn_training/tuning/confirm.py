@@ -1,8 +1,6 @@
 """Retrains the best settings with fresh seeds, because the best of many noisy trials is partly luck."""
 
-import dataclasses
 import sys
-from collections.abc import Iterable
 from statistics import fmean
 from typing import NamedTuple
 
@@ -23,52 +21,35 @@ class Finalist(NamedTuple):
 
     name: str
     config: DQNConfig
-
-
-class Confirmed(NamedTuple):
-    """A finalist's score with each of the other seeds."""
-
-    finalist: Finalist
-    scores: list[float]
+    scores: list[float]  # with each of the other seeds
 
     @property
     def mean(self) -> float:
-        """Over the seeds."""
+        """Of the scores."""
         return fmean(self.scores)
 
 
 def finalists(study: Study, search: Search, count: int) -> list[Finalist]:
     """The default, and as many of the best other trials."""
-    default = Finalist(DEFAULT, configuration(search.base, parameters_of(search.base, search_space(search.base))))
-    others = [Finalist(f"trial {trial.number}", configuration(search.base, trial.params)) for trial in completed(study)]
+    preset = parameters_of(search.base, search_space(search.base))
+    default = Finalist(DEFAULT, configuration(search.base, preset), [])
+    others = [Finalist(f"trial {one.number}", configuration(search.base, one.params), []) for one in completed(study)]
     return [default, *[other for other in others if other.config != default.config][:count]]
 
 
-def confirm(study: Study, search: Search, who: Iterable[Finalist], seeds: int, jobs: int) -> list[Confirmed]:
-    """Trains each finalist with `seeds` seeds that follow those of the search; the best comes first.
+def confirm(study: Study, search: Search, who: list[Finalist], seeds: range, jobs: int) -> list[Finalist]:
+    """Trains each finalist with these seeds; the best comes first.
 
     Scores are kept in the study, so that an interrupted confirmation can be resumed. Raises ChildProcessError when a
     process dies, and what training raises.
     """
-    scores: dict[str, dict[str, float]] = study.user_attrs.get(_CONFIRMED, {})
-    chosen = list(who)
-    fresh = range(search.first_seed + search.seeds, search.first_seed + search.seeds + seeds)
-    missing = [
-        (finalist, seed)
-        for seed in fresh
-        for finalist in chosen
-        if str(seed) not in scores.setdefault(finalist.name, {})
-    ]
-    runs = [(search, finalist.config, seed) for finalist, seed in missing]
-    with in_processes(_score, runs, jobs) as finished:
-        for index, score in finished:
-            finalist, seed = missing[index]
-            scores[finalist.name][str(seed)] = score
-            study.set_user_attr(_CONFIRMED, scores)
-            print(f"{finalist.name}, seed {seed}: score {score:.2f}", file=sys.stderr, flush=True)
-    confirmed = [Confirmed(finalist, [scores[finalist.name][str(seed)] for seed in fresh]) for finalist in chosen]
+    known: dict[str, dict[str, float]] = study.user_attrs.get(_CONFIRMED, {})
+    missing = [(one, seed) for seed in seeds for one in who if str(seed) not in known.setdefault(one.name, {})]
+    with in_processes(train_and_score, [(search, one.config, seed) for one, seed in missing], jobs) as ended:
+        for index, values in ended:
+            name, seed = missing[index][0].name, missing[index][1]
+            known[name][str(seed)] = score = fmean(values)
+            study.set_user_attr(_CONFIRMED, known)
+            print(f"{name}, seed {seed}: score {score:.2f}", file=sys.stderr, flush=True)
+    confirmed = [one._replace(scores=[known[one.name][str(seed)] for seed in seeds]) for one in who]
     return sorted(confirmed, key=lambda one: -one.mean)
-
-
-def _score(search: Search, config: DQNConfig, seed: int) -> float:
-    return fmean(train_and_score(search, dataclasses.replace(config, seed=seed)))

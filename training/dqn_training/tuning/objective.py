@@ -5,6 +5,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from statistics import fmean
 from typing import Any
 
 import optuna
@@ -16,7 +17,10 @@ from dqn_training.interrupts import LetThrough
 from dqn_training.learning.state import TrainingState
 from dqn_training.run.callbacks import Callback
 from dqn_training.run.run import Run
+from dqn_training.seeds import trial_seeds
 from dqn_training.tuning.space import configuration, search_space, suggest
+
+_ALL_EVALUATIONS = 1_000.0  # their fraction of the steps: trials are compared by the same evaluations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,12 +35,9 @@ class Search:
     episodes: int  # in each evaluation
 
     @property
-    def schedule(self) -> dict[str, Any]:
-        """The settings that make a training run one of a trial."""
-        return {
-            "eval_every": math.ceil(self.base.total_env_steps / self.evaluations),
-            "eval_episodes": self.episodes,
-        }
+    def run_seeds(self) -> range:
+        """Of the training runs of each trial."""
+        return trial_seeds(self.first_seed, self.seeds)
 
     def identity(self) -> dict[str, Any]:
         """All of it as JSON."""
@@ -62,44 +63,45 @@ class _BestSoFar(Callback):
 
 
 def train_and_score(
-    search: Search, config: DQNConfig, report: Callable[[list[float]], None] = lambda _: None
+    search: Search, config: DQNConfig, seed: int, report: Callable[[list[float]], None] = lambda _: None
 ) -> list[float]:
     """What a training run would have published at each of the search's evaluations: the best one so far.
 
     Its mean is the run's score, the area under that curve. `report` gets the values up to now after each evaluation,
     and what it raises ends the run. Raises ValueError as DQNConfig.
     """
-    best = _BestSoFar(search, report)
-    final = Run(dataclasses.replace(config, **search.schedule), "tuning", search.environment, [best]).train().best.mean
+    best, every = _BestSoFar(search, report), math.ceil(search.base.total_env_steps / search.evaluations)
+    schedule: dict[str, Any] = {
+        "eval_every": every,
+        "eval_episodes": search.episodes,
+        "eval_fraction": _ALL_EVALUATIONS,
+    }
+    config = dataclasses.replace(config, seed=seed, **schedule)
+    final = Run(config, "tuning", search.environment, [best]).train().best.mean
     return best.values + [final] * (search.evaluations - len(best.values))  # a run that ended early stays as good
 
 
+@dataclasses.dataclass(frozen=True)
 class Objective:
     """Trains with a trial's settings, a run for each seed; a trial's score is the mean of its runs'.
 
     After each evaluation the score so far is reported to the study, which may end the trial.
     """
 
-    def __init__(self, search: Search, deadline: float, let_through: LetThrough) -> None:
-        """`deadline` is a time of `time.time`, after which a trial ends at its next evaluation.
-
-        An interrupt may end a trial only within `let_through`.
-        """
-        self._let_through = let_through
-        self._search = search
-        self._deadline = deadline
-        self._space = search_space(search.base)
+    search: Search
+    deadline: float  # a time of `time.time`, after which a trial ends at its next evaluation
+    let_through: LetThrough  # only within it an interrupt may end a trial
 
     def __call__(self, trial: Trial) -> float:
         """The score. Raises TrialPruned for an unpromising trial."""
         try:
-            config = configuration(self._search.base, suggest(trial, self._space))
+            config = configuration(self.search.base, suggest(trial, search_space(self.search.base)))
         except ValueError as error:
             raise optuna.TrialPruned(str(error)) from error
         try:
-            with self._let_through():
+            with self.let_through():
                 return self._score(trial, config)
-        except KeyboardInterrupt:  # its settings come first when the search is resumed
+        except (KeyboardInterrupt, _TimeIsOverError):  # its settings come first when the search is resumed
             trial.study.enqueue_trial(trial.params)
             raise
 
@@ -108,16 +110,17 @@ class Objective:
 
         def report(values: list[float]) -> None:
             so_far = before + values
-            trial.report(sum(so_far) / len(so_far), len(so_far))
-            if time.time() > self._deadline:  # its settings come first when the search is resumed
-                trial.study.enqueue_trial(trial.params)
-                raise optuna.TrialPruned("The time is over.")
+            trial.report(fmean(so_far), len(so_far))
+            if time.time() > self.deadline:
+                raise _TimeIsOverError
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-        finals = []
-        for seed in range(self._search.first_seed, self._search.first_seed + self._search.seeds):
-            before += train_and_score(self._search, dataclasses.replace(config, seed=seed), report)
-            finals.append(before[-1])
-        trial.set_user_attr("final_returns", finals)
-        return sum(before) / len(before)
+        for seed in self.search.run_seeds:
+            before += train_and_score(self.search, config, seed, report)
+        trial.set_user_attr("final_returns", before[self.search.evaluations - 1 :: self.search.evaluations])
+        return fmean(before)
+
+
+class _TimeIsOverError(optuna.TrialPruned):
+    """The deadline has passed."""

@@ -1,22 +1,21 @@
 """The result of a search: the best trials, which settings mattered, the preset file and a picture."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+import rich
 from matplotlib.figure import Figure
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
+from optuna.trial import TrialState
 from rich.table import Table
 
 from dqn_training.evaluation.statistics import mean_interval
 from dqn_training.presets import preset_text
-from dqn_training.tuning.confirm import DEFAULT, Confirmed
+from dqn_training.tuning.confirm import DEFAULT, Finalist
 from dqn_training.tuning.objective import Search
 from dqn_training.tuning.space import configuration
 from dqn_training.tuning.study import completed, finished
@@ -32,45 +31,39 @@ def importances(study: Study) -> dict[str, float]:
     return {name: part for name, part in found.items() if math.isfinite(part)}
 
 
-def result(study: Study, confirmed: Sequence[Confirmed]) -> dict[str, Any]:
-    """The result as JSON. Raises ValueError where no trial was trained to its end."""
-    best = best_trial(study)
+def result(study: Study, confirmed: Sequence[Finalist]) -> dict[str, Any]:
+    """The result as JSON, where a trial was trained to its end."""
+    best, default = completed(study)[0], study.trials[0]
     return {
         "score": best.value,
         "final_returns": best.user_attrs["final_returns"],
         "settings": best.params,
-        "default_score": next((trial.value for trial in completed(study) if trial.number == 0), None),
-        "confirmed": {one.finalist.name: one.scores for one in confirmed},
+        "default_score": default.value if default.state == TrialState.COMPLETE else None,
+        "confirmed": {one.name: one.scores for one in confirmed},
         "trials": len(finished(study)),
         "completed": len(completed(study)),
         "importance": importances(study),
     }
 
 
-def best_trial(study: Study) -> FrozenTrial:
-    """The trial with the highest score. Raises ValueError where none was trained to its end."""
-    best = completed(study)
-    if not best:
-        raise ValueError(
-            f"No trial was trained to its end, {len(finished(study))} were pruned: there is no preset yet. Resume by "
-            "the same command with a longer --timeout or more --trials."
-        )
-    return best[0]
-
-
-def write_preset(path: Path, study: Study, search: Search, confirmed: Sequence[Confirmed], command_line: str) -> None:
+def write_preset(path: Path, study: Study, search: Search, confirmed: Sequence[Finalist], command_line: str) -> None:
     """Writes the finalist that is best with other seeds, or the best trial where nothing was confirmed, as a preset.
 
     Raises ValueError where no trial was trained to its end.
     """
-    best = best_trial(study)
+    if not completed(study):
+        raise ValueError(
+            f"No trial was trained to its end, {len(finished(study))} were pruned: there is no preset yet. Resume the "
+            "search by the same command with a longer --timeout or more --trials."
+        )
+    best = completed(study)[0]
     config, lines = configuration(search.base, best.params), [f"Found by: {command_line}"]
-    last = search.first_seed + search.seeds - 1
-    lines.append(f"Best of {len(finished(study))} trials with seeds {search.first_seed} to {last}: {best.value:.2f}.")
+    seeds = f"seeds {search.run_seeds[0]} to {search.run_seeds[-1]}"
+    lines.append(f"Best of {len(finished(study))} trials with {seeds}: {best.value:.2f}.")
     if confirmed:
-        config = confirmed[0].finalist.config
-        scores = ", ".join(f"{one.finalist.name} {one.mean:.2f}" for one in confirmed)
-        lines.append(f"These are the settings of: {confirmed[0].finalist.name}.")
+        config = confirmed[0].config
+        scores = ", ".join(f"{one.name} {one.mean:.2f}" for one in confirmed)
+        lines.append(f"These are the settings of: {confirmed[0].name}.")
         lines.append(f"Mean scores with {len(confirmed[0].scores)} other seeds: {scores}.")
     lines.append("A score is the mean over a run of its best evaluation so far.")
     path.write_text(preset_text(config, "\n".join(lines)), encoding="utf-8")
@@ -79,7 +72,6 @@ def write_preset(path: Path, study: Study, search: Search, confirmed: Sequence[C
 def draw(path: Path, study: Study, title: str) -> None:
     """The scores in the order of the trials, and the importance of each setting."""
     figure = Figure(figsize=(10, 4), layout="constrained")
-    FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
     trials = sorted(completed(study), key=lambda trial: trial.number)
     values = [trial.value or 0.0 for trial in trials]
@@ -103,32 +95,24 @@ def print_table(study: Study) -> None:
     table = Table("trial", "score", "best evaluations", "settings", title=f"{len(finished(study))} trials")
     for trial in completed(study)[:_SHOWN]:
         returns = ", ".join(f"{value:.1f}" for value in trial.user_attrs["final_returns"])
-        table.add_row(str(trial.number), f"{trial.value:.2f}", returns, _settings(trial.params))
-    console = Console()
-    console.print(table)
-    fractions = importances(study)
-    if fractions:
-        console.print("importance: " + ", ".join(f"{name} {part:.0%}" for name, part in fractions.items()))
+        values = {name: f"{value:.3g}" if isinstance(value, float) else value for name, value in trial.params.items()}
+        settings = ", ".join(f"{name} {value}" for name, value in values.items())
+        table.add_row(str(trial.number), f"{trial.value:.2f}", returns, settings)
+    rich.print(table)
+    if fractions := importances(study):
+        rich.print("importance: " + ", ".join(f"{name} {part:.0%}" for name, part in fractions.items()))
 
 
-def print_confirmed(confirmed: Sequence[Confirmed], search: Search) -> None:
+def print_confirmed(confirmed: Sequence[Finalist], seeds: range) -> None:
     """Scores of the finalists with other seeds, and their paired differences from the default."""
-    first = search.first_seed + search.seeds
-    seeds = f"with seeds {first} to {first + len(confirmed[0].scores) - 1}"
-    table = Table("settings of", "score", "worst", "more than the default", title=f"confirmed {seeds}")
-    default = next(one for one in confirmed if one.finalist.name == DEFAULT)
+    title = f"confirmed with seeds {seeds[0]} to {seeds[-1]}"
+    table = Table("settings of", "score", "worst", "more than the default", title=title)
+    default = next(one for one in confirmed if one.name == DEFAULT)
     for one in confirmed:
         more = np.subtract(one.scores, default.scores)
         low, high = mean_interval(more)
         against = "" if one is default else f"{more.mean():+.2f} (95 %: {low:+.2f} to {high:+.2f})"
-        table.add_row(one.finalist.name, f"{one.mean:.2f}", f"{min(one.scores):.2f}", against)
-    console = Console()
-    console.print(table)
+        table.add_row(one.name, f"{one.mean:.2f}", f"{min(one.scores):.2f}", against)
+    rich.print(table)
     if confirmed[0] is default:
-        console.print("None of the finalists is better than the default: the preset is the default.")
-
-
-def _settings(parameters: Mapping[str, object]) -> str:
-    return ", ".join(
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}" for name, value in parameters.items()
-    )
+        rich.print("None of the finalists is better than the default: the preset is the default.")

@@ -51,7 +51,15 @@ def parameters_of(config: DQNConfig, space: Space) -> dict[str, Any]:
 
 def suggest(trial: Trial, space: Space) -> dict[str, Any]:
     """The point of the space that the sampler chooses for a trial."""
-    return {name: _suggest(trial, name, values) for name, values in space.items()}
+    for name, values in space.items():
+        match values:
+            case CategoricalDistribution():
+                trial.suggest_categorical(name, values.choices)
+            case IntDistribution():
+                trial.suggest_int(name, values.low, values.high, log=values.log)
+            case FloatDistribution():
+                trial.suggest_float(name, values.low, values.high, log=values.log)
+    return trial.params
 
 
 def configuration(base: DQNConfig, parameters: dict[str, Any]) -> DQNConfig:
@@ -61,15 +69,6 @@ def configuration(base: DQNConfig, parameters: dict[str, Any]) -> DQNConfig:
     }
     changes["hidden_sizes"] = tuple(map(int, changes["hidden_sizes"].split()))
     return dataclasses.replace(base, **changes)
-
-
-def _suggest(trial: Trial, name: str, values: BaseDistribution) -> Any:
-    if isinstance(values, CategoricalDistribution):
-        return trial.suggest_categorical(name, values.choices)
-    if isinstance(values, IntDistribution):
-        return trial.suggest_int(name, values.low, values.high, log=values.log)
-    assert isinstance(values, FloatDistribution)  # noqa: S101  (there are only these three)
-    return trial.suggest_float(name, values.low, values.high, log=values.log)
 
 
 def _with(values: BaseDistribution, value: Any) -> BaseDistribution:

@@ -11,10 +11,11 @@ from optuna.study import MaxTrialsCallback, Study
 from optuna.trial import FrozenTrial, TrialState
 
 from dqn_models import cli_support
-from dqn_models.durable import exclusive_lock, make_directory
+from dqn_models.durable import exclusive_lock
 from dqn_models.errors import wrap_os_errors
 from dqn_training.export.parity import ParityError
 from dqn_training.interrupts import held_back
+from dqn_training.seeds import sampler_seed
 from dqn_training.tuning.objective import Objective, Search
 from dqn_training.tuning.space import parameters_of, search_space
 
@@ -25,42 +26,44 @@ _KEPT_PERCENT = 66.7  # trials with one or two seeds are noisy: pruning every se
 _LOCK_SECONDS = 60.0  # for another process that makes the study
 
 
-def open_study(path: Path, search: Search, seed: int = 0) -> Study:
+def open_study(path: Path, search: Search) -> Study:
     """The study in an SQLite file, created if missing; its first trial is the preset itself.
 
     Raises UsageError when it belongs to another search, RepositoryError when the file cannot be used.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # its warnings are replaced by ours
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    with wrap_os_errors(f"keep the search in {path} (--storage names another place)"):
-        make_directory(path.parent)
-        with exclusive_lock(path.with_name(f".{path.name}.lock"), "another dqn-tune", _LOCK_SECONDS):
-            study = _create(path, search, seed)
-            if _IDENTITY not in study.user_attrs:
-                study.enqueue_trial(parameters_of(search.base, search_space(search.base)))
-                study.set_user_attr(_IDENTITY, search.identity())
-    _check_identity(study, path, search)
+    lock = exclusive_lock(path.with_name(f".{path.name}.lock"), "another dqn-tune", _LOCK_SECONDS)
+    with wrap_os_errors(f"keep the search in {path} (--storage names another place)"), lock:
+        study = optuna.create_study(
+            storage=_storage(path),
+            study_name=_NAME,
+            direction="maximize",
+            load_if_exists=True,
+            pruner=optuna.pruners.PercentilePruner(
+                _KEPT_PERCENT, n_startup_trials=4, n_warmup_steps=search.evaluations // 2
+            ),
+        )
+        if _IDENTITY not in study.user_attrs:
+            study.enqueue_trial(parameters_of(search.base, search_space(search.base)))
+            study.set_user_attr(_IDENTITY, search.identity())
+    known = study.user_attrs[_IDENTITY]
+    for name, value in search.identity().items():
+        if known.get(name, value) != value:
+            raise cli_support.UsageError(
+                f"{path} holds a search with {name} {known[name]!r}, not {value!r}; use the same settings to resume "
+                "it, or another --storage."
+            )
     return study
 
 
-def _create(path: Path, search: Search, seed: int) -> Study:
+def _storage(path: Path) -> optuna.storages.RDBStorage:
     """Raises OSError when the file cannot be made or is no database."""
+    options = {"connect_args": {"timeout": 60}}
     try:
-        storage = optuna.storages.RDBStorage(
-            f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 60}}, heartbeat_interval=20, grace_period=60
-        )
+        return optuna.storages.RDBStorage(f"sqlite:///{path}", options, heartbeat_interval=20, grace_period=60)
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise OSError(str(error.__cause__ or error)) from error
-    return optuna.create_study(
-        storage=storage,
-        study_name=_NAME,
-        direction="maximize",
-        load_if_exists=True,
-        sampler=optuna.samplers.TPESampler(n_startup_trials=8, seed=seed),
-        pruner=optuna.pruners.PercentilePruner(
-            _KEPT_PERCENT, n_startup_trials=4, n_warmup_steps=search.evaluations // 2
-        ),
-    )
 
 
 def finished(study: Study) -> list[FrozenTrial]:
@@ -76,8 +79,9 @@ def completed(study: Study) -> list[FrozenTrial]:
 
 def work(path: Path, search: Search, trials: int, deadline: float, worker: int = 0) -> None:
     """Adds trials until the study has that many finished ones or the deadline passes."""
-    started = len(open_study(path, search).get_trials(deepcopy=False))
-    study = open_study(path, search, seed=1_000 * worker + started)
+    study = open_study(path, search)
+    seed = sampler_seed(worker, len(study.get_trials(deepcopy=False)))
+    study.sampler = optuna.samplers.TPESampler(n_startup_trials=8, seed=seed)
     left = deadline - time.time()
     if len(finished(study)) >= trials or left <= 0:
         return
@@ -90,20 +94,10 @@ def work(path: Path, search: Search, trials: int, deadline: float, worker: int =
         )
 
 
-def _check_identity(study: Study, path: Path, search: Search) -> None:
-    known = study.user_attrs.get(_IDENTITY, {})
-    for name, value in search.identity().items():
-        if known.get(name, value) != value:
-            raise cli_support.UsageError(
-                f"{path} holds a search with {name} {known[name]!r}, not {value!r}; use the same settings to resume "
-                "it, or another --storage."
-            )
-
-
 def _report(study: Study, trial: FrozenTrial) -> None:
     """A line on standard error for each trial that ends."""
-    best = max((other.value or 0.0 for other in study.get_trials(states=(TrialState.COMPLETE,))), default=None)
-    seconds = trial.duration.total_seconds() if trial.duration else 0.0
     score = f"score {trial.value:.2f}" if trial.state == TrialState.COMPLETE else trial.state.name.lower()
-    against = "" if best is None else f", best so far {best:.2f}"
+    best = completed(study)
+    against = f", best so far {best[0].value:.2f}" if best else ""
+    seconds = trial.duration.total_seconds() if trial.duration else 0.0
     print(f"trial {trial.number}: {score}, {seconds:.0f} s{against}", file=sys.stderr, flush=True)

@@ -76,10 +76,10 @@ def _deflate_kind(body: bytes) -> int:
 
 def deflate(body: bytes, headers: Headers) -> tuple[bytes, tuple[Header, ...]]:
     """The body in the encoding that the client prefers, and the headers that say so; unchanged if it names none."""
-    wish = headers.get(b"accept-encoding")
-    if not wish:
+    accept = headers.get(b"accept-encoding")
+    if not accept:
         return body, ()
-    accepted = dict(_weights(wish.decode("latin-1").lower().split(",")))
+    accepted = dict(_weights(accept.decode("latin-1").lower().split(",")))
     weights = {name: accepted.get(name, accepted.get("*", 0.0)) for name in ("gzip", "deflate")}
     name = max(weights, key=lambda each: weights[each])  # gzip if both weigh the same
     if weights[name] <= 0:

@@ -3,16 +3,15 @@
 A request for one observation shares the run of its turn, with native requests too; a larger one runs by itself.
 """
 
+import re
 from collections.abc import Callable
 from functools import partial
 from time import perf_counter_ns
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import numpy as np
 from msgspec import UNSET
 from starlette.types import Receive, Scope
 
-from dqn_models.layout import CHAMPION
 from dqn_models.policy import Observations
 from dqn_serving.api.calls import encode
 from dqn_serving.api.errors import oip_error
@@ -22,16 +21,17 @@ from dqn_serving.api.oip.framing import LENGTH, Headers, collect, deflate, infla
 from dqn_serving.api.oip.messages import InferAnswer, InferRequest, RequestParameters, decode_infer_request
 from dqn_serving.api.oip.statistics import Durations, Statistics
 from dqn_serving.inference.admission import overload
-from dqn_serving.inference.batcher import Decision, PendingRequest
+from dqn_serving.inference.batcher import BatchDecision, Decision, Deliver, PendingRequest, wait_for
 from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.observations import BoolArray
 from dqn_serving.policies.registry import ServedModel
 from dqn_serving.problems import Answer, Header, Problem, make_answer
 from dqn_serving.services import Services
-from dqn_serving.telemetry.metrics import EndpointMeasures, ModelMeasures
+from dqn_serving.telemetry.metrics import EndpointMeasures
 
 TEMPLATE = "/v2/models/{model}/infer"
 
+_PATH = re.compile(r"/v2/models/(?P<model>[^/]+)/infer")
 _NO_PARAMETERS = RequestParameters()
 
 
@@ -40,7 +40,7 @@ class InferRoute(NamedTuple):
 
     measures: EndpointMeasures
     refusal: Answer
-    begin: Callable[[Scope, bytes, Callable[[Answer], None]], bool]
+    begin: Callable[[Scope, bytes, Deliver], bool]
 
 
 class ParsedInfer(NamedTuple):
@@ -92,11 +92,10 @@ class InferCall:
 
     def route(self, path: str) -> InferRoute | None:
         """The route of a path to a champion's infer call; None for any other path."""
-        parts = path.split("/")
-        is_infer = len(parts) == 5 and (parts[1], parts[2], parts[4]) == ("v2", "models", "infer")
-        return InferRoute(self._measures, self._refusal, partial(self.begin, parts[3])) if is_infer else None
+        found = _PATH.fullmatch(path)
+        return InferRoute(self._measures, self._refusal, partial(self.begin, found["model"])) if found else None
 
-    def begin(self, model: str, scope: Scope, body: bytes, deliver: Callable[[Answer], None]) -> bool:
+    def begin(self, model: str, scope: Scope, body: bytes, deliver: Deliver) -> bool:
         """Takes a call that needs no waiting and parses: `deliver` gets its answer, at the latest in this turn.
 
         False if there is more to do: see `respond`. Nothing has been run or counted then.
@@ -109,20 +108,15 @@ class InferCall:
             parsed = parse(body, loaded, scope, self._bodies.limit)
         except Exception:  # noqa: BLE001  (the slow path meets it again, and reports and logs it)
             return False
-        if len(parsed.observations) == 1:
-            self._batcher.submit(loaded, served.measures, self._pending(parsed), deliver)
-        else:
-            deliver(self._answer_batch(parsed, loaded, served.measures))
+        self._decide(parsed, loaded, deliver)
         return True
 
-    async def respond(self, served: ServedModel, version: int | None, scope: Scope, receive: Receive) -> Answer:
-        """The answer to a request for a version, or for the champion. Raises Problem and ClientDisconnect."""
+    async def respond(self, served: ServedModel, version: int | str, scope: Scope, receive: Receive) -> Answer:
+        """The answer to a request for a version with this number or alias. Raises Problem and ClientDisconnect."""
         loaded = None
         try:
             body = await self._bodies.read(scope, receive)
-            loaded = served.champion if version is None else None
-            if loaded is None:
-                loaded = await self._loader.select(served, CHAMPION if version is None else version)
+            loaded = await self._loader.select(served, version)
             started = perf_counter_ns()
             parsed = parse(body, loaded, scope, self._bodies.limit)
         except Problem as problem:
@@ -131,43 +125,28 @@ class InferCall:
             if problem.reason is not None:
                 served.measures.rejected.add(problem.reason)
             raise
-        if len(parsed.observations) == 1:
-            return await self._batcher.answer(loaded, served.measures, self._pending(parsed))
-        return self._answer_batch(parsed, loaded, served.measures)
+        return await wait_for(partial(self._decide, parsed, loaded))
 
-    def _pending(self, parsed: ParsedInfer) -> PendingRequest[Answer]:
+    def _decide(self, parsed: ParsedInfer, loaded: LoadedPolicy, deliver: Deliver) -> None:
         options = parsed.parameters
-        render = partial(self._answer_single, parsed)
-        return PendingRequest(parsed.observations[0], parsed.mask, options.epsilon, options.seed, render)
+        if len(parsed.observations) == 1:
+            answer = partial(self._deliver, parsed, deliver)
+            pending = PendingRequest(parsed.observations[0], parsed.mask, options.epsilon, options.seed, answer)
+            self._batcher.submit(loaded, pending)
+        else:
+            found = self._batcher.run_batch(loaded, parsed.observations, parsed.mask, options)
+            deliver(self._render(parsed, loaded, found))
 
-    def _answer_single(self, parsed: ParsedInfer, loaded: LoadedPolicy, found: Decision | Problem) -> Answer:
+    def _deliver(self, parsed: ParsedInfer, deliver: Deliver, loaded: LoadedPolicy, found: Decision | Problem) -> None:
+        batch = found if isinstance(found, Problem) else found.as_batch()
+        deliver(self._render(parsed, loaded, batch))
+
+    def _render(self, parsed: ParsedInfer, loaded: LoadedPolicy, found: BatchDecision | Problem) -> Answer:
         if isinstance(found, Problem):
-            return self._failure(parsed, loaded, found)
-        values = {
-            tensors.Q_VALUES: found.q_values,
-            tensors.ACTION: found.action_index + loaded.start,
-            tensors.PROPENSITY: found.propensity,
-        }
-        outputs = {name: np.array([values[name]], tensors.OUTPUT_DTYPES[name]) for name in parsed.outputs}
-        return self._success(parsed, outputs, loaded)
-
-    def _answer_batch(self, parsed: ParsedInfer, loaded: LoadedPolicy, measures: ModelMeasures) -> Answer:
-        """The answer to a batch, which is run once however that ends."""
-        found = self._batcher.run_batch(loaded, measures, parsed.observations, parsed.mask, parsed.parameters)
-        if isinstance(found, Problem):
-            return self._failure(parsed, loaded, found)
-        outputs: tensors.Outputs = {tensors.Q_VALUES: found.q_values, tensors.ACTION: found.indices + loaded.start}
-        if found.propensities is not None:
-            outputs[tensors.PROPENSITY] = found.propensities
-        return self._success(parsed, outputs, loaded)
-
-    def _failure(self, parsed: ParsedInfer, loaded: LoadedPolicy, problem: Problem) -> Answer:
-        self.statistics.count_failure(loaded, perf_counter_ns() - parsed.started_ns)
-        return oip_error(problem)
-
-    def _success(self, parsed: ParsedInfer, outputs: tensors.Outputs, loaded: LoadedPolicy) -> Answer:
+            self.statistics.count_failure(loaded, perf_counter_ns() - parsed.started_ns)
+            return oip_error(found)
         inferred = perf_counter_ns()
-        body, content_type, headers = _write(parsed, outputs, loaded)
+        body, content_type, headers = _write(parsed, found, loaded)
         body, encoding = deflate(body, parsed.headers)
         answer = make_answer(body, 200, content_type, (*headers, *encoding), loaded.served)
         parsing, running = parsed.parsed_ns - parsed.started_ns, inferred - parsed.parsed_ns
@@ -176,12 +155,13 @@ class InferCall:
         return answer
 
 
-def _write(
-    parsed: ParsedInfer, outputs: tensors.Outputs, loaded: LoadedPolicy
-) -> tuple[bytes, bytes, tuple[Header, ...]]:
+def _write(parsed: ParsedInfer, found: BatchDecision, loaded: LoadedPolicy) -> tuple[bytes, bytes, tuple[Header, ...]]:
     """The body of an answer, its Content-Type, and its other headers."""
+    values: dict[str, Any] = dict(
+        zip(tensors.OUTPUTS, (found.q_values, found.indices + loaded.start, found.propensities), strict=True)
+    )
     written = [
-        tensors.write_output(name, outputs[name], is_binary=is_binary) for name, is_binary in parsed.outputs.items()
+        tensors.write_output(name, values[name], is_binary=is_binary) for name, is_binary in parsed.outputs.items()
     ]
     answer = InferAnswer(
         model_name=loaded.model,

@@ -115,13 +115,13 @@ class OipApi:
         body = await bodies.read(request.scope, request.receive)
         body = inflate(body, collect(request.scope), bodies.limit)
         try:
-            asked: messages.IndexRequest = messages.decode_index_request(body or b"{}")
+            wanted: messages.IndexRequest = messages.decode_index_request(body or b"{}")
         except DECODE_ERRORS as error:
             raise decode_problem(body, error) from None
         entries = []
         for name in sorted(registry.models):
             loaded = registry.loaded_versions(name)
-            published = [] if asked.ready else await published_versions(self._services, name)
+            published = [] if wanted.ready else await published_versions(self._services, name)
             for number in sorted({*published, *loaded}):
                 state, reason = ("READY", "") if number in loaded else ("UNAVAILABLE", _NOT_LOADED)
                 entries.append(IndexEntry(name, str(number), state, reason))
@@ -129,12 +129,12 @@ class OipApi:
 
     # a model, and the version that the path names
 
-    def _named(self, request: Request) -> tuple[ServedModel, int | None]:
+    def _named(self, request: Request) -> tuple[ServedModel, int | str]:
         """The model and the version that a path names; without a version, the champion. Raises Problem (404)."""
         served = self._services.registry.get(request.path_params["model"])
-        named = request.path_params.get("version")
-        version = None if named is None else version_number(named)
-        if version is None and named is not None:
+        named = request.path_params.get("version", CHAMPION)
+        version = CHAMPION if named is CHAMPION else version_number(named)
+        if version is None:
             raise Problem(404, f"{served.name} has no version {named[:40]!r}; versions are positive integers.")
         return served, version
 
@@ -144,26 +144,26 @@ class OipApi:
     async def _model_ready(self, request: Request) -> messages.ModelReady:
         """A version that is not in memory is loaded: only then it is known whether it can infer."""
         served, version = self._named(request)
-        await self._services.loader.select(served, CHAMPION if version is None else version)
+        await self._services.loader.select(served, version)
         return messages.ModelReady(served.name)
 
     async def _statistics(self, request: Request) -> dict[str, Any]:
         served, version = self._named(request)
-        found = self._infer.statistics.documents(served.name, version)
+        found = self._infer.statistics.documents(served.name, None if version == CHAMPION else int(version))
         if not found:
-            which = "versions" if version is None else f"version {version}"
+            which = "versions" if version == CHAMPION else f"version {version}"
             raise Problem(404, f"{served.name} has no {which} in memory, and so no statistics.")
         return {"model_stats": found}
 
     async def _manifest(self, request: Request) -> Manifest:
         """Read from the repository if the version is not in memory. Raises Problem (503) or ModelError."""
         served, version = self._named(request)
-        if version is None:
-            return served.require_champion().manifest
-        for loaded in self._services.registry.loaded():
-            if (loaded.model, loaded.version) == (served.name, version):
-                return loaded.manifest
-        return await asyncio.to_thread(self._services.repository.manifest, served.name, version)
+        loaded = self._services.loader.get_loaded(served, version)
+        if loaded is None and version == CHAMPION:
+            return served.require_champion().manifest  # raises
+        if loaded is not None:
+            return loaded.manifest
+        return await asyncio.to_thread(self._services.repository.manifest, served.name, int(version))
 
     async def _metadata(self, request: Request) -> messages.ModelMetadata:
         """A model's tensors, and every version that may be asked for."""

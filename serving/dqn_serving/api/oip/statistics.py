@@ -1,7 +1,6 @@
 """The statistics call: durations of the protocol's own requests, by version, in Triton's form."""
 
 import time
-from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,29 +12,23 @@ _ABSENT = {part: {"count": 0, "ns": 0} for part in ("queue", "cache_hit", "cache
 
 
 class Durations(NamedTuple):
-    """Nanoseconds of one request: reading its tensors, running the policy, writing the answer."""
+    """Nanoseconds of some requests: reading their tensors, running the policy, writing the answers; and how many."""
 
-    compute_input: int
-    compute_infer: int
-    compute_output: int
+    compute_input: int = 0
+    compute_infer: int = 0
+    compute_output: int = 0
+    requests: int = 1
 
-
-_NO_TIME = Durations(0, 0, 0)
-
-
-@dataclass(slots=True)
-class _Totals:
-    """A number of requests, and the sum of their durations."""
-
-    count: int = 0
-    ns: Durations = _NO_TIME
-
-    def add(self, durations: Durations) -> None:
-        self.count += 1
-        self.ns = Durations(*map(sum, zip(self.ns, durations, strict=True)))
+    def plus(self, other: "Durations") -> "Durations":
+        """Of both."""
+        return Durations(*map(sum, zip(self, other, strict=True)))
 
     def by_part(self) -> dict[str, dict[str, int]]:
-        return {part: {"count": self.count, "ns": ns} for part, ns in self.ns._asdict().items()}
+        """As Triton writes them."""
+        return {part: {"count": self.requests, "ns": ns} for part, ns in zip(self._fields[:3], self[:3], strict=True)}
+
+
+_NONE = Durations(requests=0)
 
 
 @dataclass
@@ -44,10 +37,10 @@ class _VersionStatistics:
 
     observations: int = 0
     last_inference: int = 0  # Unix time in milliseconds
-    answered: _Totals = field(default_factory=_Totals)
+    answered: Durations = _NONE
     failures: int = 0
     failure_ns: int = 0
-    batches: defaultdict[int, _Totals] = field(default_factory=lambda: defaultdict(_Totals))
+    batches: dict[int, Durations] = field(default_factory=dict)
 
     def document(self, loaded: LoadedPolicy) -> dict[str, Any]:
         """As Triton writes it; what this server does not have, such as queues and caches, is 0."""
@@ -56,9 +49,9 @@ class _VersionStatistics:
             "version": str(loaded.version),
             "last_inference": self.last_inference,
             "inference_count": self.observations,
-            "execution_count": self.answered.count,
+            "execution_count": self.answered.requests,
             "inference_stats": {
-                "success": {"count": self.answered.count, "ns": sum(self.answered.ns)},
+                "success": {"count": self.answered.requests, "ns": sum(self.answered[:3])},
                 "fail": {"count": self.failures, "ns": self.failure_ns},
                 **self.answered.by_part(),
                 **_ABSENT,
@@ -81,9 +74,9 @@ class Statistics:
         found = self._of(loaded)
         found.observations += batch_size
         found.last_inference = time.time_ns() // 1_000_000
-        found.answered.add(durations)
+        found.answered = found.answered.plus(durations)
         if batch_size in found.batches or len(found.batches) < _MAX_BATCH_SIZES:
-            found.batches[batch_size].add(durations)
+            found.batches[batch_size] = found.batches.get(batch_size, _NONE).plus(durations)
 
     def count_failure(self, loaded: LoadedPolicy, ns: int) -> None:
         """Counts a request that was refused after this many nanoseconds."""

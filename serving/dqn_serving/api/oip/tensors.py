@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -19,16 +20,14 @@ from dqn_serving.problems import Reason
 
 OBSERVATION, MASK = "observation", "action_mask"
 Q_VALUES, ACTION, PROPENSITY = "q_values", "action", "propensity"
-OUTPUT_DTYPES = {Q_VALUES: np.float32, ACTION: np.int64, PROPENSITY: np.float64}
+OUTPUTS = (Q_VALUES, ACTION, PROPENSITY)
 DATATYPES = {"float32": "FP32", "float64": "FP64", "uint8": "UINT8", "int64": "INT64"}
 MASK_DATATYPE = "BOOL"
-
-Outputs = dict[str, NDArray[Any]]
 
 _DATATYPE_OF = {np.dtype(name): datatype for name, datatype in DATATYPES.items()}  # an array's dtype.name is slow
 _NESTED = re.compile(rb"\s*\[\s*\[")
 
-_decode_flags = {1: msgspec.json.Decoder(list[FLAG]).decode, 2: msgspec.json.Decoder(list[list[FLAG]]).decode}
+_FLAGS = {1: msgspec.json.Decoder(list[FLAG]).decode, 2: msgspec.json.Decoder(list[list[FLAG]]).decode}
 
 
 def read_inputs(
@@ -74,10 +73,12 @@ def _read_observations(tensor: InputTensor, raw: memoryview, loaded: LoadedPolic
     if tensor.datatype != datatype:
         raise rejected("type", f"{OBSERVATION} has datatype {shown(tensor.datatype)}; {loaded} expects {datatype}.")
     _check_shape(tensor.shape, reader, str(loaded))
+    elements = _elements(tensor, raw, reader.dtype, reader.decode_nested, "shape")
+    if elements is None:
+        raise mismatch(bytes(tensor.data or b""), tensor.shape, reader, str(loaded))
     if tensor.data is UNSET:
-        elements = _from_binary(tensor, raw, loaded)
-    else:
-        elements = _from_json(tensor.data, tensor.shape, loaded)
+        check_elements(elements, loaded)
+        elements = np.array(elements, reader.dtype)  # aligned, and in this machine's byte order
     return elements.reshape(tensor.shape[0], *reader.shape)
 
 
@@ -91,43 +92,31 @@ def _check_shape(shape: list[int], reader: ObservationReader, model: str) -> Non
         raise too_many(OBSERVATION, shape[0], reader.max_batch_size)
 
 
-def _from_binary(tensor: InputTensor, raw: memoryview, loaded: LoadedPolicy) -> Observations:
-    dtype = loaded.observations.dtype
-    _check_size(tensor, raw, math.prod(tensor.shape) * dtype.itemsize, "shape")
-    elements = np.frombuffer(raw, dtype.newbyteorder("<"))
-    check_elements(elements, loaded)
-    return np.array(elements, dtype)  # aligned, and in this machine's byte order
+def _elements(
+    tensor: InputTensor, raw: memoryview, dtype: np.dtype[Any], decode: Callable[[Raw, int], Any], reason: Reason
+) -> NDArray[Any] | None:
+    """The elements of a tensor, as many as its shape says; None if its data in JSON is not what `decode` reads.
 
-
-def _check_size(tensor: InputTensor, raw: memoryview, expected: int, reason: Reason) -> None:
-    """Checks the size of a binary tensor, in bytes."""
-    if not tensor.binary_size == expected == len(raw):
-        found = f"binary_data_size {shown(tensor.binary_size)} and {len(raw)} bytes after the JSON"
-        raise rejected(reason, f"{tensor.name} has {found}; shape {listed(tensor.shape)} needs {expected} bytes.")
-
-
-def _from_json(data: Raw, shape: list[int], loaded: LoadedPolicy) -> Observations:
-    reader = loaded.observations
-    depth = _depth(data, shape)
+    `decode` gets the data and how deep its lists are. Raises Problem (422).
+    """
+    size = math.prod(tensor.shape)
+    if tensor.data is UNSET:
+        expected = size * dtype.itemsize
+        if not tensor.binary_size == expected == len(raw):
+            found = f"binary_data_size {shown(tensor.binary_size)} and {len(raw)} bytes after the JSON"
+            needed = f"shape {listed(tensor.shape)} needs {expected} bytes"
+            raise rejected(reason, f"{tensor.name} has {found}; {needed}.")
+        return np.frombuffer(raw, dtype.newbyteorder("<"))
+    depth = len(tensor.shape) if _NESTED.match(memoryview(tensor.data)) else 1  # flat, or nested as its shape says
     try:
-        elements = np.array(reader.decode_nested(data, depth), reader.dtype)
+        elements = np.array(decode(tensor.data, depth), dtype)
     except (ValueError, RecursionError):  # wrong elements, or ragged lists
-        raise mismatch(bytes(data), shape, reader, str(loaded)) from None
-    _check_count(elements, shape, OBSERVATION, "shape")
-    return elements
-
-
-def _depth(data: Raw, shape: list[int]) -> int:
-    """How deep the data is nested: it may be flat, or as its shape says."""
-    return len(shape) if _NESTED.match(memoryview(data)) else 1
-
-
-def _check_count(elements: NDArray[Any], shape: list[int], name: str, reason: Reason) -> None:
-    """Checks the number and the nesting of elements in JSON."""
+        return None
     is_nested = elements.ndim > 1
-    if elements.size != math.prod(shape) or (is_nested and list(elements.shape) != shape):
+    if elements.size != size or (is_nested and list(elements.shape) != tensor.shape):
         found = f"shape {listed(elements.shape)}" if is_nested else f"{elements.size} elements"
-        raise rejected(reason, f"The data of {name} has {found}; its shape is {listed(shape)}.")
+        raise rejected(reason, f"The data of {tensor.name} has {found}; its shape is {listed(tensor.shape)}.")
+    return elements
 
 
 def _read_mask(tensor: InputTensor, raw: memoryview, shape: list[int], loaded: LoadedPolicy) -> BoolArray:
@@ -137,30 +126,22 @@ def _read_mask(tensor: InputTensor, raw: memoryview, shape: list[int], loaded: L
     if tensor.shape != shape:
         found = listed([shown(size) for size in tensor.shape[:8]])
         raise rejected("action_mask", f"{MASK} has shape {found}; {loaded} expects {listed(shape)} for this batch.")
-    mask = _mask_from_binary(tensor, raw) if tensor.data is UNSET else _mask_from_json(tensor.data, shape)
+    elements = _elements(tensor, raw, np.dtype(np.uint8), _decode_flags, "action_mask")
+    if elements is None:
+        found = f"The data of {MASK} is not a list of booleans, flat or nested as its shape says."
+        raise rejected("action_mask", found)
+    if (elements > 1).any():
+        index = int((elements > 1).argmax())
+        raise rejected("action_mask", f"element {index} of the binary {MASK} is {elements[index]}; expected 0 or 1.")
+    mask = elements.astype(np.bool_).reshape(shape)
     is_possible = mask.any(axis=1)
     if not is_possible.all():
         raise all_masked(f"{MASK}[{int(is_possible.argmin())}]")
     return mask
 
 
-def _mask_from_binary(tensor: InputTensor, raw: memoryview) -> BoolArray:
-    _check_size(tensor, raw, math.prod(tensor.shape), "action_mask")
-    elements = np.frombuffer(raw, np.uint8)
-    if (elements > 1).any():
-        index = int((elements > 1).argmax())
-        raise rejected("action_mask", f"element {index} of the binary {MASK} is {elements[index]}; expected 0 or 1.")
-    return elements.astype(np.bool_).reshape(tensor.shape)
-
-
-def _mask_from_json(data: Raw, shape: list[int]) -> BoolArray:
-    try:
-        elements = np.array(_decode_flags[_depth(data, shape)](data), np.bool_)
-    except ValueError:  # wrong elements, or ragged lists
-        found = f"The data of {MASK} is not a list of booleans, flat or nested as its shape says."
-        raise rejected("action_mask", found) from None
-    _check_count(elements, shape, MASK, "action_mask")
-    return elements.reshape(shape)
+def _decode_flags(data: Raw, depth: int) -> Any:
+    return _FLAGS[depth](data)
 
 
 # outputs
@@ -168,7 +149,7 @@ def _mask_from_json(data: Raw, shape: list[int]) -> BoolArray:
 
 def requested_outputs(request: InferRequest, parameters: RequestParameters) -> dict[str, bool]:
     """The names of the outputs to send, each with whether in binary. Raises Problem (422)."""
-    names = (Q_VALUES, ACTION) if parameters.epsilon is UNSET else (Q_VALUES, ACTION, PROPENSITY)
+    names = OUTPUTS[:2] if parameters.epsilon is UNSET else OUTPUTS
     outputs: dict[str, bool] = {}
     for output in request.outputs or ():
         if output.name not in names or output.name in outputs:

@@ -20,7 +20,7 @@ from dqn_serving.api.stream.frames import locate, short_payload, unmask, whole
 from dqn_serving.api.stream.handshake import NegotiatedStream, negotiate
 from dqn_serving.api.stream.hub import StreamHub, StreamRoute
 from dqn_serving.api.stream.session import Session
-from dqn_serving.problems import Problem
+from dqn_serving.problems import Problem, Served
 from dqn_serving.telemetry.request_context import RequestContext
 
 MAX_ERRORS = 16
@@ -43,8 +43,9 @@ class StreamConnection(asyncio.Protocol):
         self._streams = streams
         self._route = route
         self._connections = connections
-        self._context = streams.name(context)
-        self._max_bytes = streams.settings.max_body_bytes
+        assigns_ids = streams.services.request_log.assigns_request_ids
+        self._context = context.with_request_id() if assigns_ids else context
+        self._max_bytes = streams.services.settings.max_body_bytes
         self._library = ServerProtocol(state=OPEN, max_size=self._max_bytes)
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
         self._negotiated: NegotiatedStream | None = None
@@ -78,20 +79,24 @@ class StreamConnection(asyncio.Protocol):
         else:
             if not self._transport.is_closing():
                 self._begin(negotiated)
-                self._streams.count(self._route, 101, perf_counter() - started, self._context)
+                self._count(101, started)
 
     def _refuse(self, problem: Problem, started: float, refuse: Refuse) -> None:
-        named = self._context.with_request_id()
-        self._transport.write(refuse(problem, named))
+        self._context = self._context.with_request_id()
+        self._transport.write(refuse(problem, self._context))
         self._transport.close()
-        self._streams.count(self._route, problem.status, perf_counter() - started, named)
+        self._count(problem.status, started)
+
+    def _count(self, status: int, started: float, served: Served | None = None) -> None:
+        seconds, log = perf_counter() - started, self._streams.services.request_log
+        log.observe(self._route.measures, "STREAM", self._route.path, status, seconds, self._context, served)
 
     def _begin(self, negotiated: NegotiatedStream) -> None:
         if negotiated.is_pinned:
-            self._streams.registry.pinned.hold(negotiated.loaded)
+            self._streams.services.registry.pinned.hold(negotiated.loaded)
         self._negotiated = negotiated
         self._first_byte = whole(negotiated.codec.opcode)
-        self._session = Session(self._streams, negotiated, self._write)
+        self._session = Session(self._streams.services.batcher, negotiated, self._write, self._count)
         self._write(negotiated.response + self._session.hello())
         self._streams.add(self._session.say_draining, negotiated.served.name)
         self._start_ping_timer()
@@ -105,7 +110,7 @@ class StreamConnection(asyncio.Protocol):
         if self._negotiated is not None:
             self._streams.remove(self._session.say_draining, self._negotiated.served.name)
             if self._negotiated.is_pinned:
-                self._streams.registry.pinned.release(self._negotiated.loaded)
+                self._streams.services.registry.pinned.release(self._negotiated.loaded)
 
     # what comes in
 
@@ -204,7 +209,7 @@ class StreamConnection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _start_ping_timer(self) -> None:
-        seconds = self._streams.settings.stream_ping_seconds
+        seconds = self._streams.services.settings.stream_ping_seconds
         self._timer = asyncio.get_running_loop().call_later(seconds, self._check_peer)
 
     def _check_peer(self) -> None:

@@ -214,21 +214,14 @@ def explain_frame(frame: bytes, codec: Codec, loaded: LoadedPolicy, error: Excep
         document = codec.parse(frame)
         if _is_id(document.get("id")):
             frame_id = document["id"]
-        _check_fields(document)
+        explain.check_fields(document, StreamRequest.__struct_fields__, "frame")
+        if "id" in document and not _is_id(document["id"]):
+            expected = f"an integer or a string of at most {_MAX_ID_LENGTH} characters"
+            raise rejected("fields", f"id is {shown(document['id'])}; expected {expected}.")
         check_observations(document, codec.reader_of(loaded), str(loaded))
     except Problem as problem:
         return FrameError(problem, frame_id)
     return FrameError(explain.unexplained("frame", error), frame_id)
-
-
-def _check_fields(document: Document) -> None:
-    explain.check_names(document, StreamRequest.__struct_fields__, "frame")
-    if "observation" not in document:
-        raise rejected("fields", "The frame has no observation; expected one.")
-    explain.check_options(document)
-    if "id" in document and not _is_id(document["id"]):
-        expected = f"an integer or a string of at most {_MAX_ID_LENGTH} characters"
-        raise rejected("fields", f"id is {shown(document['id'])}; expected {expected}.")
 
 
 def _is_id(value: Any) -> bool:

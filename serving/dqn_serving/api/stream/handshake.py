@@ -31,8 +31,6 @@ _MAX_PARAMETERS = 16
 class NegotiatedStream(NamedTuple):
     """What client and server agreed on."""
 
-    route: StreamRoute
-    context: RequestContext
     response: bytes
     codec: Codec
     served: ServedModel
@@ -51,20 +49,20 @@ class StreamOptions(NamedTuple):
 
 async def negotiate(streams: StreamHub, route: StreamRoute, scope: Scope, context: RequestContext) -> NegotiatedStream:
     """Checks a request for a stream, and loads the version that it names. Raises Problem and ModelError."""
-    streams.access.check(scope)
-    if streams.admission.is_draining:
+    streams.services.access.check(scope)
+    if streams.services.admission.is_draining:
         raise Problem(503, "The server is shutting down.")
     headers = Headers([(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]])
-    _check_origin(headers, streams.settings.cors_origins)
+    _check_origin(headers, streams.services.settings.cors_origins)
     subprotocol, response = _upgrade(headers, route.path, context)
     options = read_query(scope["query_string"])
-    served = streams.registry.get(route.model)
-    loaded = await streams.loader.select(served, options.version)
+    served = streams.services.registry.get(route.model)
+    loaded = await streams.services.loader.select(served, options.version)
     is_pinned = options.pin or options.version != CHAMPION
-    if is_pinned and not streams.registry.pinned.can_hold(loaded):
+    if is_pinned and not streams.services.registry.pinned.can_hold(loaded):
         detail = "Streams hold as many versions as may be loaded beside the champions (DQN_MAX_LOADED_VERSIONS)."
         raise Problem(503, detail)
-    return NegotiatedStream(route, context, response, CODECS[subprotocol], served, loaded, is_pinned, options.q_values)
+    return NegotiatedStream(response, CODECS[subprotocol], served, loaded, is_pinned, options.q_values)
 
 
 def read_query(query: bytes) -> StreamOptions:

@@ -46,15 +46,16 @@ def stream_routes() -> list[CallRoute]:
         "x-frames": {name: reference(name) for name in components(frames)},
     }
     refused = {str(status): problem_response(status, *texts) for status, texts in _REFUSALS.items()}
-    summary = "Observations in, actions out"
     more = {"description": _DESCRIPTION, "parameters": _PARAMETERS}
-    answers = {"101": switched, **refused}
-    plain = operation(DEFAULT_TEMPLATE, "act_stream", "stream", summary, answers, 404, **more)
-    summary = f"{summary}, by a named model"
-    named = operation(NAMED_TEMPLATE, "model_act_stream", "stream", summary, answers, 404, **more)
-    return [
-        CallRoute("GET", path, _refuse, known) for path, known in ((DEFAULT_TEMPLATE, plain), (NAMED_TEMPLATE, named))
-    ]
+    routes = []
+    for path, name, which in (
+        (DEFAULT_TEMPLATE, "act_stream", ""),
+        (NAMED_TEMPLATE, "model_act_stream", ", by a named model"),
+    ):
+        summary = f"Observations in, actions out{which}"
+        known = operation(path, name, "stream", summary, {"101": switched, **refused}, 404, **more)
+        routes.append(CallRoute("GET", path, _refuse, known))
+    return routes
 
 
 async def _refuse(_request: Request) -> None:

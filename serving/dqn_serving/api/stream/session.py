@@ -4,37 +4,32 @@ from collections.abc import Callable
 from functools import partial
 from math import isfinite
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import UNSET
 from websockets.frames import Opcode
 
 from dqn_serving.api.stream import frames
-from dqn_serving.api.stream.frames import FrameError, FrameId, StreamRequest
+from dqn_serving.api.stream.frames import FrameError, FrameId
 from dqn_serving.api.stream.handshake import NegotiatedStream
-from dqn_serving.api.stream.hub import StreamHub
-from dqn_serving.inference.batcher import Decision, PendingRequest
+from dqn_serving.inference.batcher import Decision, MicroBatcher, PendingRequest
 from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.observations import DECODE_ERRORS
 from dqn_serving.problems import Problem, Served
 
-
-class Reply(NamedTuple):
-    """An answer as it is sent, and how it is counted."""
-
-    status: int
-    started: float
-    wire: bytes
-    served: Served | None = None
+Count = Callable[[int, float, Served | None], None]
+"""Takes the status, when the frame or the handshake came (by `perf_counter`), and what answered."""
 
 
 class Session:
     """One client's observations and our actions, in order."""
 
-    def __init__(self, streams: StreamHub, negotiated: NegotiatedStream, write: Callable[[bytes], None]) -> None:
-        """`write` sends bytes to the client, if it is still there."""
-        self._streams = streams
-        self._negotiated = negotiated
+    def __init__(
+        self, batcher: MicroBatcher, negotiated: NegotiatedStream, write: Callable[[bytes], None], count: Count
+    ) -> None:
+        """`write` sends bytes to the client, if it is still there; `count` counts an answered frame."""
+        self._batcher = batcher
+        self._count = count
         self._codec = negotiated.codec
         self._reader_of = negotiated.codec.reader_of
         self._served = negotiated.served
@@ -66,12 +61,15 @@ class Session:
             can_run = run_immediately and is_greedy and not self.waiting
             if can_run and self._act_immediately(request.id, observation, loaded, started):
                 return
-            pending = self._pending(request, observation, loaded, started)
+            raw = request.action_mask
+            mask = None if raw is UNSET else self._reader_of(loaded).decode_mask(raw)
+            deliver = partial(self._deliver, request.id, started)
+            pending = PendingRequest(observation, mask, request.epsilon, request.seed, deliver)
         except DECODE_ERRORS as error:
             self._refuse(frames.explain_frame(frame, self._codec, loaded, error), started)
             return
         self.waiting += 1
-        self._streams.batcher.submit(loaded, self._served.measures, pending, self._deliver_waiting)
+        self._batcher.submit(loaded, pending)
 
     def _act_immediately(self, frame_id: FrameId, observation: Any, loaded: LoadedPolicy, started: float) -> bool:
         """The fast path to a greedy action; False if anything is out of the ordinary: the batcher then handles it."""
@@ -89,15 +87,11 @@ class Session:
         wire = self._plain_answers.get(index) if is_plain else None
         self._write(wire or self._action_frame(frame_id, loaded, Decision(index, values, UNSET)))
         self.errors = 0
-        self._record_single(loaded, index, ended - begun, perf_counter() - started)
-        return True
-
-    def _record_single(self, loaded: LoadedPolicy, index: int, run_seconds: float, seconds: float) -> None:
-        measures = self._served.measures
-        measures.inference.observe(run_seconds)
-        measures.batch_size.observe(1)
+        loaded.measures.inference.observe(ended - begun)
+        loaded.measures.batch_size.observe(1)
         loaded.action_counts[index] += 1
-        self._streams.count(self._negotiated.route, 200, seconds, self._negotiated.context, loaded.served)
+        self._count(200, started, loaded.served)
+        return True
 
     def refuse_kind(self) -> None:
         """Refuses a text frame if MessagePack was negotiated, or a binary one if it was JSON."""
@@ -106,19 +100,14 @@ class Session:
         detail = f"The frame is {found}; this stream speaks {self._codec.encoding} and expects {expected} frames."
         self._refuse(FrameError(Problem(415, detail, reason="encoding")), perf_counter())
 
-    def _pending(
-        self, request: StreamRequest, observation: Any, loaded: LoadedPolicy, started: float
-    ) -> PendingRequest[Reply]:
-        raw = request.action_mask
-        mask = None if raw is UNSET else self._reader_of(loaded).decode_mask(raw)
-        render = partial(self._render, request.id, started)
-        return PendingRequest(observation, mask, request.epsilon, request.seed, render)
-
-    def _render(self, frame_id: FrameId, started: float, loaded: LoadedPolicy, found: Decision | Problem) -> Reply:
+    def _deliver(self, frame_id: FrameId, started: float, loaded: LoadedPolicy, found: Decision | Problem) -> None:
+        self.waiting -= 1
         if isinstance(found, Problem):
-            return self._refusal(FrameError(found, frame_id), started)
-        self.errors = 0
-        return Reply(200, started, self._action_frame(frame_id, loaded, found), loaded.served)
+            self._send_error(FrameError(found, frame_id), started)
+        else:
+            self.errors = 0
+            self._write(self._action_frame(frame_id, loaded, found))
+            self._count(200, started, loaded.served)
 
     def _action_frame(self, frame_id: FrameId, loaded: LoadedPolicy, found: Decision) -> bytes:
         is_plain = frame_id is UNSET and found.propensity is UNSET and not self._with_q_values
@@ -141,28 +130,19 @@ class Session:
     def answer_waiting(self) -> None:
         """Answers the frames that wait now, so that nothing overtakes them."""
         if self.waiting:
-            self._streams.batcher.flush()
+            self._batcher.flush()
 
     def _refuse(self, error: FrameError, started: float) -> None:
         """Answers a frame with an error, after all that came before it."""
         self.answer_waiting()
         if error.problem.reason is not None:
             self._served.measures.rejected.add(error.problem.reason)
-        self._deliver(self._refusal(error, started))
+        self._send_error(error, started)
 
-    def _refusal(self, error: FrameError, started: float) -> Reply:
+    def _send_error(self, error: FrameError, started: float) -> None:
         self.errors += 1
-        return Reply(error.problem.status, started, self._codec.frame(error.message()))
-
-    def _deliver_waiting(self, reply: Reply) -> None:
-        self.waiting -= 1
-        self._deliver(reply)
-
-    def _deliver(self, reply: Reply) -> None:
-        self._write(reply.wire)
-        seconds = perf_counter() - reply.started
-        route, context = self._negotiated.route, self._negotiated.context
-        self._streams.count(route, reply.status, seconds, context, reply.served)
+        self._write(self._codec.frame(error.message()))
+        self._count(error.problem.status, started, None)
 
     def say_draining(self) -> None:
         """Tells the client that the server is about to end."""

@@ -1,0 +1,131 @@
+"""Small environments on which the rules of the preset `general` were chosen; none of them is in the reported benchmark.
+
+Importing this registers them: `choice_environments:Delivery-v0`.
+"""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.envs.classic_control import CartPoleEnv
+from gymnasium.wrappers import TransformObservation
+
+Stepped = tuple[Any, float, bool, bool, dict[str, Any]]
+
+_MOVES = ((0, 1), (1, 0), (0, -1), (-1, 0))
+
+
+class Grid(gymnasium.Env[int, int]):
+    """A grid from the top left to the bottom right, where pits end the episode and moves may slip to a side."""
+
+    def __init__(self, side: int, pits: tuple[tuple[int, int], ...] = (), slips: float = 0.0) -> None:
+        self.side, self.pits, self.slips = side, pits, slips
+        self.observation_space = spaces.Discrete(side * side)
+        self.action_space = spaces.Discrete(4)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+        """At the top left."""
+        super().reset(seed=seed, options=options)
+        self._place = (0, 0)
+        return 0, {}
+
+    def step(self, action: int) -> Stepped:
+        """Moves, or slips; 1 at the goal."""
+        if self.np_random.random() < self.slips:
+            action = (action + self.np_random.choice([1, 3])) % 4
+        down, right = _MOVES[action]
+        row, column = (min(max(at + by, 0), self.side - 1) for at, by in zip(self._place, (down, right), strict=True))
+        self._place = row, column
+        arrived = self._place == (self.side - 1, self.side - 1)
+        return row * self.side + column, float(arrived), arrived or self._place in self.pits, False, {}
+
+
+class Delivery(gymnasium.Env[int, int]):
+    """A parcel to fetch from a corner of a 4 x 4 grid and to bring to another: -1 a step, -10 for wrong handling."""
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Discrete(16 * 5 * 4)
+        self.action_space = spaces.Discrete(6)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+        """A random task."""
+        super().reset(seed=seed, options=options)
+        self._place = [int(value) for value in self.np_random.integers(0, 4, 2)]
+        self._parcel, self._target = (int(value) for value in self.np_random.choice(4, 2, replace=False))
+        return self._observation(), {}
+
+    def step(self, action: int) -> Stepped:
+        """Four moves, to pick up and to put down."""
+        corner = {(0, 0): 0, (0, 3): 1, (3, 0): 2, (3, 3): 3}.get((self._place[0], self._place[1]))
+        reward, done = -1.0, False
+        if action < 4:
+            self._place = [min(max(at + by, 0), 3) for at, by in zip(self._place, _MOVES[action], strict=True)]
+        elif action == 4 and corner is not None and self._parcel == corner:
+            self._parcel = 4
+        elif action == 5 and self._parcel == 4 and corner == self._target:
+            reward, done = 20.0, True
+        else:
+            reward = -10.0
+        return self._observation(), reward, done, False, {}
+
+    def _observation(self) -> int:
+        return ((self._place[0] * 4 + self._place[1]) * 5 + self._parcel) * 4 + self._target
+
+
+class Inventory(gymnasium.Env[Any, int]):
+    """Orders of 0 to 9 boxes for a random demand, delivered two days later; rewards are tens to hundreds."""
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Box(0, 1000, (3,), np.float32)
+        self.action_space = spaces.Discrete(10)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """A random stock."""
+        super().reset(seed=seed, options=options)
+        self._state = [int(self.np_random.integers(0, 40)), 0, 0]
+        return np.array(self._state, np.float32), {}
+
+    def step(self, action: int) -> Stepped:
+        """10 for each piece sold, 6 for each bought, 0.5 for each kept."""
+        stock, soon, later = self._state
+        available = stock + soon
+        sold = min(available, int(self.np_random.poisson(18)))
+        self._state = [min(available - sold, 1000), later, 5 * int(action)]
+        reward = 10.0 * sold - 6.0 * 5 * action - 0.5 * self._state[0]
+        return np.array(self._state, np.float32), reward, False, False, {}
+
+
+class PushedCartPole(CartPoleEnv):
+    """CartPole whose cart is pushed about at random."""
+
+    def step(self, action: int) -> Stepped:
+        """One step, then a push."""
+        observation, reward, terminated, truncated, info = super().step(action)
+        push = self.np_random.normal(0, 0.1)
+        state = list(self.state)
+        state[1] += push
+        self.state = tuple(state)
+        observation[1] += push
+        return observation, float(reward), terminated, truncated, info
+
+
+def scaled_cartpole() -> gymnasium.Env[Any, Any]:
+    """CartPole in other units: centimetres, millimetres a second, thousandths of degrees."""
+    factors = np.array([100, 1000, 57_000, 57_000], np.float32)
+    made = CartPoleEnv()
+    space = spaces.Box(-np.inf, np.inf, (4,), np.float32)
+    return TransformObservation(made, lambda seen: (seen * factors).astype(np.float32), space)
+
+
+def _register() -> None:
+    pits = ((1, 3), (2, 1), (3, 3), (4, 0))
+    gymnasium.register("Maze-v0", Grid, max_episode_steps=100, kwargs={"side": 6})
+    gymnasium.register("Slippery-v0", Grid, max_episode_steps=100, kwargs={"side": 5, "pits": pits, "slips": 0.3})
+    gymnasium.register("Delivery-v0", Delivery, max_episode_steps=60)
+    gymnasium.register("Inventory-v0", Inventory, max_episode_steps=100)
+    gymnasium.register("PushedCartPole-v0", PushedCartPole, max_episode_steps=500)
+    gymnasium.register("ScaledCartPole-v0", scaled_cartpole, max_episode_steps=500)
+
+
+_register()

@@ -1,0 +1,158 @@
+"""The page of benchmarks/zero_config.py: interquartile means over all environments, each environment, CPU seconds."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import documents
+import matplotlib as mpl
+import numpy as np
+from numpy.typing import NDArray
+from zero_tasks import SOURCE, TASKS, ZOO
+
+from dqn_testing.intervals import interquartile_interval
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+Lines = Sequence[dict[str, Any]]
+
+LABELS = {
+    "ours": "dqn-train, no flags",
+    "sb3": "Stable-Baselines3, defaults",
+    "zoo": "Stable-Baselines3, RL Zoo's settings",
+    "sbx": "SBX, defaults",
+    "cleanrl": "CleanRL dqn.py, defaults",
+}
+
+_PAGE = """# No flags, beside the defaults of others
+
+`.venv/bin/python benchmarks/zero_config.py` trains {count} environments with `dqn-train --env-id ID --total-env-steps
+N` and with the DQN of Stable-Baselines3, of SBX and of CleanRL, each as it comes, for as many environment steps; where
+[RL Zoo]({source}) has settings ({zoo}), Stable-Baselines3 trains with these, too.
+
+- **Protocol**: the policy that training ends with plays 100 greedy episodes from the same start seeds, each of at most
+  1,000 steps. dqn-train publishes the best of its own evaluations, whose steps the second table does not count.
+- **Scores**: 0 is a random policy, 1 the reference of the second table; a score may be outside of these. Means over all
+  environments are interquartile means with 95 % intervals from a bootstrap that draws runs within each environment
+  (Agarwal et al., 2021). A peer is compared with dqn-train in the environments in which it runs.
+- **CPU seconds** are those of the whole process from its start to the trained policy; dqn-train's include its
+  evaluations, its final report and the export.{contended}
+- Seeds here are {seeds}. What `general` chooses was chosen on other environments, with seeds from 100 on: see
+  [what each rule rests on](ablation.md#what-general-chooses).
+- SBX and CleanRL take vectors of floats only; they get the flattened observation, a number of a Discrete space one-hot.
+  CleanRL needs Gymnasium 0.29, with its Taxi-v3, LunarLander-v2 and CliffWalking-v0.
+
+![scores](zero_config.png)
+
+{overall}
+
+{each}
+
+{machine}
+"""
+
+
+def write(report: Path, lines: Lines) -> None:
+    """Writes the page and its picture, of the runs that are there; nothing without a run of ours."""
+    runs = [line for line in lines if "mean" in line and line["environment"] in TASKS]
+    if not any(line["system"] == "ours" for line in runs):
+        return
+    contended = (
+        " Other work ran on the machine at the same time, so that they are too many; scores do not depend on it."
+    )
+    seeds = sorted({line["seed"] for line in runs if line["system"] == "ours"})
+    report.write_text(
+        _PAGE.format(
+            count=len({line["environment"] for line in runs}),
+            source=SOURCE,
+            zoo=", ".join(ZOO),
+            contended=contended if any(line["contended"] for line in runs) else "",
+            seeds=", ".join(map(str, seeds)),
+            overall=_overall(runs),
+            each=_each(runs, lines),
+            machine=documents.machine({}),
+        ),
+        encoding="utf-8",
+    )
+    _draw(runs, report.with_suffix(".png"))
+
+
+def _of(lines: Lines, system: str, environment: str) -> list[dict[str, Any]]:
+    return [line for line in lines if (line["system"], line["environment"]) == (system, environment)]
+
+
+def _scores(runs: Lines, system: str, environment: str) -> NDArray[np.float64]:
+    task = TASKS[environment]
+    means = np.array([line["mean"] for line in _of(runs, system, environment)], np.float64)
+    return (means - task.random) / (task.reference - task.random)
+
+
+def _common(runs: Lines, system: str) -> list[str]:
+    """The environments in which this system and ours have runs."""
+    return [name for name in TASKS if _of(runs, system, name) and _of(runs, "ours", name)]
+
+
+def _interval(runs: Lines, system: str, names: Sequence[str]) -> tuple[float, float, float]:
+    return interquartile_interval([_scores(runs, system, name) for name in names])
+
+
+def _cpu(runs: Lines, system: str, name: str) -> float:
+    return median(line["cpu_seconds"] for line in _of(runs, system, name))
+
+
+def _overall(runs: Lines) -> str:
+    """A row for each system, beside ours in the same environments."""
+    rows = []
+    for system, label in LABELS.items():
+        names = _common(runs, system)
+        if not names:
+            continue
+        own, reference = (_interval(runs, each, names) for each in (system, "ours"))
+        ratios = [_cpu(runs, "ours", name) / _cpu(runs, system, name) for name in names]
+        count = sum(len(_of(runs, system, name)) for name in names)
+        cells = [f"{mean:.2f} ({low:.2f} to {high:.2f})" for mean, low, high in (own, reference)]
+        rows.append([label, *cells, f"{median(ratios):.2f} ({max(ratios):.2f})", str(len(names)), str(count)])
+    columns = ("system", "score", "dqn-train there", "dqn-train's CPU seconds to its: median (worst)")
+    return documents.table((*columns, "environments", "runs"), rows)
+
+
+def _each(runs: Lines, lines: Lines) -> str:
+    """A row for each environment: mean return with the standard deviation over seeds, and CPU seconds."""
+    rows = []
+    for name, task in TASKS.items():
+        scale = f"{task.random:g} to {task.reference:g} ({task.known_from})"
+        cells = []
+        for system in LABELS:
+            found = [line["mean"] for line in _of(runs, system, name)]
+            failed = any("error" in line for line in _of(lines, system, name))
+            spread = f" ± {np.std(found, ddof=1):.3g}" if len(found) > 1 else ""
+            text = f"{np.mean(found):.3g}{spread}; {_cpu(runs, system, name):.0f} s" if found else ""
+            cells.append(text or ("failed" if failed else "-"))
+        rows.append([f"{task.env_id.partition(':')[2] or task.env_id}", f"{task.steps:,}", scale, *cells])
+    return documents.table(("environment", "steps", "score 0 to 1", *LABELS.values()), rows)
+
+
+def _draw(runs: Lines, path: Path) -> None:
+    """Interquartile means over all environments, and the mean score in each."""
+    systems = [system for system in LABELS if _common(runs, system)]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5), layout="constrained", width_ratios=(1, 2))
+    for place, system in enumerate(systems):
+        mean, low, high = _interval(runs, system, _common(runs, system))
+        left.plot([low, high], [place, place], color=f"C{place}", linewidth=6, alpha=0.35, solid_capstyle="butt")
+        left.plot([mean], [place], "o", color=f"C{place}")
+        names = _common(runs, system)
+        places = [list(TASKS).index(name) for name in names]
+        scores = [float(np.clip(_scores(runs, system, name).mean(), -0.5, 1.5)) for name in names]
+        right.plot(places, scores, "o", color=f"C{place}", label=LABELS[system], alpha=0.8)
+    left.set_yticks(range(len(systems)), [LABELS[system] for system in systems])
+    left.invert_yaxis()
+    left.set_xlabel("interquartile mean of scores, 95 % interval (0 random, 1 reference)")
+    right.set_xticks(range(len(TASKS)), list(TASKS), rotation=40, ha="right", fontsize=8)
+    right.set_ylabel("mean score (cut at -0.5 and 1.5)")
+    right.legend(fontsize=8)
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    plt.close(figure)

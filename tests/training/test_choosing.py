@@ -1,0 +1,121 @@
+"""What the preset `general` chooses, by the public interface and by the commands."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dqn_models.repository import ModelRepository
+from dqn_testing.commands import result, run
+from dqn_training import train
+from dqn_training.choosing import choose_settings
+from dqn_training.config import DQNConfig, Vectorization
+from dqn_training.envs.make import environment_for
+from dqn_training.presets import preset_config, preset_names
+
+WALK, COUNTDOWN = "tests.training.environments:Walk-v0", "tests.training.environments:Countdown-v0"
+MODES: tuple[Vectorization, ...] = ("sync", "async")
+SHORT: dict[str, Any] = {"total_env_steps": 1_000, "eval_every": 1_000, "eval_episodes": 2}
+FLAGS = ["--total-env-steps=1000", "--eval-every=1000", "--eval-episodes=2", "--report-episodes=2", "--gate-episodes=2"]
+
+
+def chosen(env_id: str, total_env_steps: int = 20_000, **settings: Any) -> tuple[DQNConfig, list[str]]:
+    """The choices for an environment with these arguments, and what is said of them."""
+    config = DQNConfig(env_id=env_id, env_kwargs=settings, total_env_steps=total_env_steps)
+    return choose_settings(config, environment_for(config), ())
+
+
+def test_returns_are_short_where_chance_decides_and_long_where_it_does_not() -> None:
+    """Longer returns are for what can be foreseen."""
+    foreseen, _ = chosen(WALK)
+    chance, lines = chosen(WALK, chance=0.9)
+    assert (foreseen.n_step, chance.n_step) == (3, 1)
+    (line,) = [line for line in lines if "n_step" in line]
+    assert "chance" in line
+
+
+def test_a_little_noise_is_no_chance() -> None:
+    """Steps that differ only a little keep longer returns."""
+    assert chosen(WALK, noise=0.2)[0].n_step == 3
+
+
+@pytest.mark.parametrize("draws", ["gymnasium", "process", "own"])
+def test_chance_is_seen_whatever_generator_it_comes_from(draws: str) -> None:
+    """An environment may have a generator of its own, or draw from those of the process."""
+    assert chosen(WALK, chance=0.9, draws=draws)[0].n_step == 1
+
+
+def test_a_table_and_a_picture_have_networks_of_their_own() -> None:
+    """One-hot rows need neither layer normalization nor longer returns; pictures small batches."""
+    table, _ = chosen(COUNTDOWN, space="discrete")
+    picture, _ = chosen(COUNTDOWN, space="pixels")
+    numbers, _ = chosen(COUNTDOWN, space="box")
+    assert (table.layer_norm, table.n_step) == (False, 1)
+    assert picture.batch_size < table.batch_size == numbers.batch_size
+    assert numbers.layer_norm
+
+
+@pytest.mark.parametrize(("reward", "scale"), [(1.0, 1.0), (200.0, 0.01), (0.001, 1_000.0), (0.0, 1.0)])
+def test_rewards_of_another_size_are_scaled(reward: float, scale: float) -> None:
+    """Large and small rewards are learned from at about 1; usual ones, and none, as they are."""
+    assert chosen(WALK, reward=reward)[0].reward_scale == pytest.approx(scale)
+
+
+def test_long_episodes_have_fewer_environments() -> None:
+    """Each environment gets to the end of some episodes."""
+    assert chosen(WALK, length=20)[0].num_envs == 16
+    assert chosen(WALK, length=1_000)[0].num_envs == 5
+
+
+def test_choices_do_not_depend_on_the_seed_nor_change_the_generators() -> None:
+    """The same on each machine and for each run; what the environment's process draws afterwards is as before."""
+    before = np.random.get_state(legacy=False)["state"]["pos"]  # noqa: NPY002  (the global generator is meant)
+    assert chosen(WALK, chance=0.5) == chosen(WALK, chance=0.5)
+    assert np.random.get_state(legacy=False)["state"]["pos"] == before  # noqa: NPY002
+
+
+def test_what_is_given_stays() -> None:
+    """A setting that the user names wins, also with its default value, and nothing is said of it."""
+    candidate = train(COUNTDOWN, env_kwargs={"space": "discrete"}, n_step=5, layer_norm=True, **SHORT)
+    assert (candidate.preset, candidate.config.n_step, candidate.config.layer_norm) == ("general", 5, True)
+
+
+def test_a_config_of_ones_own_and_pqn_are_left_alone() -> None:
+    """Only `general` chooses, and only for DQN."""
+    config = DQNConfig(env_id=COUNTDOWN, env_kwargs={"space": "discrete"}, learning_starts=200, **SHORT)
+    assert train(config).config == config
+    assert train(COUNTDOWN, env_kwargs={"space": "discrete"}, algorithm="pqn", **SHORT).config.n_step == 5
+
+
+def test_other_presets_say_nothing_of_rewards() -> None:
+    """Their rewards are learned from as they are, and their files stay what they were."""
+    assert {preset_config(name).reward_scale for name in preset_names()} == {1.0}
+
+
+def test_processes_meet_the_same() -> None:
+    """The way in which environments are stepped changes no choice."""
+    config = DQNConfig(env_id=WALK, env_kwargs={"chance": 0.9, "reward": 200})
+    environment = environment_for(config)
+    made = [choose_settings(dataclasses.replace(config, vectorization=kind), environment, ()) for kind in MODES]
+    assert made[0][1] == made[1][1] != []
+
+
+@pytest.mark.slow
+def test_flags_win_and_later_runs_keep_what_was_chosen(tmp_path: Path) -> None:
+    """The command says each choice once on standard error, and a resumed and a retrained run keep it."""
+    where = ["--repository", tmp_path / "store", "--name", "walk"]
+    flags = [*where, *FLAGS, "--env-id", WALK, "--env-kwargs", '{"chance": 0.9, "reward": 200}', "--n-step", 5]
+    trained = run("dqn-train", *flags, "--run-dir", tmp_path / "run")
+    assert trained.returncode == 0, trained.stderr
+    assert "general: reward_scale 0.01" in trained.stderr
+    assert "general: n_step" not in trained.stderr
+    first = ModelRepository(tmp_path / "store").manifest("walk", 1).training.config
+    assert (first["n_step"], first["reward_scale"]) == (5, 0.01)
+
+    resumed = run("dqn-train", "--resume", tmp_path / "run")
+    assert resumed.returncode == 0, resumed.stderr
+    result("dqn-retrain", "--once", *where)
+    second = ModelRepository(tmp_path / "store").manifest("walk", 2).training.config
+    assert {**second, "seed": 0} == {**first, "seed": 0}

@@ -1,0 +1,154 @@
+"""Evaluations of a run: bounded by its steps, counted, compared with random actions, possible with one instance."""
+
+import contextlib
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dqn_models.repository import ModelRepository
+from dqn_training.config import DQNConfig
+from dqn_training.envs.checks import FaultyEnvironmentError
+from dqn_training.envs.make import describe, environment_for
+from dqn_training.evaluation.evaluator import Evaluator
+from dqn_training.learning.state import TrainingState
+from dqn_training.publishing.publish import publish
+from dqn_training.publishing.trials import play_test_episodes
+from dqn_training.run.callbacks import Callback
+from dqn_training.run.candidate import Candidate
+from dqn_training.run.run import Run
+from dqn_training.tracking.progress import TrainingProgress
+
+ENDLESS = "tests.training.environments:Endless-v0"
+SINGLE = "tests.training.environments:Single-v0"
+QUICK: dict[str, Any] = {
+    "hidden_sizes": (8,),
+    "batch_size": 8,
+    "learning_starts": 50,
+    "train_every": 50,
+    "num_envs": 2,
+    "vectorization": "sync",
+}
+
+
+def trained(env_id: str, length: int = 0, callbacks: tuple[Callback, ...] = (), **settings: Any) -> Candidate:
+    """What a short run offers."""
+    kwargs = {"length": length} if length else {}
+    config = DQNConfig(env_id, kwargs, **QUICK | settings)
+    return Run(config, "general", environment_for(config), callbacks).train()
+
+
+@pytest.mark.parametrize("length", [0, 3, 100, 3_000])
+def test_evaluations_take_at_most_their_fraction_of_the_steps(length: int) -> None:
+    """However long episodes are, once ten whole ones are affordable; each evaluation but the last has ten or more."""
+    candidate = trained(ENDLESS, length, total_env_steps=30_000)
+    assert candidate.evaluation_env_steps <= 0.1 * candidate.env_steps
+    assert all(score.episodes >= 10 for score in candidate.scores[:-1])
+    assert len(candidate.scores) == {0: 1, 3: 15, 100: 1, 3_000: 1}[length]
+    assert sum(score.cut for score in candidate.scores) == {0: 2, 3: 0, 100: 0, 3_000: 2}[length]
+
+
+def test_a_short_run_is_evaluated_by_one_episode_that_may_be_cut_short() -> None:
+    """Also where no episode fits; the report says how many episodes the step limit ended, and is bounded itself."""
+    candidate = trained(ENDLESS, total_env_steps=500)
+    assert [(score.episodes, score.cut, score.mean_length) for score in candidate.scores] == [(1, 1, 200)]
+    assert candidate.random_mean is None, "no random episode came to its end"
+    slow = dataclasses.replace(candidate, evaluation_seconds=200.0)  # a second a step
+    report = play_test_episodes(slow)
+    assert (report.episodes, report.cut_short, report.mean_length) == (1, 1, 1_000)
+
+
+def test_evaluations_are_counted_everywhere(tmp_path: Path) -> None:
+    """The manifest's number has those of training, of random actions, of the gate and of the report."""
+    settings: dict[str, Any] = {"total_env_steps": 2_000, "report_episodes": 5, "gate_episodes": 7}
+    first, second = (trained(ENDLESS, 10, seed=seed, **settings) for seed in (0, 1))
+    repository = ModelRepository(tmp_path)
+    publish(first, repository, "endless", "non-inferior", "test")
+    published = publish(second, repository, "endless", "non-inferior", "test").manifest
+    assert published.training.evaluation_env_steps == second.evaluation_env_steps + 10 * (5 + 2 * 7)
+    assert second.evaluation_env_steps == 10 * (20 + sum(score.episodes for score in second.scores))
+
+
+def test_the_mean_of_random_actions_stands_beside_every_evaluation(tmp_path: Path) -> None:
+    """In the manifest and its card; a policy that is worse is said to be."""
+    candidate = trained(ENDLESS, 10, total_env_steps=2_000)
+    assert candidate.random_episodes == 20
+    repository = ModelRepository(tmp_path)
+    for mean, said in [(-100.0, False), (100.0, True)]:
+        changed = dataclasses.replace(candidate, random_mean=mean)
+        manifest = publish(changed, repository, "endless", "non-inferior", "test").manifest
+        assert (manifest.evaluation.random_mean, manifest.evaluation.random_episodes) == (mean, 20)
+        card = repository.read_file("endless", manifest.version, "MODEL_CARD.md").decode()
+        assert f"random actions reach {mean:.2f}" in card
+        assert ("worse than random" in card) == said
+
+
+def test_a_run_says_that_episodes_have_no_end_of_their_own() -> None:
+    """Once, at its start; with a limit that was asked for there is nothing to say."""
+    for settings, count in [({}, 1), ({"episode_step_limit": 50}, 0)]:
+        said: list[str] = []
+        config = DQNConfig(ENDLESS, **QUICK, total_env_steps=200, **settings)  # type: ignore[arg-type]  # one type
+        Run(config, "general", environment_for(config), say=said.append).train()
+        assert len([sentence for sentence in said if "no time limit" in sentence]) == count
+
+
+def test_progress_is_shown_while_an_evaluation_plays(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the steps so far and those that it may take."""
+    config = DQNConfig(ENDLESS, **QUICK, total_env_steps=500)
+    progress = TrainingProgress(config, "endless")
+    progress._seconds = 0.0
+    trained(ENDLESS, callbacks=(progress,), total_env_steps=500)
+    assert "evaluating: 100 of at most 200 steps" in capsys.readouterr().err
+
+
+def test_one_instance_a_process_is_enough(tmp_path: Path) -> None:
+    """It trains, is evaluated, reported, gated and published; training's own episodes are not disturbed."""
+    lengths: list[float] = []
+
+    class Lengths(Callback):
+        """Keeps what training saw."""
+
+        def end(self, state: TrainingState) -> None:
+            """At the end."""
+            lengths.extend(episode.length for episode in state.episodes)
+
+    one = {"num_envs": 1, "eval_envs": 1, "total_env_steps": 1_500, "gate_episodes": 5, "report_episodes": 5}
+    candidate = trained(SINGLE, callbacks=(Lengths(),), eval_every=500, **one)
+    assert lengths == [20] * 75
+    assert len(candidate.scores) == 1
+    repository = ModelRepository(tmp_path)
+    for _ in range(2):
+        published = publish(candidate, repository, "single", "non-inferior", "test")
+    assert published.promoted
+    assert published.manifest.evaluation.episodes == 5
+
+
+def test_evaluations_are_the_same_in_a_process_of_their_own() -> None:
+    """One environment at a time, in another process, gives the returns of many at a time in this one."""
+    many, one = (trained(ENDLESS, 10, total_env_steps=2_000, eval_envs=count) for count in (32, 1))
+    assert many.scores == one.scores
+    assert (many.random_mean, many.onnx) == (one.random_mean, one.onnx)
+
+
+def test_a_second_instance_that_fails_names_the_way_out() -> None:
+    """The sentence of the environment, and the flags."""
+    with pytest.raises(FaultyEnvironmentError, match="--num-envs 1 --eval-envs 1"):
+        trained(SINGLE, num_envs=1, total_env_steps=1_500)
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("exception", "Faulty-v0 failed in step 2 of an episode: LookupError"),
+        ("death", "The process in which .*Faulty-v0 was evaluated ended"),
+    ],
+)
+def test_an_environment_that_fails_in_the_process_of_its_evaluation_is_named(fault: str, words: str) -> None:
+    """As one that fails in the process of training."""
+    environment = describe("tests.training.environments:Faulty-v0", {"fault": fault})
+    with (
+        contextlib.closing(Evaluator(environment, 1, 100)) as evaluator,
+        pytest.raises(FaultyEnvironmentError, match=words),
+    ):
+        evaluator.play(None, 0, 10)

@@ -1,0 +1,132 @@
+"""Gymnasium's spaces to those of the manifest, and what stands in the way where a policy cannot have one."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from dqn_models.spaces import (
+    MOST_JOINT_ACTIONS,
+    ActionSpace,
+    BoxSpace,
+    DictSpace,
+    DiscreteSpace,
+    DiscretizedBoxSpace,
+    MultiBinarySpace,
+    MultiDiscreteSpace,
+    ObservationSpace,
+    TupleSpace,
+)
+
+AnySpace = spaces.Space[Any]
+
+
+def observed(env_id: str, space: AnySpace) -> tuple[ObservationSpace, list[str]]:
+    """The space of observations for the manifest, and the names of the leaves that it leaves out.
+
+    Raises ValueError when a policy cannot take such observations.
+    """
+    left_out: list[str] = []
+    try:
+        found = _space(space, (), left_out)
+    except ValueError as error:
+        raise ValueError(f"{env_id} has the observation space {space}: {error}") from error
+    if found is None:
+        raise ValueError(
+            f"{env_id} has the observation space {space}, in which there is nothing that a network can read: a Box, "
+            "Discrete, MultiDiscrete or MultiBinary, or a Dict or Tuple with one of these in it. Turn its observations "
+            "into numbers by a wrapper, as in --wrapper my_module:MyWrapper; packages often bring one."
+        )
+    return found, left_out
+
+
+def acted(env_id: str, space: AnySpace, discretize: int | None) -> ActionSpace:
+    """The space of actions for the manifest. Raises ValueError when a policy cannot choose such actions."""
+    if isinstance(space, spaces.Discrete):
+        return DiscreteSpace(n=int(space.n), start=int(space.start))
+    if isinstance(space, spaces.Box):
+        return _discretized(env_id, space, discretize)
+    found = _multi(space)
+    if found is None:
+        raise ValueError(
+            f"{env_id} has the action space {space}; a DQN policy chooses among the actions of a Discrete, "
+            "MultiDiscrete or MultiBinary space, or of a Box with --discretize. Turn it into one of these by a "
+            "wrapper, as in --wrapper my_module:MyWrapper."
+        )
+    _check_count(env_id, space, found.n, "Reduce them by a wrapper, as in --wrapper my_module:MyWrapper.")
+    return found
+
+
+def _discretized(env_id: str, space: spaces.Box, discretize: int | None) -> DiscretizedBoxSpace:
+    if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+        raise ValueError(
+            f"{env_id} has the action space {space}, which has no bounds to divide it between. Give it bounds by a "
+            'wrapper, such as --wrapper \'RescaleAction={"min_action": -1, "max_action": 1}\'.'
+        )
+    if discretize is None:
+        fits = next((k for k in (5, 3) if k ** math.prod(space.shape) <= MOST_JOINT_ACTIONS), 2)
+        raise ValueError(
+            f"{env_id} has the continuous action space {space}; DQN chooses among a finite number of actions. "
+            f"--discretize {fits} divides each of its {math.prod(space.shape)} elements into {fits} values."
+        )
+    _check_count(env_id, space, discretize ** math.prod(space.shape), "Use a smaller --discretize.")
+    return DiscretizedBoxSpace(**_box(space), discretize=discretize)
+
+
+def _check_count(env_id: str, space: AnySpace, count: int, remedy: str) -> None:
+    if count > MOST_JOINT_ACTIONS:
+        raise ValueError(
+            f"{env_id} has the action space {space}, which has {count:,} joint actions here; a policy has one Q-value "
+            f"for each, and at most {MOST_JOINT_ACTIONS:,}. {remedy}"
+        )
+
+
+def _space(space: AnySpace, path: tuple[str, ...], left_out: list[str]) -> ObservationSpace | None:
+    """None where nothing in it can be read; each such leaf is added to `left_out`."""
+    if isinstance(space, spaces.Discrete):
+        return DiscreteSpace(n=int(space.n), start=int(space.start))
+    if isinstance(space, spaces.Box) and all(space.shape):
+        return BoxSpace(**_box(space))
+    if found := _multi(space):
+        return found
+    if isinstance(space, spaces.Dict):
+        members = {str(key): _space(member, (*path, str(key)), left_out) for key, member in space.items()}
+        seen = {key: member for key, member in members.items() if member is not None}
+        return DictSpace(spaces=seen) if seen else None
+    if isinstance(space, spaces.Tuple):
+        places = [_space(member, (*path, str(index)), left_out) for index, member in enumerate(space)]
+        return TupleSpace(spaces=places) if any(places) else None
+    left_out.append(".".join(path))
+    return None
+
+
+def _multi(space: AnySpace) -> MultiDiscreteSpace | MultiBinarySpace | None:
+    if isinstance(space, spaces.MultiBinary) and all(space.shape):
+        return MultiBinarySpace(shape=list(space.shape))
+    if isinstance(space, spaces.MultiDiscrete) and all(space.shape):
+        shape = list(space.shape) if len(space.shape) != 1 else []
+        start = space.start.ravel().tolist() if space.start.any() else []
+        return MultiDiscreteSpace(nvec=space.nvec.ravel().tolist(), start=start, shape=shape)
+    return None
+
+
+def _box(space: spaces.Box) -> dict[str, Any]:
+    shape, dtype = list(space.shape), str(space.dtype)
+    return {"shape": shape, "dtype": dtype, "low": _bound(space.low), "high": _bound(space.high)}
+
+
+def _bound(bound: NDArray[Any]) -> float | list[float]:
+    flat = bound.astype(np.float64).ravel()
+    return float(flat[0]) if (flat == flat[0]).all() else flat.tolist()
+
+
+def leaf_spaces(space: AnySpace, observation_space: ObservationSpace) -> Iterator[AnySpace]:
+    """Gymnasium's space of each leaf, in the order of `observation_space.leaves`."""
+    for leaf in observation_space.leaves:
+        found: Any = space
+        for key in leaf.path:
+            found = found[key]
+        yield found

@@ -1,0 +1,115 @@
+"""Wrappers of environments: which a configuration asks for, as the manifest records them, and how they are put on."""
+
+import difflib
+import importlib
+import json
+from collections.abc import Sequence
+from typing import Any, SupportsFloat
+
+import gymnasium
+import numpy as np
+
+from dqn_models.manifest import WrapperInfo
+from dqn_training.config import DQNConfig
+
+AnyEnv = gymnasium.Env[Any, Any]
+
+_ENVIRONMENT_ARGUMENTS = {"AtariPreprocessing": {"frameskip": 1}}
+"""What a wrapper needs of the environment below it: it skips the frames itself."""
+
+
+class RewardWeights(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """The weighted sum of a reward of several numbers."""
+
+    def __init__(self, environment: AnyEnv, weights: Sequence[float]) -> None:
+        """One weight for each number of the reward."""
+        super().__init__(environment)
+        self._weights = np.array(weights, np.float64)
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """What follows the action. Raises ValueError where a reward has not as many numbers as there are weights."""
+        observation, reward, *rest = self.env.step(action)
+        rewards = np.asarray(reward, np.float64)
+        if rewards.shape != self._weights.shape:
+            raise ValueError(f"the reward has the shape {list(rewards.shape)}; there are {len(self._weights)} weights")
+        return observation, float(self._weights @ rewards), *rest
+
+
+class PlainAction(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Actions as Python's own numbers: an int, or a list, for environments that want no NumPy type."""
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """What follows the action."""
+        return self.env.step(action.tolist())
+
+
+_OWN = {"PlainAction": PlainAction, "RewardWeights": RewardWeights}
+
+
+def chosen_wrappers(config: DQNConfig) -> list[WrapperInfo]:
+    """The wrappers that a configuration asks for; by default Atari's for the games of the namespace ALE.
+
+    Atari's are the evaluation protocol of Machado et al. (2018): 84 x 84 grey pixels, each the larger of two frames,
+    every fourth frame, up to 30 idle frames at the start; the loss of a life ends nothing. Raises ValueError for one
+    that is not written as NAME or NAME=JSON.
+    """
+    is_ale = config.env_id.rpartition(":")[2].startswith("ALE/")
+    atari = config.preprocessing == "atari" or (config.preprocessing == "auto" and is_ale)
+    preprocessing = WrapperInfo(name="AtariPreprocessing", kwargs={"noop_max": 30, "frame_skip": 4, "screen_size": 84})
+    weights = WrapperInfo(name="RewardWeights", kwargs={"weights": list(config.reward_weights)})
+    stack = WrapperInfo(name="FrameStackObservation", kwargs={"stack_size": config.frame_stack})
+    return [
+        *[preprocessing] * atari,
+        *map(_parsed, config.wrapper),
+        *[weights] * bool(config.reward_weights),
+        *[stack] * (config.frame_stack > 1),
+    ]
+
+
+def environment_arguments(chosen: Sequence[WrapperInfo]) -> dict[str, Any]:
+    """Arguments of the environment's constructor that its wrappers need."""
+    return {name: value for each in chosen for name, value in _ENVIRONMENT_ARGUMENTS.get(each.name, {}).items()}
+
+
+def wrapped(environment: AnyEnv, chosen: Sequence[WrapperInfo]) -> AnyEnv:
+    """The environment within its wrappers. Raises ValueError for one that is not found or does not fit."""
+    for each in chosen:
+        kind = _found(each.name)
+        try:
+            environment = kind(environment, **each.kwargs)
+        except Exception as error:  # whatever a wrapper of a package raises
+            reason = str(error) or type(error).__name__
+            raise ValueError(f"The wrapper {each.name} does not fit {environment}: {reason.rstrip('.')}.") from error
+    return environment
+
+
+def _parsed(text: str) -> WrapperInfo:
+    name, _, arguments = text.partition("=")
+    try:
+        kwargs = json.loads(arguments or "{}")
+    except ValueError:
+        kwargs = None
+    if not name or not isinstance(kwargs, dict):
+        raise ValueError(
+            f"--wrapper is {text!r}; expected a name, or a name with its arguments as a JSON object, such as "
+            "'TimeLimit={\"max_episode_steps\": 100}'."
+        )
+    return WrapperInfo(name=name, kwargs=kwargs)
+
+
+def _found(name: str) -> Any:
+    """A wrapper's class, by its name in gymnasium.wrappers or as module:Class."""
+    if name in _OWN:
+        return _OWN[name]
+    module, _, kind = name.rpartition(":")
+    try:
+        found = getattr(importlib.import_module(module or "gymnasium.wrappers"), kind, None)
+    except ImportError as error:
+        raise ValueError(f"--wrapper is {name!r}, whose module cannot be imported: {error}.") from error
+    if found is None:
+        known = dir(importlib.import_module(module or "gymnasium.wrappers"))
+        near = difflib.get_close_matches(kind, known, n=1)
+        advice = f" Did you mean {near[0]}?" if near else ""
+        own = "" if module else " One of another package is named with its module, as in my_module:MyWrapper."
+        raise ValueError(f"--wrapper is {name!r}; {module or 'gymnasium.wrappers'} has no {kind}.{advice}{own}")
+    return found

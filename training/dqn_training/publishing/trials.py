@@ -1,0 +1,138 @@
+"""The episodes that a candidate plays before it is published: against the champion, and for the manifest.
+
+How many there are depends on time: nothing here changes the policy.
+"""
+
+import contextlib
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dqn_models.errors import ModelError
+from dqn_models.layout import ONNX_FILE
+from dqn_models.manifest import EnvironmentInfo, Evaluation, GateResult, Manifest
+from dqn_models.repository import ModelRepository
+from dqn_training.evaluation.gate import Incumbent, Rule, judge
+from dqn_training.evaluation.play import step_limit, summarize
+from dqn_training.export.onnx_graph import onnx_info
+from dqn_training.run.candidate import Candidate
+from dqn_training.run.evaluation import make_evaluator
+from dqn_training.seeds import Purpose, first_seed
+
+Watch = Callable[[str, int], None]
+"""Called while episodes are played, with what they are for and the environment steps so far."""
+
+
+class Trials:
+    """Plays a candidate's episodes. To be closed by the caller.
+
+    Attributes:
+        env_steps: what all evaluations of the candidate have taken, those during training included.
+    """
+
+    def __init__(self, candidate: Candidate, watch: Watch = lambda *_: None) -> None:
+        self._candidate = candidate
+        self._evaluator = make_evaluator(candidate.config, candidate.environment)
+        self._watch = watch
+        self.env_steps = candidate.evaluation_env_steps
+
+    def close(self) -> None:
+        """Ends the evaluator."""
+        self._evaluator.close()
+
+    def report(self) -> Evaluation:
+        """The evaluation for the manifest; its seeds neither chose the checkpoint nor gate it."""
+        candidate = self._candidate
+        seed = first_seed("test", candidate.config.seed)
+        episodes = candidate.affordable_episodes(candidate.config.report_episodes, self._episode_length())
+        played = self._evaluator.play(
+            candidate.onnx, seed, episodes, tick=lambda steps: self._watch("final evaluation", steps)
+        )
+        self.env_steps += played.env_steps
+        beside = {"random_mean": candidate.random_mean, "random_episodes": candidate.random_episodes or 0}
+        return summarize(played, seed).model_copy(update=beside)
+
+    def gate(
+        self, repository: ModelRepository, model: str, champion: int, rule: Rule, published: Manifest | None
+    ) -> GateResult:
+        """Compares the candidate with the champion, and with the best version where that is another.
+
+        Raises ValueError when the champion is for other observations or actions: then they cannot be compared.
+        """
+        manifest = repository.manifest(model, champion)
+        _check_comparable(self._candidate.environment, manifest)
+        rivals = [(manifest, _graph(repository, manifest))]
+        best = self._best(repository, model, published)
+        if best is not None and best[0].version != champion:
+            rivals.append(best)
+        lengths = [self._episode_length(), *(rival.evaluation.mean_length for rival, _ in rivals)]
+        config = self._candidate.config
+        episodes = max(2, self._candidate.affordable_episodes(config.gate_episodes, max(lengths)))
+        returns = self._gate_returns(self._candidate.onnx, episodes)
+        incumbents = [Incumbent(rival.version, self._gate_returns(onnx, episodes)) for rival, onnx in rivals]
+        result = judge(returns, incumbents[0], incumbents[1] if len(incumbents) > 1 else None, rule)
+        other = _other_environment(self._candidate.environment, manifest)
+        return result.model_copy(update={"reason": result.reason + other})
+
+    def _episode_length(self) -> float:
+        """Expected steps of an episode of the candidate: as its best evaluation had it, if that played whole ones."""
+        best, environment = self._candidate.best, self._candidate.environment
+        limit = step_limit(self._candidate.config.episode_step_limit, environment)
+        return min(limit, environment.max_episode_steps or math.inf) if best.cut else best.mean_length
+
+    def _gate_returns(self, onnx: bytes, episodes: int) -> NDArray[np.float64]:
+        """Returns [episodes] on the candidate's gate seeds, in its environment."""
+        purpose: Purpose = "gate"
+        seed = first_seed(purpose, self._candidate.config.seed)
+        played = self._evaluator.play(onnx, seed, episodes, tick=lambda steps: self._watch(purpose, steps))
+        self.env_steps += played.env_steps
+        return played.returns
+
+    def _best(
+        self, repository: ModelRepository, model: str, published: Manifest | None
+    ) -> tuple[Manifest, bytes] | None:
+        """The other version with the best test evaluation in the candidate's environment and its graph, or None."""
+        manifests = [repository.manifest(model, version) for version in repository.versions(model)]
+        environment = self._candidate.environment
+        rivals = [rival for rival in manifests if rival.environment == environment and rival != published]
+        for manifest in sorted(rivals, key=lambda rival: -rival.evaluation.mean):
+            try:
+                return manifest, _graph(repository, manifest)
+            except ModelError:  # damaged, or pruned by now: the next best is the measure
+                continue
+        return None
+
+
+def play_test_episodes(candidate: Candidate) -> Evaluation:
+    """Plays the episodes that a manifest reports of this candidate."""
+    with contextlib.closing(Trials(candidate)) as trials:
+        return trials.report()
+
+
+def _graph(repository: ModelRepository, manifest: Manifest) -> bytes:
+    """A version's ONNX file, verified. Raises ModelError when it cannot be used."""
+    repository.load_policy(manifest.model, manifest.version)
+    return repository.read_file(manifest.model, manifest.version, ONNX_FILE)
+
+
+def _check_comparable(environment: EnvironmentInfo, champion: Manifest) -> None:
+    expected = onnx_info(environment)
+    if champion.onnx.inputs != expected.inputs or champion.onnx.outputs != expected.outputs:
+        raise ValueError(
+            f"{environment.id} does not fit the model {champion.model}: its champion, version {champion.version}, "
+            f"was trained for {champion.environment.id} and takes other observations or actions. Use another --name."
+        )
+
+
+def _other_environment(environment: EnvironmentInfo, champion: Manifest) -> str:
+    """A sentence where the champion was trained in another environment than that in which both have just played."""
+    trained, played = champion.environment, environment
+    if (trained.id, trained.kwargs, trained.wrappers) == (played.id, played.kwargs, played.wrappers):
+        return ""
+    now, before = (
+        " ".join([each.id, *([str(each.kwargs)] if each.kwargs else []), *(wrapper.name for wrapper in each.wrappers)])
+        for each in (played, trained)
+    )
+    return f" Both played {now}; the champion was trained for {before}."

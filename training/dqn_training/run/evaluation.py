@@ -1,0 +1,114 @@
+"""The evaluations of a run: when they are due, how much they may play, and what they have taken.
+
+Their budget is counted in environment steps, not in seconds, so that the same command always chooses the same weights.
+"""
+
+import math
+import time
+from collections.abc import Callable
+
+from dqn_models.manifest import EnvironmentInfo
+from dqn_training.config import DQNConfig
+from dqn_training.evaluation.evaluator import Evaluator
+from dqn_training.evaluation.play import Episodes, step_limit
+from dqn_training.export.onnx_graph import export
+from dqn_training.learning.best import CheckpointScore
+from dqn_training.learning.state import TrainingState
+from dqn_training.run.callbacks import Callback
+from dqn_training.seeds import first_seed, random_play_seed
+
+ENOUGH_EPISODES = 10
+"""An evaluation waits until it can have so many, except for the last one of a run: fewer would choose by luck."""
+_RANDOM_EPISODES = 20
+_FEWEST_STEPS = 200
+_SLACK = 2
+"""Episodes may become so many times as long as they were before the budget ends them."""
+
+Show = Callable[[TrainingState, int, int], None]
+"""Called while an evaluation plays with the state, the steps it has taken, and those that it may take."""
+
+
+def make_evaluator(config: DQNConfig, environment: EnvironmentInfo) -> Evaluator:
+    """Plays as the configuration asks for. To be closed by the caller."""
+    return Evaluator(environment, config.eval_envs, step_limit(config.episode_step_limit, environment))
+
+
+class Evaluation(Callback):
+    """Plays the selection episodes when they are due, with the exported policy, and records indicators of collapse."""
+
+    def __init__(self, config: DQNConfig, environment: EnvironmentInfo, evaluator: Evaluator, show: Show) -> None:
+        self._config = config
+        self._environment = environment
+        self._evaluator = evaluator
+        self._show = show
+        self._enough = min(ENOUGH_EPISODES, config.eval_episodes)
+        self._limit = step_limit(config.episode_step_limit, environment)
+
+    def step(self, state: TrainingState) -> None:
+        """Evaluates every `eval_every` environment steps, once something was learned, if there are steps for it."""
+        if state.env_steps < state.selection.due or not state.agent.gradient_steps:
+            return
+        config = self._config
+        state.selection.due = state.env_steps - state.env_steps % config.eval_every + config.eval_every
+        state.monitor.record(state.env_steps, state.agent.q_network, state.replay)
+        if self._affordable(state) >= self._enough:
+            self._play_random(state)
+            if (episodes := self._affordable(state)) >= self._enough:
+                self._evaluate(state, episodes)
+
+    def end(self, state: TrainingState) -> None:
+        """Evaluates the last policy, if there are steps for it; one evaluation there is in any case."""
+        scores = state.selection.scores
+        if scores and scores[-1].env_steps == state.env_steps:
+            return
+        self._play_random(state)
+        episodes = self._affordable(state, last=True)
+        if episodes or not scores:
+            state.monitor.record(state.env_steps, state.agent.q_network, state.replay)
+            self._evaluate(state, max(1, episodes))
+
+    def _left(self, state: TrainingState) -> int:
+        """Environment steps that evaluations may still take."""
+        return int(self._config.eval_fraction * state.env_steps) - state.selection.env_steps
+
+    def _affordable(self, state: TrainingState, *, last: bool = False) -> int:
+        """Episodes that probably fit into what is left, so that there will be enough for the last evaluation."""
+        lengths = [state.recent("length"), *(score.mean_length for score in state.selection.scores[-1:])]
+        known = [length for length in lengths if length >= 1]  # NaN is not
+        longest = min(self._limit, self._environment.max_episode_steps or self._limit)
+        expected = min(_SLACK * max(known, default=longest), longest)
+        steps = self._left(state)
+        if not last:
+            come = int(self._config.eval_fraction * max(0, self._config.total_env_steps - state.env_steps))
+            steps = min(steps, steps + come - math.ceil(self._enough * expected))
+        return min(self._config.eval_episodes, int(max(0, steps) / expected))
+
+    def _evaluate(self, state: TrainingState, episodes: int) -> None:
+        onnx = export(state.agent.policy_network, self._environment)
+        most = max(self._left(state), _FEWEST_STEPS)
+        started = time.perf_counter()
+        played = self._play(state, onnx, first_seed("selection", self._config.seed), episodes, most)
+        state.selection.seconds += time.perf_counter() - started
+        score = CheckpointScore(
+            env_steps=state.env_steps,
+            mean=float(played.returns.mean()),
+            episodes=len(played.returns),
+            mean_length=float(played.lengths.mean()),
+            cut=int(played.cut.sum()),
+        )
+        state.selection.add(score, state.agent.policy_parameters, self._config.stop_return)
+
+    def _play_random(self, state: TrainingState) -> None:
+        """Plays a few episodes with random actions, for comparison, before the first evaluation."""
+        if state.selection.random_episodes is not None:
+            return
+        most = max(self._left(state) // 3, _FEWEST_STEPS)
+        played = self._play(state, None, random_play_seed(self._config.seed), _RANDOM_EPISODES, most)
+        whole = played.returns[~played.cut | (played.lengths >= self._limit)]  # the others were ended by the budget
+        state.selection.random_episodes = len(whole)
+        state.selection.random_mean = float(whole.mean()) if len(whole) else None
+
+    def _play(self, state: TrainingState, onnx: bytes | None, seed: int, episodes: int, most: int) -> Episodes:
+        played = self._evaluator.play(onnx, seed, episodes, most, lambda steps: self._show(state, steps, most))
+        state.selection.env_steps += played.env_steps
+        return played
