@@ -118,7 +118,7 @@ class _Capturing:
             raise UncapturableError("they run in processes of their own")
         names = list(vars(value)) if hasattr(value, "__dict__") else []
         if isinstance(value, spaces.Space):
-            names = ["_np_random"]
+            names = ["_np_random", *(name for name in names if _has_spaces(vars(value)[name]))]
         elif type(value).__basicsize__ != _Plain.__basicsize__:  # it has more than a __dict__: in C, or in slots
             raise UncapturableError(f"{path} is of type {class_name(value)}")
         attributes = {name: self.node(vars(value)[name], f"{path}.{name}") for name in names}
@@ -139,6 +139,12 @@ class _Capturing:
 
 class _Plain:
     """Has what an object of any class written in Python has."""
+
+
+def _has_spaces(value: Any) -> bool:
+    """Whether an attribute of a space is its members, which have generators of their own."""
+    members = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
+    return any(isinstance(member, spaces.Space) for member in members)
 
 
 def _parts(value: Any, path: str) -> list[tuple[Any, str]]:

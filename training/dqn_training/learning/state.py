@@ -18,6 +18,7 @@ from dqn_training.learning.best import Selection
 from dqn_training.learning.health import CollapseMonitor
 from dqn_training.networks.q_network import make_q_network
 from dqn_training.replay.buffer import ReplayBuffer
+from dqn_training.replay.frames import stacked_frames
 from dqn_training.replay.rollouts import Rollouts
 from dqn_training.replay.source import ExperienceSource
 from dqn_training.seeds import first_seed, process_generators, restart_seed, restore_process_generators, seed_process
@@ -190,4 +191,5 @@ def _make_replay(config: DQNConfig, environment: EnvironmentInfo) -> ExperienceS
         config.n_step,
         config.gamma,
         config.priority_exponent if config.prioritized else None,
+        stacked_frames(environment),
     )
