@@ -57,9 +57,14 @@ def observations(_: DQNConfig, environment: EnvironmentInfo, facts: Facts) -> Ch
 
 
 def rewards(config: DQNConfig, _: EnvironmentInfo, facts: Facts) -> Choice:
-    """Rewards are scaled to about 1, which the loss and the optimizer's steps are made for."""
+    """Rewards are scaled to about 1, which suits the loss and the optimizer; not those that c51's atoms are for."""
     low, high = _USUAL_REWARDS
-    if config.clip_rewards or not facts.reward_scale or low <= facts.reward_scale <= high:
+    if (
+        config.clip_rewards
+        or config.distribution == "c51"
+        or not facts.reward_scale
+        or low <= facts.reward_scale <= high
+    ):
         return _NOTHING
     return {
         "reward_scale": 10.0 ** -round(math.log10(facts.reward_scale))
