@@ -35,7 +35,7 @@ def train(config: DQNConfig, environment: EnvironmentInfo, state: TrainingState)
         actions = agent.act(state.observations, state.epsilon, state.generator, state.masks)
         next_observations, rewards, terminated, truncated, info = state.environments.step(in_own_form(actions))
         next_observations = next_observations.astype(state.observations.dtype, copy=False)
-        learned = np.sign(rewards) if config.clip_rewards else rewards * config.reward_scale
+        learned = config.reward_scale * (np.sign(rewards) if config.clip_rewards else rewards)
         state.masks = info.get(ACTION_MASK)
         replay.add(
             state.observations, actions, learned, terminated, truncated, next_observations, state.alive, state.masks

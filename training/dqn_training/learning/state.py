@@ -19,6 +19,7 @@ from dqn_training.learning.best import Selection
 from dqn_training.learning.health import CollapseMonitor
 from dqn_training.networks.q_network import make_q_network
 from dqn_training.replay.buffer import ReplayBuffer
+from dqn_training.replay.frames import stacked_frames
 from dqn_training.replay.rollouts import Rollouts
 from dqn_training.replay.source import ExperienceSource
 from dqn_training.seeds import first_seed, process_generators, restart_seed, restore_process_generators, seed_process
@@ -76,6 +77,7 @@ class TrainingState(Stateful):
     loss: Tensor | None = None
     episodes: list[Episode] = dataclasses.field(default_factory=list)
     wall_seconds: float = 0.0  # spent so far; updated by the Clock callback
+    _environments_before: Any = None  # captured last
 
     def recent(self, name: Literal["total_reward", "length"]) -> float:
         """Mean return or length of the last 100 training episodes; NaN before the first."""
@@ -132,7 +134,8 @@ class TrainingState(Stateful):
     def _captured(self) -> tuple[Any, str | None]:
         """The state of the environments, or None and what is in the way."""
         try:
-            return capture_environment(self.environments), None
+            self._environments_before = capture_environment(self.environments, self._environments_before)
+            return self._environments_before, None
         except UncapturableError as error:
             return None, str(error)
 
@@ -192,5 +195,6 @@ def _make_replay(config: DQNConfig, environment: EnvironmentInfo) -> ExperienceS
         config.n_step,
         config.gamma,
         config.priority_exponent if config.prioritized else None,
+        stacked_frames(environment),
         masked=environment.action_mask is not None,
     )
