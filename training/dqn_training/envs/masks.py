@@ -65,7 +65,6 @@ class MaskReader:
 
     def __init__(self, source: MaskSource, actions: ActionSpace) -> None:
         """`source` is where they are."""
-        self.actions = actions
         self._source = source
         self._n = actions.n
         self._components = actions.components
