@@ -80,6 +80,7 @@ TASKS = {
     "Acrobot-v1": Task(-500.0, -75.0, {"total_env_steps": 30_000, "v_min": -100.0, "v_max": 0.0}),
     "LunarLander-v3": Task(-180.0, 250.0, {"total_env_steps": 45_000, "v_min": -100.0, "v_max": 100.0}),
 }
+_CHOICES = "## What general chooses"  # this and what follows it is benchmarks/choices.py's
 _EVALUATIONS = 10
 _ENOUGH = 10
 _UNFINISHED = "**This is unfinished**: with fewer than ten seeds it shows what the command makes, and proves nothing."
@@ -133,7 +134,9 @@ def main(
         return
     picture = report.with_suffix(".png")
     _draw(scores, picture)
-    report.write_text(_report(scores, steps, picture.name))
+    before, heading, after = report.read_text().partition(_CHOICES) if report.exists() else ("", "", "")
+    kept = f"\n{heading}{after}" if before else ""
+    report.write_text(_report(scores, steps, picture.name) + kept)
     print(_table(scores))
 
 

@@ -34,7 +34,7 @@ _TIMEOUT = 7_200  # seconds
 _LIBRARIES = {
     "sb3": ["torch", "stable-baselines3==2.9.2"],
     "sbx": ["torch", "sbx-rl", "stable-baselines3==2.9.2"],
-    "cleanrl": ["torch", "numpy<2", "gymnasium==0.29.1", "stable-baselines3==2.3.2", "tensorboard", "tyro"],
+    "cleanrl": ["torch", "numpy<2", "gymnasium==0.29.1", "stable-baselines3==2.3.2", "tensorboard", "tyro", "Box2D"],
 }
 
 

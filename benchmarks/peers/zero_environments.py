@@ -46,8 +46,8 @@ def mini_grid() -> Made:
 def deep_sea_treasure() -> Made:
     """Treasure and time as one reward, each with half the weight."""
     made = _packaged("mo_gymnasium", "deep-sea-treasure-v0")
-    linear = getattr(importlib.import_module("mo_gymnasium.wrappers"), "LinearReward", None)
-    linear = linear or importlib.import_module("mo_gymnasium").LinearReward  # in its older releases
+    old = importlib.import_module("mo_gymnasium")  # whose later releases have it among their wrappers
+    linear = getattr(old, "LinearReward", None) or importlib.import_module("mo_gymnasium.wrappers").LinearReward
     return linear(made, weight=np.array([0.5, 0.5]))  # type: ignore[no-any-return]  # the package has no types
 
 

@@ -42,7 +42,7 @@ def stable_baselines(library: str, env_id: str, seed: int, steps: int, settings:
         environment = zero_environments.make(env_id)
     model: Any = DQN("MlpPolicy", environment, seed=seed, **json.loads(settings or "{}"))
     model.learn(steps)
-    return lambda observation: model.predict(observation, deterministic=True)[0]
+    return lambda observation: np.int64(model.predict(observation, deterministic=True)[0])
 
 
 def cleanrl(env_id: str, seed: int, steps: int, checkout: str) -> Act:

@@ -14,7 +14,7 @@ from dqn_models.repository import ModelRepository
 from dqn_testing.repositories import publish_linear
 from dqn_testing.server import Server, running_server, wait_until
 
-PROMOTIONS = 50
+PROMOTIONS = 20
 CLIENTS = 4
 BODIES = (b'{"observation": [0.1, 0.2, 0.3, 0.4]}', b'{"observations": [[0, 0, 1, 0], [0, 0, -1, 0]]}')
 EXPECTED = ([1], [1, 0])
@@ -88,7 +88,7 @@ def damage(store: ModelRepository) -> list[int]:
 
 @pytest.mark.slow
 def test_promotions_under_load_are_not_noticed(tmp_path: Path) -> None:
-    """Through 50 promotions and 3 damaged versions no request fails, and only the two good versions answer."""
+    """Through 20 promotions and 3 damaged versions no request fails, and only the two good versions answer."""
     store = ModelRepository(tmp_path / "store")
     publish_linear(store, promote=True)
     publish_linear(store, bias=1.0)
@@ -99,10 +99,10 @@ def test_promotions_under_load_are_not_noticed(tmp_path: Path) -> None:
         with load_on(server) as load:
             wait_until(lambda: load.answers > 0, 20, "answering")
             for number in range(PROMOTIONS):
-                if number % 15 == 5:
+                if number % 6 == 2:
                     failures = server.metric("dqn_model_refreshes_total", outcome="failure")
-                    alias.write_text(f"{damaged[number // 15]}\n")
-                    server.wait_log("refresh failed", champion=damaged[number // 15])
+                    alias.write_text(f"{damaged[number // 6]}\n")
+                    server.wait_log("refresh failed", champion=damaged[number // 6])
                     assert server.metric("dqn_model_refreshes_total", outcome="failure") == failures + 1
                     assert server.get("/readyz").status_code == 200
                 version = 2 - number % 2

@@ -61,7 +61,7 @@ def test_a_killed_and_resumed_run_leaves_the_same_metrics(tmp_path: Path, uninte
     trackers = ["--tensorboard", "--mlflow", f"http://127.0.0.1:{free_port()}"]
     process = start("dqn-train", *flags, *trackers, *SHORT)
     assert process.stderr is not None
-    evaluations = (line for line in process.stderr if "greedy" in line)
+    evaluations = (line for line in process.stderr if "evaluated" in line)
     next(evaluations), next(evaluations)
     process.kill()
     process.communicate()

@@ -73,7 +73,7 @@ def test_any_discrete_action_environment_works(tmp_path: Path, env_id: str, kwar
 @pytest.mark.parametrize("preset", ["rainbow", "pqn"])
 def test_the_whole_family_trains_and_repeats(tmp_path: Path, preset: str) -> None:
     """The presets with every extension publish a version, and the same seed gives the same file."""
-    flags = ["--preset", preset, *QUICK, "--num-envs", 16]
+    flags = ["--preset", preset, *QUICK, "--num-envs", 16, "--total-env-steps", 2000, "--eval-every", 1000]
     made = [
         result("dqn-train", "--repository", tmp_path / str(is_fresh), *flags, is_fresh=is_fresh)
         for is_fresh in (True, False)
@@ -200,7 +200,7 @@ def test_ctrl_c_ends_training_and_publishes_nothing(tmp_path: Path) -> None:
     process = start("dqn-train", "--repository", tmp_path, "--stop-return", 1e9)
     assert process.stderr is not None
     for line in process.stderr:
-        if "greedy" in line:
+        if "evaluated" in line:
             break
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=10)

@@ -65,7 +65,7 @@ def test_a_search_goes_on_and_writes_a_preset(tmp_path: Path) -> None:
 
 def test_two_searches_started_together_share_a_study(tmp_path: Path) -> None:
     """Two searches on one study both exit with 0, and no trial is lost or started with other settings."""
-    words = [*SMALL, "--storage", tmp_path / "study.db", "--trials", 4]
+    words = [*SMALL, "--storage", tmp_path / "study.db", "--trials", 4, "--finalists", 0]
     for process in [start("dqn-tune", *words) for _ in range(2)]:
         _, errors = process.communicate(timeout=120)
         assert process.returncode == 0, errors

@@ -109,6 +109,26 @@ def test_the_gate_follows_its_rule(difference: float, champion: float, rule: Any
     assert "-0.00" not in result.reason
 
 
+@pytest.mark.parametrize(
+    ("champion", "worse", "fewest", "most"), [(0.73, 0.0, 25, 40), (0.73, 0.09, 0, 4), (0.0, 0.0, 40, 40)]
+)
+def test_the_gate_can_tell_returns_of_0_and_1_apart(champion: float, worse: float, fewest: int, most: int) -> None:
+    """Over 400 episodes an equally good policy mostly passes, and one that is worse by the margin hardly ever does."""
+    generator = np.random.default_rng(0)
+    promoted = 0
+    for _ in range(40):
+        before, now = ((generator.random(400) < chance).astype(np.float64) for chance in (champion, champion - worse))
+        promoted += judge(now, Incumbent(1, before), None, "non-inferior").decision == "promoted"
+    assert fewest <= promoted <= most
+
+
+def test_the_margin_is_not_widened_by_the_candidates_own_spread() -> None:
+    """A candidate that fails now and then is no equal of a champion that never does."""
+    champion, candidate = np.full(400, 500.0), np.full(400, 500.0)
+    candidate[::20] = 0.0
+    assert judge(candidate, Incumbent(1, champion), None, "non-inferior").decision == "kept"
+
+
 def test_the_gate_pairs_episodes() -> None:
     """A small but constant advantage on very different start states is seen, because differences are paired."""
     champion = np.random.default_rng(0).normal(100, 50, 200)

@@ -100,8 +100,7 @@ def test_parts_that_no_network_reads_are_left_out_and_named() -> None:
     said: list[str] = []
     environment = trained(settings("nested"), said).environment
     assert environment.left_out == ["mission", "objects"]
-    assert [sentence for sentence in said if "mission, objects" in sentence] == said
-    assert len(said) == 1
+    assert len([sentence for sentence in said if "mission, objects" in sentence]) == 1
     again = describe(SPACED, {"observes": "tuple"}).observation_space
     assert [leaf.name for leaf in again.leaves] == ["1", "2"], "the places of a Tuple's other members stay"
 
@@ -117,10 +116,12 @@ def steps(config: DQNConfig, state: TrainingState, count: int) -> None:
         pass
 
 
+@pytest.mark.parametrize("frames", [1, 3])
 @pytest.mark.parametrize("observes", ["nested", "tuple", "multibinary"])
-def test_a_resumed_run_equals_an_uninterrupted_one(observes: str, tmp_path: Path) -> None:
-    """Rows of several leaves come back from a checkpoint as they were, small buffers and large ones."""
-    config = settings(observes, "multibinary", replay_capacity=3_000, total_env_steps=10_000)
+def test_a_resumed_run_equals_an_uninterrupted_one(observes: str, frames: int, tmp_path: Path) -> None:
+    """Rows of several leaves come back from a checkpoint as they were, stacked or not, also from a full buffer."""
+    capacity = 3_000 if frames == 1 else 300
+    config = settings(observes, "multibinary", replay_capacity=capacity, total_env_steps=10_000, frame_stack=frames)
     whole, first, second = fresh(config), fresh(config), fresh(config)
     steps(config, whole, 120)
     steps(config, first, 60)

@@ -33,7 +33,7 @@ class DQNConfig:
     clip_rewards: bool = False
     """Learn from the sign of each reward; evaluations and reports use the real rewards."""
     reward_scale: Positive = 1.0
-    """Factor of the rewards that are learned from, and so of Q-values; evaluations and reports use the real rewards."""
+    """Factor of the rewards that are learned from; evaluations, reports and the published Q-values use real rewards."""
     num_envs: Count = 16
     """Number of environments stepped together."""
     vectorization: Vectorization = "auto"
@@ -202,11 +202,11 @@ def _sizes(config: DQNConfig) -> Iterator[str]:
         yield (
             f"batch_size is {config.batch_size}; it must be at most replay_capacity, which is {config.replay_capacity}."
         )
-    rows = config.num_envs * (config.n_step + 2)
+    rows = config.num_envs * (config.n_step + config.frame_stack + 1)
     if config.replay_capacity < max(config.learning_starts, config.batch_size) + rows:
         yield (
             f"replay_capacity is {config.replay_capacity}; it must exceed learning_starts ({config.learning_starts}) "
-            f"and batch_size ({config.batch_size}) by num_envs x (n_step + 2) = {rows}."
+            f"and batch_size ({config.batch_size}) by num_envs x (n_step + frame_stack + 1) = {rows}."
         )
 
 

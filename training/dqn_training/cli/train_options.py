@@ -41,7 +41,7 @@ class TrainOptions:
 
     preset: PresetName
     """Settings to start from, by name or in a file as dqn-tune writes it; other flags change them. By default the
-    environment's own, or general."""
+    environment's own, or general, which chooses what suits the environment wherever no flag decides."""
     config: DQNConfig
     name: str = ""
     """Name of the model; by default the environment's, such as cartpole."""

@@ -10,8 +10,14 @@ from dqn_training.evaluation.statistics import mean_interval
 
 Rule = Literal["non-inferior", "superior"]
 
-MARGIN = 0.01
-"""How much worse, as a fraction of the other version's mean, a candidate may be and still count as non-inferior."""
+_OF_MEAN, _OF_DEVIATION = 0.01, 0.2
+"""A candidate may be worse than a version by the larger of these fractions, of the absolute value of its mean return
+and of the standard deviation of its returns, and still count as non-inferior.
+
+Where returns are 0 or 1, a fraction of the mean is far below what hundreds of episodes can tell. A fifth of a deviation
+is a small effect (Cohen, 1988), and 400 paired episodes promote an equal policy four times of five then, even if its
+returns have nothing to do with the other's.
+"""
 
 
 class Incumbent(NamedTuple):
@@ -24,7 +30,7 @@ class Incumbent(NamedTuple):
 class _Comparison(NamedTuple):
     """The paired difference of mean returns, its 95 % bootstrap interval, and what its low end must lie above.
 
-    Where the threshold is 0 because the other version's mean is, an equal candidate is not inferior: `equal_passes`.
+    Where the threshold is 0 because all returns are, an equal candidate is not inferior: `equal_passes`.
     """
 
     difference: float
@@ -49,13 +55,12 @@ def judge(candidate: NDArray[np.float64], champion: Incumbent, best: Incumbent |
     """Decides by the 95 % bootstrap interval of the mean paired difference of returns.
 
     All arrays [episodes] hold the returns of the same seeds in the same order. `non-inferior` promotes when the low
-    end lies above minus 1 % of the champion's mean (its absolute value, as returns may be negative), or is not below 0,
-    which matters where that mean is 0; `superior` when it lies above 0. Under either rule the candidate must also be
-    non-inferior to `best`, the best version so far where that is not the champion: else many promotions, each of a
-    version that is hardly worse, would add up to a loss.
+    end lies above minus a margin, the larger of 1 % of the absolute value of the champion's mean and 0.2 of the
+    standard deviation of its returns, or is not below 0, which matters where both are 0; `superior` when it lies above
+    0. Under either rule the candidate must also be non-inferior to `best`, the best version so far where that is not
+    the champion: else many promotions, each of a version that is hardly worse, would add up to a loss.
     """
-    margin = MARGIN if rule == "non-inferior" else 0.0
-    against_champion = _compare(candidate, champion, margin)
+    against_champion = _compare(candidate, champion, rule)
     promoted = against_champion.passed
     reason = (
         f"{rule}: over {len(candidate)} paired episodes the challenger's mean return is {candidate.mean():.2f}, the "
@@ -71,7 +76,7 @@ def judge(candidate: NDArray[np.float64], champion: Incumbent, best: Incumbent |
         "threshold": against_champion.threshold,
     }
     if best is not None:
-        against_best = _compare(candidate, best, MARGIN)
+        against_best = _compare(candidate, best, "non-inferior")
         promoted = promoted and against_best.passed
         reason += f" The best version so far, {best.version}, has {best.returns.mean():.2f}; {against_best.sentence()}"
         statistics |= {
@@ -90,8 +95,10 @@ def judge(candidate: NDArray[np.float64], champion: Incumbent, best: Incumbent |
     )
 
 
-def _compare(candidate: NDArray[np.float64], incumbent: Incumbent, margin: float) -> _Comparison:
-    differences = candidate - incumbent.returns
+def _compare(candidate: NDArray[np.float64], incumbent: Incumbent, rule: Rule) -> _Comparison:
+    """The margin is of the incumbent's returns alone: a candidate whose own vary much gets no wider one for that."""
+    differences, returns = candidate - incumbent.returns, incumbent.returns
     low, high = mean_interval(differences)
-    threshold = 0.0 - margin * abs(float(incumbent.returns.mean()))  # not -0.0, which would be printed
-    return _Comparison(float(differences.mean()), low, high, threshold, equal_passes=margin > 0)
+    margin = max(_OF_MEAN * abs(float(returns.mean())), _OF_DEVIATION * float(returns.std()))
+    threshold = 0.0 if rule == "superior" else 0.0 - margin  # not -0.0, which would be printed
+    return _Comparison(float(differences.mean()), low, high, threshold, equal_passes=rule == "non-inferior")

@@ -18,6 +18,7 @@ from dqn_training.learning.best import Selection
 from dqn_training.learning.health import CollapseMonitor
 from dqn_training.networks.q_network import make_q_network
 from dqn_training.replay.buffer import ReplayBuffer
+from dqn_training.replay.frames import stacked_frames
 from dqn_training.replay.rollouts import Rollouts
 from dqn_training.replay.source import ExperienceSource
 from dqn_training.seeds import first_seed, process_generators, restart_seed, restore_process_generators, seed_process
@@ -73,6 +74,7 @@ class TrainingState(Stateful):
     loss: Tensor | None = None
     episodes: list[Episode] = dataclasses.field(default_factory=list)
     wall_seconds: float = 0.0  # spent so far; updated by the Clock callback
+    _environments_before: Any = None  # captured last
     has_masks: bool = False  # the environment says which actions are allowed, which training ignores
 
     def recent(self, name: Literal["total_reward", "length"]) -> float:
@@ -130,7 +132,8 @@ class TrainingState(Stateful):
     def _captured(self) -> tuple[Any, str | None]:
         """The state of the environments, or None and what is in the way."""
         try:
-            return capture_environment(self.environments), None
+            self._environments_before = capture_environment(self.environments, self._environments_before)
+            return self._environments_before, None
         except UncapturableError as error:
             return None, str(error)
 
@@ -188,4 +191,5 @@ def _make_replay(config: DQNConfig, environment: EnvironmentInfo) -> ExperienceS
         config.n_step,
         config.gamma,
         config.priority_exponent if config.prioritized else None,
+        stacked_frames(environment),
     )

@@ -4,7 +4,8 @@ Rows are written time step by time step, one row for each environment, so that r
 step `t + k` belong to the same environment: an observation is stored once and serves as the next observation of the
 row `k` steps earlier. A row becomes a transition when its n rewards are there or its episode has ended. Its
 *outcome* is one small number: 0 for a row that is no transition (yet), k for one that bootstraps after k steps, n + k
-for one whose episode terminated with the k-th. Next row and discount follow from it.
+for one whose episode terminated with the k-th. Next row and discount follow from it. Of stacked observations a row
+holds the newest frame; those before it are in the rows of earlier steps.
 """
 
 from typing import Any
@@ -13,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqn_training.checkpoint.values import Ring, State, Stateful
+from dqn_training.replay.frames import frame_dtype, newest_frames, stack
 from dqn_training.replay.source import Batch
 from dqn_training.replay.sum_tree import Priorities
 
-_RINGS = ("_observations", "_actions", "_returns", "_outcomes")
+_RINGS = ("_observations", "_actions", "_returns", "_outcomes", "_history")
 _NO_ROWS = np.zeros(0, np.int64)
 
 
@@ -35,6 +37,7 @@ class ReplayBuffer(Stateful):
         n_step: int,
         gamma: float,
         priority_exponent: float | None = None,
+        frames: int = 1,
     ) -> None:
         """Allocates everything at once; the operating system hands out the memory as it is written.
 
@@ -47,13 +50,19 @@ class ReplayBuffer(Stateful):
             n_step: rewards in a return, at most, before it bootstraps.
             gamma: discount factor of a reward one step later.
             priority_exponent: makes transitions drawn by priority; None for uniform draws.
+            frames: how many frames an observation stacks, in its first dimension, or in that of each of its leaves.
         """
         self.num_envs = num_envs
         self.n_step = n_step
         self.observation_dtype = observation_dtype
         self.time_steps = capacity // num_envs
         rows = self.time_steps * num_envs
-        self._observations = np.zeros((rows, *observation_shape), observation_dtype)
+        self._row_dtype = np.dtype((observation_dtype, observation_shape))
+        self._frames = frames
+        self._observations = np.zeros(rows, self._row_dtype if frames == 1 else frame_dtype(self._row_dtype))
+        self._history = np.zeros(
+            0 if frames == 1 else rows, np.uint8
+        )  # frames of the episode before it, as far as used
         self._actions = np.zeros(rows, np.min_scalar_type(n_actions - 1))
         self._returns = np.zeros(rows, np.float32)
         self._outcomes = np.zeros(rows, np.min_scalar_type(2 * n_step))
@@ -89,14 +98,15 @@ class ReplayBuffer(Stateful):
         are open: with n = 3, an episode of rewards 1, 2, 3, 4 gives 1 + 2g + 3g^2, 2 + 3g + 4g^2, 3 + 4g and 4.
         """
         rows, next_rows = self._slot(self.time), self._slot(self.time + 1)
-        self._observations[rows] = observations
+        self._write(rows, next_rows, observations, next_observations, alive)
         self._actions[rows] = actions
         self._recent_rewards[:-1] = self._recent_rewards[1:]
         self._recent_rewards[-1] = rewards
-        # The rows of the next step hold the newest next observations until that step writes them again.
-        self._size -= int(np.count_nonzero(self._outcomes[next_rows]))
-        self._outcomes[next_rows] = 0
-        self._observations[next_rows] = next_observations
+        # The rows of the next step hold the newest next observations until that step writes them again; rows of stacked
+        # observations end before the frames that they need are written over.
+        ending = self._slot(self.time + self._frames)
+        self._size -= int(np.count_nonzero(self._outcomes[ending]))
+        self._outcomes[ending] = 0
         self._age += 1
         self._age[~alive] = 0
         ended = (terminated | truncated) & alive
@@ -108,7 +118,7 @@ class ReplayBuffer(Stateful):
         for environment in ended.nonzero()[0]:
             completed += self._end_episode(environment, terminated=bool(terminated[environment]))
         if self._priorities:
-            self._priorities.replace(np.r_[next_rows], np.concatenate(completed or [_NO_ROWS]))
+            self._priorities.replace(np.r_[ending], np.concatenate(completed or [_NO_ROWS]))
         self.time += 1
 
     def sample(self, batch_size: int, generator: np.random.Generator, importance_exponent: float = 0.0) -> Batch:
@@ -124,11 +134,11 @@ class ReplayBuffer(Stateful):
         outcomes = self._outcomes.take(rows)
         next_rows = rows + self._distances.take(outcomes)
         return Batch(
-            self._observations.take(rows, axis=0),
+            self._take(rows),
             self._actions.take(rows).astype(np.int64),
             self._returns.take(rows),
             self._discounts.take(outcomes),
-            self._observations.take(next_rows, axis=0, mode="wrap"),
+            self._take(next_rows),
             rows,
             weights,
         )
@@ -143,8 +153,8 @@ class ReplayBuffer(Stateful):
         `most_bytes`, an even sample.
         """
         rows = np.flatnonzero(self._outcomes > 0)
-        sampled_every = -(-len(rows) * self._observations[:1].nbytes // most_bytes)
-        return self._observations[rows[:: max(1, sampled_every)]]
+        sampled_every = -(-len(rows) * self._row_dtype.itemsize // most_bytes)
+        return self._take(rows[:: max(1, sampled_every)])
 
     def terminal_fraction(self) -> float:
         """The fraction of transitions whose episode terminated within them; NaN before the first."""
@@ -154,14 +164,40 @@ class ReplayBuffer(Stateful):
         """Leaves the running episodes unfinished; new ones begin with these observations [num_envs, ...]."""
         nothing = np.zeros(self.num_envs, np.int64)
         never = nothing.astype(np.bool_)
-        latest = self._observations[self._slot(self.time)]
+        rows = np.arange(len(self._outcomes))
+        latest = self._take(rows[self._slot(self.time)])
         self.add(latest, nothing, nothing, never, never, observations, alive=never)
 
     def state_dict(self) -> State:
-        """All rows and the cursor. A row may change until its n steps are over; the slot after the newest is open."""
-        written, mutable_tail = (self.time + 1) * self.num_envs, (self.n_step + 1) * self.num_envs
+        """All rows and the cursor. A row may change until its n steps are over; the slots after the newest are open."""
+        written, mutable_tail = (self.time + self._frames) * self.num_envs, (self.n_step + self._frames) * self.num_envs
         rows = {name: Ring(getattr(self, name), written, mutable_tail) for name in _RINGS}
         return {**super().state_dict(), **rows}
+
+    def _write(
+        self,
+        rows: slice,
+        next_rows: slice,
+        observations: NDArray[Any],
+        next_observations: NDArray[Any],
+        alive: NDArray[np.bool_],
+    ) -> None:
+        """Writes the observations of a time step and of the next; where not `alive` an episode begins with the next."""
+        if self._frames == 1:
+            self._observations[rows], self._observations[next_rows] = observations, next_observations
+            return
+        self._observations[rows] = newest_frames(observations, self._observations.dtype)
+        self._observations[next_rows] = newest_frames(next_observations, self._observations.dtype)
+        self._history[next_rows] = np.where(alive, np.minimum(self._history[rows] + 1, self._frames - 1), 0)
+
+    def _take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """The observations of rows [batch], which may lie beyond the end by less than the ring's length."""
+        if self._frames == 1:
+            return self._observations.take(rows, axis=0, mode="wrap")
+        rows = rows % len(self._history)
+        ages = np.minimum(np.arange(self._frames - 1, -1, -1), self._history.take(rows)[:, np.newaxis])
+        each = self._observations.take(rows[:, np.newaxis] - ages * self.num_envs, axis=0, mode="wrap")
+        return stack(each, self._row_dtype)
 
     def _slot(self, time: int) -> slice:
         """The rows of a time step."""

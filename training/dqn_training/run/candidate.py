@@ -76,10 +76,15 @@ class Candidate:
 
         At least one. An evaluation after training may depend on time, because it no longer changes the policy.
         """
-        seconds = max(_LEAST_SECONDS, self.config.eval_fraction / 2 * self.wall_seconds)
+        seconds = final_seconds(self.config, self.wall_seconds)
         steps = sum(score.episodes * score.mean_length for score in self.scores)
         seconds_per_episode = self.evaluation_seconds / steps * mean_length
         return max(1, min(wanted, int(seconds / max(seconds_per_episode, 1e-9))))
+
+
+def final_seconds(config: DQNConfig, wall_seconds: float) -> float:
+    """What the final evaluation, and each policy in the gate, may take after so many seconds of training."""
+    return max(_LEAST_SECONDS, config.eval_fraction / 2 * wall_seconds)
 
 
 def make_candidate(
@@ -89,8 +94,9 @@ def make_candidate(
     best, network = state.selection.weights, state.agent.policy_network
     assert best is not None  # noqa: S101  (a run ends with an evaluation)
     state.agent.policy_parameters.copy_(best)
-    onnx = export(network, environment)
-    check_parity(network, Policy(onnx), environment, state.replay.observations(), config.seed)
+    onnx = export(network, environment, config.reward_scale)
+    seen = state.replay.observations()
+    check_parity(network, Policy(onnx), environment, seen, config.seed, config.reward_scale)
     # cloned, because safetensors refuses views of one tensor
     weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     return Candidate(

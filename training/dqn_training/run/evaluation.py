@@ -21,6 +21,8 @@ ENOUGH_EPISODES = 10
 """An evaluation waits until it can have so many, except for the last one of a run: fewer would choose by luck."""
 _RANDOM_EPISODES = 20
 _FEWEST_STEPS = 200
+_SLACK = 2
+"""Episodes may become so many times as long as they were before the budget ends them."""
 
 Show = Callable[[TrainingState, int, int], None]
 """Called while an evaluation plays with the state, the steps it has taken, and those that it may take."""
@@ -73,7 +75,8 @@ class Evaluation(Callback):
         """Episodes that probably fit into what is left, so that there will be enough for the last evaluation."""
         lengths = [state.recent("length"), *(score.mean_length for score in state.selection.scores[-1:])]
         known = [length for length in lengths if length >= 1]  # NaN is not
-        expected = max(known) if known else min(self._limit, self._environment.max_episode_steps or self._limit)
+        longest = min(self._limit, self._environment.max_episode_steps or self._limit)
+        expected = min(_SLACK * max(known, default=longest), longest)
         steps = self._left(state)
         if not last:
             come = int(self._config.eval_fraction * max(0, self._config.total_env_steps - state.env_steps))
@@ -81,7 +84,7 @@ class Evaluation(Callback):
         return min(self._config.eval_episodes, int(max(0, steps) / expected))
 
     def _evaluate(self, state: TrainingState, episodes: int) -> None:
-        onnx = export(state.agent.policy_network, self._environment)
+        onnx = export(state.agent.policy_network, self._environment, self._config.reward_scale)
         most = max(self._left(state), _FEWEST_STEPS)
         started = time.perf_counter()
         played = self._play(state, onnx, first_seed("selection", self._config.seed), episodes, most)

@@ -49,7 +49,7 @@ def draw_health(axes: Axes, history: Sequence[Health]) -> None:
     """What the collapse monitor saw by environment steps; shaded where it warned."""
     steps = [health.env_steps for health in history]
     axes.plot(steps, [health.action_gap for health in history], color="C0", label="action gap")
-    axes.plot(steps, [health.largest_q / 100 for health in history], color="C1", label="largest Q-value / 100")
+    axes.plot(steps, [health.largest_q / 100 for health in history], color="C1", label="largest |Q-value| / 100")
     fractions = axes.twinx()
     fractions.plot(steps, [health.terminal_share for health in history], color="C2", label="terminals in replay")
     fractions.plot(steps, [health.dormant_share for health in history], color="C4", label="fraction of dormant units")
@@ -58,4 +58,6 @@ def draw_health(axes: Axes, history: Sequence[Health]) -> None:
         if warning(history[: index + 1]):
             axes.axvspan(steps[max(index - 1, 0)], steps[index], color="C3", alpha=0.2, lw=0)
     axes.set(xlabel="environment steps", ylabel="Q-values")
-    axes.legend(handles=[*axes.get_lines(), *fractions.get_lines()], loc="upper right")
+    # Above the axes: in them it would lie on the lines.
+    handles = [*axes.get_lines(), *fractions.get_lines()]
+    axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(handles), frameon=False)

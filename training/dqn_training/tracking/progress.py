@@ -1,6 +1,5 @@
 """Live progress: a rich display on a terminal, plain lines elsewhere; both on standard error."""
 
-import math
 import time
 from typing import Self
 
@@ -8,9 +7,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from dqn_training.config import DQNConfig
+from dqn_training.learning.best import Selection
 from dqn_training.learning.health import warning
 from dqn_training.learning.state import TrainingState
 from dqn_training.run.callbacks import Callback
+from dqn_training.run.candidate import final_seconds
 
 _TERMINAL_SECONDS = 0.2
 _PLAIN_SECONDS = 5.0
@@ -67,8 +68,7 @@ class TrainingProgress(Callback):
         if self._console.is_terminal:
             self._bar.update(self._task, completed=done, facts="  ".join(facts), refresh=True)
         else:
-            left = state.wall_seconds / max(done, 1e-9) - state.wall_seconds
-            self.say(", ".join([*facts, f"{left:.0f} s left at most"]))
+            self.say(", ".join([*facts, f"about {self._seconds_left(state, done):,.0f} s left"]))
 
     end = step
 
@@ -99,19 +99,39 @@ class TrainingProgress(Callback):
         by_episodes = len(state.episodes) / self._config.max_episodes if self._config.max_episodes else 0.0
         return min(max(by_steps, by_episodes), 1.0)
 
+    def _seconds_left(self, state: TrainingState, done: float) -> float:
+        """Of training with its evaluations, and of the final one."""
+        whole = state.wall_seconds / max(done, 1e-9)
+        evaluations = state.selection
+        steps = sum(score.episodes * score.mean_length for score in evaluations.scores)
+        if not steps:
+            return whole - state.wall_seconds
+        seconds_per_episode = evaluations.seconds / steps * evaluations.scores[-1].mean_length
+        final = min(self._config.report_episodes * seconds_per_episode, final_seconds(self._config, whole))
+        return whole - state.wall_seconds + final
+
     def _facts(self, state: TrainingState) -> list[str]:
-        mean = state.recent("total_reward")
-        facts = [
-            f"{state.env_steps:,} env steps",
-            f"{len(state.episodes):,} episodes",
-            f"return(100) {'-' if math.isnan(mean) else f'{mean:.1f}'}",
-            f"epsilon {state.epsilon:.2f}",
-            f"loss {'-' if state.loss is None else f'{float(state.loss):.3g}'}",
-            f"{state.env_steps / max(state.wall_seconds, 1e-9):,.0f} steps/s",
-        ]
+        facts = [f"{state.env_steps:,} steps", f"{len(state.episodes):,} episodes"]
+        if state.episodes:
+            facts.append(f"return while learning {_shown(state.recent('total_reward'))}")
         if state.selection.scores:
-            facts.append(f"greedy {state.selection.scores[-1].mean:.1f}")
-        if state.monitor.history:
-            health = state.monitor.history[-1]
-            facts.append(f"terminal {health.terminal_share:.2%}, gap {health.action_gap:.3g}")
-        return facts
+            facts.append(f"evaluated {self._score(state.selection)}")
+        if not self._config.noisy:
+            facts.append(f"random actions {state.epsilon:.0%}")
+        if state.loss is not None:
+            facts.append(f"loss {float(state.loss):.3g}")
+        return [*facts, f"{state.env_steps / max(state.wall_seconds, 1e-9):,.0f} steps/s"]
+
+    def _score(self, selection: Selection) -> str:
+        """The latest evaluation in words."""
+        latest, beside = selection.scores[-1], []
+        if latest.cut:
+            beside.append(f"{latest.cut} of {latest.episodes} episodes cut short")
+        if selection.random_mean is not None:
+            beside.append(f"a random policy {_shown(selection.random_mean)}")
+        return f"{_shown(latest.mean)} ({', '.join(beside)})" if beside else _shown(latest.mean)
+
+
+def _shown(value: float) -> str:
+    """A mean return with enough digits to see it change."""
+    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
