@@ -12,6 +12,7 @@ from dqn_models.spaces import BoxSpace, DiscreteSpace, MultiBinarySpace, MultiDi
 from dqn_training.choosing.probe import Facts
 from dqn_training.config import DQNConfig
 from dqn_training.networks.encoders import looks_like_image
+from dqn_training.replay.frames import stored_dtype
 
 Choice = tuple[dict[str, Any], str]
 Rule = Callable[[DQNConfig, EnvironmentInfo, Facts], Choice]
@@ -85,7 +86,7 @@ def start(config: DQNConfig, _: EnvironmentInfo, __: Facts) -> Choice:
 
 def memory(config: DQNConfig, environment: EnvironmentInfo, _: Facts) -> Choice:
     """Replay has a bounded size."""
-    row = environment.observation_space.row_dtype.itemsize
+    row = stored_dtype(environment).itemsize
     least = config.learning_starts + config.batch_size + config.num_envs * (config.n_step + config.frame_stack + 1)
     rows = max(_REPLAY_BYTES // max(row, 1), least)
     return {"replay_capacity": min(config.replay_capacity, rows)}, f"an observation has {row:,} bytes"
