@@ -45,9 +45,4 @@ class Peculiar(Countdown):
         return np.full((40, 60, 4), (250, 0, 0, 9), np.uint8)
 
 
-def _with_int(**kwargs: Any) -> gymnasium.Env[Any, Any]:
-    return gymnasium.wrappers.TransformAction(Peculiar(**kwargs), int, None)
-
-
 gymnasium.register("Peculiar-v0", f"{__name__}:Peculiar")
-gymnasium.register("PeculiarInt-v0", _with_int)

@@ -17,7 +17,7 @@ from dqn_training.checkpoint.store import CheckpointFile
 from dqn_training.config import DQNConfig, Vectorization
 from dqn_training.envs.make import environment_for
 from dqn_training.envs.snapshot import UncapturableError, capture_environment, restore_environment
-from dqn_training.envs.vector import AnyVectorEnv, make_vector_environment
+from dqn_training.envs.vector import AnyVectorEnv, SerialVectorEnv, make_vector_environment
 
 COUNT = 3
 
@@ -47,6 +47,7 @@ def made(config: DQNConfig, mode: Vectorization, seed: int) -> AnyVectorEnv:
         (DQNConfig("Acrobot-v1"), "sync"),
         (DQNConfig("MountainCar-v0"), "sync"),
         (DQNConfig("FrozenLake-v1"), "sync"),
+        (DQNConfig("Taxi-v4"), "sync"),
         (DQNConfig("MinAtar/Breakout-v1"), "sync"),
         (DQNConfig("MinAtar/Seaquest-v1", frame_stack=2), "sync"),
         (DQNConfig("tests.training.environments:Countdown-v0", {"space": "image"}), "sync"),
@@ -75,6 +76,24 @@ def test_environments_play_on_from_a_captured_state(config: DQNConfig, mode: Vec
             np.testing.assert_array_equal(expected[index], found[index])
         ended += int((expected[2] | expected[3]).sum())
     assert ended >= COUNT
+
+
+def test_equal_tables_are_kept_once_and_written_again_only_when_they_change(tmp_path: Path) -> None:
+    """Taxi's transitions are the same in every environment; one that is changed in place is another from then on."""
+    environments = made(DQNConfig("Taxi-v4"), "sync", 5)
+    first = capture_environment(environments)
+    ((digest, text),) = first["tables"].items()
+    environments.step(np.zeros(COUNT, np.int64))
+    second = capture_environment(environments, first)
+    assert second["tables"][digest] is text
+    assert isinstance(environments, SerialVectorEnv)
+    environments.envs[0].get_wrapper_attr("P")[0][0][0] = (1.0, 0, 99, False)
+    third = capture_environment(environments, second)
+    assert len(third["tables"]) == 2
+    new = made(DQNConfig("Taxi-v4"), "sync", 6)
+    restore_environment(new, through_a_file(third, tmp_path))
+    assert isinstance(new, SerialVectorEnv)
+    assert [each.get_wrapper_attr("P")[0][0][0][2] for each in new.envs] == [99, -1, -1]
 
 
 @pytest.mark.parametrize(
@@ -148,11 +167,14 @@ class Pockets(gymnasium.Env[Any, Any]):
 
     def __init__(self) -> None:
         self.action_space = spaces.Discrete(2)
-        self.observation_space = spaces.Box(-100, 100, (8,), np.float64)
+        self.observation_space = spaces.Box(-100, 100, (10,), np.float64)
         self.pocket = self.same_pocket = Pocket()
         self.python = random.Random(0)
         self.legacy = np.random.RandomState(0)
         self.grid = np.zeros((4, 4))
+        self.table: dict[int, list[Any]] = {index: [index, (0.0, None)] for index in range(40)}
+        self.shared = [[0] for _ in range(40)]
+        self.row = self.shared[7]
         self.mood = Mood.LOW
         self.count = counter()
         self.count_by = functools.partial(counter(), by=3)
@@ -181,6 +203,8 @@ class Pockets(gymnasium.Env[Any, Any]):
         self.alias[0] = float(self.legacy.rand())
         self.column[self.steps % 4] += 1 + self.np_random.random()
         self.column %= 50
+        self.table[self.steps % 5][1] = (self.np_random.random(), None)
+        self.row[0] = (self.row[0] + self.steps) % 13
         self.mood = Mood((self.mood.value + 1) % 3)
         self.named[None] = bytes([self.count() + self.count_by()])
         self.pay()
@@ -188,7 +212,7 @@ class Pockets(gymnasium.Env[Any, Any]):
 
     def _observation(self) -> Any:
         found = [self.same_pocket.coins + self.mood.value, sum(self.recent), self.named["a", 1][0], self.named[None][0]]
-        return np.array([*found, *self.grid[:, 1]])
+        return np.array([*found, *self.grid[:, 1], self.table[3][1][0], self.shared[7][0]])
 
     def _rise(self) -> None:
         pass

@@ -56,6 +56,20 @@ def test_the_exported_policy_computes_what_the_network_computes(
     check_parity(network, policy, environment, seen, seed=0)
 
 
+@pytest.mark.parametrize("distribution", ["none", "c51"])
+def test_q_values_are_in_the_unit_of_the_rewards(distribution: str) -> None:
+    """A network that learned a hundredth of each reward has its actions, and Q-values a hundred times as large."""
+    network, environment = make(COUNTDOWN, {"space": "box"}, distribution=distribution)
+    learned, published = (Policy(export(network, environment, scale)) for scale in (1.0, 0.01))
+    seen = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
+    (scaled, actions), (q_values, same) = learned.run(seen), published.run(seen)
+    np.testing.assert_allclose(q_values, 100 * scaled, rtol=1e-4, atol=1e-4)
+    assert (actions == same).all()
+    check_parity(network, published, environment, seen, 0, 0.01)
+    with pytest.raises(ParityError):
+        check_parity(network, published, environment, seen, 0)
+
+
 MANY: dict[str, Any] = {"space": "discrete", "n": 20_000, "start": 50_000}
 FAMILY: list[dict[str, Any]] = [
     {"dueling": True},

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dqn_models.manifest import EnvironmentInfo
+from dqn_models.manifest import EnvironmentInfo, WrapperInfo
 from dqn_models.policy import Policy
 from dqn_testing.repositories import linear_onnx
 from dqn_training.config import DQNConfig, Vectorization
@@ -22,7 +22,7 @@ from dqn_training.run.run import Run
 
 MODULE = "tests.training.peculiar_environments"
 PECULIAR = f"{MODULE}:Peculiar-v0"
-HINT = "If that is about the action's type: it is numpy.int64, as action_space.sample() gives."
+HINT = "For an environment that wants int: --wrapper PlainAction."
 
 
 def policy() -> Policy:
@@ -72,7 +72,7 @@ def test_an_environment_that_wants_int_is_refused_at_every_door(door: str, wants
     with pytest.raises(FaultyEnvironmentError, match="in step 1 of an episode") as caught:
         DOORS[door](describe(PECULIAR, {"wants": wants}))
     assert HINT in str(caught.value)
-    DOORS[door](describe(f"{MODULE}:PeculiarInt-v0", {"wants": wants}))
+    DOORS[door](describe(PECULIAR, {"wants": wants}, [WrapperInfo(name="PlainAction")]))
 
 
 def test_pictures_with_transparency_are_filmed() -> None:

@@ -33,7 +33,7 @@ class DQNConfig:
     clip_rewards: bool = False
     """Learn from the sign of each reward; evaluations and reports use the real rewards."""
     reward_scale: Positive = 1.0
-    """Factor of the rewards that are learned from, and so of Q-values; evaluations and reports use the real rewards."""
+    """Factor of the rewards that are learned from; evaluations, reports and the published Q-values use real rewards."""
     num_envs: Count = 16
     """Number of environments stepped together."""
     vectorization: Vectorization = "auto"

@@ -184,10 +184,8 @@ def _action(environment: AnyEnv, info: dict[str, Any]) -> Any:
 
 
 def _numbers(observation: Any) -> NDArray[np.float64]:
-    """All numbers of an observation, however nested, in one row; texts and the like are left out."""
-    if isinstance(observation, dict):
-        observation = tuple(observation.values())
-    if isinstance(observation, tuple | list):
-        return np.concatenate([np.zeros(0), *map(_numbers, observation)])
+    """All numbers of an observation, those of all leaves, in one row."""
     array = np.asarray(observation)
-    return array.astype(np.float64).ravel() if array.dtype.kind in "fiub" else np.zeros(0)
+    if array.dtype.names is not None:
+        return np.concatenate([_numbers(array[name]) for name in array.dtype.names])
+    return array.astype(np.float64).ravel()

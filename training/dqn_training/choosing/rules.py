@@ -12,6 +12,7 @@ from dqn_models.spaces import BoxSpace, DiscreteSpace, MultiBinarySpace, MultiDi
 from dqn_training.choosing.probe import Facts
 from dqn_training.config import DQNConfig
 from dqn_training.networks.encoders import looks_like_image
+from dqn_training.replay.frames import stored_dtype
 
 Choice = tuple[dict[str, Any], str]
 Rule = Callable[[DQNConfig, EnvironmentInfo, Facts], Choice]
@@ -56,9 +57,14 @@ def observations(_: DQNConfig, environment: EnvironmentInfo, facts: Facts) -> Ch
 
 
 def rewards(config: DQNConfig, _: EnvironmentInfo, facts: Facts) -> Choice:
-    """Rewards are scaled to about 1, which the loss and the optimizer's steps are made for."""
+    """Rewards are scaled to about 1, which suits the loss and the optimizer; not those that c51's atoms are for."""
     low, high = _USUAL_REWARDS
-    if config.clip_rewards or not facts.reward_scale or low <= facts.reward_scale <= high:
+    if (
+        config.clip_rewards
+        or config.distribution == "c51"
+        or not facts.reward_scale
+        or low <= facts.reward_scale <= high
+    ):
         return _NOTHING
     return {
         "reward_scale": 10.0 ** -round(math.log10(facts.reward_scale))
@@ -80,7 +86,7 @@ def start(config: DQNConfig, _: EnvironmentInfo, __: Facts) -> Choice:
 
 def memory(config: DQNConfig, environment: EnvironmentInfo, _: Facts) -> Choice:
     """Replay has a bounded size."""
-    row = environment.observation_space.row_dtype.itemsize
+    row = stored_dtype(environment).itemsize
     least = config.learning_starts + config.batch_size + config.num_envs * (config.n_step + config.frame_stack + 1)
     rows = max(_REPLAY_BYTES // max(row, 1), least)
     return {"replay_capacity": min(config.replay_capacity, rows)}, f"an observation has {row:,} bytes"

@@ -152,8 +152,8 @@ def _type_hint(error: BaseException) -> str:
     if not _ABOUT_TYPES.search(f"{error} {line}"):
         return ""
     return (
-        " If that is about the action's type: it is numpy.int64, as action_space.sample() gives. For an environment "
-        "that wants int, register gymnasium.wrappers.TransformAction(environment, int, None)."
+        " If that is about the action's type: it is that of action_space.sample(), such as numpy.int64. For an "
+        "environment that wants int: --wrapper PlainAction."
     )
 
 

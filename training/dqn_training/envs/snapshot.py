@@ -10,6 +10,7 @@ repeats, so that it is no exception.) Variables of modules and classes are ignor
 
 import enum
 import functools
+import json
 import logging
 import random
 import types
@@ -22,6 +23,8 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AsyncVectorEnv
+
+from dqn_training.envs.tables import Tables, Texts
 
 Node = Any
 """A plain value; or a dict that says what something is with its first key, and with `number` which one."""
@@ -52,9 +55,13 @@ class UncapturableError(ValueError):
     """A part of an environment's state cannot be captured, or the new environment has no place for it."""
 
 
-def capture_environment(environment: object) -> Node:
-    """The state of an environment or vector environment. Raises UncapturableError with the part that is in the way."""
-    return _Capturing().node(environment, "environment")
+def capture_environment(environment: object, before: Node = None) -> Node:
+    """The state of an environment or vector environment; the capture `before` saves the writing of equal tables.
+
+    Raises UncapturableError with the part that is in the way.
+    """
+    tables = Tables(before["tables"] if before else {})
+    return {"state": _Capturing(tables).node(environment, "environment"), "tables": tables.texts}
 
 
 def restore_environment(environment: object, state: Node) -> None:
@@ -62,11 +69,12 @@ def restore_environment(environment: object, state: Node) -> None:
 
     Raises UncapturableError where it turns out to be another; it is to be reset again then.
     """
-    _Restoring().value(environment, state, "environment")
+    _Restoring(state["tables"]).value(environment, state["state"], "environment")
 
 
 class _Capturing:
-    def __init__(self) -> None:
+    def __init__(self, tables: Tables | None = None) -> None:
+        self._tables = tables
         self._seen: dict[int, tuple[int, object]] = {}  # by id: its number, and the object, which keeps the id its own
 
     def node(self, value: Any, path: str) -> Node:
@@ -82,6 +90,8 @@ class _Capturing:
 
     def _encode(self, value: Any, path: str) -> dict[str, Node]:  # noqa: PLR0911  (a case each)
         kind = type(value)
+        if self._tables and (digest := self._tables.keep(value, lambda table: _Capturing().node(table, path))):
+            return {"table": digest}
         if kind is np.ndarray:
             return self._array(value, path)
         if kind in _GENERATORS:
@@ -198,7 +208,8 @@ def _made_generator(kind: str, state: Any) -> np.random.Generator | np.random.Ra
 
 
 class _Restoring:
-    def __init__(self) -> None:
+    def __init__(self, tables: Texts) -> None:
+        self._tables = tables
         self._made: dict[int, Any] = {}
 
     def value(self, live: Any, node: Node, path: str) -> Any:
@@ -242,6 +253,8 @@ class _Restoring:
 
     def _decode(self, live: Any, node: Node, path: str) -> Any:  # noqa: PLR0911  (a case each)
         match node:
+            case {"table": digest}:
+                return _Restoring({}).value(live, json.loads(self._tables[digest]), path)
             case {"array": array}:
                 return array.copy(order="K")
             case {"view": base, "layout": [shape, dtype, offset, strides]}:

@@ -35,7 +35,15 @@ class RewardWeights(gymnasium.Wrapper[Any, Any, Any, Any]):
         return observation, float(self._weights @ rewards), *rest
 
 
-_OWN = {"RewardWeights": RewardWeights}
+class PlainAction(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Actions as Python's own numbers: an int, or a list, for environments that want no NumPy type."""
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """What follows the action."""
+        return self.env.step(action.tolist())
+
+
+_OWN = {"PlainAction": PlainAction, "RewardWeights": RewardWeights}
 
 
 def chosen_wrappers(config: DQNConfig) -> list[WrapperInfo]:

@@ -15,20 +15,25 @@ from dqn_models.manifest import EnvironmentInfo, OnnxInfo, TensorSpec
 from dqn_models.spaces import ActionSpace, DiscreteSpace
 from dqn_training.export.nodes import Graph, write_layer
 
+_Q_VALUES = "q_values"
 OPSET = 20
 IR_VERSION = 10
 
 _ONNX_DTYPES = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "int64": TensorProto.INT64}
 
 
-def export(q_network: nn.Sequential, environment: EnvironmentInfo) -> bytes:
+def export(q_network: nn.Sequential, environment: EnvironmentInfo, reward_scale: float = 1.0) -> bytes:
     """The policy as a serialised ONNX graph: the observation, leaf by leaf, to q_values and greedy action.
 
-    The last layer of the network must be called `q_values`. Raises ValueError for a layer without an ONNX counterpart.
+    The Q-values are in the unit of the environment's rewards, of which the network learned `reward_scale` times. The
+    last layer of the network must be called `q_values`. Raises ValueError for a layer without an ONNX counterpart.
     """
     graph = Graph("observation")
     for name, layer in q_network.named_children():
-        write_layer(graph, name, layer)
+        scaled = name == _Q_VALUES and reward_scale != 1
+        write_layer(graph, f"scaled_{name}" if scaled else name, layer)
+    if graph.value != _Q_VALUES and reward_scale != 1:
+        graph.node("Div", _Q_VALUES, graph.constant("reward_scale", np.array(reward_scale, np.float32)))
     _write_action(graph, environment.action_space)
     info = onnx_info(environment)
     inputs, outputs = _value_infos(info.inputs), _value_infos(info.outputs)

@@ -25,12 +25,17 @@ class ParityError(RuntimeError):
 
 
 def check_parity(
-    q_network: nn.Sequential, policy: Policy, environment: EnvironmentInfo, seen: NDArray[Any], seed: int
+    q_network: nn.Sequential,
+    policy: Policy,
+    environment: EnvironmentInfo,
+    seen: NDArray[Any],
+    seed: int,
+    reward_scale: float = 1.0,
 ) -> None:
     """Compares Q-values and actions on at least 10,000 observations, half of them from training (`seen`).
 
-    Q-values must agree within 1e-4, absolute or relative, and actions wherever the Q-gap is wider than that. Raises
-    ParityError with the worst difference.
+    Q-values, those of the policy times `reward_scale`, must agree within 1e-4, absolute or relative, and actions
+    wherever the Q-gap is wider than that. Raises ParityError with the worst difference.
     """
     generator, space = np.random.default_rng(seed), environment.observation_space
     half = max(1, min(_BATCH, _BATCH_ELEMENTS // space.size) // 2)
@@ -38,13 +43,19 @@ def check_parity(
         for _ in range(0, OBSERVATIONS, 2 * half):
             own = seen[generator.integers(0, len(seen), half)]
             observations = np.concatenate([own, space.sample(seen, half, generator)])
-            _check_batch(q_network, policy, environment.action_space, observations)
+            _check_batch(q_network, policy, environment.action_space, observations, np.float32(reward_scale))
 
 
-def _check_batch(q_network: nn.Sequential, policy: Policy, actions: ActionSpace, observations: NDArray[Any]) -> None:
+def _check_batch(
+    q_network: nn.Sequential,
+    policy: Policy,
+    actions: ActionSpace,
+    observations: NDArray[Any],
+    reward_scale: np.float32,
+) -> None:
     expected = q_network(to_tensors(observations, device_of(q_network))).cpu().numpy()
     q_values, chosen = policy.run(observations)
-    difference = np.abs(q_values - expected)
+    difference = np.abs(q_values * reward_scale - expected)
     allowed = TOLERANCE * np.maximum(1.0, np.abs(expected))
     if not (difference <= allowed).all():
         raise ParityError(

@@ -34,7 +34,7 @@ def train(config: DQNConfig, environment: EnvironmentInfo, state: TrainingState)
         actions = agent.act(state.observations, state.epsilon, state.generator)
         next_observations, rewards, terminated, truncated, _ = state.environments.step(in_own_form(actions))
         next_observations = next_observations.astype(state.observations.dtype, copy=False)
-        learned = np.sign(rewards) if config.clip_rewards else rewards * config.reward_scale
+        learned = config.reward_scale * (np.sign(rewards) if config.clip_rewards else rewards)
         replay.add(state.observations, actions, learned, terminated, truncated, next_observations, state.alive)
         state.observations = next_observations
         taken = int(state.alive.sum())

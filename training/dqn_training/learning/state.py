@@ -74,6 +74,7 @@ class TrainingState(Stateful):
     loss: Tensor | None = None
     episodes: list[Episode] = dataclasses.field(default_factory=list)
     wall_seconds: float = 0.0  # spent so far; updated by the Clock callback
+    _environments_before: Any = None  # captured last
     has_masks: bool = False  # the environment says which actions are allowed, which training ignores
 
     def recent(self, name: Literal["total_reward", "length"]) -> float:
@@ -131,7 +132,8 @@ class TrainingState(Stateful):
     def _captured(self) -> tuple[Any, str | None]:
         """The state of the environments, or None and what is in the way."""
         try:
-            return capture_environment(self.environments), None
+            self._environments_before = capture_environment(self.environments, self._environments_before)
+            return self._environments_before, None
         except UncapturableError as error:
             return None, str(error)
 

@@ -94,8 +94,9 @@ def make_candidate(
     best, network = state.selection.weights, state.agent.policy_network
     assert best is not None  # noqa: S101  (a run ends with an evaluation)
     state.agent.policy_parameters.copy_(best)
-    onnx = export(network, environment)
-    check_parity(network, Policy(onnx), environment, state.replay.observations(), config.seed)
+    onnx = export(network, environment, config.reward_scale)
+    seen = state.replay.observations()
+    check_parity(network, Policy(onnx), environment, seen, config.seed, config.reward_scale)
     # cloned, because safetensors refuses views of one tensor
     weights = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     return Candidate(

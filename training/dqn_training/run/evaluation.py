@@ -84,7 +84,7 @@ class Evaluation(Callback):
         return min(self._config.eval_episodes, int(max(0, steps) / expected))
 
     def _evaluate(self, state: TrainingState, episodes: int) -> None:
-        onnx = export(state.agent.policy_network, self._environment)
+        onnx = export(state.agent.policy_network, self._environment, self._config.reward_scale)
         most = max(self._left(state), _FEWEST_STEPS)
         started = time.perf_counter()
         played = self._play(state, onnx, first_seed("selection", self._config.seed), episodes, most)
