@@ -119,3 +119,11 @@ def test_flags_win_and_later_runs_keep_what_was_chosen(tmp_path: Path) -> None:
     result("dqn-retrain", "--once", *where)
     second = ModelRepository(tmp_path / "store").manifest("walk", 2).training.config
     assert {**second, "seed": 0} == {**first, "seed": 0}
+
+
+@pytest.mark.slow
+def test_a_first_round_of_retraining_chooses(tmp_path: Path) -> None:
+    """Where there is no champion yet, `dqn-retrain` trains as `dqn-train` does."""
+    flags = ["--repository", tmp_path, "--env-id", WALK, "--env-kwargs", '{"reward": 200}', *FLAGS]
+    result("dqn-retrain", "--once", *flags)
+    assert ModelRepository(tmp_path).manifest("walk", 1).training.config["reward_scale"] == 0.01

@@ -122,6 +122,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(observes: str, frames: int, t
     """Rows of several leaves come back from a checkpoint as they were, stacked or not, also from a full buffer."""
     capacity = 3_000 if frames == 1 else 300
     config = settings(observes, "multibinary", replay_capacity=capacity, total_env_steps=10_000, frame_stack=frames)
+    config = dataclasses.replace(config, normalize=frames > 1)
     whole, first, second = fresh(config), fresh(config), fresh(config)
     steps(config, whole, 120)
     steps(config, first, 60)

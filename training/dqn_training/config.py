@@ -58,6 +58,9 @@ class DQNConfig:
     """conv has convolutions before the hidden layers, mlp has none; auto: conv for image observations."""
     conv_layers: tuple[str, ...] = ()
     """Convolutions as FILTERSxKERNELxSTRIDE, such as 32x8x4; by default chosen by the size of the image."""
+    normalize: bool = False
+    """Normalize the numbers of observations by their mean and deviation before the first gradient step; it is in the
+    graph, so that the server takes observations as they are."""
     hidden_sizes: tuple[int, ...] = (128, 128)
     """Widths of the hidden layers."""
     # See docs/ablation.md: with small budgets and untuned settings, plain DQN scores 0.33 without it and 0.26 with it.

@@ -45,6 +45,11 @@ class BoxSpace(LeafSpace):
         return np.dtype(np.uint8 if self.dtype in ("uint8", "bool") else np.float32)
 
     @property
+    def is_boolean(self) -> bool:
+        """Whether environments may give its elements as booleans."""
+        return self.dtype == "bool"
+
+    @property
     def largest(self) -> float:
         """The largest value of any element."""
         return max(self.high) if isinstance(self.high, list) else self.high

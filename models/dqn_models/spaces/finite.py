@@ -32,6 +32,11 @@ class DiscreteSpace(LeafSpace):
         return np.dtype(np.int64)
 
     @property
+    def bounds(self) -> tuple[Any, Any]:
+        """The least and the greatest integer."""
+        return self.start, self.start + self.n - 1
+
+    @property
     def action_dtype(self) -> np.dtype[Any]:
         """The dtype of the graph's actions."""
         return np.dtype(np.int64)
@@ -85,6 +90,12 @@ class MultiDiscreteSpace(LeafSpace):
     def n(self) -> int:
         """The number of joint actions, each with a Q-value."""
         return math.prod(self.nvec)
+
+    @property
+    def bounds(self) -> tuple[Any, Any]:
+        """The least and the greatest integer of each component, [*shape]."""
+        low, counts = (np.reshape(values, self.tensor_shape) for values in (self.starts, self.nvec))
+        return low, low + counts - 1
 
     @property
     def action_dtype(self) -> np.dtype[Any]:
@@ -147,6 +158,16 @@ class MultiBinarySpace(LeafSpace):
     def n(self) -> int:
         """The number of joint actions, each with a Q-value."""
         return int(2**self.size)
+
+    @property
+    def bounds(self) -> tuple[Any, Any]:
+        """Zero and one."""
+        return 0, 1
+
+    @property
+    def is_boolean(self) -> bool:
+        """Whether environments may give its elements as booleans."""
+        return True
 
     @property
     def action_dtype(self) -> np.dtype[Any]:

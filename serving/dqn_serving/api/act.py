@@ -102,7 +102,7 @@ class ActCall:
         is_kept = found.propensity is UNSET and not self._with_q_values
         answer: Answer | None = loaded.greedy_answers.get(found.action_index) if is_kept else None
         if answer is None:
-            action = found.action_index + loaded.start
+            action = loaded.actions[found.action_index]
             document: schemas.ActAnswer | schemas.QValuesAnswer
             document = schemas.ActAnswer(action, *loaded.served, found.propensity)
             if self._with_q_values:
@@ -115,7 +115,7 @@ class ActCall:
     def _render_batch(self, loaded: LoadedPolicy, found: BatchDecision | Problem) -> Answer:
         if isinstance(found, Problem):
             return found.answer()
-        actions = (found.indices + loaded.start).tolist()
+        actions = loaded.action_space.action(found.indices).tolist()
         propensities = UNSET if found.propensities is None else found.propensities.tolist()
         answer: schemas.ActBatchAnswer | schemas.QValuesBatchAnswer
         answer = schemas.ActBatchAnswer(actions, *loaded.served, propensities)

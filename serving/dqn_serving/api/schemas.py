@@ -1,6 +1,6 @@
 """Bodies of `/act` and `/q-values`: these classes decode, encode and document them."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
@@ -41,6 +41,15 @@ Mask = Annotated[Raw, Meta(description=_MASK, extra_json_schema={"type": "array"
 _Masks = Annotated[Raw, Meta(description=_MASK, extra_json_schema={"type": "array", "minItems": 1, "items": FLAGS})]
 
 
+Action = Annotated[
+    Any,
+    Meta(
+        description="As the environment takes it: an integer, or lists of numbers in the shape of its action space.",
+        extra_json_schema=NUMBERS_REF,
+    ),
+]
+
+
 class ActRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """One observation or many; exactly one of the two fields."""
 
@@ -55,7 +64,7 @@ class ActRequest(Struct, frozen=True, forbid_unknown_fields=True):
 class ActAnswer(Struct, frozen=True):
     """The action for one observation; `propensity` (its probability) if `epsilon` was sent."""
 
-    action: int
+    action: Action
     model: str
     version: int
     propensity: float | UnsetType = UNSET
@@ -64,7 +73,7 @@ class ActAnswer(Struct, frozen=True):
 class ActBatchAnswer(Struct, frozen=True):
     """The actions for a batch, in its order; `propensity` has one number for each."""
 
-    actions: list[int]
+    actions: list[Action]
     model: str
     version: int
     propensity: list[float] | UnsetType = UNSET
@@ -74,7 +83,7 @@ class QValuesAnswer(Struct, frozen=True):
     """The Q-value of every action and the action chosen, for one observation."""
 
     q_values: list[float]
-    action: int
+    action: Action
     model: str
     version: int
     propensity: float | UnsetType = UNSET
@@ -84,7 +93,7 @@ class QValuesBatchAnswer(Struct, frozen=True):
     """The Q-values of every action and the actions chosen, for a batch."""
 
     q_values: list[list[float]]
-    actions: list[int]
+    actions: list[Action]
     model: str
     version: int
     propensity: list[float] | UnsetType = UNSET

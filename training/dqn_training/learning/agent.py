@@ -16,9 +16,12 @@ from dqn_training.learning.losses import make_objective, outputs_of
 from dqn_training.networks.fast import Backpropagation, flatten_parameters, forward_of
 from dqn_training.networks.leaves import Inputs, to_tensors
 from dqn_training.networks.noisy import Noise
+from dqn_training.networks.normalize import Statistics
 from dqn_training.networks.q_network import choose_device
 from dqn_training.replay.source import Batch
 
+_SEEN = 10_000
+"""Observations, at most, whose statistics normalise the rest."""
 _AT_ONCE = 4_096
 """Values of an observation up to which one pass of two batches takes less time than two: larger leave the caches."""
 
@@ -41,6 +44,7 @@ class DQNAgent(Stateful):
         "_noise",
         "_target_noise",
         "_noise_generator",
+        "_statistics",
     )
 
     def __init__(self, config: DQNConfig, q_network: nn.Sequential, n_actions: int) -> None:
@@ -52,6 +56,7 @@ class DQNAgent(Stateful):
         self.target_network = copy.deepcopy(self.q_network)
         self.parameters = flatten_parameters(self.q_network)
         self.target_parameters = flatten_parameters(self.target_network).data
+        self._statistics = Statistics(self.q_network, [self.target_network])
         self.optimizer = Adam(self.parameters, config)
         self.gradient_steps = 0
         self._objective = make_objective(config, self.q_network)
@@ -94,6 +99,10 @@ class DQNAgent(Stateful):
             )
             actions = np.where(explores, actions, best)
         return actions
+
+    def normalize_by(self, observations: NDArray[Any]) -> None:
+        """Takes the mean and deviation of these observations [count, ...] for the networks' inputs, before learning."""
+        self._statistics.learn(self._inputs(observations[-_SEEN:]))
 
     @torch.no_grad()
     def update(self, batch: Batch) -> UpdateResult:

@@ -63,6 +63,7 @@ def _learn_from_replay(config: DQNConfig, state: TrainingState, replay: Experien
     def learn(taken: int) -> None:
         if len(replay) < enough:
             return
+        _normalize(config, state)
         state.updates_owed += taken / config.train_every
         agent.optimizer.learning_rate = learning_rate_at(state.env_steps)
         while state.updates_owed >= 1:
@@ -86,6 +87,7 @@ def _learn_from_rollouts(config: DQNConfig, state: TrainingState, rollouts: Roll
     def learn(_: int) -> None:
         if not rollouts.complete:
             return
+        _normalize(config, state)
         agent.optimizer.learning_rate = learning_rate_at(state.env_steps)
         rollout = rollouts.latest()
         td_targets = _td_targets(config, agent, rollout)[rollout.alive]
@@ -96,6 +98,12 @@ def _learn_from_rollouts(config: DQNConfig, state: TrainingState, rollouts: Roll
                 state.loss = agent.regress(observations[rows], actions[rows], td_targets[rows]).loss
 
     return learn
+
+
+def _normalize(config: DQNConfig, state: TrainingState) -> None:
+    """Before the first gradient step the inputs' statistics are taken; a warm start keeps those that it came with."""
+    if config.normalize and state.agent.gradient_steps == 0 and not state.warm:
+        state.agent.normalize_by(state.replay.observations())
 
 
 def _td_targets(config: DQNConfig, agent: DQNAgent, rollout: Rollout) -> NDArray[np.float32]:

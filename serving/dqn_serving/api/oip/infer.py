@@ -157,9 +157,8 @@ class InferCall:
 
 def _write(parsed: ParsedInfer, found: BatchDecision, loaded: LoadedPolicy) -> tuple[bytes, bytes, tuple[Header, ...]]:
     """The body of an answer, its Content-Type, and its other headers."""
-    values: dict[str, Any] = dict(
-        zip(tensors.OUTPUTS, (found.q_values, found.indices + loaded.start, found.propensities), strict=True)
-    )
+    actions = loaded.action_space.action(found.indices)
+    values: dict[str, Any] = dict(zip(tensors.OUTPUTS, (found.q_values, actions, found.propensities), strict=True))
     written = [
         tensors.write_output(name, values[name], is_binary=is_binary) for name, is_binary in parsed.outputs.items()
     ]

@@ -75,14 +75,14 @@ class Session:
         """The fast path to a greedy action; False if anything is out of the ordinary: the batcher then handles it."""
         begun = perf_counter()
         try:
-            q_values, actions = loaded.prepared(observation)
+            q_values, _ = loaded.prepared(observation)
         except Exception:  # noqa: BLE001  (the turn meets it again, reports and logs it)
             return False
         ended = perf_counter()
         values = q_values.tolist()[0]
         if not isfinite(sum(values)):
             return False
-        index = actions.item() - loaded.start
+        index = int(q_values.argmax())
         is_plain = frame_id is UNSET and not self._with_q_values
         wire = self._plain_answers.get(index) if is_plain else None
         self._write(wire or self._action_frame(frame_id, loaded, Decision(index, values, UNSET)))
@@ -114,7 +114,7 @@ class Session:
         wire = self._plain_answers.get(found.action_index) if is_plain else None
         if wire is None:
             q_values = found.q_values if self._with_q_values else UNSET
-            action = found.action_index + loaded.start
+            action = loaded.actions[found.action_index]
             answer = frames.StreamAction(action, loaded.version, frame_id, found.propensity, q_values)
             wire = self._codec.frame(answer)
             if is_plain:
