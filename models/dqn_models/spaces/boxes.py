@@ -95,10 +95,15 @@ class DiscretizedBoxSpace(BoxSpace):
         """The dtype of the graph's actions."""
         return np.dtype(np.float32)
 
+    @property
+    def components(self) -> tuple[int, ...]:
+        """How many values each element of an action takes, in C order."""
+        return (self.discretize,) * self.size
+
     def action(self, indices: Any) -> Any:
         """The actions [..., *shape] with these indices [...], which count in C order: the first element slowest."""
         low, high = (np.broadcast_to(np.reshape(bound, (-1,)), self.size) for bound in (self.low, self.high))
-        steps = joint_actions((self.discretize,) * self.size)[indices]
+        steps = joint_actions(self.components)[indices]
         values = low + (high - low) * steps / (self.discretize - 1)
         return values.reshape((*steps.shape[:-1], *self.shape)).astype(np.float32)
 
