@@ -41,6 +41,11 @@ class DiscreteSpace(LeafSpace):
         """The dtype of the graph's actions."""
         return np.dtype(np.int64)
 
+    @property
+    def components(self) -> tuple[int, ...]:
+        """How many values each component of an action has; a single one."""
+        return (self.n,)
+
     def action(self, indices: Any) -> Any:
         """The actions [...] with these indices [...], in the environment's own form."""
         return indices + self.start
@@ -97,9 +102,14 @@ class MultiDiscreteSpace(LeafSpace):
         """The dtype of the graph's actions."""
         return np.dtype(np.int64)
 
+    @property
+    def components(self) -> tuple[int, ...]:
+        """How many values each component of an action has, in C order."""
+        return tuple(self.nvec)
+
     def action(self, indices: Any) -> Any:
         """The actions [..., *shape] with these indices [...], in the environment's own form."""
-        flat = joint_actions(tuple(self.nvec))[indices] + self.starts
+        flat = joint_actions(self.components)[indices] + self.starts
         return flat.reshape((*flat.shape[:-1], *self.tensor_shape))
 
     def describe(self) -> str:
@@ -164,9 +174,14 @@ class MultiBinarySpace(LeafSpace):
         """The dtype of the graph's actions."""
         return np.dtype(np.int64)
 
+    @property
+    def components(self) -> tuple[int, ...]:
+        """How many values each component of an action has, in C order."""
+        return (2,) * self.size
+
     def action(self, indices: Any) -> Any:
         """The actions [..., *shape] with these indices [...], in the environment's own form."""
-        flat = joint_actions((2,) * self.size)[indices]
+        flat = joint_actions(self.components)[indices]
         return flat.reshape((*flat.shape[:-1], *self.shape))
 
     def describe(self) -> str:

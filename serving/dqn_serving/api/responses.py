@@ -1,9 +1,11 @@
 """Bodies of the calls that do not choose actions: these classes read, write and document them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from msgspec import Meta, Struct
+import numpy as np
+from msgspec import UNSET, Meta, Struct, UnsetType
 
+from dqn_models.manifest import Manifest
 from dqn_serving.api.schemas import MAX_VERSION
 
 
@@ -21,6 +23,38 @@ class Ready(Struct, frozen=True):
     ready: bool = True
 
 
+class ModelSpaces(Struct, frozen=True):
+    """What a version observes and does."""
+
+    observation: Annotated[str, Meta(description="an observation in words")]
+    observation_space: Annotated[dict[str, Any], Meta(description="as the manifest has it")]
+    example_observation: Annotated[
+        Any, Meta(description="one that the calls accept, near the mean of those in training")
+    ]
+    left_out: Annotated[list[str], Meta(description="parts that may be sent, and are ignored")]
+    action: Annotated[str, Meta(description="an action in words")]
+    action_space: Annotated[dict[str, Any], Meta(description="as the manifest has it")]
+    example_action: Annotated[Any, Meta(description="the first action, in the form that answers have")]
+    n_actions: Annotated[int, Meta(description="how many actions there are; each has a Q-value and an entry in a mask")]
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        """Those of a version."""
+        environment, mean = manifest.environment, manifest.observations.mean
+        observed, acted = environment.observation_space, environment.action_space
+        known = mean if len(mean) == observed.described_elements else [0.0] * observed.described_elements
+        return cls(
+            observation=observed.describe(),
+            observation_space=observed.model_dump(mode="json"),
+            example_observation=observed.example(known),
+            left_out=environment.left_out,
+            action=acted.describe(),
+            action_space=acted.model_dump(mode="json"),
+            example_action=acted.action(np.arange(1)).tolist()[0],
+            n_actions=acted.n,
+        )
+
+
 class ModelSummary(Struct, frozen=True):
     """A model in the repository, and its versions in memory."""
 
@@ -33,6 +67,9 @@ class ModelSummary(Struct, frozen=True):
         list[int], Meta(description="versions in memory: the champion and those that were named")
     ]
     problem: Annotated[str | None, Meta(description="why no version answers; null if one does")]
+    spaces: Annotated[ModelSpaces | UnsetType, Meta(description="of the champion, where one model is asked for")] = (
+        UNSET
+    )
 
 
 class ModelList(Struct, frozen=True):

@@ -6,7 +6,7 @@ import inspect
 import math
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from dqn_models.manifest import EnvironmentInfo
 from dqn_training.config import DQNConfig
 from dqn_training.envs.checks import AnyEnv, FaultyEnvironmentError
-from dqn_training.envs.make import make_environment
+from dqn_training.envs.make import make_described
+from dqn_training.envs.masks import random_action
 from dqn_training.seeds import process_generators, restore_process_generators, seed_process
 
 _MOST_STEPS = 1_000
@@ -29,6 +30,9 @@ _MOST_REPEATED = 40
 _GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 _ALIKE = 0.5
 """Two outcomes of the same step differ when they are further apart than this part of what the step changed."""
+
+Choose = Callable[[dict[str, Any]], Any]
+"""A random action that the info allows."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +75,13 @@ def play_at_random(environment: EnvironmentInfo, steps: int) -> Facts:
     The process's random generators stay as they were.
     """
     kept = process_generators()
-    made = make_environment(environment.id, environment.kwargs, environment.wrappers)
+    made = make_described(environment)
+
+    def choose(info: dict[str, Any]) -> Any:
+        if environment.action_mask is None:
+            return made.action_space.sample()
+        return random_action(environment.action_space, info, made.action_space.np_random)
+
     rewards: list[float] = []
     lengths: list[int] = []
     differing: list[bool] = []
@@ -79,8 +89,8 @@ def play_at_random(environment: EnvironmentInfo, steps: int) -> Facts:
         seed_process(0)
         made.action_space.seed(0)
         with contextlib.suppress(FaultyEnvironmentError):
-            _play(made, steps // 2, rewards, lengths)
-            _repeat(made, steps // 2, differing)
+            _play(made, choose, steps // 2, rewards, lengths)
+            _repeat(made, choose, steps // 2, differing)
     finally:
         made.close()
         restore_process_generators(kept)
@@ -94,12 +104,12 @@ def play_at_random(environment: EnvironmentInfo, steps: int) -> Facts:
     )
 
 
-def _play(environment: AnyEnv, steps: int, rewards: list[float], lengths: list[int]) -> None:
+def _play(environment: AnyEnv, choose: Choose, steps: int, rewards: list[float], lengths: list[int]) -> None:
     """Fills in the reward of each step and the length of each episode that ends."""
     _, info = environment.reset(seed=0)
     length = 0
     for _ in range(steps):
-        _, reward, terminated, truncated, info = environment.step(_action(environment, info))
+        _, reward, terminated, truncated, info = environment.step(choose(info))
         rewards.append(float(reward))
         length += 1
         if terminated or truncated:
@@ -108,7 +118,7 @@ def _play(environment: AnyEnv, steps: int, rewards: list[float], lengths: list[i
             _, info = environment.reset()
 
 
-def _repeat(environment: AnyEnv, steps: int, differing: list[bool]) -> None:
+def _repeat(environment: AnyEnv, choose: Choose, steps: int, differing: list[bool]) -> None:
     """Takes single steps twice, after the same episode so far, the second time with other random numbers."""
     generator = np.random.default_rng(0)
     for trial in range(_MOST_REPEATED):
@@ -116,23 +126,25 @@ def _repeat(environment: AnyEnv, steps: int, differing: list[bool]) -> None:
         steps -= 2 * (before + 1)
         if steps < 0:
             return
-        once = _outcome(environment, trial, before, other=False)
-        again = _outcome(environment, trial, before, other=True)
+        once = _outcome(environment, choose, trial, before, other=False)
+        again = _outcome(environment, choose, trial, before, other=True)
         if once is not None and again is not None and np.array_equal(once[0], again[0]):
             discrete = isinstance(environment.observation_space, spaces.Discrete)
             differing.append(_differ(once, again, any_change=discrete))
 
 
-def _outcome(environment: AnyEnv, trial: int, before: int, *, other: bool) -> tuple[NDArray[np.float64], _Step] | None:
+def _outcome(
+    environment: AnyEnv, choose: Choose, trial: int, before: int, *, other: bool
+) -> tuple[NDArray[np.float64], _Step] | None:
     """An observation `before` steps into an episode, and one more step; None where the episode ended earlier."""
     seed_process(trial)
     environment.action_space.seed(trial)
     observation, info = environment.reset(seed=trial)
     for _ in range(before):
-        observation, _, terminated, truncated, info = environment.step(_action(environment, info))
+        observation, _, terminated, truncated, info = environment.step(choose(info))
         if terminated or truncated:
             return None
-    action = _action(environment, info)
+    action = choose(info)
     if other:
         seed_process(trial + _MOST_REPEATED)
         for number, drawing in enumerate(_generators_of(environment, set())):
@@ -173,14 +185,6 @@ def _differ(
         return between > 0
     changed = max(float(np.abs(step.observation - before).max(initial=0.0)) for step in (first, second))
     return between > _ALIKE * changed
-
-
-def _action(environment: AnyEnv, info: dict[str, Any]) -> Any:
-    """A random action, of those that the environment's info allows if it says which."""
-    mask = info.get("action_mask")
-    if mask is not None and isinstance(environment.action_space, spaces.Discrete):
-        return environment.action_space.sample(np.asarray(mask, np.int8))
-    return environment.action_space.sample()
 
 
 def _numbers(observation: Any) -> NDArray[np.float64]:

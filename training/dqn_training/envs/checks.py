@@ -12,6 +12,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from dqn_models.masks import ACTION_MASK
+from dqn_training.envs.masks import MaskReader, WrongMaskError
 from dqn_training.envs.spaces import leaf_spaces, observed
 
 AnyEnv = gymnasium.Env[Any, Any]
@@ -40,13 +42,15 @@ def several_instances() -> Iterator[None]:
 class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Raises FaultyEnvironmentError at the first wrong answer of an environment, and for every exception within it.
 
-    An observation of several leaves comes out as a row: an array of shape () and the dtype `row_dtype`.
+    An observation of several leaves comes out as a row: an array of shape () and the dtype `row_dtype`. All that is
+    left of an info is `action_mask`, where masks are read: a boolean for each joint action.
     """
 
-    def __init__(self, environment: AnyEnv, env_id: str) -> None:
+    def __init__(self, environment: AnyEnv, env_id: str, masks: MaskReader | None = None) -> None:
         """`env_id` names the environment in errors. Raises ValueError for observations that no policy can take."""
         super().__init__(environment)
         self._env_id = env_id
+        self.masks = masks
         self._step = 0  # of the episode
         space, _ = observed(env_id, environment.observation_space)
         self.row_dtype = space.row_dtype
@@ -67,7 +71,7 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise FaultyEnvironmentError(
                 f"{self._env_id} answered reset with {_kind(answer)}; expected (observation, info)."
             )
-        return self._checked(answer[0]), answer[1]
+        return self._checked(answer[0]), self._info(*answer)
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """What follows the action."""
@@ -84,7 +88,9 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
                 f"{self._env_id} gave the reward {reward} {self._where()}; expected a number of at most "
                 f"{FLOAT32_MAX:.3g}, the largest of float32.{_several_rewards(value)}"
             )
-        return self._checked(observation), float(value), bool(terminated), bool(truncated), info
+        ended = bool(terminated or truncated)
+        seen = self._checked(observation)
+        return seen, float(value), bool(terminated), bool(truncated), self._info(observation, info, ended=ended)
 
     def render(self) -> Any:
         """The environment's picture; Gymnasium's own errors, such as a missing library, are passed on."""
@@ -94,6 +100,18 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise
         except Exception as error:
             raise FaultyEnvironmentError(failure(self._env_id, "in render", error)) from error
+
+    def _info(self, observation: Any, info: Any, *, ended: bool = False) -> dict[str, Any]:
+        if self.masks is None:
+            return {}
+        try:
+            return {ACTION_MASK: self.masks.read(self.env, observation, info, ended=ended)}
+        except WrongMaskError as error:
+            raise FaultyEnvironmentError(
+                f"{self._env_id} {error} {self._where()}; expected {self.masks.expected}."
+            ) from error
+        except Exception as error:
+            raise FaultyEnvironmentError(failure(self._env_id, self._where(), error)) from error
 
     def _checked(self, observation: Any) -> Any:
         """The observation, of several leaves as a row."""

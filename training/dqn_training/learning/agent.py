@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dqn_models.masks import BoolArray, best_allowed, drawn_allowed
 from dqn_training.checkpoint.values import Stateful
 from dqn_training.config import DQNConfig
 from dqn_training.learning.adam import Adam
@@ -70,19 +71,33 @@ class DQNAgent(Stateful):
         self._noise = Noise(self.q_network, self._noise_generator)
         self._target_noise = Noise(self.target_network, self._noise_generator)
 
-    def act(self, observations: NDArray[Any], epsilon: float, generator: np.random.Generator) -> NDArray[np.int64]:
+    def act(
+        self,
+        observations: NDArray[Any],
+        epsilon: float,
+        generator: np.random.Generator,
+        masks: BoolArray | None = None,
+    ) -> NDArray[np.int64]:
         """Epsilon-greedy actions [num_envs], counted from 0: one coin for each environment.
 
-        Noisy layers have new noise each time, the same for all environments.
+        Only those that the masks [num_envs, n_actions] allow, if there are masks; where one allows none, any. Noisy
+        layers have new noise each time, the same for all environments.
         """
         explores = generator.random(len(observations)) < epsilon
-        actions = generator.integers(0, self.n_actions, len(observations))
+        if masks is None:
+            actions = generator.integers(0, self.n_actions, len(observations))
+        else:
+            masks = masks | ~masks.any(axis=1, keepdims=True)
+            actions = drawn_allowed(masks, generator.random(len(observations)))
         if not explores.all():
             if self.config.noisy:
                 self._noise.draw()
             with torch.inference_mode():
-                greedy = self._q_values(self._inputs(observations)).argmax(dim=1).cpu().numpy()
-            actions = np.where(explores, actions, greedy)
+                q_values = self._q_values(self._inputs(observations))
+            best = (
+                q_values.argmax(dim=1).cpu().numpy() if masks is None else best_allowed(q_values.cpu().numpy(), masks)
+            )
+            actions = np.where(explores, actions, best)
         return actions
 
     def normalize_by(self, observations: NDArray[Any]) -> None:
@@ -101,7 +116,8 @@ class DQNAgent(Stateful):
             parameters -= step of Adam on the clipped gradient of the loss
             target parameters += tau * (parameters - target parameters)     (or a copy from time to time)
 
-        Return and discount are those of n steps; the discount is 0 where the episode terminated.
+        Return and discount are those of n steps; the discount is 0 where the episode terminated. Next actions are those
+        that the next masks allow, if there are masks.
         """
         if self.config.noisy:
             self._noise.draw()
@@ -118,11 +134,15 @@ class DQNAgent(Stateful):
         outputs = self._learning.forward(self._learning.encode(self._inputs(observations)), len(actions))
         return self._learn(outputs, actions, self._tensor(td_target), None)
 
-    def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
-        """The greedy action's Q-value for observations [batch, ...], by the Q-network."""
+    def values(self, observations: NDArray[Any], masks: BoolArray | None = None) -> NDArray[np.float32]:
+        """The greedy action's Q-value for observations [batch, ...], by the Q-network.
+
+        With masks [batch, n_actions] it is that of an allowed action, and 0 where none is: nothing can follow.
+        """
         with torch.inference_mode():
-            values: NDArray[np.float32] = self.q_network(self._inputs(observations)).amax(dim=1).cpu().numpy()
-            return values
+            q_values = self._allowed(self.q_network(self._inputs(observations)), masks)
+            values: NDArray[np.float32] = q_values.amax(dim=1).cpu().numpy()
+        return values if masks is None else np.where(masks.any(axis=1), values, np.float32(0))
 
     @property
     def policy_network(self) -> nn.Sequential:
@@ -167,7 +187,12 @@ class DQNAgent(Stateful):
             encoded = encode(self._inputs(following))
             outputs, next_outputs = forward(encode(self._inputs(observations)), count), self._target_outputs(encoded)
             judged = self._outputs(encoded) if self.config.double_dqn else next_outputs
-        return outputs[:count], outputs_of(next_outputs, self._means(judged).argmax(dim=1))
+        best = self._allowed(self._means(judged), batch.next_masks).argmax(dim=1)
+        return outputs[:count], outputs_of(next_outputs, best)
+
+    def _allowed(self, q_values: Tensor, masks: BoolArray | None) -> Tensor:
+        """The Q-values [batch, n_actions], minus infinity where an action is not allowed."""
+        return q_values if masks is None else q_values.masked_fill(self._tensor(~masks), -torch.inf)
 
     def _inputs(self, observations: NDArray[Any]) -> Inputs:
         return to_tensors(observations, self.device)

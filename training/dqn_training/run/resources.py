@@ -53,7 +53,8 @@ def _check_network(config: DQNConfig, environment: EnvironmentInfo) -> None:
 
 
 def _check_replay(config: DQNConfig, environment: EnvironmentInfo) -> None:
-    row = stored_dtype(environment).itemsize + _BESIDE
+    mask = environment.action_space.n // 8 + 1 if environment.action_mask else 0
+    row = stored_dtype(environment).itemsize + mask + _BESIDE
     needed, free = config.replay_capacity * row, available_bytes()
     if needed > free:
         raise ValueError(
