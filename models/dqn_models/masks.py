@@ -5,7 +5,7 @@ Training, evaluation and serving choose by the same functions, so that a policy 
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,7 @@ BoolArray = NDArray[np.bool_]
 MaskSource = Literal["info", "method", "observation"]
 """Where an environment says which actions are allowed: in `info["action_mask"]`, by its method `action_masks()`, or in
 the member `action_mask` of its Dict observations."""
-ACTION_MASK = "action_mask"
+ACTION_MASK: Final = "action_mask"
 
 
 def best_allowed(q_values: NDArray[np.float32], masks: BoolArray) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ import tritonclient.http as triton
 from dqn_models.policy import Policy
 from dqn_models.repository import ModelRepository
 from dqn_testing.server import Server, running_server
-from tests.serving.spaces import ACTION_SPACES, OBSERVATION_SPACES, observe, plain, publish_spaces
+from tests.serving.spaces import ACTION_SPACES, LEFT_OUT, OBSERVATION_SPACES, observe, plain, publish_spaces
 from tests.serving.stream.client import JSON, MSGPACK, stream
 
 DATATYPES = {"float32": "FP32", "uint8": "UINT8", "int64": "INT64"}
@@ -154,3 +154,29 @@ def test_actions_are_counted_by_index(spaced: Server, policy: Policy, model: str
     before = spaced.metric("dqn_actions_total", **labels)
     spaced.post(f"/models/{model}/act", {"observation": plain(observation)})
     assert spaced.metric("dqn_actions_total", **labels) == before + 1
+
+
+@every_model
+def test_the_model_says_what_it_takes(spaced: Server, model: str) -> None:
+    """A model shows its spaces in words, as the manifest has them, and by an example that every call accepts."""
+    known = spaced.get(f"/models/{model}").json()["spaces"]
+    space, actions = OBSERVATION_SPACES[model], ACTION_SPACES[model]
+    assert known["observation_space"] == space.model_dump(mode="json")
+    assert known["action_space"] == actions.model_dump(mode="json")
+    assert (known["observation"], known["action"], known["n_actions"]) == (
+        space.describe(),
+        actions.describe(),
+        actions.n,
+    )
+    assert known["left_out"] == list(LEFT_OUT.get(model, ()))
+    assert known["example_action"] == actions.action(np.arange(1)).tolist()[0]
+    body = {"observation": known["example_observation"]}
+    assert spaced.post(f"/models/{model}/act", body).status_code == 200
+    examples = [
+        spaced.get("/openapi.json").json()["paths"][f"/models/{{model}}/{call}"]["post"]["requestBody"]["content"]
+        for call in ("act", "q-values")
+    ]
+    for content in examples:
+        shown = content["application/json"]["examples"][model]
+        assert shown["value"] == body
+        assert space.describe() in shown["description"]

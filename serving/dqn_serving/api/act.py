@@ -85,12 +85,12 @@ class ActCall:
         reader, raw = loaded.observations, request.action_mask
         if request.observation is not UNSET and request.observations is UNSET:
             observation = reader.decode_one(request.observation)
-            mask = None if raw is UNSET else reader.decode_mask(raw)
+            mask = reader.masks.one(raw, observation)
             answer = partial(self._deliver, deliver)
             self._batcher.submit(loaded, PendingRequest(observation, mask, request.epsilon, request.seed, answer))
         elif request.observations is not UNSET and request.observation is UNSET:
             observations = reader.decode_many(request.observations)
-            mask = None if raw is UNSET else reader.decode_masks(raw, len(observations))
+            mask = reader.masks.many(raw, observations)
             deliver(self._render_batch(loaded, self._batcher.run_batch(loaded, observations, mask, request)))
         else:
             raise ValueError(_EXPECTED)

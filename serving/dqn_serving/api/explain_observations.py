@@ -1,4 +1,4 @@
-"""What is wrong with an observation or an action mask that a policy's typed decoders refused, however it was sent.
+"""What is wrong with an observation that a policy's typed decoders refused, however it was sent.
 
 Each check raises the Problem of the first fault that it finds; `model` names the policy in its sentence.
 """
@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqn_models.policy import Observations
-from dqn_serving.api.explain import Document, is_integer, is_number, listed, parse, rejected, scalars, shape_of, shown
+from dqn_serving.api.explain import Document, is_number, listed, parse, rejected, scalars, shape_of, shown
+from dqn_serving.api.explain_masks import check_mask
 from dqn_serving.policies.forms import CompositeForm, Form
 from dqn_serving.policies.leaves import LeafReader
 from dqn_serving.policies.observations import ObservationReader
@@ -29,7 +30,7 @@ def check_observations(document: Document, reader: ObservationReader, model: str
     """Checks the observation, or the batch of them, and the action mask. Raises Problem (413 or 422)."""
     if "observation" in document:
         _check_form(document["observation"], reader.form, model, "observation")
-        _check_mask(document, None, reader, model)
+        check_mask(document, None, reader.masks, model)
         return
     batch, shape = document["observations"], getattr(reader.form, "shape", None)
     expected = "a list of observations" if shape is None else f"a list of shape {listed(['batch', *shape])}"
@@ -44,7 +45,7 @@ def check_observations(document: Document, reader: ObservationReader, model: str
         raise rejected("shape", f"observations has shape {listed(found)}; {model} expects {expected}.")
     for index, observation in enumerate(batch):
         _check_form(observation, reader.form, model, f"observations[{index}]")
-    _check_mask(document, len(batch), reader, model)
+    check_mask(document, len(batch), reader.masks, model)
 
 
 def _check_form(value: Any, form: Form, model: str, path: str) -> None:
@@ -133,31 +134,3 @@ def check_elements(batch: Observations, leaf: LeafReader, model: str, what: str)
     if index is not None:
         low, high = (np.broadcast_to(bounds, batch.shape).flat[index].item() for bounds in (leaf.low, leaf.high))
         _check_element(batch.flat[index].item(), low, high, leaf, model, f"element {index} of the {what}")
-
-
-def _check_mask(document: Document, batch: int | None, reader: ObservationReader, model: str) -> None:
-    """Checks the action mask, if there is one: [n_actions], or [batch, n_actions]. Raises Problem (422)."""
-    if "action_mask" not in document:
-        return
-    mask, size = document["action_mask"], reader.n_actions
-    expected = f"{model} expects a list of {size} booleans (or 0 and 1)"
-    expected += " or one such list for each observation" if batch else ""
-    per_row = batch is not None and isinstance(mask, list) and bool(mask) and isinstance(mask[0], list)
-    if per_row and len(mask) != batch:
-        raise rejected("action_mask", f"action_mask has {len(mask)} lists for {batch} observations; {expected}.")
-    for index, row in enumerate(mask if per_row else [mask]):
-        path = f"action_mask[{index}]" if per_row else "action_mask"
-        if not isinstance(row, list):
-            raise rejected("action_mask", f"{path} is {shown(row)}; {expected}.")
-        if len(row) != size:
-            raise rejected("action_mask", f"{path} has {len(row)} entries; {expected}.")
-        for item in row:
-            if not (isinstance(item, bool) or (is_integer(item) and item in {0, 1})):
-                raise rejected("action_mask", f"{path} is a list with {shown(item)} in it; {expected}.")
-        if not any(row):
-            raise all_masked(path)
-
-
-def all_masked(path: str) -> Problem:
-    """The problem (422) of a mask that allows no action."""
-    return rejected("action_mask", f"{path} masks every action; at least one must be allowed.")

@@ -15,15 +15,17 @@ FLAGS = {"anyOf": [*_FLAG["anyOf"], {"type": "array", "items": _FLAG, "minItems"
 _MASK = (
     "Which actions may be chosen: one list of booleans (or 0 and 1); for `observations`, one for all or one for each."
 )
-_SHAPE = "Numbers in the shape of the model's observation space (a single integer for a Discrete space)."
-_NUMBERS = {"type": ["array", "integer"], "items": NUMBERS_REF, "examples": [[0.01, -0.02, 0.03, 0.04]]}
+_SHAPE = (
+    "In the form of the model's observation space: a number or lists of numbers in its shape, an object for a Dict, an "
+    "array for a Tuple. `GET /models/{model}` shows it with an example."
+)
+_FORM = {"type": ["array", "number", "object"]}
+_EXAMPLES = {"examples": [[0.01, -0.02, 0.03, 0.04]]}
 
-Observation = Annotated[Raw, Meta(description=_SHAPE, extra_json_schema=_NUMBERS)]
+Observation = Annotated[Raw, Meta(description=_SHAPE, extra_json_schema=_FORM | _EXAMPLES)]
 _Observations = Annotated[
     Raw,
-    Meta(
-        description="A list of observations.", extra_json_schema={"type": "array", "minItems": 1, "items": NUMBERS_REF}
-    ),
+    Meta(description="A list of observations.", extra_json_schema={"type": "array", "minItems": 1, "items": _FORM}),
 ]
 _Version = Annotated[
     Annotated[int, Meta(ge=1, le=MAX_VERSION)] | str,

@@ -15,10 +15,10 @@ import structlog
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
+from dqn_models.masks import BoolArray
 from dqn_models.policy import FloatArray, IntArray, Observations
 from dqn_serving.inference.exploration import Exploring, select_actions
 from dqn_serving.policies.loaded import LoadedPolicy
-from dqn_serving.policies.observations import BoolArray
 from dqn_serving.problems import Answer, Problem, internal_error
 
 MAX_BATCH = 128

@@ -67,11 +67,18 @@ class LoadedPolicy:
 
 
 def load(
-    repository: RepositoryReader, model: str, version: int, max_batch_size: int, segment: WorkerSegment
+    repository: RepositoryReader,
+    model: str,
+    version: int,
+    max_batch_size: int,
+    segment: WorkerSegment,
+    *,
+    lenient_masks: bool = False,
 ) -> LoadedPolicy:
     """Reads, verifies, loads and warms up a version; slow, so never called on the event loop.
 
-    Its actions are counted on `segment`, from where they were when this version was loaded last.
+    Its actions are counted on `segment`, from where they were when this version was loaded last. With `lenient_masks`
+    requests need not bring the action masks that it was trained with.
 
     Raises what `RepositoryReader.load` raises, and PolicyError if the graph does not do what the manifest says.
     """
@@ -82,7 +89,10 @@ def load(
     _check_tensors(manifest, policy)
     environment, n_actions = manifest.environment, policy.n_actions
     space = environment.action_space
-    reader = ObservationReader(environment, policy, max_batch_size)
+    reader = ObservationReader(environment, policy, max_batch_size, lenient_masks=lenient_masks)
+    packed = ObservationReader(
+        environment, policy, max_batch_size, msgspec.msgpack.Decoder, lenient_masks=lenient_masks
+    )
     _check_greedy(manifest, policy, reader)
     first = space.start if isinstance(space, DiscreteSpace) else 0
     return LoadedPolicy(
@@ -94,7 +104,7 @@ def load(
         greedy_answers={},
         served=Served(model, version),
         measures=ModelMeasures(segment, model),
-        packed_observations=ObservationReader(environment, policy, max_batch_size, msgspec.msgpack.Decoder),
+        packed_observations=packed,
         action_counts=segment.values(("actions", model, str(version), str(first), str(n_actions)), n_actions),
         action_space=space,
         actions=space.action(np.arange(n_actions)).tolist(),

@@ -7,18 +7,14 @@ from typing import Annotated, Any, TypeAlias
 import msgspec
 import numpy as np
 from msgspec import Meta, Raw
-from numpy.typing import NDArray
 
 from dqn_models.manifest import EnvironmentInfo
 from dqn_models.policy import Observations, Policy
 from dqn_serving.policies.forms import CompositeForm, Form, form_of
+from dqn_serving.policies.masks import MaskReader
 
 DECODE_ERRORS = (ValueError, RecursionError)
 """What the typed decoders raise; msgspec's errors are ValueErrors."""
-FLAG: Any = bool | Annotated[int, Meta(ge=0, le=1)]
-"""An entry of an action mask; environments give booleans, or 0 and 1."""
-
-BoolArray = NDArray[np.bool_]
 AnyDecoder: TypeAlias = type[msgspec.json.Decoder[Any]] | type[msgspec.msgpack.Decoder[Any]]
 
 
@@ -34,8 +30,10 @@ class ObservationReader:
         policy: Policy,
         max_batch_size: int,
         decoder: AnyDecoder = msgspec.json.Decoder,
+        *,
+        lenient_masks: bool = False,
     ) -> None:
-        """Builds the decoders for one policy, of the encoding that `decoder` reads.
+        """Builds the decoders for one policy, of the encoding that `decoder` reads; see MaskReader for masks.
 
         Raises PolicyError for a space that cannot be read.
         """
@@ -46,7 +44,6 @@ class ObservationReader:
         self.max_batch_size = max_batch_size
         one: Any = self.form.type
         many = Annotated[list[one], Meta(min_length=1, max_length=max_batch_size)]
-        mask: Any = Annotated[list[FLAG], Meta(min_length=self.n_actions, max_length=self.n_actions)]
         self.decode_one: Callable[[Raw], Any] = decoder(one).decode
         """One observation; an array is made of all that run together. Raises ValueError.
 
@@ -55,8 +52,7 @@ class ObservationReader:
         self._decode_many: Callable[[Raw], Any] = decoder(many).decode
         if isinstance(self.form, CompositeForm):
             self._take_apart(self.form)
-        self._mask = decoder(mask).decode
-        self._masks = decoder(list[mask]).decode
+        self.masks = MaskReader(environment, self.n_actions, decoder, lenient=lenient_masks)
 
     def _take_apart(self, form: CompositeForm) -> None:
         """Has the decoders give tuples of leaves instead of instances of the form's class."""
@@ -82,19 +78,3 @@ class ObservationReader:
     def decode_many(self, raw: Raw) -> Observations:
         """Observations [batch, *shape] in the policy's dtype. Raises ValueError."""
         return np.array(self._decode_many(raw), self.dtype)
-
-    def decode_masks(self, raw: Raw, batch: int) -> BoolArray:
-        """The action masks [batch, n_actions] of a batch, from one for all or one for each. Raises ValueError."""
-        if bytes(raw)[1:].lstrip()[:1] != b"[":
-            return self.decode_mask(raw).repeat(batch, axis=0)
-        mask = np.array(self._masks(raw), np.bool_)
-        if len(mask) != batch or not mask.any(axis=1).all():
-            raise ValueError("action_mask must leave an action for every observation")
-        return mask
-
-    def decode_mask(self, raw: Raw) -> BoolArray:
-        """The action mask of one observation, [1, n_actions]. Raises ValueError."""
-        mask = np.array([self._mask(raw)], np.bool_)
-        if not mask.any():
-            raise ValueError("action_mask must leave an action")
-        return mask

@@ -10,16 +10,17 @@ import numpy as np
 from msgspec import UNSET, Raw
 from numpy.typing import NDArray
 
+from dqn_models.masks import ACTION_MASK, BoolArray
 from dqn_models.policy import Observations
 from dqn_serving.api.explain import listed, rejected, shown
-from dqn_serving.api.explain_observations import all_masked, check_elements, mismatch, too_many
+from dqn_serving.api.explain_masks import all_masked, check_observed, mask_missing
+from dqn_serving.api.explain_observations import check_elements, mismatch, too_many
 from dqn_serving.api.oip.messages import BinarySize, InferRequest, InputTensor, OutputTensor, RequestParameters
 from dqn_serving.policies.leaves import LeafReader
 from dqn_serving.policies.loaded import LoadedPolicy
-from dqn_serving.policies.observations import FLAG, BoolArray
+from dqn_serving.policies.masks import FLAG
 from dqn_serving.problems import Reason
 
-MASK = "action_mask"
 Q_VALUES, ACTION, PROPENSITY = "q_values", "action", "propensity"
 OUTPUTS = (Q_VALUES, ACTION, PROPENSITY)
 DATATYPES = {"float32": "FP32", "float64": "FP64", "uint8": "UINT8", "int64": "INT64"}
@@ -40,11 +41,11 @@ def read_inputs(
     """
     sent = {tensor.name: tensor for tensor in inputs}
     leaves = loaded.observations.form.leaves
-    if len(sent) < len(inputs) or sent.keys() - {MASK} != {leaf.input_name for leaf in leaves}:
+    if len(sent) < len(inputs) or sent.keys() - {ACTION_MASK} != {leaf.input_name for leaf in leaves}:
         found = ", ".join(shown(tensor.name) for tensor in inputs[:8]) or "none"
         one = f"exactly one {leaves[0].input_name!r}"
         needed = one if len(leaves) == 1 else "one tensor for each of " + ", ".join(each.input_name for each in leaves)
-        raise rejected("fields", f"The inputs are {found}; {loaded} expects {needed}; {MASK!r} is optional.")
+        raise rejected("fields", f"The inputs are {found}; {loaded} expects {needed}; {ACTION_MASK!r} is optional.")
     raw = _raw_parts(inputs, binary)
     tensors = [_read_leaf(sent[leaf.input_name], raw[leaf.input_name], leaf, loaded) for leaf in leaves]
     batch = len(tensors[0])
@@ -53,9 +54,23 @@ def read_inputs(
             found = f"{leaf.input_name} has {len(tensor)} observations, {leaves[0].input_name} {batch}"
             raise rejected("shape", f"{found}; expected as many.")
     observations = loaded.observations.join(tensors)
-    if MASK not in sent:
-        return observations, None
-    return observations, _read_mask(sent[MASK], raw[MASK], [batch, loaded.observations.n_actions], loaded)
+    if ACTION_MASK not in sent:
+        return observations, _mask_without_tensor(observations, loaded)
+    return observations, _read_mask(sent[ACTION_MASK], raw[ACTION_MASK], [batch, loaded.observations.n_actions], loaded)
+
+
+def _mask_without_tensor(observations: Observations, loaded: LoadedPolicy) -> BoolArray | None:
+    """The mask in the observations, if it is there. Raises Problem (422) if it should have been sent."""
+    masks = loaded.observations.masks
+    if masks.is_required:
+        raise mask_missing(
+            str(loaded), f"a tensor {ACTION_MASK} of shape {listed([len(observations), masks.n_actions])}"
+        )
+    try:
+        return masks.observed(observations)
+    except ValueError:
+        check_observed(observations[ACTION_MASK].tolist(), "observation[{}]")
+        raise
 
 
 def _raw_parts(inputs: list[InputTensor], binary: memoryview) -> dict[str, memoryview]:
@@ -131,21 +146,25 @@ def _elements(
 def _read_mask(tensor: InputTensor, raw: memoryview, shape: list[int], loaded: LoadedPolicy) -> BoolArray:
     """The mask, whose shape must be [batch, n_actions] and of which each row must allow an action."""
     if tensor.datatype not in {MASK_DATATYPE, "INT8", "UINT8"}:  # Gymnasium's masks are int8
-        raise rejected("action_mask", f"{MASK} has datatype {shown(tensor.datatype)}; expected {MASK_DATATYPE}.")
+        raise rejected("action_mask", f"{ACTION_MASK} has datatype {shown(tensor.datatype)}; expected {MASK_DATATYPE}.")
     if tensor.shape != shape:
         found = listed([shown(size) for size in tensor.shape[:8]])
-        raise rejected("action_mask", f"{MASK} has shape {found}; {loaded} expects {listed(shape)} for this batch.")
+        raise rejected(
+            "action_mask", f"{ACTION_MASK} has shape {found}; {loaded} expects {listed(shape)} for this batch."
+        )
     elements = _elements(tensor, raw, np.dtype(np.uint8), _decode_flags, "action_mask")
     if elements is None:
-        found = f"The data of {MASK} is not a list of booleans, flat or nested as its shape says."
+        found = f"The data of {ACTION_MASK} is not a list of booleans, flat or nested as its shape says."
         raise rejected("action_mask", found)
     if (elements > 1).any():
         index = int((elements > 1).argmax())
-        raise rejected("action_mask", f"element {index} of the binary {MASK} is {elements[index]}; expected 0 or 1.")
+        raise rejected(
+            "action_mask", f"element {index} of the binary {ACTION_MASK} is {elements[index]}; expected 0 or 1."
+        )
     mask = elements.astype(np.bool_).reshape(shape)
     is_possible = mask.any(axis=1)
     if not is_possible.all():
-        raise all_masked(f"{MASK}[{int(is_possible.argmin())}]")
+        raise all_masked(f"{ACTION_MASK}[{int(is_possible.argmin())}]")
     return mask
 
 

@@ -56,13 +56,13 @@ class Session:
             self._announce(loaded)
         try:
             request = self._codec.decode(frame)
-            observation = self._reader_of(loaded).decode_one(request.observation)
-            is_greedy = request.epsilon is UNSET and request.action_mask is UNSET
+            reader = self._reader_of(loaded)
+            observation = reader.decode_one(request.observation)
+            is_greedy = request.epsilon is UNSET and request.action_mask is UNSET and not reader.masks.is_used
             can_run = run_immediately and is_greedy and not self.waiting
             if can_run and self._act_immediately(request.id, observation, loaded, started):
                 return
-            raw = request.action_mask
-            mask = None if raw is UNSET else self._reader_of(loaded).decode_mask(raw)
+            mask = reader.masks.one(request.action_mask, observation)
             deliver = partial(self._deliver, request.id, started)
             pending = PendingRequest(observation, mask, request.epsilon, request.seed, deliver)
         except DECODE_ERRORS as error:
