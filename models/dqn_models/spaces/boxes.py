@@ -105,6 +105,8 @@ class DiscretizedBoxSpace(BoxSpace):
         low, high = (np.broadcast_to(np.reshape(bound, (-1,)), self.size) for bound in (self.low, self.high))
         steps = joint_actions(self.components)[indices]
         values = low + (high - low) * steps / (self.discretize - 1)
+        if np.dtype(self.dtype).kind in "iu":
+            values = values.round()
         return values.reshape((*steps.shape[:-1], *self.shape)).astype(np.float32)
 
     @model_validator(mode="after")

@@ -55,7 +55,7 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
         space, _ = observed(env_id, environment.observation_space)
         self.row_dtype = space.row_dtype
         found = zip(space.leaves, leaf_spaces(environment.observation_space, space), strict=True)
-        self._leaves = [(leaf.name, leaf.path, single) for leaf, single in found]
+        self._leaves = [(leaf.name, leaf.path, _LeafCheck(single)) for leaf, single in found]
         self._is_single = not self._leaves[0][1]
         actions = environment.action_space
         self._action_dtype = np.int64 if isinstance(actions, spaces.Discrete) else actions.dtype
@@ -116,12 +116,12 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
     def _checked(self, observation: Any) -> Any:
         """The observation, of several leaves as a row."""
         if self._is_single:
-            if problem := _problem(observation, self._leaves[0][2]):
+            if problem := self._leaves[0][2].problem(observation):
                 raise FaultyEnvironmentError(f"{self._env_id} gave an observation {problem} {self._where()}.")
             return observation
         return np.array(tuple(self._leaf(observation, *leaf) for leaf in self._leaves), self.row_dtype)
 
-    def _leaf(self, observation: Any, name: str, path: tuple[str | int, ...], space: spaces.Space[Any]) -> Any:
+    def _leaf(self, observation: Any, name: str, path: tuple[str | int, ...], check: "_LeafCheck") -> Any:
         value = observation
         for key in path:
             try:
@@ -130,7 +130,7 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
                 raise FaultyEnvironmentError(
                     f"{self._env_id} gave an observation without {name!r} {self._where()}."
                 ) from error
-        if problem := _problem(value, space):
+        if problem := check.problem(value):
             raise FaultyEnvironmentError(
                 f"{self._env_id} gave an observation whose {name!r} is {problem} {self._where()}."
             )
@@ -175,19 +175,28 @@ def _type_hint(error: BaseException) -> str:
     )
 
 
-def _problem(observation: Any, space: spaces.Space[Any]) -> str:
-    """What is wrong with an observation, or nothing."""
-    try:
-        found = np.asarray(observation)
-    except ValueError:  # lists of different lengths
-        return "that is no array"
-    if found.shape != (space.shape or ()):
-        return f"of shape {list(found.shape)}, not {list(space.shape or ())},"
-    if found.dtype.kind not in _fitting_kinds(space):
-        return f"of dtype {found.dtype}, not {space.dtype},"
-    if found.dtype.kind == "f":
-        return not_learnable(found)
-    return "" if _contains(space, found) else f"outside of {space}"
+class _LeafCheck:
+    """What a leaf of an observation must be; a step of an environment has no time to ask its space."""
+
+    def __init__(self, space: spaces.Space[Any]) -> None:
+        self.space = space
+        self._shape = space.shape or ()
+        self._kinds = _fitting_kinds(space)
+
+    def problem(self, observation: Any) -> str:
+        """What is wrong with it, or nothing."""
+        try:
+            found = np.asarray(observation)
+        except ValueError:  # lists of different lengths
+            return "that is no array"
+        if found.shape != self._shape:
+            return f"of shape {list(found.shape)}, not {list(self._shape)},"
+        kind = found.dtype.kind
+        if kind not in self._kinds:
+            return f"of dtype {found.dtype}, not {self.space.dtype},"
+        if kind == "f":
+            return not_learnable(found)
+        return "" if _contains(self.space, found) else f"outside of {self.space}"
 
 
 def _contains(space: spaces.Space[Any], found: NDArray[Any]) -> bool:
