@@ -3,8 +3,8 @@
     nice -n 19 .venv/bin/python benchmarks/masks.py --seeds 5 --write
 
 A run is judged as it learned, with masks or without, on 100 episodes at twenty moments. The figures are the median
-steps until an evaluation reaches the task's return, and the mean return of all evaluations, which is higher the earlier a
-run is good; both with 95 % intervals by resampling the runs.
+steps until an evaluation reaches the task's return, and the mean return of all evaluations, which is higher the earlier
+a run is good; both with 95 % intervals by resampling the runs.
 """
 
 import sys
