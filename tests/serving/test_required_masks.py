@@ -184,3 +184,14 @@ def test_the_client_passes_the_mask_of_an_info(strict: Server) -> None:
         for actor in (client, opened):
             with pytest.raises(RequestRefusedError, match="action_mask is missing"):
                 actor.act(3)
+
+
+@pytest.mark.parametrize("model", ["taxi", "board"])
+def test_examples_bring_their_masks(strict: Server, model: str) -> None:
+    """The example of a model in the document is answered, and its catalog entry says where the masks come from."""
+    paths = strict.get("/openapi.json").json()["paths"]
+    content = paths["/models/{model}/act"]["post"]["requestBody"]["content"]["application/json"]
+    assert strict.post(f"/models/{model}/act", content["examples"][model]["value"]).json()["model"] == model
+    spaces = strict.get(f"/models/{model}").json()["spaces"]
+    assert spaces["action_mask"] == {"taxi": "info", "board": "observation"}[model]
+    assert ("example_action_mask" in spaces) is (model == "taxi")
