@@ -80,7 +80,7 @@ def test_the_mean_of_random_actions_stands_beside_every_evaluation(tmp_path: Pat
         manifest = publish(changed, repository, "endless", "non-inferior", "test").manifest
         assert (manifest.evaluation.random_mean, manifest.evaluation.random_episodes) == (mean, 20)
         card = repository.read_file("endless", manifest.version, "MODEL_CARD.md").decode()
-        assert f"random actions reach {mean:.2f}" in card
+        assert f"a random policy reaches {mean:.2f}" in card
         assert ("worse than random" in card) == said
 
 
