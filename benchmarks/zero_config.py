@@ -25,6 +25,7 @@ import zero_report
 from zero_tasks import TASKS, THIRD_PARTY, ZOO, Task
 
 from dqn_testing.peers import peer_python
+from dqn_training.config import DQNConfig
 
 _HERE = Path(__file__).parent
 _SCRIPT = str(_HERE / "peers/zero_train.py")
@@ -134,8 +135,9 @@ def _train_ours(options: Options, task: Task, words: Sequence[str]) -> Mapping[s
         cpu_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         version = Path(folder, "store", manifest["model"], str(manifest["version"]))
         facts = _call([options.ours, _SCRIPT, "ours", task.env_id, *words, version])
-    training = manifest["training"]
-    return {**facts, "cpu_seconds": round(cpu_seconds, 1), "preset": training["preset"], "config": training["config"]}
+    config, defaults = manifest["training"]["config"], DQNConfig().to_json()
+    settings = {key: value for key, value in config.items() if value != defaults.get(key) and value != []}
+    return {**facts, "cpu_seconds": round(cpu_seconds, 1), "settings": settings}
 
 
 def _call(command: Sequence[str | Path | None]) -> dict[str, Any]:

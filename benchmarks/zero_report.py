@@ -1,6 +1,7 @@
 """The page of benchmarks/zero_config.py: interquartile means over all environments, each environment, CPU seconds."""
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -59,9 +60,7 @@ def write(report: Path, lines: Lines) -> None:
     runs = [line for line in lines if "mean" in line and line["environment"] in TASKS]
     if not any(line["system"] == "ours" for line in runs):
         return
-    contended = (
-        " Other work ran on the machine at the same time, so that they are too many; scores do not depend on it."
-    )
+    contended = " Other work ran on the machine too, so that they are too many; scores do not depend on it."
     seeds = sorted({line["seed"] for line in runs if line["system"] == "ours"})
     report.write_text(
         _PAGE.format(
@@ -72,7 +71,7 @@ def write(report: Path, lines: Lines) -> None:
             seeds=", ".join(map(str, seeds)),
             overall=_overall(runs),
             each=_each(runs, lines),
-            machine=documents.machine({}),
+            machine=documents.machine({name: version(name) for name in ("torch", "numpy", "gymnasium")}),
         ),
         encoding="utf-8",
     )

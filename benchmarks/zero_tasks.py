@@ -28,21 +28,21 @@ class Task(NamedTuple):
 
 
 TASKS = {
-    "CartPole": Task("CartPole-v1", 20_000, 22.0, 500.0, "the most there is"),
-    "Acrobot": Task("Acrobot-v1", 20_000, -500.0, -75.0, "the preset acrobot, about the best known"),
-    "LunarLander": Task("LunarLander-v3", 50_000, -180.0, 240.0, "the preset lunarlander", "LunarLander-v2"),
-    "FrozenLake": Task("FrozenLake-v1", 20_000, 0.01, 0.74, "value iteration"),
-    "Taxi": Task("Taxi-v4", 30_000, -776.0, 7.9, "value iteration", "Taxi-v3"),
-    "CliffWalking": Task("CliffWalking-v1", 20_000, -7_000.0, -13.0, "the shortest safe way", "CliffWalking-v0"),
-    "MinAtar-Breakout": Task("MinAtar/Breakout-v1", 50_000, 0.5, 9.0, "DQN after 5 million frames (Young & Tian)"),
+    "CartPole": Task("CartPole-v1", 20_000, 22.5, 500.0, "the most there is"),
+    "Acrobot": Task("Acrobot-v1", 20_000, -497.0, -75.0, "the preset acrobot, about the best known"),
+    "LunarLander": Task("LunarLander-v3", 50_000, -208.0, 240.0, "the preset lunarlander", "LunarLander-v2"),
+    "FrozenLake": Task("FrozenLake-v1", 20_000, 0.0, 0.74, "value iteration"),
+    "Taxi": Task("Taxi-v4", 30_000, -769.0, 7.9, "value iteration", "Taxi-v3"),
+    "CliffWalking": Task("CliffWalking-v1", 20_000, -9_749.0, -13.0, "the shortest safe way", "CliffWalking-v0"),
+    "MinAtar-Breakout": Task("MinAtar/Breakout-v1", 50_000, 0.4, 9.0, "DQN after 5 million frames (Young & Tian)"),
     "MinAtar-SpaceInvaders": Task(
-        "MinAtar/SpaceInvaders-v1", 50_000, 3.0, 50.0, "DQN after 5 million frames (Young & Tian)"
+        "MinAtar/SpaceInvaders-v1", 50_000, 3.7, 50.0, "DQN after 5 million frames (Young & Tian)"
     ),
     "MiniGrid-Empty": Task("zero_environments:zero/MiniGrid-Empty-5x5-v0", 20_000, 0.2, 0.955, "the shortest way"),
-    "FlappyBird": Task("zero_environments:zero/FlappyBird-v0", 20_000, -7.4, 20.0, "about three pipes"),
-    "bsuite-catch": Task("shimmy:bsuite/catch-v0", 20_000, -0.6, 1.0, "the most there is"),
-    "deep-sea-treasure": Task("zero_environments:zero/DeepSeaTreasure-v0", 20_000, -5.0, 3.25, "the best treasure"),
-    "nasim-Tiny": Task("zero_environments:zero/NasimTiny-v0", 20_000, 80.0, 197.0, "its own upper bound"),
+    "FlappyBird": Task("zero_environments:zero/FlappyBird-v0", 20_000, -7.5, 20.0, "about three pipes"),
+    "bsuite-catch": Task("shimmy:bsuite/catch-v0", 20_000, -0.7, 1.0, "the most there is"),
+    "deep-sea-treasure": Task("zero_environments:zero/DeepSeaTreasure-v0", 20_000, -3.4, 3.55, "the best treasure"),
+    "nasim-Tiny": Task("zero_environments:zero/NasimTiny-v0", 20_000, 91.0, 197.0, "its own upper bound"),
     "Snake": Task("gymnasium_snake_game:Snake-v1", 20_000, -9.9, 5.0, "fifteen fruits"),
     "popgym-HigherLower": Task("popgym:popgym-HigherLowerEasy-v0", 20_000, 0.0, 0.5, "the better guess, each time"),
 }

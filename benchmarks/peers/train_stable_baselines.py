@@ -53,17 +53,17 @@ def main(library: str, env_id: str, seed: int, env_steps: int, episodes: int) ->
     settings = dict(MINATAR if of_minatar else CARTPOLE)
     steps = env_steps or int(settings["total_timesteps"])
     settings.pop("total_timesteps", None)
-    environment = _make(env_id)
-    network = _minatar_network() if of_minatar else {"net_arch": [256, 256]}
+    environment = make_environment(env_id)
+    network = minatar_network() if of_minatar else {"net_arch": [256, 256]}
     model: Any = DQN("MlpPolicy", environment, seed=seed, policy_kwargs=network, **settings)
     started = time.perf_counter()
     model.learn(steps)
     seconds = time.perf_counter() - started
-    returns = _play(model, _make(env_id), episodes)
+    returns = play(model, make_environment(env_id), episodes)
     print(json.dumps({"seconds": seconds, "env_steps": steps, "mean": np.mean(returns), "min": min(returns)}))
 
 
-def _minatar_network() -> dict[str, Any]:
+def minatar_network() -> dict[str, Any]:
     """The paper's network: 16 filters of 3 x 3, then 128 units."""
     from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
     from torch import nn
@@ -80,7 +80,8 @@ def _minatar_network() -> dict[str, Any]:
     return {"features_extractor_class": Planes, "net_arch": [128], "normalize_images": False}
 
 
-def _make(env_id: str) -> Any:
+def make_environment(env_id: str) -> Any:
+    """MinAtar's bits as numbers, which are all that Stable-Baselines3 stores; others as they are."""
     if env_id.startswith("MinAtar"):
         import minatar.gym
 
@@ -91,7 +92,8 @@ def _make(env_id: str) -> Any:
     return gymnasium.make(env_id)
 
 
-def _play(model: Any, environment: Any, episodes: int) -> list[float]:
+def play(model: Any, environment: Any, episodes: int) -> list[float]:
+    """Returns of greedy episodes with seeds that no training uses."""
     returns = []
     for seed in range(1_700_000_000, 1_700_000_000 + episodes):
         observation, _ = environment.reset(seed=seed)

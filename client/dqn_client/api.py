@@ -5,7 +5,7 @@ Fields of a response that this release does not know are ignored.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypedDict, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypedDict, TypeVar
 from urllib.parse import quote
 
 import msgspec
@@ -15,24 +15,29 @@ from dqn_client.encoding import Observation, Values, to_json
 from dqn_client.errors import NotFoundError
 
 Result = TypeVar("Result")
+ActionValue: TypeAlias = Any
+"""An action as the environment takes it: an integer, or (nested) lists of numbers in the shape of its action space.
+
+`np.asarray(action, env.action_space.dtype)` is what `env.step` takes where the space has arrays.
+"""
 
 
 class Action(Struct, frozen=True):
     """The action for one observation."""
 
-    action: int
+    action: ActionValue
     model: str
     version: int
     propensity: float | None = None
     """Probability with which this action was selected; only where `epsilon` was given."""
     q_values: tuple[float, ...] | None = None
-    """[actions]; only from a stream opened with `q_values=True`."""
+    """One for each joint action; only from a stream opened with `q_values=True`."""
 
 
 class Actions(Struct, frozen=True):
-    """The actions for a batch, in its order: [batch]."""
+    """The actions for a batch, in its order."""
 
-    actions: tuple[int, ...]
+    actions: tuple[ActionValue, ...]
     model: str
     version: int
     propensity: tuple[float, ...] | None = None
@@ -42,7 +47,7 @@ class QValues(Struct, frozen=True):
     """The Q-values [actions] of one observation, and the action selected."""
 
     q_values: tuple[float, ...]
-    action: int
+    action: ActionValue
     model: str
     version: int
     propensity: float | None = None
@@ -52,7 +57,7 @@ class QValuesBatch(Struct, frozen=True):
     """The Q-values [batch, actions] of a batch, and the actions selected."""
 
     q_values: tuple[tuple[float, ...], ...]
-    actions: tuple[int, ...]
+    actions: tuple[ActionValue, ...]
     model: str
     version: int
     propensity: tuple[float, ...] | None = None
@@ -71,6 +76,8 @@ class Model(Struct, frozen=True):
     loaded_versions: tuple[int, ...]
     problem: str | None = None
     """Why there is no champion to answer."""
+    spaces: dict[str, Any] | None = None
+    """What its champion observes and does, with an example; from `PolicyClient.model` only."""
 
 
 class Models(Struct, frozen=True):
@@ -125,7 +132,7 @@ class SelectionOptions(TypedDict, total=False):
     seed: int | None
     """Makes the random selection reproducible."""
     action_mask: Values | None
-    """Booleans or 0 and 1, [actions] or, for a batch, [batch, actions]; False or 0: the action is never selected."""
+    """Booleans or 0 and 1, one for each joint action or, for a batch, [batch, actions]; False: it is never selected."""
 
 
 class ActOptions(SelectionOptions, total=False):
@@ -171,7 +178,7 @@ def act(prefix: str, observation: Observation, **options: Any) -> Call[Action]:
 
 
 def act_batch(prefix: str, observations: Values, **options: Any) -> Call[Actions]:
-    """`POST /act` for many observations, [batch, *shape]."""
+    """`POST /act` for many observations."""
     return Call("POST", f"{prefix}/act", _decode_actions, _body("act_batch", "observations", observations, **options))
 
 
@@ -183,7 +190,7 @@ def q_values(prefix: str, observation: Observation, **options: Any) -> Call[QVal
 
 
 def q_values_batch(prefix: str, observations: Values, **options: Any) -> Call[QValuesBatch]:
-    """`POST /q-values` for many observations, [batch, *shape]."""
+    """`POST /q-values` for many observations."""
     return Call(
         "POST",
         f"{prefix}/q-values",

@@ -18,8 +18,9 @@ class ArrayLike(Protocol):
 
 
 Values = ArrayLike | Sequence[Any]
-Observation = Values | int
-"""Numbers in the shape of the model's observation space; an integer for a Discrete space."""
+Observation = Values | Mapping[str, Any] | float
+"""In the form of the model's observation space, as the environment gives it: a number for a Discrete space, an array or
+lists for a Box, a dict for a Dict, a tuple for a Tuple, nested."""
 
 
 def to_json(fields: Mapping[str, Any]) -> bytes:
@@ -38,11 +39,13 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if hasattr(value, "__array__"):  # frame stacks of Gymnasium
         return value.__array__().tolist()
+    if isinstance(value, Mapping):
+        return dict(value)
     if isinstance(value, Sequence):
         return list(value)
     raise TypeError(
-        f"Cannot send a {type(value).__name__}: observations and masks are lists, arrays or, "
-        "for a Discrete space, integers."
+        f"Cannot send a {type(value).__name__}: observations are numbers, arrays and lists, or dicts and tuples of "
+        "these; masks are lists or arrays."
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from dqn_models.errors import ManifestError
+from dqn_models.masks import MaskSource
 from dqn_models.spaces import ActionSpace, ObservationSpace
 
 SCHEMA_VERSION: Literal[2] = 2
@@ -73,9 +74,10 @@ class EnvironmentInfo(Document):
         default=[], description="parts of an observation that no network can read, such as texts"
     )
     action_space: ActionSpace
-    action_mask: Literal["info", "method"] | None = Field(
+    action_mask: MaskSource | None = Field(
         default=None,
-        description='where the environment says which actions are allowed: info["action_mask"], action_masks()',
+        description="where the environment says which actions are allowed, in training, evaluation and serving alike: "
+        'info["action_mask"], action_masks(), or action_mask in its observations',
     )
     max_episode_steps: int | None = None
     reward_threshold: float | None = None

@@ -17,7 +17,7 @@ from dqn_serving.api.docs_page import docs_routes
 from dqn_serving.api.errors import handle_error, render_problem
 from dqn_serving.api.oip.infer import InferCall
 from dqn_serving.api.oip.routes import OipApi
-from dqn_serving.api.openapi import describe
+from dqn_serving.api.openapi import describe, with_models
 from dqn_serving.api.status import StatusCalls
 from dqn_serving.api.stream.connection import StreamConnection
 from dqn_serving.api.stream.hub import StreamHub
@@ -87,10 +87,14 @@ def _create_app(services: Services, calls: Sequence[CallRoute]) -> FastAPI:
     )
 
     @functools.cache
-    def openapi() -> dict[str, Any]:
+    def document() -> dict[str, Any]:
         info = {"title": app.title, "version": app.version, "description": app.description}
         needs_token = settings.require_token
         return describe(info, calls, token_needed=needs_token, max_batch_size=settings.max_batch_size)
+
+    def openapi() -> dict[str, Any]:
+        champions = [served.champion for served in services.registry.models.values() if served.champion is not None]
+        return with_models(document(), [champion.manifest for champion in champions])
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented extension point
     router = Router(app.routes, redirect_slashes=False, lifespan=lambda _app: _watch(services))

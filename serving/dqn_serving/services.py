@@ -30,7 +30,9 @@ class Services:
         self.tasks = BackgroundTasks(segment)
         self.repository = ModelRepository(settings.repository)
         self.registry = Registry(settings.model, str(settings.repository), settings.max_loaded_versions, segment)
-        self.loader = Loader(self.repository, self.registry, settings.max_batch_size)
+        self.loader = Loader(
+            self.repository, self.registry, settings.max_batch_size, lenient_masks=settings.lenient_masks
+        )
         self.refresher = Refresher(self.repository, self.registry, self.loader)
         self.batcher = MicroBatcher(np.random.default_rng())
         self.admission = Admission(settings.max_waiting_seconds)

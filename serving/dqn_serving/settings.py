@@ -89,6 +89,9 @@ class ServerSettings(BaseSettings):
     """maximum size of a request body in bytes; larger ones get 413"""
     max_batch_size: int = Field(4096, ge=1, le=1_000_000)
     """maximum observations per request; larger batches get 413"""
+    lenient_masks: bool = False
+    """answer requests without action_mask also for models that were trained with the action masks of their environment;
+    by default these get 422, since the model may choose what the environment forbids"""
     max_loaded_versions: int = Field(8, ge=1, le=1000)
     """versions kept loaded because requests named them, besides the champions"""
     drain_seconds: float = Field(1.0, ge=0, le=3600)

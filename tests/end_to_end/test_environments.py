@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dqn_models.repository import ModelRepository
-from dqn_testing.commands import result
+from dqn_testing.commands import result, run
 from dqn_testing.server import running_server
 
 PIXELS = "tests.training.environments:Countdown-v0"
@@ -112,3 +112,34 @@ def test_environments_of_other_packages_work_end_to_end(
     assert (tensor["dtype"], tensor["shape"]) == (dtype, ["batch", *shape])
     found = result("dqn-evaluate", manifest["model"], "--repository", tmp_path, "--episodes", 2)
     assert {key: found[key] for key in manifest["evaluation"]} == manifest["evaluation"]
+
+
+PARTS = ["--env-kwargs", '{"observes": "nested", "acts": "multidiscrete"}', "--name", "parts", *SHORT]
+
+
+@pytest.mark.slow
+def test_observations_of_several_parts_and_joint_actions_go_through_all_commands(tmp_path: Path) -> None:
+    """A Dict with pictures, integers, numbers and a text is trained, evaluated and retrained without a flag for it."""
+    env_id = "tests.training.space_environments:Spaced-v0"
+    manifest = train(env_id, tmp_path, *PARTS)
+    assert manifest["schema_version"] == 2
+    assert manifest["environment"]["left_out"] == ["mission", "objects"]
+    assert manifest["environment"]["observation_space"]["type"] == "Dict"
+    assert manifest["onnx"]["outputs"][1] == {"name": "action", "dtype": "int64", "shape": ["batch", 2]}
+    found = result("dqn-evaluate", "parts", "--repository", tmp_path, "--episodes", 2)
+    assert found["mean"] == manifest["evaluation"]["mean"]
+    again = result("dqn-retrain", "--once", "--name", "parts", "--repository", tmp_path)
+    assert (again["champion_version"], again["challenger_version"]) == (1, 2)
+    card = ModelRepository(tmp_path).read_file("parts", 2, "MODEL_CARD.md").decode()
+    assert "goal.position: 2 numbers of type float64" in card
+
+
+@pytest.mark.slow
+def test_a_model_s_other_observations_are_refused_before_training(tmp_path: Path) -> None:
+    """Integers of another range are other observations, even where they have the same shape."""
+    store = ["--repository", tmp_path, "--name", "lake", *SHORT]
+    result("dqn-train", "--env-id", "FrozenLake-v1", *store)
+    for command in (["dqn-train"], ["dqn-retrain", "--once"]):
+        done = run(*command, "--env-id", "FrozenLake8x8-v1", *store)
+        assert done.returncode in (1, 2)
+        assert "does not fit the model lake" in done.stderr

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.slow
 PLANT = ["--env-id", "examples.tunable_cartpole:TunableCartPole-v0", "--name", "plant"]
 LONGER_POLE = '{"pole_length": 2.5}'
 EPISODES = ["--episodes=60"]
-BRIEF = ["--stop-evaluations=1", "--total-env-steps=60000", "--eval-episodes=20", "--report-episodes=60"]
-BRIEF += ["--gate-episodes=60"]
+BRIEF = ["--stop-evaluations=1", "--total-env-steps=60000", "--eval-episodes=10", "--report-episodes=60"]
+BRIEF += ["--gate-episodes=60", "--eval-fraction=1"]  # often evaluated, so that it ends as soon as it is good enough
 ROUND = ["--total-env-steps=1200", "--learning-starts=200", "--eval-every=600", "--eval-episodes=5"]
 
 

@@ -151,9 +151,10 @@ def test_a_gpu_that_is_not_there_is_wrong_usage_everywhere(tmp_path: Path, words
     assert not (tmp_path / "store").exists()
 
 
-def test_wrong_usage_ends_a_process_with_status_2(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_fresh", [True, False])
+def test_wrong_usage_ends_a_process_with_status_2(tmp_path: Path, *, is_fresh: bool) -> None:
     """Wrong usage ends a real process as it ends the calls in the tables of wrong usage."""
-    done = run("dqn-train", "--repository", tmp_path / "store", "--gamma", "1.5", is_fresh=True)
+    done = run("dqn-train", "--repository", tmp_path / "store", "--gamma", "1.5", is_fresh=is_fresh)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: --gamma is 1.5; it must lie between 0 and 1.\n"
 

@@ -109,6 +109,7 @@ ACTIONS = [
         "float32",
     ),
     (DiscretizedBoxSpace(shape=[], dtype="float32", low=-1, high=1, discretize=3), [-1, 0, 1], "float32"),
+    (DiscretizedBoxSpace(shape=[1], dtype="int16", low=0, high=5, discretize=3), [[0], [2], [5]], "float32"),
 ]
 
 

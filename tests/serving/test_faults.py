@@ -21,7 +21,7 @@ from dqn_serving.telemetry.shared_memory import SharedMetrics
 class BrokenPolicy(Policy):
     """A policy that stops working once it is loaded."""
 
-    def run(self, observations: Any) -> Any:
+    def q_values(self, observations: Any) -> Any:
         """Fails."""
         raise MemoryError(f"no room for {observations.shape}")
 

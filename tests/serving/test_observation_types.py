@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tritonclient.http as triton
+from tritonclient.utils import InferenceServerException
 
 from dqn_models.repository import ModelRepository
 from dqn_testing.repositories import SPACES, publish_box
@@ -46,6 +48,17 @@ def test_observations_as_lists(plants: Server, dtype: str) -> None:
     for encoding in (JSON, MSGPACK):
         with stream(plants, f"/models/{dtype}/act/stream", encoding) as opened:
             assert opened.ask(observation=first)["action"] == 1
+
+
+@pytest.mark.parametrize("is_binary", [True, False])
+def test_booleans_as_tensors(plants: Server, is_binary: bool) -> None:  # noqa: FBT001  (a parameter of the test)
+    """NVIDIA's client may send an observation of booleans as BOOL, in binary and in JSON; elsewhere BOOL is refused."""
+    batch = np.array([[[0, 1], [0, 1]], [[0, 0], [1, 0]]], np.bool_)
+    tensor = triton.InferInput("observation", [2, 2, 2], "BOOL").set_data_from_numpy(batch, is_binary)
+    with triton.InferenceServerClient(plants.url.removeprefix("http://")) as client:
+        assert client.infer("bool", [tensor]).as_numpy("action").tolist() == [1, 2]
+        with pytest.raises(InferenceServerException, match="has datatype 'BOOL'; uint8 version 1 expects UINT8"):
+            client.infer("uint8", [tensor])
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.bool_])

@@ -25,14 +25,14 @@ def services(repository: ModelRepository, monkeypatch: pytest.MonkeyPatch) -> Se
     """The parts of a server with every model loaded; `policy_runs` notes the batch sizes of its runs."""
     assembled = Services(read_settings(["--repository", str(repository.root)]))
     asyncio.run(assembled.refresher.look())
-    run = Policy.run
+    run = Policy.q_values
 
     def noted_run(policy: Policy, observations: Any) -> Any:
         policy_runs.append(len(observations))
         return run(policy, observations)
 
     policy_runs.clear()
-    monkeypatch.setattr(Policy, "run", noted_run)
+    monkeypatch.setattr(Policy, "q_values", noted_run)
     return assembled
 
 

@@ -63,6 +63,12 @@ def test_rewards_of_another_size_are_scaled(reward: float, scale: float) -> None
     assert chosen(WALK, reward=reward)[0].reward_scale == pytest.approx(scale)
 
 
+@pytest.mark.parametrize(("unit", "normalize"), [(1.0, False), (0.001, True), (1_000.0, True)])
+def test_numbers_of_another_size_are_normalised(unit: float, *, normalize: bool) -> None:
+    """A place in kilometres or millimetres is as good as one in metres."""
+    assert chosen(WALK, unit=unit)[0].normalize is normalize
+
+
 def test_long_episodes_have_fewer_environments() -> None:
     """Each environment gets to the end of some episodes."""
     assert chosen(WALK, length=20)[0].num_envs == 16
@@ -119,3 +125,11 @@ def test_flags_win_and_later_runs_keep_what_was_chosen(tmp_path: Path) -> None:
     result("dqn-retrain", "--once", *where)
     second = ModelRepository(tmp_path / "store").manifest("walk", 2).training.config
     assert {**second, "seed": 0} == {**first, "seed": 0}
+
+
+@pytest.mark.slow
+def test_a_first_round_of_retraining_chooses(tmp_path: Path) -> None:
+    """Where there is no champion yet, `dqn-retrain` trains as `dqn-train` does."""
+    flags = ["--repository", tmp_path, "--env-id", WALK, "--env-kwargs", '{"reward": 200}', *FLAGS]
+    result("dqn-retrain", "--once", *flags)
+    assert ModelRepository(tmp_path).manifest("walk", 1).training.config["reward_scale"] == 0.01

@@ -72,9 +72,33 @@ def test_outputs_and_gradients_are_those_of_autograd(name: str) -> None:
     backpropagation = Backpropagation(list(network))
     flat.grad.fill_(7.0)
     with torch.no_grad():
-        assert torch.equal(backpropagation.forward(inputs.clone()), outputs)
+        assert torch.equal(backpropagation.forward(backpropagation.encode(inputs.clone()), len(inputs)), outputs)
         backpropagation.backward(gradient)
     assert torch.equal(flat.grad, expected.grad)
+
+
+@pytest.mark.parametrize("network", [*NETWORKS.items(), *CONVOLUTIONS.items()], ids=lambda item: item[0])
+def test_rows_that_are_not_learned_from_change_no_gradient(network: tuple[str, nn.Sequential]) -> None:
+    """All rows have the outputs that they have alone, and gradients are those of the first rows alone."""
+    name, layers = network
+    Noise(layers, torch.Generator().manual_seed(0))
+    if layers in CONVOLUTIONS.values():
+        inputs = torch.rand(7, 3, 12, 12) * (255 if isinstance(layers[0], PixelScale) else 1)
+    else:
+        inputs = observations(name)
+    flat = flatten_parameters(layers)
+    assert flat.grad is not None
+    backpropagation = Backpropagation(list(layers))
+    with torch.no_grad():
+        alone = backpropagation.forward(backpropagation.encode(inputs[:3].clone()), 3)
+        gradient = torch.randn_like(alone)
+        backpropagation.backward(gradient)
+        expected = flat.grad.clone()
+        together = backpropagation.forward(backpropagation.encode(inputs.clone()), 3)
+        torch.testing.assert_close(together[:3], alone)
+        torch.testing.assert_close(together, layers(inputs))
+        backpropagation.backward(gradient)
+    torch.testing.assert_close(flat.grad, expected)
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
@@ -92,7 +116,7 @@ def test_gradients_of_convolutions_are_those_of_autograd_but_for_rounding(name: 
     outputs.backward(gradient)
     backpropagation = Backpropagation(list(network))
     with torch.no_grad():
-        torch.testing.assert_close(backpropagation.forward(inputs), outputs)
+        torch.testing.assert_close(backpropagation.forward(backpropagation.encode(inputs), len(inputs)), outputs)
         backpropagation.backward(gradient)
     torch.testing.assert_close(flat.grad, expected.grad)
 

@@ -28,6 +28,9 @@ class DQNConfig:
     as JSON if need be, such as FlattenObservation or 'TimeLimit={"max_episode_steps": 100}'."""
     discretize: Annotated[int | None, Between(2)] = None
     """Number of evenly spaced values of each element of a continuous (Box) action; such an environment needs it."""
+    action_masks: Literal["auto", "off"] = "auto"
+    """Action masks of the environment, from info["action_mask"], action_masks() or a Dict observation's action_mask.
+    auto: where there are some, take only allowed actions; off: ignore them."""
     reward_weights: tuple[float, ...] = ()
     """Weights of a reward of several numbers, whose weighted sum is the reward to learn from and to report."""
     clip_rewards: bool = False
@@ -55,6 +58,9 @@ class DQNConfig:
     """conv has convolutions before the hidden layers, mlp has none; auto: conv for image observations."""
     conv_layers: tuple[str, ...] = ()
     """Convolutions as FILTERSxKERNELxSTRIDE, such as 32x8x4; by default chosen by the size of the image."""
+    normalize: bool = False
+    """Normalize the numbers of observations by their mean and deviation before the first gradient step; it is in the
+    graph, so that the server takes observations as they are."""
     hidden_sizes: tuple[int, ...] = (128, 128)
     """Widths of the hidden layers."""
     # See docs/ablation.md: with small budgets and untuned settings, plain DQN scores 0.33 without it and 0.26 with it.

@@ -109,12 +109,12 @@ class AsyncStream:
 
     @property
     def observation_space(self) -> dict[str, Any]:
-        """As in the manifest: {"type": "Box", "shape", "dtype", "low", "high"}, or Discrete as below."""
+        """As in the manifest: {"type": "Box", "shape", "dtype", "low", "high"}, {"type": "Dict", "spaces": {...}}."""
         return self._session.serving.observation_space
 
     @property
     def action_space(self) -> dict[str, Any]:
-        """As in the manifest: {"type": "Discrete", "n", "start"}."""
+        """As in the manifest: {"type": "Discrete", "n", "start"}, or {"type": "MultiDiscrete", "nvec", "start"}."""
         return self._session.serving.action_space
 
     async def act(self, observation: Observation, **options: Unpack[SelectionOptions]) -> Action:

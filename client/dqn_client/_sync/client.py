@@ -88,15 +88,18 @@ class PolicyClient:
         self._transports: dict[Owner, httpx.BaseTransport] = {}
 
     def act(self, observation: Observation, **options: Unpack[ActOptions]) -> Action:
-        """The action for one observation: numbers in the shape of the observation space, as lists or an array."""
+        """The action for one observation, as `env.step` returns it: numbers, arrays, lists, dicts, tuples.
+
+        `env.step` takes `np.asarray(client.act(observation).action, env.action_space.dtype)` where actions are arrays.
+        """
         return self._call(api.act(self._prefix, observation, **options))
 
     def act_batch(self, observations: Values, **options: Unpack[ActOptions]) -> Actions:
-        """The actions for observations in an array [batch, *shape] or a list."""
+        """The actions for observations in a list, or in an array [batch, *shape]."""
         return self._call(api.act_batch(self._prefix, observations, **options))
 
     def q_values(self, observation: Observation, **options: Unpack[ActOptions]) -> QValues:
-        """The Q-values [actions] for one observation, and the action selected."""
+        """The Q-values of all joint actions for one observation, and the action selected."""
         return self._call(api.q_values(self._prefix, observation, **options))
 
     def q_values_batch(self, observations: Values, **options: Unpack[ActOptions]) -> QValuesBatch:

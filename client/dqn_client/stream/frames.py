@@ -35,7 +35,7 @@ class Version(Struct, frozen=True, tag="version"):
 class ActionFrame(Struct, frozen=True, tag="action"):
     """The action for the observation with this id."""
 
-    action: int
+    action: Any
     version: int
     id: int | str | None = None
     propensity: float | None = None

@@ -45,6 +45,11 @@ class BoxSpace(LeafSpace):
         return np.dtype(np.uint8 if self.dtype in ("uint8", "bool") else np.float32)
 
     @property
+    def is_boolean(self) -> bool:
+        """Whether environments may give its elements as booleans."""
+        return self.dtype == "bool"
+
+    @property
     def largest(self) -> float:
         """The largest value of any element."""
         return max(self.high) if isinstance(self.high, list) else self.high
@@ -55,8 +60,9 @@ class BoxSpace(LeafSpace):
 
     def example(self, mean: list[float]) -> Any:
         """An observation as JSON has it, from the mean of those that training saw, element by element or of all."""
-        rounded = np.broadcast_to(np.asarray(mean).round(3), self.size).reshape(self.shape)
-        return rounded.astype(int if self.dtype == "uint8" else float).tolist()
+        is_real = np.dtype(self.dtype).kind == "f"
+        rounded = np.broadcast_to(np.round(mean, 3 if is_real else 0), self.size).reshape(self.shape)
+        return rounded.astype(float if is_real else int).tolist()
 
     def sample(self, seen: NDArray[Any], count: int, generator: np.random.Generator) -> NDArray[Any]:
         """Observations [count, *shape] from all over the space; where it has no bounds, wide around those `seen`."""
@@ -89,11 +95,18 @@ class DiscretizedBoxSpace(BoxSpace):
         """The dtype of the graph's actions."""
         return np.dtype(np.float32)
 
+    @property
+    def components(self) -> tuple[int, ...]:
+        """How many values each element of an action takes, in C order."""
+        return (self.discretize,) * self.size
+
     def action(self, indices: Any) -> Any:
         """The actions [..., *shape] with these indices [...], which count in C order: the first element slowest."""
         low, high = (np.broadcast_to(np.reshape(bound, (-1,)), self.size) for bound in (self.low, self.high))
-        steps = joint_actions((self.discretize,) * self.size)[indices]
+        steps = joint_actions(self.components)[indices]
         values = low + (high - low) * steps / (self.discretize - 1)
+        if np.dtype(self.dtype).kind in "iu":
+            values = values.round()
         return values.reshape((*steps.shape[:-1], *self.shape)).astype(np.float32)
 
     @model_validator(mode="after")

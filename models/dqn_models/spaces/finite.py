@@ -32,9 +32,19 @@ class DiscreteSpace(LeafSpace):
         return np.dtype(np.int64)
 
     @property
+    def bounds(self) -> tuple[Any, Any]:
+        """The least and the greatest integer."""
+        return self.start, self.start + self.n - 1
+
+    @property
     def action_dtype(self) -> np.dtype[Any]:
         """The dtype of the graph's actions."""
         return np.dtype(np.int64)
+
+    @property
+    def components(self) -> tuple[int, ...]:
+        """How many values each component of an action has; a single one."""
+        return (self.n,)
 
     def action(self, indices: Any) -> Any:
         """The actions [...] with these indices [...], in the environment's own form."""
@@ -82,13 +92,24 @@ class MultiDiscreteSpace(LeafSpace):
         return math.prod(self.nvec)
 
     @property
+    def bounds(self) -> tuple[Any, Any]:
+        """The least and the greatest integer of each component, [*shape]."""
+        low, counts = (np.reshape(values, self.tensor_shape) for values in (self.starts, self.nvec))
+        return low, low + counts - 1
+
+    @property
     def action_dtype(self) -> np.dtype[Any]:
         """The dtype of the graph's actions."""
         return np.dtype(np.int64)
 
+    @property
+    def components(self) -> tuple[int, ...]:
+        """How many values each component of an action has, in C order."""
+        return tuple(self.nvec)
+
     def action(self, indices: Any) -> Any:
         """The actions [..., *shape] with these indices [...], in the environment's own form."""
-        flat = joint_actions(tuple(self.nvec))[indices] + self.starts
+        flat = joint_actions(self.components)[indices] + self.starts
         return flat.reshape((*flat.shape[:-1], *self.tensor_shape))
 
     def describe(self) -> str:
@@ -139,13 +160,28 @@ class MultiBinarySpace(LeafSpace):
         return int(2**self.size)
 
     @property
+    def bounds(self) -> tuple[Any, Any]:
+        """Zero and one."""
+        return 0, 1
+
+    @property
+    def is_boolean(self) -> bool:
+        """Whether environments may give its elements as booleans."""
+        return True
+
+    @property
     def action_dtype(self) -> np.dtype[Any]:
         """The dtype of the graph's actions."""
         return np.dtype(np.int64)
 
+    @property
+    def components(self) -> tuple[int, ...]:
+        """How many values each component of an action has, in C order."""
+        return (2,) * self.size
+
     def action(self, indices: Any) -> Any:
         """The actions [..., *shape] with these indices [...], in the environment's own form."""
-        flat = joint_actions((2,) * self.size)[indices]
+        flat = joint_actions(self.components)[indices]
         return flat.reshape((*flat.shape[:-1], *self.shape))
 
     def describe(self) -> str:

@@ -62,6 +62,19 @@ class LeafSpace(BaseModel):
         raise NotImplementedError
 
     @property
+    def bounds(self) -> tuple[Any, Any] | None:
+        """The least and the greatest of the integers, one for all elements or arrays [*shape]; None: all of the dtype.
+
+        A Box does not say what a policy may be shown, so that observations beyond its bounds are accepted.
+        """
+        return None
+
+    @property
+    def is_boolean(self) -> bool:
+        """Whether environments may give its elements as booleans."""
+        return False
+
+    @property
     def leaves(self) -> tuple[Leaf, ...]:
         """The space itself."""
         return (Leaf("", (), self),)

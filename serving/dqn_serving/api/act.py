@@ -85,12 +85,12 @@ class ActCall:
         reader, raw = loaded.observations, request.action_mask
         if request.observation is not UNSET and request.observations is UNSET:
             observation = reader.decode_one(request.observation)
-            mask = None if raw is UNSET else reader.decode_mask(raw)
+            mask = reader.masks.one(raw, observation)
             answer = partial(self._deliver, deliver)
             self._batcher.submit(loaded, PendingRequest(observation, mask, request.epsilon, request.seed, answer))
         elif request.observations is not UNSET and request.observation is UNSET:
             observations = reader.decode_many(request.observations)
-            mask = None if raw is UNSET else reader.decode_masks(raw, len(observations))
+            mask = reader.masks.many(raw, observations)
             deliver(self._render_batch(loaded, self._batcher.run_batch(loaded, observations, mask, request)))
         else:
             raise ValueError(_EXPECTED)
@@ -102,7 +102,7 @@ class ActCall:
         is_kept = found.propensity is UNSET and not self._with_q_values
         answer: Answer | None = loaded.greedy_answers.get(found.action_index) if is_kept else None
         if answer is None:
-            action = found.action_index + loaded.start
+            action = loaded.actions[found.action_index]
             document: schemas.ActAnswer | schemas.QValuesAnswer
             document = schemas.ActAnswer(action, *loaded.served, found.propensity)
             if self._with_q_values:
@@ -115,7 +115,7 @@ class ActCall:
     def _render_batch(self, loaded: LoadedPolicy, found: BatchDecision | Problem) -> Answer:
         if isinstance(found, Problem):
             return found.answer()
-        actions = (found.indices + loaded.start).tolist()
+        actions = loaded.action_space.action(found.indices).tolist()
         propensities = UNSET if found.propensities is None else found.propensities.tolist()
         answer: schemas.ActBatchAnswer | schemas.QValuesBatchAnswer
         answer = schemas.ActBatchAnswer(actions, *loaded.served, propensities)

@@ -1,4 +1,4 @@
-"""What is wrong with an observation or an action mask that a policy's typed decoders refused, however it was sent.
+"""What is wrong with an observation that a policy's typed decoders refused, however it was sent.
 
 Each check raises the Problem of the first fault that it finds; `model` names the policy in its sentence.
 """
@@ -7,12 +7,17 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dqn_models.policy import Observations
-from dqn_serving.api.explain import Document, is_integer, is_number, listed, parse, rejected, scalars, shape_of, shown
-from dqn_serving.policies.loaded import LoadedPolicy
+from dqn_serving.api.explain import Document, is_number, listed, parse, rejected, scalars, shape_of, shown
+from dqn_serving.api.explain_masks import check_mask
+from dqn_serving.policies.forms import CompositeForm, Form
+from dqn_serving.policies.leaves import LeafReader
 from dqn_serving.policies.observations import ObservationReader
 from dqn_serving.problems import Problem, Reason
+
+Array = NDArray[Any]
 
 
 def too_many(name: str, count: Any, most: int) -> Problem:
@@ -24,26 +29,60 @@ def too_many(name: str, count: Any, most: int) -> Problem:
 def check_observations(document: Document, reader: ObservationReader, model: str) -> None:
     """Checks the observation, or the batch of them, and the action mask. Raises Problem (413 or 422)."""
     if "observation" in document:
-        _check_nested(document["observation"], reader, model, "observation", list(reader.shape))
-        _check_mask(document, None, reader, model)
+        _check_form(document["observation"], reader.form, model, "observation")
+        check_mask(document, None, reader.masks, model)
         return
-    batch, expected = document["observations"], listed(["batch", *reader.shape])
+    batch, shape = document["observations"], getattr(reader.form, "shape", None)
+    expected = "a list of observations" if shape is None else f"a list of shape {listed(['batch', *shape])}"
     if not isinstance(batch, list):
-        raise rejected("type", f"observations is {shown(batch)}; {model} expects a list of shape {expected}.")
+        raise rejected("type", f"observations is {shown(batch)}; {model} expects {expected}.")
     if not batch:
         raise rejected("shape", "observations is empty; expected at least one observation.")
     if len(batch) > reader.max_batch_size:
         raise too_many("observations", len(batch), reader.max_batch_size)
-    if len(shape := shape_of(batch)) != len(reader.shape) + 1:
-        raise rejected("shape", f"observations has shape {listed(shape)}; {model} expects {expected}.")
+    if shape is not None and len(found := shape_of(batch)) != len(shape) + 1:
+        expected = listed(["batch", *shape])
+        raise rejected("shape", f"observations has shape {listed(found)}; {model} expects {expected}.")
     for index, observation in enumerate(batch):
-        _check_nested(observation, reader, model, f"observations[{index}]", list(reader.shape))
-    _check_mask(document, len(batch), reader, model)
+        _check_form(observation, reader.form, model, f"observations[{index}]")
+    check_mask(document, len(batch), reader.masks, model)
 
 
-def _check_nested(value: Any, reader: ObservationReader, model: str, path: str, expected: list[int]) -> None:
+def _check_form(value: Any, form: Form, model: str, path: str) -> None:
+    if isinstance(form, LeafReader):
+        _check_nested(value, form.low, form.high, form, model, path)
+        return
+    (_check_places if form.is_array else _check_keys)(value, form, model, path)
+    for key, member in form.members.items():
+        inner = f"{path}[{key}]" if form.is_array else f"{path}.{key}"
+        _check_form(value[key], member, model, inner)
+
+
+def _check_places(value: Any, form: CompositeForm, model: str, path: str) -> None:
+    expected = f"{model} expects an array of {len(form.keys)}"
+    if not isinstance(value, list):
+        raise rejected("type", f"{path} is {shown(value)}; {expected}.")
+    if len(value) != len(form.keys):
+        raise rejected("shape", f"{path} has {len(value)} entries; {expected}.")
+
+
+def _check_keys(value: Any, form: CompositeForm, model: str, path: str) -> None:
+    expected = f"{model} expects an object with {', '.join(map(str, form.keys))}"
+    if not isinstance(value, dict):
+        raise rejected("type", f"{path} is {shown(value)}; {expected}.")
+    for key in form.keys:
+        if key not in value:
+            raise rejected("fields", f"{path} has no {key}; {expected}.")
+    for key in value:
+        if key not in form.keys and key not in form.ignored:
+            raise rejected("fields", f"{path} has an unknown key {shown(key)}; {expected}.")
+
+
+def _check_nested(value: Any, low: Array, high: Array, leaf: LeafReader, model: str, path: str) -> None:
+    """Checks a value whose elements have these bounds, which have its shape."""
+    expected = list(low.shape)
     if not expected:
-        check_element(value, reader, model, path)
+        _check_element(value, low.item(), high.item(), leaf, model, path)
     elif isinstance(value, list) and (found := shape_of(value)) != expected:
         raise rejected("shape", f"{path} has shape {listed(found)}; {model} expects {listed(expected)}.")
     elif not isinstance(value, list):
@@ -51,81 +90,47 @@ def _check_nested(value: Any, reader: ObservationReader, model: str, path: str, 
         found_shape = "shape []" if is_number(value) else f"the value {shown(value)}"
         raise rejected(reason, f"{path} has {found_shape}; {model} expects a list of shape {listed(expected)}.")
     else:
-        for index, item in enumerate(value):
-            _check_nested(item, reader, model, f"{path}[{index}]", expected[1:])
+        for index, (item, least, most) in enumerate(zip(value, low, high, strict=True)):
+            _check_nested(item, least, most, leaf, model, f"{path}[{index}]")
 
 
-def check_element(value: Any, reader: ObservationReader, model: str, path: str) -> None:
+def _check_element(value: Any, low: float, high: float, leaf: LeafReader, model: str, path: str) -> None:
     """Checks one element; `path` says which it is. Raises Problem (422)."""
-    is_real = reader.dtype == np.float32
     reason: Reason | None = None
-    if isinstance(value, bool) and reader.accepts_booleans:
+    if isinstance(value, bool) and leaf.accepts_booleans:
         return
     if not is_number(value):
         reason = "type"
     elif not math.isfinite(value):
         reason = "non_finite"
-    elif is_real:
-        reason = None if reader.low < value < reader.high else "non_finite"
+    elif leaf.is_real:
+        reason = None if low < value < high else "non_finite"
     elif isinstance(value, float):
         reason = "type"
-    elif not reader.low <= value <= reader.high:
+    elif not low <= value <= high:
         reason = "out_of_range"
     if reason:
-        kind = "a finite float32 number" if is_real else f"an integer from {int(reader.low)} to {int(reader.high)}"
+        kind = "a finite float32 number" if leaf.is_real else f"an integer from {low} to {high}"
         raise rejected(reason, f"{path} is {shown(value)}; {model} expects {kind}.")
 
 
-def mismatch(data: bytes, shape: list[int], reader: ObservationReader, model: str) -> Problem:
-    """The answer to data in JSON whose elements or nesting do not fit the policy."""
+def mismatch(data: bytes, shape: list[int], leaf: LeafReader, model: str) -> Problem:
+    """The answer to a tensor's data in JSON whose elements or nesting do not fit the policy."""
     try:
         values = parse(b'{"data": ' + data + b"}")["data"]
         if not isinstance(values, list):
             return rejected("type", f"data is {shown(values)}; expected a list, flat or nested.")
+        low, high = leaf.low.min().item(), leaf.high.max().item()
         for path, value in scalars(values, "data"):
-            check_element(value, reader, model, path)
+            _check_element(value, low, high, leaf, model, path)
     except Problem as problem:
         return problem
     return rejected("shape", f"data has shape {listed(shape_of(values))} or is ragged; its shape is {listed(shape)}.")
 
 
-def check_elements(elements: Observations, loaded: LoadedPolicy) -> None:
-    """Checks the elements of a binary tensor. Raises Problem (422) that names the first wrong one."""
-    reader = loaded.observations
-    if elements.dtype.kind == "f":
-        is_right = np.isfinite(elements)
-    elif elements.dtype.itemsize == 1:
-        return
-    else:
-        is_right = (elements >= reader.low) & (elements <= reader.high)
-    if not is_right.all():
-        index = int(is_right.argmin())
-        check_element(elements[index].item(), reader, str(loaded), f"element {index} of the binary data")
-
-
-def _check_mask(document: Document, batch: int | None, reader: ObservationReader, model: str) -> None:
-    """Checks the action mask, if there is one: [n_actions], or [batch, n_actions]. Raises Problem (422)."""
-    if "action_mask" not in document:
-        return
-    mask, size = document["action_mask"], reader.n_actions
-    expected = f"{model} expects a list of {size} booleans (or 0 and 1)"
-    expected += " or one such list for each observation" if batch else ""
-    per_row = batch is not None and isinstance(mask, list) and bool(mask) and isinstance(mask[0], list)
-    if per_row and len(mask) != batch:
-        raise rejected("action_mask", f"action_mask has {len(mask)} lists for {batch} observations; {expected}.")
-    for index, row in enumerate(mask if per_row else [mask]):
-        path = f"action_mask[{index}]" if per_row else "action_mask"
-        if not isinstance(row, list):
-            raise rejected("action_mask", f"{path} is {shown(row)}; {expected}.")
-        if len(row) != size:
-            raise rejected("action_mask", f"{path} has {len(row)} entries; {expected}.")
-        for item in row:
-            if not (isinstance(item, bool) or (is_integer(item) and item in {0, 1})):
-                raise rejected("action_mask", f"{path} is a list with {shown(item)} in it; {expected}.")
-        if not any(row):
-            raise all_masked(path)
-
-
-def all_masked(path: str) -> Problem:
-    """The problem (422) of a mask that allows no action."""
-    return rejected("action_mask", f"{path} masks every action; at least one must be allowed.")
+def check_elements(batch: Observations, leaf: LeafReader, model: str, what: str) -> None:
+    """Checks the elements of a tensor [batch, *shape]. Raises Problem (422) that names the first wrong one."""
+    index = leaf.first_wrong(batch)
+    if index is not None:
+        low, high = (np.broadcast_to(bounds, batch.shape).flat[index].item() for bounds in (leaf.low, leaf.high))
+        _check_element(batch.flat[index].item(), low, high, leaf, model, f"element {index} of the {what}")

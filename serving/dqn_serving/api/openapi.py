@@ -11,6 +11,7 @@ from dqn_models.manifest import Manifest
 from dqn_serving.api import responses, schemas
 from dqn_serving.api.calls import CallRoute, Document, components, operation, reference, refusals, shared_responses
 from dqn_serving.api.oip import messages
+from dqn_serving.api.responses import ModelSpaces
 from dqn_serving.api.schemas import ActAnswer, ActBatchAnswer, QValuesAnswer, QValuesBatchAnswer
 from dqn_serving.api.stream import frames
 from dqn_serving.security.auth import OPEN_PATHS
@@ -29,6 +30,8 @@ _ANSWERS = {
         QValuesBatchAnswer([[9.1, 9.4], [8.7, 8.2]], [1, 0], "cartpole", 3),
     ),
 }
+_MOST_SHOWN = 256  # numbers of an observation; `GET /models/{model}` has more
+_PATHS = ("/models/{model}/act", "/models/{model}/q-values")
 _NUMBERS: Document = {
     "description": "A number within float32, or lists of them, nested as the shape says.",
     "anyOf": [
@@ -74,6 +77,26 @@ def describe(info: Document, routes: Iterable[CallRoute], *, token_needed: bool,
         "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
     }
     return {"openapi": "3.1.0", "info": info, "servers": [{"url": "."}], "paths": paths, "components": shared}
+
+
+def with_models(document: Document, models: Iterable[Manifest]) -> Document:
+    """The document with an example of each of these models, by name, for the calls that choose actions."""
+    examples = {manifest.model: _example(manifest) for manifest in models}
+    paths = dict(document["paths"])
+    for path in _PATHS:
+        call = paths[path]["post"]
+        content = call["requestBody"]["content"]["application/json"]
+        content = content | {"examples": content["examples"] | examples}
+        paths[path] = {"post": call | {"requestBody": call["requestBody"] | {"content": {"application/json": content}}}}
+    return document | {"paths": paths}
+
+
+def _example(manifest: Manifest) -> Document:
+    spaces = ModelSpaces.of(manifest)
+    shown: Document = {"description": f"An observation: {spaces.observation}. An action: {spaces.action}."}
+    if manifest.environment.observation_space.size > _MOST_SHOWN:
+        return shown
+    return shown | {"value": spaces.example_request()}
 
 
 def _schemas(max_batch_size: int) -> Document:

@@ -1,10 +1,14 @@
 """Bodies of the calls that do not choose actions: these classes read, write and document them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from msgspec import Meta, Struct
+import numpy as np
+from msgspec import UNSET, Meta, Struct, UnsetType
 
+from dqn_models.manifest import Manifest
+from dqn_models.masks import ACTION_MASK
 from dqn_serving.api.schemas import MAX_VERSION
+from dqn_serving.policies.masks import MASKS_SENT
 
 
 class Alive(Struct, frozen=True):
@@ -21,6 +25,56 @@ class Ready(Struct, frozen=True):
     ready: bool = True
 
 
+class ModelSpaces(Struct, frozen=True):
+    """What a version observes and does."""
+
+    observation: Annotated[str, Meta(description="an observation in words")]
+    observation_space: Annotated[dict[str, Any], Meta(description="as the manifest has it")]
+    example_observation: Annotated[
+        Any, Meta(description="one that the calls accept, near the mean of those in training")
+    ]
+    left_out: Annotated[list[str], Meta(description="parts that may be sent, and are ignored")]
+    action: Annotated[str, Meta(description="an action in words")]
+    action_space: Annotated[dict[str, Any], Meta(description="as the manifest has it")]
+    example_action: Annotated[Any, Meta(description="the first action, in the form that answers have")]
+    n_actions: Annotated[int, Meta(description="how many actions there are; each has a Q-value and an entry in a mask")]
+
+    action_mask: Annotated[
+        str | None, Meta(description="where the environment has its action masks, as in the manifest")
+    ]
+    example_action_mask: Annotated[
+        list[bool] | UnsetType, Meta(description="of every action, where requests bring a mask")
+    ] = UNSET
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> Self:
+        """Those of a version."""
+        environment, mean = manifest.environment, manifest.observations.mean
+        observed, acted = environment.observation_space, environment.action_space
+        known = mean if len(mean) == observed.described_elements else [0.0] * observed.described_elements
+        example: Any = observed.example(known)
+        source = environment.action_mask
+        if source == "observation":
+            example[ACTION_MASK] = [1] * acted.n  # the mean of masks may allow none
+        return cls(
+            observation=observed.describe(),
+            observation_space=observed.model_dump(mode="json"),
+            example_observation=example,
+            left_out=environment.left_out,
+            action=acted.describe(),
+            action_space=acted.model_dump(mode="json"),
+            example_action=acted.action(np.arange(1)).tolist()[0],
+            n_actions=acted.n,
+            action_mask=source,
+            example_action_mask=[True] * acted.n if source in MASKS_SENT else UNSET,
+        )
+
+    def example_request(self) -> dict[str, Any]:
+        """A body that the calls that choose actions accept."""
+        request = {"observation": self.example_observation}
+        return request if self.example_action_mask is UNSET else request | {"action_mask": self.example_action_mask}
+
+
 class ModelSummary(Struct, frozen=True):
     """A model in the repository, and its versions in memory."""
 
@@ -33,6 +87,9 @@ class ModelSummary(Struct, frozen=True):
         list[int], Meta(description="versions in memory: the champion and those that were named")
     ]
     problem: Annotated[str | None, Meta(description="why no version answers; null if one does")]
+    spaces: Annotated[ModelSpaces | UnsetType, Meta(description="of the champion, where one model is asked for")] = (
+        UNSET
+    )
 
 
 class ModelList(Struct, frozen=True):

@@ -1,6 +1,6 @@
 """Bodies of `/act` and `/q-values`: these classes decode, encode and document them."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
@@ -13,17 +13,20 @@ NUMBERS_REF = {"$ref": f"#/components/schemas/{NUMBERS}"}
 _FLAG = {"anyOf": [{"type": "boolean"}, {"enum": [0, 1]}]}
 FLAGS = {"anyOf": [*_FLAG["anyOf"], {"type": "array", "items": _FLAG, "minItems": 1}]}
 _MASK = (
-    "Which actions may be chosen: one list of booleans (or 0 and 1); for `observations`, one for all or one for each."
+    "Which actions may be chosen: one list of booleans (or 0 and 1); for `observations`, one for all or one for each. "
+    "Needed where the model was trained with action masks that are not part of its observations."
 )
-_SHAPE = "Numbers in the shape of the model's observation space (a single integer for a Discrete space)."
-_NUMBERS = {"type": ["array", "integer"], "items": NUMBERS_REF, "examples": [[0.01, -0.02, 0.03, 0.04]]}
+_SHAPE = (
+    "In the form of the model's observation space: a number or lists of numbers in its shape, an object for a Dict, an "
+    "array for a Tuple. `GET /models/{model}` shows it with an example."
+)
+_FORM = {"type": ["array", "number", "object"]}
+_EXAMPLES = {"examples": [[0.01, -0.02, 0.03, 0.04]]}
 
-Observation = Annotated[Raw, Meta(description=_SHAPE, extra_json_schema=_NUMBERS)]
+Observation = Annotated[Raw, Meta(description=_SHAPE, extra_json_schema=_FORM | _EXAMPLES)]
 _Observations = Annotated[
     Raw,
-    Meta(
-        description="A list of observations.", extra_json_schema={"type": "array", "minItems": 1, "items": NUMBERS_REF}
-    ),
+    Meta(description="A list of observations.", extra_json_schema={"type": "array", "minItems": 1, "items": _FORM}),
 ]
 _Version = Annotated[
     Annotated[int, Meta(ge=1, le=MAX_VERSION)] | str,
@@ -41,6 +44,15 @@ Mask = Annotated[Raw, Meta(description=_MASK, extra_json_schema={"type": "array"
 _Masks = Annotated[Raw, Meta(description=_MASK, extra_json_schema={"type": "array", "minItems": 1, "items": FLAGS})]
 
 
+Action = Annotated[
+    Any,
+    Meta(
+        description="As the environment takes it: an integer, or lists of numbers in the shape of its action space.",
+        extra_json_schema=NUMBERS_REF,
+    ),
+]
+
+
 class ActRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """One observation or many; exactly one of the two fields."""
 
@@ -55,7 +67,7 @@ class ActRequest(Struct, frozen=True, forbid_unknown_fields=True):
 class ActAnswer(Struct, frozen=True):
     """The action for one observation; `propensity` (its probability) if `epsilon` was sent."""
 
-    action: int
+    action: Action
     model: str
     version: int
     propensity: float | UnsetType = UNSET
@@ -64,7 +76,7 @@ class ActAnswer(Struct, frozen=True):
 class ActBatchAnswer(Struct, frozen=True):
     """The actions for a batch, in its order; `propensity` has one number for each."""
 
-    actions: list[int]
+    actions: list[Action]
     model: str
     version: int
     propensity: list[float] | UnsetType = UNSET
@@ -74,7 +86,7 @@ class QValuesAnswer(Struct, frozen=True):
     """The Q-value of every action and the action chosen, for one observation."""
 
     q_values: list[float]
-    action: int
+    action: Action
     model: str
     version: int
     propensity: float | UnsetType = UNSET
@@ -84,7 +96,7 @@ class QValuesBatchAnswer(Struct, frozen=True):
     """The Q-values of every action and the actions chosen, for a batch."""
 
     q_values: list[list[float]]
-    actions: list[int]
+    actions: list[Action]
     model: str
     version: int
     propensity: list[float] | UnsetType = UNSET

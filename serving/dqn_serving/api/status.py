@@ -5,13 +5,14 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from msgspec import structs
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dqn_models.errors import ModelError, NotFoundError
 from dqn_models.layout import version_number
 from dqn_serving.api.calls import CallRoute, get, operation, reference, success
-from dqn_serving.api.responses import Alive, ModelList, ModelSummary, Ready
+from dqn_serving.api.responses import Alive, ModelList, ModelSpaces, ModelSummary, Ready
 from dqn_serving.problems import Answer, Problem, make_answer
 from dqn_serving.services import Services
 
@@ -24,6 +25,17 @@ _SUMMARY = ModelSummary(
     versions=[1, 2, 3, 4],
     loaded_versions=[3],
     problem=None,
+)
+_SPACES = ModelSpaces(
+    observation="4 numbers of type float32",
+    observation_space={"type": "Box", "shape": [4], "dtype": "float32", "low": "-inf", "high": "inf"},
+    example_observation=[0.01, -0.02, 0.03, 0.04],
+    left_out=[],
+    action="one integer from 0 to 1",
+    action_space={"type": "Discrete", "n": 2, "start": 0},
+    example_action=0,
+    n_actions=2,
+    action_mask=None,
 )
 _METRICS = {"200": {"description": "The metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}}
 _MANIFEST = {"200": {"description": "Success.", "content": {"application/json": {"schema": reference("Manifest")}}}}
@@ -49,7 +61,14 @@ class StatusCalls:
             _get("/readyz", self.readyz, "health", "Can it act?", Ready("cartpole", 3)),
             CallRoute("GET", "/metrics", self.metrics, metrics),
             _get("/models", self.list_models, "models", "Every model", ModelList([_SUMMARY])),
-            _get("/models/{model}", self.show_model, "models", "One model", _SUMMARY, 404),
+            _get(
+                "/models/{model}",
+                self.show_model,
+                "models",
+                "One model",
+                structs.replace(_SUMMARY, spaces=_SPACES),
+                404,
+            ),
             CallRoute("GET", path, self.show_version, manifest),
         ]
 
@@ -77,12 +96,15 @@ class StatusCalls:
         return ModelList([await self._summary(name) for name in sorted({*names, *services.registry.models})])
 
     async def show_model(self, request: Request) -> ModelSummary:
-        """One model. Raises NotFoundError."""
+        """One model, with the spaces of its champion. Raises NotFoundError."""
         model = request.path_params["model"]
         summary = await self._summary(model)
         if not summary.versions and model not in self._services.registry.models:
             raise NotFoundError(f"There is no model {model[:128]!r} here.")
-        return summary
+        served = self._services.registry.models.get(model)
+        if served is None or served.champion is None:
+            return summary
+        return structs.replace(summary, spaces=ModelSpaces.of(served.champion.manifest))
 
     async def show_version(self, request: Request) -> Answer:
         """The manifest of a version with a number or an alias. Raises ModelError."""

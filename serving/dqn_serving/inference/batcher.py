@@ -15,10 +15,10 @@ import structlog
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
+from dqn_models.masks import BoolArray
 from dqn_models.policy import FloatArray, IntArray, Observations
 from dqn_serving.inference.exploration import Exploring, select_actions
 from dqn_serving.policies.loaded import LoadedPolicy
-from dqn_serving.policies.observations import BoolArray
 from dqn_serving.problems import Answer, Problem, internal_error
 
 MAX_BATCH = 128
@@ -54,7 +54,7 @@ class PendingRequest(NamedTuple):
     """A decoded request for one observation: others may run with it."""
 
     observation: Any
-    """A number or nested lists, in the policy's shape."""
+    """A number or nested lists in the policy's shape, or a tuple of these, one for each leaf."""
     mask: BoolArray | None
     """[1, n_actions]"""
     epsilon: float | UnsetType
@@ -97,10 +97,10 @@ class MicroBatcher:
         A Problem (422) if a Q-value is not finite, and (500) if the run fails.
         """
         try:
-            q_values, actions = _run(loaded, observations)
+            q_values = _run(loaded, observations)
             if not np.isfinite(q_values).all():
                 return _overflow(loaded)
-            indices, propensities = select_actions(q_values, actions - loaded.start, mask, exploring, self._generator)
+            indices, propensities = select_actions(q_values, q_values.argmax(1), mask, exploring, self._generator)
         except Exception:
             log.exception("request failed", model=loaded.model, version=loaded.version)
             return internal_error()
@@ -119,21 +119,20 @@ class MicroBatcher:
     def _run_together(self, loaded: LoadedPolicy, requests: Sequence[PendingRequest]) -> list[Decision | Problem]:
         """A decision for each request, from one run; none depends on what else is among them."""
         observations = np.array([request.observation for request in requests], loaded.observations.dtype)
-        q_values, actions = _run(loaded, observations)
+        q_values = _run(loaded, observations)
+        greedy = q_values.argmax(1)
         decisions: list[Decision | Problem] = []
-        rows = zip(requests, actions.tolist(), q_values.tolist(), strict=True)
-        for row, (request, action, values) in enumerate(rows):
+        rows = zip(requests, greedy.tolist(), q_values.tolist(), strict=True)
+        for row, (request, best, values) in enumerate(rows):
             # Python's sums of a few float32 cannot overflow, and cost a fifth of NumPy's check of a small array.
             if not isfinite(sum(values)):
                 decisions.append(_overflow(loaded))
                 continue
-            index: int = action - loaded.start
+            index: int = best
             propensity: float | UnsetType = UNSET
             if request.mask is not None or request.epsilon is not UNSET:
                 one = slice(row, row + 1)
-                selected = select_actions(
-                    q_values[one], actions[one] - loaded.start, request.mask, request, self._generator
-                )
+                selected = select_actions(q_values[one], greedy[one], request.mask, request, self._generator)
                 index = int(selected.indices[0])
                 propensity = UNSET if selected.propensities is None else float(selected.propensities[0])
             loaded.action_counts[index] += 1
@@ -141,13 +140,13 @@ class MicroBatcher:
         return decisions
 
 
-def _run(loaded: LoadedPolicy, observations: Observations) -> tuple[FloatArray, IntArray]:
-    """Q-values [batch, n_actions] and greedy actions [batch], measured; a Q-value may be infinite or NaN."""
+def _run(loaded: LoadedPolicy, observations: Observations) -> FloatArray:
+    """Q-values [batch, n_actions], measured; one may be infinite or NaN."""
     started = perf_counter()
-    q_values, actions = loaded.policy.run(observations)
+    q_values = loaded.policy.q_values(observations)
     loaded.measures.inference.observe(perf_counter() - started)
     loaded.measures.batch_size.observe(len(observations))
-    return q_values, actions
+    return q_values
 
 
 def _overflow(loaded: LoadedPolicy) -> Problem:

@@ -6,8 +6,8 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
+from dqn_models.masks import BoolArray, best_allowed, drawn_allowed
 from dqn_models.policy import FloatArray, IntArray
-from dqn_serving.policies.observations import BoolArray
 
 
 class Exploring(Protocol):
@@ -41,8 +41,8 @@ def select_actions(
     `mask` [batch, n_actions] is True where an action is allowed. `generator` draws if there is an epsilon and no
     seed.
     """
-    if mask is not None:  # the first one on ties, as without a mask
-        greedy = np.where(mask, q_values, -np.inf).argmax(axis=1)
+    if mask is not None:
+        greedy = best_allowed(q_values, mask)
     if exploring.epsilon is UNSET:
         return Selection(greedy, None)
     allowed = np.ones(q_values.shape, np.bool_) if mask is None else mask
@@ -58,7 +58,5 @@ def epsilon_greedy(greedy: IntArray, allowed: BoolArray, epsilon: float, generat
     """
     draws = generator.random((len(greedy), 2))
     counts = allowed.sum(axis=1)
-    ranks = (draws[:, 1] * counts).astype(np.int64)  # which of the allowed actions, counted from 0
-    explored = (allowed.cumsum(axis=1) > ranks[:, None]).argmax(axis=1)
-    indices = np.where(draws[:, 0] < epsilon, explored, greedy)
+    indices = np.where(draws[:, 0] < epsilon, drawn_allowed(allowed, draws[:, 1]), greedy)
     return Selection(indices, epsilon / counts + (1.0 - epsilon) * (indices == greedy))

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from dqn_models.errors import PolicyError
 from dqn_models.layout import ONNX_FILE
 from dqn_models.manifest import Manifest
-from dqn_models.policy import Observations, Policy, PreparedRun
+from dqn_models.policy import Policy, PreparedRun
 from dqn_models.reader import RepositoryReader
-from dqn_models.spaces import DiscreteSpace
+from dqn_models.spaces import ActionSpace, DiscreteSpace
 from dqn_serving.policies.observations import ObservationReader
 from dqn_serving.problems import Served
 from dqn_serving.telemetry.metrics import ModelMeasures
@@ -40,8 +41,10 @@ class LoadedPolicy:
     """Where its model is counted."""
     action_counts: Values
     """How often each action (by index) was answered; float64, on the worker's segment."""
-    start: int
-    """The environment's action with index 0."""
+    action_space: ActionSpace
+    """Which actions the indices of Q-values are."""
+    actions: list[Any]
+    """The action of each index, as JSON has it: an integer, or nested lists of numbers."""
 
     @property
     def model(self) -> str:
@@ -64,11 +67,18 @@ class LoadedPolicy:
 
 
 def load(
-    repository: RepositoryReader, model: str, version: int, max_batch_size: int, segment: WorkerSegment
+    repository: RepositoryReader,
+    model: str,
+    version: int,
+    max_batch_size: int,
+    segment: WorkerSegment,
+    *,
+    lenient_masks: bool = False,
 ) -> LoadedPolicy:
     """Reads, verifies, loads and warms up a version; slow, so never called on the event loop.
 
-    Its actions are counted on `segment`, from where they were when this version was loaded last.
+    Its actions are counted on `segment`, from where they were when this version was loaded last. With `lenient_masks`
+    requests need not bring the action masks that it was trained with.
 
     Raises what `RepositoryReader.load` raises, and PolicyError if the graph does not do what the manifest says.
     """
@@ -76,10 +86,15 @@ def load(
     manifest, policy = repository.load(model, version)
     if (manifest.model, manifest.version) != (model, version):
         raise PolicyError(f"The manifest of {model} version {version} is another version's.")
-    space = _checked_space(manifest, policy)
-    reader = ObservationReader(manifest, policy, max_batch_size)
-    _check_greedy(manifest, policy, reader.example(), space.start)
-    start, n_actions = space.start, policy.n_actions
+    _check_tensors(manifest, policy)
+    environment, n_actions = manifest.environment, policy.n_actions
+    space = environment.action_space
+    reader = ObservationReader(environment, policy, max_batch_size, lenient_masks=lenient_masks)
+    packed = ObservationReader(
+        environment, policy, max_batch_size, msgspec.msgpack.Decoder, lenient_masks=lenient_masks
+    )
+    _check_greedy(manifest, policy, reader)
+    first = space.start if isinstance(space, DiscreteSpace) else 0
     return LoadedPolicy(
         manifest=manifest,
         digest=digest,
@@ -89,27 +104,31 @@ def load(
         greedy_answers={},
         served=Served(model, version),
         measures=ModelMeasures(segment, model),
-        packed_observations=ObservationReader(manifest, policy, max_batch_size, msgspec.msgpack.Decoder),
-        action_counts=segment.values(("actions", model, str(version), str(start), str(n_actions)), n_actions),
-        start=start,
+        packed_observations=packed,
+        action_counts=segment.values(("actions", model, str(version), str(first), str(n_actions)), n_actions),
+        action_space=space,
+        actions=space.action(np.arange(n_actions)).tolist(),
     )
 
 
-def _checked_space(manifest: Manifest, policy: Policy) -> DiscreteSpace:
-    """The actions. Raises PolicyError if they, or the observations, are not what this server serves."""
-    space, name = manifest.environment.action_space, f"{manifest.model} version {manifest.version}"
-    if not isinstance(space, DiscreteSpace) or policy.observation_dtype.names:
-        raise PolicyError(
-            f"{name} has observations of several parts, or such actions, which this server does not serve."
-        )
-    if space.n != policy.n_actions:
-        raise PolicyError(f"{name} has {policy.n_actions} Q-values for {space.n} actions.")
-    return space
+def _check_tensors(manifest: Manifest, policy: Policy) -> None:
+    """Raises PolicyError if the graph does not take or answer what the environment's spaces have."""
+    name, environment = f"{manifest.model} version {manifest.version}", manifest.environment
+    space, actions = environment.observation_space, environment.action_space
+    if actions.n != policy.n_actions:
+        raise PolicyError(f"{name} has {policy.n_actions} Q-values for {actions.n} actions.")
+    expected = {leaf.input_name: ["batch", *leaf.space.tensor_shape] for leaf in space.leaves}
+    found = {tensor.name: tensor.shape for tensor in policy.inputs}
+    if list(found.items()) != list(expected.items()):
+        raise PolicyError(f"{name} takes the tensors {found}, but its observations are {expected}.")
+    if (found_shape := list(policy.action_shape)) != (shape := list(actions.tensor_shape)):
+        raise PolicyError(f"{name} answers actions of shape {found_shape}; its environment's have {shape}.")
 
 
-def _check_greedy(manifest: Manifest, policy: Policy, observation: Observations, start: int) -> None:
-    """A graph whose actions are not the environment's would answer nonsense later: refuse it now."""
-    q_values, actions = policy.run(observation)
-    if actions[0] != (greedy := q_values[0].argmax() + start):
+def _check_greedy(manifest: Manifest, policy: Policy, reader: ObservationReader) -> None:
+    """A graph whose actions are not the environment's would be judged by others than it is served with: refuse it."""
+    q_values, actions = policy.run(reader.example())
+    greedy = manifest.environment.action_space.action(q_values.argmax(axis=1))
+    if not np.allclose(actions, greedy):
         name = f"{manifest.model} version {manifest.version}"
-        raise PolicyError(f"{name} answers action {actions[0]}, but {greedy} is greedy.")
+        raise PolicyError(f"{name} answers action {actions[0].tolist()}, but {greedy[0].tolist()} is greedy.")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from functools import partial
 
 from dqn_models.errors import NotFoundError
 from dqn_models.layout import CHAMPION
@@ -15,11 +16,14 @@ _MAX_SHOWN = 40  # characters of what a client sent
 class Loader:
     """Finds or loads versions, each once however many ask for it; loads run in threads and hold up nobody else."""
 
-    def __init__(self, repository: RepositoryReader, registry: Registry, max_batch_size: int) -> None:
+    def __init__(
+        self, repository: RepositoryReader, registry: Registry, max_batch_size: int, *, lenient_masks: bool = False
+    ) -> None:
         self._repository = repository
         self._pinned = registry.pinned
         self._segment = registry.segment
         self._max_batch_size = max_batch_size
+        self._lenient_masks = lenient_masks
         self._loading: dict[Key, asyncio.Task[LoadedPolicy]] = {}
         self._queued: set[Key] = set()  # of those, which requests named
         self._one_at_a_time = asyncio.Lock()  # for these, so that they leave the cores to the others
@@ -63,7 +67,8 @@ class Loader:
     async def _load(self, key: Key) -> LoadedPolicy:
         try:
             async with self._one_at_a_time if key in self._queued else contextlib.nullcontext():
-                return await asyncio.to_thread(load, self._repository, *key, self._max_batch_size, self._segment)
+                begin = partial(load, lenient_masks=self._lenient_masks)
+                return await asyncio.to_thread(begin, self._repository, *key, self._max_batch_size, self._segment)
         finally:
             del self._loading[key]
             self._queued.discard(key)

@@ -6,7 +6,7 @@ import inspect
 import math
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -17,9 +17,12 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from dqn_models.manifest import EnvironmentInfo
+from dqn_models.spaces import BoxSpace
 from dqn_training.config import DQNConfig
 from dqn_training.envs.checks import AnyEnv, FaultyEnvironmentError
-from dqn_training.envs.make import make_environment
+from dqn_training.envs.make import make_described
+from dqn_training.envs.masks import random_action
+from dqn_training.networks.encoders import looks_like_image
 from dqn_training.seeds import process_generators, restore_process_generators, seed_process
 
 _MOST_STEPS = 1_000
@@ -30,6 +33,9 @@ _GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 _ALIKE = 0.5
 """Two outcomes of the same step differ when they are further apart than this part of what the step changed."""
 
+Choose = Callable[[dict[str, Any]], Any]
+"""A random action that the info allows."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
@@ -39,6 +45,7 @@ class Facts:
     reward_scale: float  # root mean square of the rewards that are not 0; 0 where there was none
     rewarded: float  # fraction of the steps whose reward differs from the most frequent one
     chance: float  # fraction of steps that had another outcome with other random numbers
+    number_size: float  # root mean square of the numbers observed, as a network gets them; 0 where there were none
 
 
 class _Step(NamedTuple):
@@ -62,7 +69,7 @@ def look_at(config: DQNConfig, environment: EnvironmentInfo) -> Facts:
         try:
             return pool.submit(play_at_random, environment, steps).result()
         except BrokenProcessPool:
-            return Facts(math.inf, 0.0, 0.0, 0.0)
+            return Facts(math.inf, 0.0, 0.0, 0.0, 0.0)
 
 
 def play_at_random(environment: EnvironmentInfo, steps: int) -> Facts:
@@ -71,16 +78,26 @@ def play_at_random(environment: EnvironmentInfo, steps: int) -> Facts:
     The process's random generators stay as they were.
     """
     kept = process_generators()
-    made = make_environment(environment.id, environment.kwargs, environment.wrappers)
+    made = make_described(environment)
+
+    def choose(info: dict[str, Any]) -> Any:
+        if environment.action_mask is None:
+            return made.action_space.sample()
+        return random_action(environment.action_space, info, made.action_space.np_random)
+
     rewards: list[float] = []
+    squares: list[float] = []
     lengths: list[int] = []
     differing: list[bool] = []
     try:
         seed_process(0)
         made.action_space.seed(0)
         with contextlib.suppress(FaultyEnvironmentError):
-            _play(made, steps // 2, rewards, lengths)
-            _repeat(made, steps // 2, differing)
+            for observation, reward, length in _play(made, choose, steps // 2):
+                rewards.append(reward)
+                squares.append(_mean_square(environment, observation))
+                lengths += [length] if length else []
+            _repeat(made, choose, steps // 2, differing)
     finally:
         made.close()
         restore_process_generators(kept)
@@ -91,24 +108,36 @@ def play_at_random(environment: EnvironmentInfo, steps: int) -> Facts:
         reward_scale=float(np.sqrt(np.mean(found[found != 0] ** 2))) if found.any() else 0.0,
         rewarded=1 - float(counts.max()) / len(found) if len(found) else 0.0,
         chance=float(np.mean(differing)) if differing else 0.0,
+        number_size=float(np.sqrt(np.mean(squares))) if squares else 0.0,
     )
 
 
-def _play(environment: AnyEnv, steps: int, rewards: list[float], lengths: list[int]) -> None:
-    """Fills in the reward of each step and the length of each episode that ends."""
+def _play(environment: AnyEnv, choose: Choose, steps: int) -> Iterator[tuple[Any, float, int]]:
+    """The observation and the reward of each step, and the length of the episode where it ends it, else 0."""
     _, info = environment.reset(seed=0)
     length = 0
     for _ in range(steps):
-        _, reward, terminated, truncated, info = environment.step(_action(environment, info))
-        rewards.append(float(reward))
+        observation, reward, terminated, truncated, info = environment.step(choose(info))
         length += 1
-        if terminated or truncated:
-            lengths.append(length)
+        over = terminated or truncated
+        yield observation, float(reward), length if over else 0
+        if over:
             length = 0
             _, info = environment.reset()
 
 
-def _repeat(environment: AnyEnv, steps: int, differing: list[bool]) -> None:
+def _mean_square(environment: EnvironmentInfo, observation: Any) -> float:
+    """Of the numbers that are neither pictures nor rows of a table, bytes in the scale that a network takes them in."""
+    found = [np.zeros(0)]
+    for leaf in environment.observation_space.leaves:
+        if isinstance(leaf.space, BoxSpace) and not looks_like_image(leaf.space):
+            values = np.asarray(observation[leaf.name] if leaf.path else observation, np.float64).ravel()
+            found.append(values / max(1.0, leaf.space.largest) if leaf.space.tensor_dtype == np.uint8 else values)
+    numbers = np.concatenate(found)
+    return float(np.mean(numbers**2)) if len(numbers) else 0.0
+
+
+def _repeat(environment: AnyEnv, choose: Choose, steps: int, differing: list[bool]) -> None:
     """Takes single steps twice, after the same episode so far, the second time with other random numbers."""
     generator = np.random.default_rng(0)
     for trial in range(_MOST_REPEATED):
@@ -116,23 +145,25 @@ def _repeat(environment: AnyEnv, steps: int, differing: list[bool]) -> None:
         steps -= 2 * (before + 1)
         if steps < 0:
             return
-        once = _outcome(environment, trial, before, other=False)
-        again = _outcome(environment, trial, before, other=True)
+        once = _outcome(environment, choose, trial, before, other=False)
+        again = _outcome(environment, choose, trial, before, other=True)
         if once is not None and again is not None and np.array_equal(once[0], again[0]):
             discrete = isinstance(environment.observation_space, spaces.Discrete)
             differing.append(_differ(once, again, any_change=discrete))
 
 
-def _outcome(environment: AnyEnv, trial: int, before: int, *, other: bool) -> tuple[NDArray[np.float64], _Step] | None:
+def _outcome(
+    environment: AnyEnv, choose: Choose, trial: int, before: int, *, other: bool
+) -> tuple[NDArray[np.float64], _Step] | None:
     """An observation `before` steps into an episode, and one more step; None where the episode ended earlier."""
     seed_process(trial)
     environment.action_space.seed(trial)
     observation, info = environment.reset(seed=trial)
     for _ in range(before):
-        observation, _, terminated, truncated, info = environment.step(_action(environment, info))
+        observation, _, terminated, truncated, info = environment.step(choose(info))
         if terminated or truncated:
             return None
-    action = _action(environment, info)
+    action = choose(info)
     if other:
         seed_process(trial + _MOST_REPEATED)
         for number, drawing in enumerate(_generators_of(environment, set())):
@@ -175,19 +206,9 @@ def _differ(
     return between > _ALIKE * changed
 
 
-def _action(environment: AnyEnv, info: dict[str, Any]) -> Any:
-    """A random action, of those that the environment's info allows if it says which."""
-    mask = info.get("action_mask")
-    if mask is not None and isinstance(environment.action_space, spaces.Discrete):
-        return environment.action_space.sample(np.asarray(mask, np.int8))
-    return environment.action_space.sample()
-
-
 def _numbers(observation: Any) -> NDArray[np.float64]:
-    """All numbers of an observation, however nested, in one row; texts and the like are left out."""
-    if isinstance(observation, dict):
-        observation = tuple(observation.values())
-    if isinstance(observation, tuple | list):
-        return np.concatenate([np.zeros(0), *map(_numbers, observation)])
+    """All numbers of an observation, those of all leaves, in one row."""
     array = np.asarray(observation)
-    return array.astype(np.float64).ravel() if array.dtype.kind in "fiub" else np.zeros(0)
+    if array.dtype.names is not None:
+        return np.concatenate([_numbers(array[name]) for name in array.dtype.names])
+    return array.astype(np.float64).ravel()

@@ -12,6 +12,7 @@ from dqn_models.spaces import BoxSpace, DiscreteSpace, MultiBinarySpace, MultiDi
 from dqn_training.choosing.probe import Facts
 from dqn_training.config import DQNConfig
 from dqn_training.networks.encoders import looks_like_image
+from dqn_training.replay.frames import stored_dtype
 
 Choice = tuple[dict[str, Any], str]
 Rule = Callable[[DQNConfig, EnvironmentInfo, Facts], Choice]
@@ -22,6 +23,7 @@ _UNKNOWN_LENGTH = 1_000  # steps of an episode that has no limit and did not end
 _CHANCE = 0.3
 _LARGE_SIDE = 36  # pixels
 _USUAL_REWARDS = (0.1, 5.0)
+_USUAL_NUMBERS = (0.1, 5.0)
 _SELDOM = 0.02
 _STARTS = 20
 _REPLAY_BYTES = 2 * 10**9
@@ -55,6 +57,14 @@ def observations(_: DQNConfig, environment: EnvironmentInfo, facts: Facts) -> Ch
     return returns | small_batches, f"observations are pictures, and {chance}"
 
 
+def numbers(_: DQNConfig, __: EnvironmentInfo, facts: Facts) -> Choice:
+    """Numbers of another size than the network's first weights are made for are normalised."""
+    low, high = _USUAL_NUMBERS
+    if not facts.number_size or low <= facts.number_size <= high:
+        return _NOTHING
+    return {"normalize": True}, f"numbers are about {facts.number_size:.3g} in size"
+
+
 def rewards(config: DQNConfig, _: EnvironmentInfo, facts: Facts) -> Choice:
     """Rewards are scaled to about 1, which suits the loss and the optimizer; not those that c51's atoms are for."""
     low, high = _USUAL_REWARDS
@@ -85,13 +95,13 @@ def start(config: DQNConfig, _: EnvironmentInfo, __: Facts) -> Choice:
 
 def memory(config: DQNConfig, environment: EnvironmentInfo, _: Facts) -> Choice:
     """Replay has a bounded size."""
-    row = environment.observation_space.row_dtype.itemsize
+    row = stored_dtype(environment).itemsize
     least = config.learning_starts + config.batch_size + config.num_envs * (config.n_step + config.frame_stack + 1)
     rows = max(_REPLAY_BYTES // max(row, 1), least)
     return {"replay_capacity": min(config.replay_capacity, rows)}, f"an observation has {row:,} bytes"
 
 
-RULES: tuple[Rule, ...] = (episodes, observations, rewards, exploration, start, memory)
+RULES: tuple[Rule, ...] = (episodes, observations, numbers, rewards, exploration, start, memory)
 
 
 def _is_table(environment: EnvironmentInfo) -> bool:

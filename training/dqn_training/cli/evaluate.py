@@ -38,7 +38,8 @@ def _evaluate(options: EvaluateOptions) -> tuple[str, dict[str, Any]]:
     manifest = repository.manifest(model, version)
     recorded = manifest.environment
     kwargs = recorded.kwargs if options.env_kwargs is None else options.env_kwargs
-    environment = describe(recorded.id, kwargs, recorded.wrappers, getattr(recorded.action_space, "discretize", None))
+    discretize, masked = getattr(recorded.action_space, "discretize", None), recorded.action_mask is not None
+    environment = describe(recorded.id, kwargs, recorded.wrappers, discretize, masked=masked)
     seed = manifest.evaluation.seed if options.seed is None else options.seed
     config = manifest.training.config
     limit = step_limit(config.get("episode_step_limit"), environment)

@@ -14,6 +14,7 @@ from dqn_training.cli.train_options import RECORDED, TrainOptions
 from dqn_training.envs.make import environment_for
 from dqn_training.evaluation.play import remarks
 from dqn_training.publishing.publish import publish
+from dqn_training.publishing.trials import check_comparable
 from dqn_training.run.candidate import WarmStart
 from dqn_training.run.directory import RunDirectory, library_versions, new_run_directory
 from dqn_training.run.resources import check_machine
@@ -40,7 +41,9 @@ def run(options: TrainOptions) -> None:
                 plot = LivePlot(_title(options)) if options.live_plot else None
                 if options.resume is None and options.run_dir is not None:
                     RunDirectory(options.run_dir).check_new()
-                ModelRepository(options.repository).check_writable(options.name)
+                repository = ModelRepository(options.repository)
+                repository.check_writable(options.name)
+                check_comparable(environment, repository, options.name)
             result = _train(options, environment, plot)
     _show(options, result)
     if plot:

@@ -12,6 +12,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from dqn_models.masks import ACTION_MASK
+from dqn_training.envs.masks import MaskReader, WrongMaskError
 from dqn_training.envs.spaces import leaf_spaces, observed
 
 AnyEnv = gymnasium.Env[Any, Any]
@@ -40,18 +42,20 @@ def several_instances() -> Iterator[None]:
 class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Raises FaultyEnvironmentError at the first wrong answer of an environment, and for every exception within it.
 
-    An observation of several leaves comes out as a row: an array of shape () and the dtype `row_dtype`.
+    An observation of several leaves comes out as a row: an array of shape () and the dtype `row_dtype`. All that is
+    left of an info is `action_mask`, where masks are read: a boolean for each joint action.
     """
 
-    def __init__(self, environment: AnyEnv, env_id: str) -> None:
+    def __init__(self, environment: AnyEnv, env_id: str, masks: MaskReader | None = None) -> None:
         """`env_id` names the environment in errors. Raises ValueError for observations that no policy can take."""
         super().__init__(environment)
         self._env_id = env_id
+        self.masks = masks
         self._step = 0  # of the episode
         space, _ = observed(env_id, environment.observation_space)
         self.row_dtype = space.row_dtype
         found = zip(space.leaves, leaf_spaces(environment.observation_space, space), strict=True)
-        self._leaves = [(leaf.name, leaf.path, single) for leaf, single in found]
+        self._leaves = [(leaf.name, leaf.path, _LeafCheck(single)) for leaf, single in found]
         self._is_single = not self._leaves[0][1]
         actions = environment.action_space
         self._action_dtype = np.int64 if isinstance(actions, spaces.Discrete) else actions.dtype
@@ -67,7 +71,7 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise FaultyEnvironmentError(
                 f"{self._env_id} answered reset with {_kind(answer)}; expected (observation, info)."
             )
-        return self._checked(answer[0]), answer[1]
+        return self._checked(answer[0]), self._info(*answer)
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """What follows the action."""
@@ -84,7 +88,9 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
                 f"{self._env_id} gave the reward {reward} {self._where()}; expected a number of at most "
                 f"{FLOAT32_MAX:.3g}, the largest of float32.{_several_rewards(value)}"
             )
-        return self._checked(observation), float(value), bool(terminated), bool(truncated), info
+        ended = bool(terminated or truncated)
+        seen = self._checked(observation)
+        return seen, float(value), bool(terminated), bool(truncated), self._info(observation, info, ended=ended)
 
     def render(self) -> Any:
         """The environment's picture; Gymnasium's own errors, such as a missing library, are passed on."""
@@ -95,15 +101,27 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
         except Exception as error:
             raise FaultyEnvironmentError(failure(self._env_id, "in render", error)) from error
 
+    def _info(self, observation: Any, info: Any, *, ended: bool = False) -> dict[str, Any]:
+        if self.masks is None:
+            return {}
+        try:
+            return {ACTION_MASK: self.masks.read(self.env, observation, info, ended=ended)}
+        except WrongMaskError as error:
+            raise FaultyEnvironmentError(
+                f"{self._env_id} {error} {self._where()}; expected {self.masks.expected}."
+            ) from error
+        except Exception as error:
+            raise FaultyEnvironmentError(failure(self._env_id, self._where(), error)) from error
+
     def _checked(self, observation: Any) -> Any:
         """The observation, of several leaves as a row."""
         if self._is_single:
-            if problem := _problem(observation, self._leaves[0][2]):
+            if problem := self._leaves[0][2].problem(observation):
                 raise FaultyEnvironmentError(f"{self._env_id} gave an observation {problem} {self._where()}.")
             return observation
         return np.array(tuple(self._leaf(observation, *leaf) for leaf in self._leaves), self.row_dtype)
 
-    def _leaf(self, observation: Any, name: str, path: tuple[str | int, ...], space: spaces.Space[Any]) -> Any:
+    def _leaf(self, observation: Any, name: str, path: tuple[str | int, ...], check: "_LeafCheck") -> Any:
         value = observation
         for key in path:
             try:
@@ -112,7 +130,7 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
                 raise FaultyEnvironmentError(
                     f"{self._env_id} gave an observation without {name!r} {self._where()}."
                 ) from error
-        if problem := _problem(value, space):
+        if problem := check.problem(value):
             raise FaultyEnvironmentError(
                 f"{self._env_id} gave an observation whose {name!r} is {problem} {self._where()}."
             )
@@ -157,19 +175,28 @@ def _type_hint(error: BaseException) -> str:
     )
 
 
-def _problem(observation: Any, space: spaces.Space[Any]) -> str:
-    """What is wrong with an observation, or nothing."""
-    try:
-        found = np.asarray(observation)
-    except ValueError:  # lists of different lengths
-        return "that is no array"
-    if found.shape != (space.shape or ()):
-        return f"of shape {list(found.shape)}, not {list(space.shape or ())},"
-    if found.dtype.kind not in _fitting_kinds(space):
-        return f"of dtype {found.dtype}, not {space.dtype},"
-    if found.dtype.kind == "f":
-        return not_learnable(found)
-    return "" if _contains(space, found) else f"outside of {space}"
+class _LeafCheck:
+    """What a leaf of an observation must be; a step of an environment has no time to ask its space."""
+
+    def __init__(self, space: spaces.Space[Any]) -> None:
+        self.space = space
+        self._shape = space.shape or ()
+        self._kinds = _fitting_kinds(space)
+
+    def problem(self, observation: Any) -> str:
+        """What is wrong with it, or nothing."""
+        try:
+            found = np.asarray(observation)
+        except ValueError:  # lists of different lengths
+            return "that is no array"
+        if found.shape != self._shape:
+            return f"of shape {list(found.shape)}, not {list(self._shape)},"
+        kind = found.dtype.kind
+        if kind not in self._kinds:
+            return f"of dtype {found.dtype}, not {self.space.dtype},"
+        if kind == "f":
+            return not_learnable(found)
+        return "" if _contains(self.space, found) else f"outside of {self.space}"
 
 
 def _contains(space: spaces.Space[Any], found: NDArray[Any]) -> bool:

@@ -14,6 +14,7 @@ import gymnasium
 from dqn_models.manifest import EnvironmentInfo, WrapperInfo
 from dqn_training.config import DQNConfig
 from dqn_training.envs.checks import Checked, FaultyEnvironmentError, failure
+from dqn_training.envs.masks import MaskReader, find_masks
 from dqn_training.envs.spaces import acted, observed
 from dqn_training.envs.wrappers import chosen_wrappers, environment_arguments, wrapped
 
@@ -22,17 +23,27 @@ _EXTRAS = {"ALE": "atari", "MinAtar": "minatar"}
 
 def environment_for(config: DQNConfig) -> EnvironmentInfo:
     """The environment that a configuration asks for, wrappers included; raises what `describe` raises."""
-    return describe(config.env_id, config.env_kwargs, chosen_wrappers(config), config.discretize)
+    wrappers, masked = chosen_wrappers(config), config.action_masks == "auto"
+    return describe(config.env_id, config.env_kwargs, wrappers, config.discretize, masked=masked)
 
 
 def describe(
-    env_id: str, kwargs: Mapping[str, Any], wrappers: Sequence[WrapperInfo] = (), discretize: int | None = None
+    env_id: str,
+    kwargs: Mapping[str, Any],
+    wrappers: Sequence[WrapperInfo] = (),
+    discretize: int | None = None,
+    *,
+    masked: bool = True,
 ) -> EnvironmentInfo:
-    """What the manifest says of an environment. Raises ValueError when a DQN policy cannot play it."""
+    """What the manifest says of an environment; without its action masks if not `masked`.
+
+    Raises ValueError when a DQN policy cannot play it.
+    """
     environment = make_environment(env_id, kwargs, wrappers)
     try:
         spec = environment.spec
         observation_space, left_out = observed(env_id, environment.observation_space)
+        action_space = acted(env_id, environment.action_space, discretize)
         return EnvironmentInfo(
             id=env_id,
             kwargs=dict(kwargs),
@@ -40,7 +51,8 @@ def describe(
             gymnasium_version=gymnasium.__version__,
             observation_space=observation_space,
             left_out=left_out,
-            action_space=acted(env_id, environment.action_space, discretize),
+            action_space=action_space,
+            action_mask=find_masks(environment.env, observation_space, action_space) if masked else None,
             max_episode_steps=spec.max_episode_steps if spec else None,
             reward_threshold=spec.reward_threshold if spec else None,
         )
@@ -48,8 +60,19 @@ def describe(
         environment.close()
 
 
-def make_environment(env_id: str, kwargs: Mapping[str, Any], wrappers: Sequence[WrapperInfo] = ()) -> Checked:
-    """One environment, whose faults raise FaultyEnvironmentError.
+def make_described(environment: EnvironmentInfo, **arguments: Any) -> Checked:
+    """One environment as it is described, with its action masks; `arguments` are added to its own.
+
+    Raises what `make_environment` raises.
+    """
+    masks = MaskReader(environment.action_mask, environment.action_space) if environment.action_mask else None
+    return make_environment(environment.id, environment.kwargs | arguments, environment.wrappers, masks)
+
+
+def make_environment(
+    env_id: str, kwargs: Mapping[str, Any], wrappers: Sequence[WrapperInfo] = (), masks: MaskReader | None = None
+) -> Checked:
+    """One environment, whose faults raise FaultyEnvironmentError; `masks` reads its action masks.
 
     Raises ValueError with a sentence when it is unknown or refuses its arguments.
     """
@@ -65,7 +88,7 @@ def make_environment(env_id: str, kwargs: Mapping[str, Any], wrappers: Sequence[
         raise ValueError(f"env_kwargs is {dict(kwargs)}; {env_id} refuses it: {error}.") from error
     except Exception as error:
         raise FaultyEnvironmentError(failure(env_id, "while it was made", error)) from error
-    return Checked(wrapped(environment, wrappers), env_id)
+    return Checked(wrapped(environment, wrappers), env_id, masks)
 
 
 def register(env_id: str) -> gymnasium.envs.registration.EnvSpec:

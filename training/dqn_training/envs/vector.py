@@ -22,10 +22,13 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv, VectorWra
 from numpy.typing import NDArray
 
 from dqn_models.manifest import EnvironmentInfo
+from dqn_models.masks import ACTION_MASK, BoolArray
 from dqn_models.spaces import CompositeSpace
 from dqn_training.config import Vectorization
 from dqn_training.envs.checks import FLOAT32_MAX, AnyEnv, Checked, FaultyEnvironmentError, failure, not_learnable
-from dqn_training.envs.make import make_environment, register
+from dqn_training.envs.make import make_described, register
+from dqn_training.envs.masks import random_action
+from dqn_training.envs.packing import Packed, unpack
 from dqn_training.seeds import seed_process
 
 AnyVectorEnv = VectorEnv[Any, Any, Any]
@@ -56,7 +59,7 @@ def make_vector_environment(
     if vectorization == "auto":
         vectorization = "async" if pays_in_processes(step_seconds(environment), num_envs) else "sync"
     if vectorization == "sync":
-        return SerialVectorEnv([_make(environment) for _ in range(num_envs)])
+        return SerialVectorEnv([make_described(environment) for _ in range(num_envs)])
     seeds = (random.getrandbits(31) for _ in range(num_envs))
     make = [functools.partial(_make_packed, environment, seed) for seed in seeds]
     return _CheckedVector(AsyncVectorEnv(make, autoreset_mode=AutoresetMode.NEXT_STEP), environment)
@@ -91,19 +94,19 @@ def available_cores() -> int:
 
 def step_seconds(environment: EnvironmentInfo) -> float:
     """The median duration of a step, measured for a tenth of a second with random actions (resets not counted)."""
-    single = _make(environment)
+    single = make_described(environment)
     generator = np.random.default_rng(0)
-    actions = environment.action_space
     durations: list[float] = []
     try:
-        single.reset(seed=0)
+        _, info = single.reset(seed=0)
         end = time.perf_counter() + _PROBE_SECONDS
         while not durations or time.perf_counter() < end:
+            action = random_action(environment.action_space, info, generator)
             before = time.perf_counter()
-            _, _, terminated, truncated, _ = single.step(actions.action(generator.integers(actions.n)))
+            _, _, terminated, truncated, info = single.step(action)
             durations.append(time.perf_counter() - before)
             if terminated or truncated:
-                single.reset()
+                _, info = single.reset()
     finally:
         single.close()
     return float(np.median(durations))
@@ -112,7 +115,7 @@ def step_seconds(environment: EnvironmentInfo) -> float:
 def _native(environment: EnvironmentInfo, num_envs: int) -> AnyVectorEnv | None:
     spec = register(environment.id)
     own = spec.additional_wrappers or environment.wrappers or isinstance(environment.observation_space, CompositeSpace)
-    if spec.vector_entry_point is None or own:
+    if spec.vector_entry_point is None or own or environment.action_mask:
         return None
     found = gymnasium.make_vec(environment.id, num_envs, "vector_entry_point", **environment.kwargs)
     if found.metadata.get("autoreset_mode") == AutoresetMode.NEXT_STEP:
@@ -121,36 +124,12 @@ def _native(environment: EnvironmentInfo, num_envs: int) -> AnyVectorEnv | None:
     return None
 
 
-def _make(environment: EnvironmentInfo) -> Checked:
-    return make_environment(environment.id, environment.kwargs, environment.wrappers)
-
-
 def _make_packed(environment: EnvironmentInfo, process_seed: int) -> AnyEnv:
     """An environment in a process of its own."""
     if multiprocessing.parent_process() is not None:  # Ctrl-C is the parent's to answer
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         seed_process(process_seed)
-    return _Packed(_make(environment))
-
-
-class _Packed(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Observations as the bytes of their rows, which the memory that processes share can hold whatever they are."""
-
-    def __init__(self, environment: Checked) -> None:
-        super().__init__(environment)
-        self._dtype = environment.row_dtype.base
-        self.observation_space = gymnasium.spaces.Box(0, 255, (environment.row_dtype.itemsize,), np.uint8)
-
-    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
-        observation, info = self.env.reset(**arguments)
-        return self._bytes(observation), info
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        observation, *rest = self.env.step(action)
-        return self._bytes(observation), *rest  # type: ignore[return-value]  # of four
-
-    def _bytes(self, observation: Any) -> NDArray[np.uint8]:
-        return np.frombuffer(np.asarray(observation, self._dtype).tobytes(), np.uint8)
+    return Packed(make_described(environment), _masked_actions(environment))
 
 
 class SerialVectorEnv(VectorEnv[Any, Any, Any]):
@@ -173,7 +152,7 @@ class SerialVectorEnv(VectorEnv[Any, Any, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[Any], dict[str, Any]]:
-        """First observations [num_envs, ...] and the first environment's info; the seeds count from `seed`."""
+        """First observations [num_envs, ...]; the seeds count from `seed`. The info has the action masks, if any."""
         observations = self._empty()
         infos = []
         for index, environment in enumerate(self.envs):
@@ -181,20 +160,22 @@ class SerialVectorEnv(VectorEnv[Any, Any, Any]):
             observations[index], info = environment.reset(seed=own, options=options)
             infos.append(info)
         self._over = np.zeros(self.num_envs, np.bool_)
-        return observations, infos[0]
+        return observations, _joined(infos)
 
     def step(self, actions: NDArray[np.int64]) -> Stepped:
         """What follows the actions [num_envs], each array [num_envs, ...]."""
         observations, rewards = self._empty(), np.zeros(self.num_envs)
         terminated, truncated = np.zeros((2, self.num_envs), np.bool_)
+        infos = []
         for index, environment in enumerate(self.envs):
             if self._over[index]:
-                observations[index], _ = environment.reset()
+                observations[index], info = environment.reset()
             else:
                 answer = environment.step(actions[index])
-                observations[index], rewards[index], terminated[index], truncated[index], _ = answer
+                observations[index], rewards[index], terminated[index], truncated[index], info = answer
+            infos.append(info)
         self._over = terminated | truncated
-        return observations, rewards, terminated, truncated, {}
+        return observations, rewards, terminated, truncated, _joined(infos)
 
     def close_extras(self, **_: Any) -> None:
         """Closes all environments."""
@@ -205,6 +186,16 @@ class SerialVectorEnv(VectorEnv[Any, Any, Any]):
         return np.empty(self.num_envs, self._row_dtype)
 
 
+def _joined(infos: Sequence[dict[str, Any]]) -> dict[str, BoolArray]:
+    """The action masks [num_envs, n_actions] under their name; nothing where there are none."""
+    return {ACTION_MASK: np.stack([info[ACTION_MASK] for info in infos])} if infos[0] else {}
+
+
+def _masked_actions(environment: EnvironmentInfo) -> int:
+    """How many actions a mask has; 0 where there are no masks."""
+    return environment.action_space.n if environment.action_mask else 0
+
+
 class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
     """A vector environment whose faults raise FaultyEnvironmentError."""
 
@@ -212,6 +203,7 @@ class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
         super().__init__(environments)
         self._id = environment.id
         self._row_dtype = environment.observation_space.row_dtype
+        self._masked_actions = _masked_actions(environment)
         self._is_packed = isinstance(environments, AsyncVectorEnv)
         self._steps = 0
         self._broken = False
@@ -221,17 +213,17 @@ class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
 
     def reset(self, **arguments: Any) -> Any:
         self._steps = 0
-        observations, info = self._checked(lambda: self.env.reset(**arguments))
-        return self._rows(observations), info
+        observations, _ = self._checked(lambda: self.env.reset(**arguments))
+        return self._rows(observations)
 
     def step(self, actions: Any) -> Any:
         self._steps += 1
-        observations, rewards, *rest = self._checked(lambda: self.env.step(actions))
-        rows = self._rows(observations)
+        observations, rewards, terminated, truncated, _ = self._checked(lambda: self.env.step(actions))
+        rows, info = self._rows(observations)
         if not (np.abs(rewards) <= FLOAT32_MAX).all():
             wrong = rewards[~(np.abs(rewards) <= FLOAT32_MAX)][0]
             raise FaultyEnvironmentError(f"{self._id} gave the reward {wrong} {self._where()}.")
-        return rows, rewards, *rest
+        return rows, rewards, terminated, truncated, info
 
     def close(self, **arguments: Any) -> None:
         """Where a process died, the others cannot be asked to close: they are ended."""
@@ -255,12 +247,12 @@ class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
         except Exception as error:
             raise FaultyEnvironmentError(failure(self._id, self._where(), error)) from error
 
-    def _rows(self, observations: Any) -> NDArray[Any]:
-        """Observations as the loop takes them; those that come from processes were checked there."""
-        shape = (self.num_envs, *self._row_dtype.shape)
+    def _rows(self, observations: Any) -> tuple[NDArray[Any], dict[str, BoolArray]]:
+        """Observations as the loop takes them, and action masks; those that come from processes were checked there."""
         if self._is_packed:
-            packed: NDArray[np.uint8] = observations
-            return packed.view(self._row_dtype.base).reshape(shape)
+            unpacked, masks = unpack(observations, self._row_dtype, self._masked_actions)
+            return unpacked, {ACTION_MASK: masks} if self._masked_actions else {}
+        shape = (self.num_envs, *self._row_dtype.shape)
         if np.shape(observations) != shape:
             found, expected = list(np.shape(observations)), list(shape)
             raise FaultyEnvironmentError(
@@ -269,7 +261,7 @@ class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
         if observations.dtype.kind == "f" and (problem := not_learnable(observations)):
             raise FaultyEnvironmentError(f"{self._id} gave an observation {problem} {self._where()}.")
         rows: NDArray[Any] = observations
-        return rows
+        return rows, {}
 
     def _where(self) -> str:
         return f"in step {self._steps} of {self.num_envs} environments" if self._steps else "in reset"

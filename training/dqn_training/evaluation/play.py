@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqn_models.manifest import EnvironmentInfo, Evaluation
+from dqn_models.masks import ACTION_MASK, BoolArray, drawn_allowed
+from dqn_models.spaces import ActionSpace
 from dqn_training.envs.checks import AnyEnv, several_instances
-from dqn_training.envs.make import make_environment
+from dqn_training.envs.make import make_described
 from dqn_training.envs.vector import AnyVectorEnv, is_native, make_vector_environment
 from dqn_training.evaluation.statistics import mean_interval
 
@@ -33,6 +35,9 @@ class Player(Protocol):
     def act(self, observations: NDArray[Any], /) -> NDArray[Any]:
         """Actions [batch, ...] for observations [batch, *observation_shape]."""
 
+    def choose(self, observations: NDArray[Any], masks: BoolArray, /) -> NDArray[np.int64]:
+        """Indices [batch] of actions that the masks [batch, n_actions] allow; each allows one."""
+
 
 class RandomPolicy:
     """Chooses every action with the same probability; what any policy must be better than."""
@@ -46,6 +51,21 @@ class RandomPolicy:
         """Actions [batch, ...]; of the observations only their number counts."""
         actions: NDArray[Any] = self._actions.action(self._generator.integers(self._actions.n, size=len(observations)))
         return actions
+
+    def choose(self, observations: NDArray[Any], masks: BoolArray) -> NDArray[np.int64]:  # noqa: ARG002  (a Player's)
+        """Indices [batch] of actions that the masks [batch, n_actions] allow."""
+        return drawn_allowed(masks, self._generator.random(len(masks)))
+
+
+def decide(player: Player, actions: ActionSpace, observations: NDArray[Any], masks: BoolArray | None) -> NDArray[Any]:
+    """Actions [batch, ...] in the environment's own form for a batch of observations.
+
+    With masks [batch, n_actions] only what they allow; where one allows none, any. A server chooses likewise.
+    """
+    if masks is None:
+        return player.act(observations)
+    chosen: NDArray[Any] = actions.action(player.choose(observations, masks | ~masks.any(axis=1, keepdims=True)))
+    return chosen
 
 
 class Episodes(NamedTuple):
@@ -172,14 +192,21 @@ def _play_singly(
     try:
         with several_instances():
             for _ in range(slots):
-                environments.append(make_environment(environment.id, environment.kwargs, environment.wrappers))  # noqa: PERF401  (each must be closed, also if the next fails)
+                environments.append(make_described(environment))  # noqa: PERF401  (each must be closed, also if the next fails)
         running = {slot: slot for slot in range(slots)}  # slot -> its episode
-        observations: dict[int, Any] = {slot: environments[slot].reset(seed=seed + slot)[0] for slot in range(slots)}
+        observations: dict[int, Any] = {}
+        masks: dict[int, BoolArray | None] = {}
+        for slot in range(slots):
+            observations[slot], info = environments[slot].reset(seed=seed + slot)
+            masks[slot] = info.get(ACTION_MASK)
         begun = slots
         while running:
             batch = np.array([observations[slot] for slot in running], player.observation_dtype)
-            for (slot, episode), action in zip(list(running.items()), player.act(batch), strict=True):
-                observations[slot], reward, terminated, truncated, _ = environments[slot].step(action)
+            allowed = np.array([masks[slot] for slot in running]) if environment.action_mask else None
+            actions = decide(player, environment.action_space, batch, allowed)
+            for (slot, episode), action in zip(list(running.items()), actions, strict=True):
+                observations[slot], reward, terminated, truncated, info = environments[slot].step(action)
+                masks[slot] = info.get(ACTION_MASK)
                 returns[episode] += float(reward)
                 lengths[episode] += 1
                 cut[episode] = not (terminated or truncated) and lengths[episode] >= meter.step_limit
@@ -188,7 +215,8 @@ def _play_singly(
                 del running[slot]
                 if begun < episodes and not meter.spent:
                     running[slot], begun = begun, begun + 1
-                    observations[slot], _ = environments[slot].reset(seed=seed + running[slot])
+                    observations[slot], info = environments[slot].reset(seed=seed + running[slot])
+                    masks[slot] = info.get(ACTION_MASK)
             meter.add(len(batch))
             if meter.spent:
                 cut[list(running.values())] = True

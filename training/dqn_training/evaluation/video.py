@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from dqn_models.manifest import EnvironmentInfo
+from dqn_models.masks import ACTION_MASK
 from dqn_models.policy import Policy
 from dqn_training.envs.checks import AnyEnv
-from dqn_training.envs.make import make_environment
+from dqn_training.envs.make import make_described
+from dqn_training.evaluation.play import decide
 
 Frame = NDArray[np.uint8]
 """A picture, [height, width, 3]."""
@@ -37,8 +39,7 @@ class EpisodeRenderer:
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")  # standard output is for results
         self._info = environment
         _check_modes(environment)
-        kwargs = environment.kwargs | {"render_mode": "rgb_array"}
-        self._environment = make_environment(environment.id, kwargs, environment.wrappers)
+        self._environment = make_described(environment, render_mode="rgb_array")
         skipped = [int(each.kwargs.get("frame_skip", 1)) for each in environment.wrappers]
         fps = self._environment.metadata.get("render_fps") or _DEFAULT_FPS
         self.fps = float(fps) / int(np.prod(skipped))
@@ -47,12 +48,14 @@ class EpisodeRenderer:
     def frames(self, policy: Policy, seed: int, episodes: int, step_limit: int) -> Iterator[Frame]:
         """A picture at the start of each episode and one after every step, labelled with the return so far."""
         for number in range(episodes):
-            observation, _ = self._environment.reset(seed=seed + number)
+            observation, info = self._environment.reset(seed=seed + number)
             total, length, ended = 0.0, 0, False
             yield self._picture(number, length, total)
             while not ended and length < step_limit:
-                (action,) = policy.act(np.asarray(observation, policy.observation_dtype)[None])
-                observation, reward, terminated, truncated, _ = self._environment.step(action)
+                batch = np.asarray(observation, policy.observation_dtype)[None]
+                masks = info[ACTION_MASK][None] if info else None
+                (action,) = decide(policy, self._info.action_space, batch, masks)
+                observation, reward, terminated, truncated, info = self._environment.step(action)
                 total, length, ended = total + float(reward), length + 1, terminated or truncated
                 yield self._picture(number, length, total)
             self.returns.append(total)
@@ -69,7 +72,7 @@ class EpisodeRenderer:
 
 def _check_modes(info: EnvironmentInfo) -> None:
     """Raises ValueError where an environment says that it cannot draw itself into an array."""
-    environment = make_environment(info.id, info.kwargs, info.wrappers)
+    environment = make_described(info)
     modes = environment.metadata.get("render_modes") or []
     environment.close()
     if "rgb_array" not in modes:

@@ -14,6 +14,7 @@ from dqn_training.networks.heads import CategoricalMean, DuelingHead, QuantileMe
 from dqn_training.networks.indexed import Index, IndexedLinear, IndexedNoisyLinear, Indices, SummedLinear
 from dqn_training.networks.leaves import LeafEncoders
 from dqn_training.networks.noisy import NoisyLinear
+from dqn_training.networks.normalize import LIMIT, Normalize
 
 
 class Graph:
@@ -59,6 +60,13 @@ def _indices(graph: Graph, name: str, layer: Indices) -> None:
     graph.node("Max", f"{name}.at_least", graph.constant(f"{name}.first", np.array(0, np.int64)))
     graph.node("Min", f"{name}.at_most", graph.constant(f"{name}.last", layer.counts - 1))
     graph.node("Add", name, graph.constant(f"{name}.offsets", layer.offsets))
+
+
+def _normalize(graph: Graph, name: str, layer: Normalize) -> None:
+    graph.node("Sub", f"{name}.centred", graph.constant(f"{name}.mean", layer.mean))
+    graph.node("Mul", f"{name}.scaled", graph.constant(f"{name}.scale", layer.scale))
+    low, high = (graph.constant(f"{name}.{end}", np.array(end, np.float32)) for end in (-LIMIT, LIMIT))
+    graph.node("Clip", name, low, high)
 
 
 def _many_hot(graph: Graph, name: str, layer: ManyHot) -> None:
@@ -196,6 +204,7 @@ _WRITERS: dict[type[nn.Module], Callable[[Graph, str, Any], None]] = {
     Index: _index,
     Indices: _indices,
     ManyHot: _many_hot,
+    Normalize: _normalize,
     SummedLinear: _summed_linear,
     Column: _column,
     LeafEncoders: _leaves,

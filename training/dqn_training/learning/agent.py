@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dqn_models.masks import BoolArray, best_allowed, drawn_allowed
 from dqn_training.checkpoint.values import Stateful
 from dqn_training.config import DQNConfig
 from dqn_training.learning.adam import Adam
@@ -15,8 +16,14 @@ from dqn_training.learning.losses import make_objective, outputs_of
 from dqn_training.networks.fast import Backpropagation, flatten_parameters, forward_of
 from dqn_training.networks.leaves import Inputs, to_tensors
 from dqn_training.networks.noisy import Noise
+from dqn_training.networks.normalize import Statistics
 from dqn_training.networks.q_network import choose_device
 from dqn_training.replay.source import Batch
+
+_SEEN = 10_000
+"""Observations, at most, whose statistics normalise the rest."""
+_AT_ONCE = 4_096
+"""Values of an observation up to which one pass of two batches takes less time than two: larger leave the caches."""
 
 
 class UpdateResult(NamedTuple):
@@ -37,6 +44,7 @@ class DQNAgent(Stateful):
         "_noise",
         "_target_noise",
         "_noise_generator",
+        "_statistics",
     )
 
     def __init__(self, config: DQNConfig, q_network: nn.Sequential, n_actions: int) -> None:
@@ -48,6 +56,7 @@ class DQNAgent(Stateful):
         self.target_network = copy.deepcopy(self.q_network)
         self.parameters = flatten_parameters(self.q_network)
         self.target_parameters = flatten_parameters(self.target_network).data
+        self._statistics = Statistics(self.q_network, [self.target_network])
         self.optimizer = Adam(self.parameters, config)
         self.gradient_steps = 0
         self._objective = make_objective(config, self.q_network)
@@ -55,26 +64,45 @@ class DQNAgent(Stateful):
         learned = len(layers) - (config.distribution != "none")  # the means of distributions have no parameters
         self._learning = Backpropagation(layers[:learned])
         self._q_values = forward_of(layers)
-        self._target_outputs = forward_of(target_layers[:learned])
+        learning = slice(self._learning.first, learned)
+        self._outputs, self._target_outputs = forward_of(layers[learning]), forward_of(target_layers[learning])
         self._means = forward_of(layers[learned:])
         self._noise_generator = torch.Generator().manual_seed(config.seed)
         self._noise = Noise(self.q_network, self._noise_generator)
         self._target_noise = Noise(self.target_network, self._noise_generator)
 
-    def act(self, observations: NDArray[Any], epsilon: float, generator: np.random.Generator) -> NDArray[np.int64]:
+    def act(
+        self,
+        observations: NDArray[Any],
+        epsilon: float,
+        generator: np.random.Generator,
+        masks: BoolArray | None = None,
+    ) -> NDArray[np.int64]:
         """Epsilon-greedy actions [num_envs], counted from 0: one coin for each environment.
 
-        Noisy layers have new noise each time, the same for all environments.
+        Only those that the masks [num_envs, n_actions] allow, if there are masks; where one allows none, any. Noisy
+        layers have new noise each time, the same for all environments.
         """
         explores = generator.random(len(observations)) < epsilon
-        actions = generator.integers(0, self.n_actions, len(observations))
+        if masks is None:
+            actions = generator.integers(0, self.n_actions, len(observations))
+        else:
+            masks = masks | ~masks.any(axis=1, keepdims=True)
+            actions = drawn_allowed(masks, generator.random(len(observations)))
         if not explores.all():
             if self.config.noisy:
                 self._noise.draw()
             with torch.inference_mode():
-                greedy = self._q_values(self._inputs(observations)).argmax(dim=1).cpu().numpy()
-            actions = np.where(explores, actions, greedy)
+                q_values = self._q_values(self._inputs(observations))
+            best = (
+                q_values.argmax(dim=1).cpu().numpy() if masks is None else best_allowed(q_values.cpu().numpy(), masks)
+            )
+            actions = np.where(explores, actions, best)
         return actions
+
+    def normalize_by(self, observations: NDArray[Any]) -> None:
+        """Takes the mean and deviation of these observations [count, ...] for the networks' inputs, before learning."""
+        self._statistics.learn(self._inputs(observations[-_SEEN:]))
 
     @torch.no_grad()
     def update(self, batch: Batch) -> UpdateResult:
@@ -88,27 +116,33 @@ class DQNAgent(Stateful):
             parameters -= step of Adam on the clipped gradient of the loss
             target parameters += tau * (parameters - target parameters)     (or a copy from time to time)
 
-        Return and discount are those of n steps; the discount is 0 where the episode terminated.
+        Return and discount are those of n steps; the discount is 0 where the episode terminated. Next actions are those
+        that the next masks allow, if there are masks.
         """
         if self.config.noisy:
             self._noise.draw()
             self._target_noise.draw()
-        returns, discounts = self._tensor(batch.returns), self._tensor(batch.discounts)
-        target = self._objective.target(returns, discounts, self._next_outputs(batch.next_observations))
-        return self._learn(batch.observations, batch.actions, target, batch.weights)
+        outputs, next_outputs = self._outputs_of(batch)
+        target = self._objective.target(self._tensor(batch.returns), self._tensor(batch.discounts), next_outputs)
+        return self._learn(outputs, batch.actions, target, batch.weights)
 
     @torch.no_grad()
     def regress(
         self, observations: NDArray[Any], actions: NDArray[np.int64], td_target: NDArray[np.float32]
     ) -> UpdateResult:
         """One gradient step of the Q-values of `actions` [batch] towards given targets [batch]."""
-        return self._learn(observations, actions, self._tensor(td_target), None)
+        outputs = self._learning.forward(self._learning.encode(self._inputs(observations)), len(actions))
+        return self._learn(outputs, actions, self._tensor(td_target), None)
 
-    def values(self, observations: NDArray[Any]) -> NDArray[np.float32]:
-        """The greedy action's Q-value for observations [batch, ...], by the Q-network."""
+    def values(self, observations: NDArray[Any], masks: BoolArray | None = None) -> NDArray[np.float32]:
+        """The greedy action's Q-value for observations [batch, ...], by the Q-network.
+
+        With masks [batch, n_actions] it is that of an allowed action, and 0 where none is: nothing can follow.
+        """
         with torch.inference_mode():
-            values: NDArray[np.float32] = self.q_network(self._inputs(observations)).amax(dim=1).cpu().numpy()
-            return values
+            q_values = self._allowed(self.q_network(self._inputs(observations)), masks)
+            values: NDArray[np.float32] = q_values.amax(dim=1).cpu().numpy()
+        return values if masks is None else np.where(masks.any(axis=1), values, np.float32(0))
 
     @property
     def policy_network(self) -> nn.Sequential:
@@ -121,13 +155,10 @@ class DQNAgent(Stateful):
         return self.target_parameters if self.config.policy_weights == "averaged" else self.parameters.data
 
     def _learn(
-        self,
-        observations: NDArray[Any],
-        actions: NDArray[np.int64],
-        target: Tensor,
-        weights: NDArray[np.float32] | None,
+        self, outputs: Tensor, actions: NDArray[np.int64], target: Tensor, weights: NDArray[np.float32] | None
     ) -> UpdateResult:
-        outputs, taken = self._learning.forward(self._inputs(observations)), self._tensor(actions)
+        """One gradient step of the outputs that `_learning` has just computed."""
+        taken = self._tensor(actions)
         losses, d_outputs = self._objective.loss(outputs, taken, target)
         errors = None
         if weights is not None:
@@ -140,16 +171,28 @@ class DQNAgent(Stateful):
         self._update_target()
         return UpdateResult(losses.mean(), errors)
 
-    def _next_outputs(self, next_observations: NDArray[Any]) -> Tensor:
-        """The target network's outputs for the best next action: by its own Q-values, or with double DQN by those of
-        the Q-network (van Hasselt et al., 2016).
+    def _outputs_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The Q-network's outputs for the observations, and the target network's for the best next action.
+
+        That is best by its own Q-values, or with double DQN by those of the Q-network (van Hasselt et al., 2016), which
+        then takes small observations and next observations at once.
         """
-        observations = self._inputs(next_observations)
-        outputs = self._target_outputs(observations)
-        if not self.config.double_dqn and self.config.distribution == "none":
-            return outputs.amax(dim=1)
-        q_values = self._q_values(observations) if self.config.double_dqn else self._means(outputs)
-        return outputs_of(outputs, q_values.argmax(dim=1))
+        encode, forward, count = self._learning.encode, self._learning.forward, len(batch.actions)
+        observations, following = batch.observations, batch.next_observations
+        if self.config.double_dqn and observations.dtype.names is None and observations[0].size <= _AT_ONCE:
+            encoded = encode(self._inputs(np.concatenate((observations, following))))
+            outputs, next_outputs = forward(encoded, count), self._target_outputs(encoded[count:])
+            judged = outputs[count:]
+        else:
+            encoded = encode(self._inputs(following))
+            outputs, next_outputs = forward(encode(self._inputs(observations)), count), self._target_outputs(encoded)
+            judged = self._outputs(encoded) if self.config.double_dqn else next_outputs
+        best = self._allowed(self._means(judged), batch.next_masks).argmax(dim=1)
+        return outputs[:count], outputs_of(next_outputs, best)
+
+    def _allowed(self, q_values: Tensor, masks: BoolArray | None) -> Tensor:
+        """The Q-values [batch, n_actions], minus infinity where an action is not allowed."""
+        return q_values if masks is None else q_values.masked_fill(self._tensor(~masks), -torch.inf)
 
     def _inputs(self, observations: NDArray[Any]) -> Inputs:
         return to_tensors(observations, self.device)

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqn_models.manifest import EnvironmentInfo
+from dqn_models.masks import ACTION_MASK
 from dqn_training.config import DQNConfig
 from dqn_training.learning.agent import DQNAgent
 from dqn_training.learning.schedules import epsilon_schedule, importance_schedule, learning_rate_schedule
@@ -31,11 +32,14 @@ def train(config: DQNConfig, environment: EnvironmentInfo, state: TrainingState)
         learn = _learn_from_replay(config, state, replay)
     while not state.finished(config):
         state.epsilon = epsilon_at(state.env_steps)
-        actions = agent.act(state.observations, state.epsilon, state.generator)
-        next_observations, rewards, terminated, truncated, _ = state.environments.step(in_own_form(actions))
+        actions = agent.act(state.observations, state.epsilon, state.generator, state.masks)
+        next_observations, rewards, terminated, truncated, info = state.environments.step(in_own_form(actions))
         next_observations = next_observations.astype(state.observations.dtype, copy=False)
         learned = config.reward_scale * (np.sign(rewards) if config.clip_rewards else rewards)
-        replay.add(state.observations, actions, learned, terminated, truncated, next_observations, state.alive)
+        state.masks = info.get(ACTION_MASK)
+        replay.add(
+            state.observations, actions, learned, terminated, truncated, next_observations, state.alive, state.masks
+        )
         state.observations = next_observations
         taken = int(state.alive.sum())
         state.env_steps += taken
@@ -59,6 +63,7 @@ def _learn_from_replay(config: DQNConfig, state: TrainingState, replay: Experien
     def learn(taken: int) -> None:
         if len(replay) < enough:
             return
+        _normalize(config, state)
         state.updates_owed += taken / config.train_every
         agent.optimizer.learning_rate = learning_rate_at(state.env_steps)
         while state.updates_owed >= 1:
@@ -82,6 +87,7 @@ def _learn_from_rollouts(config: DQNConfig, state: TrainingState, rollouts: Roll
     def learn(_: int) -> None:
         if not rollouts.complete:
             return
+        _normalize(config, state)
         agent.optimizer.learning_rate = learning_rate_at(state.env_steps)
         rollout = rollouts.latest()
         td_targets = _td_targets(config, agent, rollout)[rollout.alive]
@@ -94,9 +100,17 @@ def _learn_from_rollouts(config: DQNConfig, state: TrainingState, rollouts: Roll
     return learn
 
 
+def _normalize(config: DQNConfig, state: TrainingState) -> None:
+    """Before the first gradient step the inputs' statistics are taken; a warm start keeps those that it came with."""
+    if config.normalize and state.agent.gradient_steps == 0 and not state.warm:
+        state.agent.normalize_by(state.replay.observations())
+
+
 def _td_targets(config: DQNConfig, agent: DQNAgent, rollout: Rollout) -> NDArray[np.float32]:
     """The Q(lambda) returns [steps, num_envs] of a rollout, with the agent's values."""
-    following = rollout.next_observations
-    next_values = agent.values(following.reshape(-1, *following.shape[2:])).reshape(rollout.rewards.shape)
+    following, masks = rollout.next_observations, rollout.next_masks
+    if masks is not None:
+        masks = masks.reshape(-1, masks.shape[-1])
+    next_values = agent.values(following.reshape(-1, *following.shape[2:]), masks).reshape(rollout.rewards.shape)
     ended = rollout.terminated | rollout.truncated
     return lambda_returns(rollout.rewards, next_values, rollout.terminated, ended, config.gamma, config.q_lambda)

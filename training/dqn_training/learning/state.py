@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dqn_models.manifest import EnvironmentInfo
+from dqn_models.masks import ACTION_MASK, BoolArray
 from dqn_training.checkpoint.values import State, Stateful
 from dqn_training.config import DQNConfig
 from dqn_training.envs.checks import several_instances
@@ -44,6 +45,7 @@ class TrainingState(Stateful):
         "replay",
         "generator",
         "observations",
+        "masks",
         "returns",
         "lengths",
         "alive",
@@ -62,6 +64,7 @@ class TrainingState(Stateful):
     environments: AnyVectorEnv
     generator: np.random.Generator  # of actions and batches
     observations: NDArray[Any]  # the present ones, [num_envs, *observation_shape]
+    masks: BoolArray | None  # which actions they allow, [num_envs, n_actions], where the environment says so
     returns: NDArray[np.float64]  # of the running episodes
     lengths: NDArray[np.int64]
     alive: NDArray[np.bool_]  # False where the next step only resets
@@ -75,7 +78,6 @@ class TrainingState(Stateful):
     episodes: list[Episode] = dataclasses.field(default_factory=list)
     wall_seconds: float = 0.0  # spent so far; updated by the Clock callback
     _environments_before: Any = None  # captured last
-    has_masks: bool = False  # the environment says which actions are allowed, which training ignores
 
     def recent(self, name: Literal["total_reward", "length"]) -> float:
         """Mean return or length of the last 100 training episodes; NaN before the first."""
@@ -139,9 +141,10 @@ class TrainingState(Stateful):
 
     def _begin_episodes(self) -> None:
         """Leaves the running episodes unfinished."""
-        observations, _ = self.environments.reset(seed=restart_seed(self.agent.config.seed, self.env_steps))
+        observations, info = self.environments.reset(seed=restart_seed(self.agent.config.seed, self.env_steps))
         self.observations = observations.astype(self.observations.dtype, copy=False)
-        self.replay.begin_episodes(self.observations)
+        self.masks = info.get(ACTION_MASK)
+        self.replay.begin_episodes(self.observations, self.masks)
         self.returns[:], self.lengths[:], self.alive[:] = 0.0, 0, True
 
 
@@ -168,12 +171,12 @@ def make_state(config: DQNConfig, environment: EnvironmentInfo, weights: dict[st
         environments=environments,
         generator=np.random.default_rng(config.seed),
         observations=observations.astype(replay.observation_dtype, copy=False),
+        masks=info.get(ACTION_MASK),
         returns=np.zeros(config.num_envs),
         lengths=np.zeros(config.num_envs, np.int64),
         alive=np.ones(config.num_envs, np.bool_),
         warm=weights is not None,
         selection=Selection(due=config.eval_every),
-        has_masks=isinstance(info, dict) and "action_mask" in info,
     )
 
 
@@ -181,7 +184,8 @@ def _make_replay(config: DQNConfig, environment: EnvironmentInfo) -> ExperienceS
     shape = environment.observation_space.tensor_shape
     dtype = environment.observation_space.tensor_dtype
     if config.algorithm == "pqn":
-        return Rollouts(config.rollout_steps, config.num_envs, shape, dtype)
+        masked_actions = environment.action_space.n if environment.action_mask else 0
+        return Rollouts(config.rollout_steps, config.num_envs, shape, dtype, masked_actions)
     return ReplayBuffer(
         config.replay_capacity,
         config.num_envs,
@@ -192,4 +196,5 @@ def _make_replay(config: DQNConfig, environment: EnvironmentInfo) -> ExperienceS
         config.gamma,
         config.priority_exponent if config.prioritized else None,
         stacked_frames(environment),
+        masked=environment.action_mask is not None,
     )

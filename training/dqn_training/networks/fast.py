@@ -14,8 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dqn_training.networks.indexed import IndexedLinear, rows
+from dqn_training.networks.indexed import IndexedLinear, picked_rows
 from dqn_training.networks.leaves import Inputs, LeafEncoders
+
+_SMALL_IMAGE = 4_096
+"""Values up to which channels stay first: bringing them last would take longer than it saves."""
 
 
 def flatten_parameters(network: nn.Module) -> nn.Parameter:
@@ -67,11 +70,14 @@ def _operation(layer: nn.Module) -> Callable[[Any], Tensor]:
 class LayerGrad(Protocol):
     """One layer, with what its backward pass needs of the forward pass."""
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """The layer's outputs [batch, ...]; the inputs may be overwritten."""
+    def forward(self, inputs: Tensor, rows: int) -> Tensor:
+        """The layer's outputs [batch, ...], of which the first `rows` are learned from; may overwrite the inputs."""
 
     def backward(self, gradient: Tensor) -> Tensor | None:
-        """Sets the gradients of the layer's parameters from that of its outputs; returns that of its inputs."""
+        """Sets the gradients of the layer's parameters from that of its outputs; returns that of its inputs.
+
+        Both have the rows [rows, ...] that are learned from.
+        """
 
 
 class Backpropagation:
@@ -81,18 +87,23 @@ class Backpropagation:
         """Layers without a backward pass of their own below are differentiated by autograd, each for itself."""
         learned = [index for index, layer in enumerate(layers) if any(True for _ in layer.parameters())]
         first = learned[0] if learned else len(layers)  # nothing before it needs a gradient
-        self._encoded = forward_of(layers[:first])
+        self.first = first
+        self.encode = forward_of(layers[:first])
+        """Observations to the inputs of the first layer that learns, layer number `first`."""
         self._layers = [_layer_grad(layer, is_first=not index) for index, layer in enumerate(layers[first:])]
 
-    def forward(self, observations: Inputs) -> Tensor:
-        """The network's outputs [batch, ...]. Call it, and `backward`, inside torch.no_grad."""
-        values = self._encoded(observations)
+    def forward(self, encoded: Inputs, rows: int) -> Tensor:
+        """The network's outputs [batch, ...] for encoded observations, of which the first `rows` are learned from.
+
+        Call it, and `backward`, inside torch.no_grad.
+        """
+        values: Any = encoded
         for layer in self._layers:
-            values = layer.forward(values)
-        return values
+            values = layer.forward(values, rows)
+        return values  # type: ignore[no-any-return]  # a tensor, after the first layer
 
     def backward(self, gradient: Tensor) -> None:
-        """Sets every parameter's `grad` from the gradient [batch, ...] of the latest outputs."""
+        """Sets every parameter's `grad` from the gradient [rows, ...] of the latest outputs."""
         following: Tensor | None = gradient
         for layer in reversed(self._layers):
             assert following is not None  # noqa: S101  (only the first layer gives none)
@@ -113,8 +124,8 @@ class _Linear:
         self._weight, self._bias = layer.weight, layer.bias
         self._is_first = is_first
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        self._inputs = inputs
+    def forward(self, inputs: Tensor, rows: int) -> Tensor:
+        self._inputs = inputs[:rows]
         return functional.linear(inputs, self._weight, self._bias)
 
     def backward(self, gradient: Tensor) -> Tensor | None:
@@ -131,12 +142,15 @@ class _Conv2d:
         self._stride, self._dilation, self._groups = layer.stride, layer.dilation, layer.groups
         self._wanted = (not is_first, True, True)
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        self._inputs = inputs.contiguous(memory_format=torch.channels_last)
-        return functional.conv2d(self._inputs, self._weight, self._bias, self._stride, 0, self._dilation, self._groups)
+    def forward(self, inputs: Tensor, rows: int) -> Tensor:
+        if inputs[0].numel() > _SMALL_IMAGE:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+        self._inputs = inputs[:rows]
+        return functional.conv2d(inputs, self._weight, self._bias, self._stride, 0, self._dilation, self._groups)
 
     def backward(self, gradient: Tensor) -> Tensor | None:
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        if self._inputs[0].numel() > _SMALL_IMAGE:
+            gradient = gradient.contiguous(memory_format=torch.channels_last)
         by_inputs: Tensor | None
         by_inputs, by_weight, by_bias = torch.ops.aten.convolution_backward(
             gradient,
@@ -161,9 +175,9 @@ class _IndexedLinear:
     def __init__(self, layer: IndexedLinear) -> None:
         self._weight, self._bias = layer.weight, layer.bias
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        self._inputs = inputs
-        return rows(self._weight, inputs) + self._bias
+    def forward(self, inputs: Tensor, rows: int) -> Tensor:
+        self._inputs = inputs[:rows]
+        return picked_rows(self._weight, inputs) + self._bias
 
     def backward(self, gradient: Tensor) -> None:
         by_weight = self._weight.grad
@@ -179,8 +193,10 @@ class _Leaves:
         self._branches = [Backpropagation(list(branch.children())) for branch in layer.branches]
         self._widths = layer.widths
 
-    def forward(self, inputs: Any) -> Tensor:
-        features = [branch.forward(leaf) for branch, leaf in zip(self._branches, inputs, strict=True)]
+    def forward(self, inputs: Any, rows: int) -> Tensor:
+        features = [
+            branch.forward(branch.encode(leaf), rows) for branch, leaf in zip(self._branches, inputs, strict=True)
+        ]
         return torch.cat(features, dim=1)
 
     def backward(self, gradient: Tensor) -> None:
@@ -193,10 +209,10 @@ class _LayerNorm:
         self._layer = layer
         self._shape = list(layer.normalized_shape)
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, rows: int) -> Tensor:
         layer = self._layer
         outputs, mean, deviation = torch.native_layer_norm(inputs, self._shape, layer.weight, layer.bias, layer.eps)
-        self._saved = (inputs, self._shape, mean, deviation)
+        self._saved = (inputs[:rows], self._shape, mean[:rows], deviation[:rows])
         return outputs
 
     def backward(self, gradient: Tensor) -> Tensor:
@@ -212,9 +228,10 @@ class _ReLU:
     def __init__(self, _layer: nn.ReLU) -> None:
         pass
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        self._outputs = inputs.relu_()
-        return self._outputs
+    def forward(self, inputs: Tensor, rows: int) -> Tensor:
+        outputs = inputs.relu_()
+        self._outputs = outputs[:rows]
+        return outputs
 
     def backward(self, gradient: Tensor) -> Tensor:
         by_inputs: Tensor = torch.ops.aten.threshold_backward(gradient, self._outputs, 0)
@@ -225,8 +242,8 @@ class _Flatten:
     def __init__(self, layer: nn.Flatten) -> None:
         self._layer = layer
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        self._shape = inputs.shape
+    def forward(self, inputs: Tensor, rows: int) -> Tensor:
+        self._shape = (rows, *inputs.shape[1:])
         outputs: Tensor = self._layer(inputs)
         return outputs
 
@@ -241,12 +258,12 @@ class _Differentiated:
         self._layer = layer
         self._parameters = list(layer.parameters())
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Tensor, rows: int) -> Tensor:
         with torch.enable_grad():
-            self._inputs = inputs.detach().requires_grad_(inputs.is_floating_point())
+            self._inputs = inputs[:rows].detach().requires_grad_(inputs.is_floating_point())
             self._outputs: Tensor = self._layer(self._inputs)
         outputs: Tensor = self._outputs.detach()
-        return outputs
+        return outputs if rows == len(inputs) else torch.cat((outputs, self._layer(inputs[rows:])))
 
     def backward(self, gradient: Tensor) -> Tensor | None:
         for parameter in self._parameters:

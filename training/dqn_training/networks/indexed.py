@@ -51,7 +51,7 @@ class SummedLinear(nn.Linear):
 
     def forward(self, indices: Tensor) -> Tensor:
         """[batch, k] -> [batch, outputs]."""
-        return rows(self.weight, indices.ravel()).view(*indices.shape, -1).sum(dim=1) + self.bias
+        return picked_rows(self.weight, indices.ravel()).view(*indices.shape, -1).sum(dim=1) + self.bias
 
 
 class IndexedLinear(nn.Linear):
@@ -59,7 +59,7 @@ class IndexedLinear(nn.Linear):
 
     def forward(self, index: Tensor) -> Tensor:
         """[batch] -> [batch, outputs]."""
-        return rows(self.weight, index) + self.bias
+        return picked_rows(self.weight, index) + self.bias
 
 
 class IndexedNoisyLinear(NoisyLinear):
@@ -67,14 +67,14 @@ class IndexedNoisyLinear(NoisyLinear):
 
     def forward(self, index: Tensor) -> Tensor:
         """[batch] -> [batch, outputs]."""
-        picked = rows(self.weight, index)
+        picked = picked_rows(self.weight, index)
         if not self.training:
             return picked + self.bias
         noise = torch.outer(self.input_noise[index], self.output_noise)
-        picked = torch.addcmul(picked, rows(self.weight_sigma, index), noise)
+        picked = torch.addcmul(picked, picked_rows(self.weight_sigma, index), noise)
         return picked + torch.addcmul(self.bias, self.bias_sigma, self.output_noise)
 
 
-def rows(weight: Tensor, index: Tensor) -> Tensor:
+def picked_rows(weight: Tensor, index: Tensor) -> Tensor:
     """The weights [batch, outputs] of the inputs `index` [batch], of `weight` [outputs, inputs]."""
     return weight.t().index_select(0, index)

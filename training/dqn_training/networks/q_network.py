@@ -10,13 +10,14 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from dqn_models.spaces import CompositeSpace, DiscreteSpace, LeafSpace, MultiDiscreteSpace, ObservationSpace
+from dqn_models.spaces import BoxSpace, CompositeSpace, DiscreteSpace, LeafSpace, MultiDiscreteSpace, ObservationSpace
 from dqn_training.config import DQNConfig
 from dqn_training.networks.encoders import Column, ManyHot, OneHot, PixelScale, convolutions, looks_like_image
 from dqn_training.networks.heads import CategoricalMean, DuelingHead, QuantileMean
 from dqn_training.networks.indexed import Index, IndexedLinear, IndexedNoisyLinear, Indices, SummedLinear
 from dqn_training.networks.leaves import LeafEncoders
 from dqn_training.networks.noisy import NoisyLinear
+from dqn_training.networks.normalize import Normalize
 
 Layers = OrderedDict[str, nn.Module]
 """Named layers, in the order in which they are applied."""
@@ -98,6 +99,8 @@ def _encoder(config: DQNConfig, space: LeafSpace) -> tuple[Layers, Features]:
         layers["scale"] = PixelScale(getattr(space, "largest", 1.0))
     if len(shape) != 1:
         layers["flatten"] = nn.Flatten() if shape else Column()
+    if config.normalize and isinstance(space, BoxSpace):
+        layers["normalize"] = Normalize(space.size)
     return layers, Features(space.size)
 
 

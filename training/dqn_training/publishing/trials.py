@@ -14,6 +14,7 @@ from dqn_models.errors import ModelError
 from dqn_models.layout import ONNX_FILE
 from dqn_models.manifest import EnvironmentInfo, Evaluation, GateResult, Manifest
 from dqn_models.repository import ModelRepository
+from dqn_models.spaces import BoxSpace, LeafSpace
 from dqn_training.evaluation.gate import Incumbent, Rule, judge
 from dqn_training.evaluation.play import Episodes, step_limit, summarize
 from dqn_training.export.onnx_graph import onnx_info
@@ -135,12 +136,20 @@ def _graph(repository: ModelRepository, manifest: Manifest) -> bytes:
     return repository.read_file(manifest.model, manifest.version, ONNX_FILE)
 
 
+def check_comparable(environment: EnvironmentInfo, repository: ModelRepository, model: str) -> None:
+    """Raises ValueError where a model's champion, if there is one, takes other observations or actions."""
+    champion = repository.alias(model)
+    if champion is not None:
+        _check_comparable(environment, repository.manifest(model, champion))
+
+
 def _check_comparable(environment: EnvironmentInfo, champion: Manifest) -> None:
-    expected = onnx_info(environment)
-    if champion.onnx.inputs != expected.inputs or champion.onnx.outputs != expected.outputs:
+    expected, trained = onnx_info(environment), champion.environment
+    tensors_differ = champion.onnx.inputs != expected.inputs or champion.onnx.outputs != expected.outputs
+    if tensors_differ or _integers(trained) != _integers(environment):
         raise ValueError(
             f"{environment.id} does not fit the model {champion.model}: its champion, version {champion.version}, "
-            f"was trained for {champion.environment.id} and takes other observations or actions. Use another --name."
+            f"was trained for {trained.id} and takes other observations or actions. Use another --name."
         )
 
 
@@ -154,3 +163,9 @@ def _other_environment(environment: EnvironmentInfo, champion: Manifest) -> str:
         for each in (played, trained)
     )
     return f" Both played {now}; the champion was trained for {before}."
+
+
+def _integers(environment: EnvironmentInfo) -> list[LeafSpace]:
+    """The spaces in which an integer is the name of something; the bounds of numbers may change with arguments."""
+    leaves = [leaf.space for leaf in environment.observation_space.leaves]
+    return [space for space in (*leaves, environment.action_space) if not isinstance(space, BoxSpace)]

@@ -13,12 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dqn_models.masks import BoolArray
 from dqn_training.checkpoint.values import Ring, State, Stateful
 from dqn_training.replay.frames import frame_dtype, newest_frames, stack
+from dqn_training.replay.masks import packed_masks, unpacked_masks
 from dqn_training.replay.source import Batch
 from dqn_training.replay.sum_tree import Priorities
 
-_RINGS = ("_observations", "_actions", "_returns", "_outcomes", "_history")
+_RINGS = ("_observations", "_actions", "_returns", "_outcomes", "_history", "_masks")
 _NO_ROWS = np.zeros(0, np.int64)
 
 
@@ -38,6 +40,8 @@ class ReplayBuffer(Stateful):
         gamma: float,
         priority_exponent: float | None = None,
         frames: int = 1,
+        *,
+        masked: bool = False,
     ) -> None:
         """Allocates everything at once; the operating system hands out the memory as it is written.
 
@@ -51,6 +55,7 @@ class ReplayBuffer(Stateful):
             gamma: discount factor of a reward one step later.
             priority_exponent: makes transitions drawn by priority; None for uniform draws.
             frames: how many frames an observation stacks, in its first dimension, or in that of each of its leaves.
+            masked: keeps the action masks of next observations.
         """
         self.num_envs = num_envs
         self.n_step = n_step
@@ -66,6 +71,8 @@ class ReplayBuffer(Stateful):
         self._actions = np.zeros(rows, np.min_scalar_type(n_actions - 1))
         self._returns = np.zeros(rows, np.float32)
         self._outcomes = np.zeros(rows, np.min_scalar_type(2 * n_step))
+        self._masks = packed_masks(rows if masked else 0, n_actions)
+        self._n_actions = n_actions
         self._priorities = None if priority_exponent is None else Priorities(rows, priority_exponent)
         self.time = 0  # time steps written so far
         self._size = 0
@@ -90,6 +97,7 @@ class ReplayBuffer(Stateful):
         truncated: NDArray[np.bool_],
         next_observations: NDArray[Any],
         alive: NDArray[np.bool_],
+        next_masks: BoolArray | None = None,
     ) -> None:
         """Adds one time step of every environment, each array [num_envs, ...].
 
@@ -102,6 +110,8 @@ class ReplayBuffer(Stateful):
         self._actions[rows] = actions
         self._recent_rewards[:-1] = self._recent_rewards[1:]
         self._recent_rewards[-1] = rewards
+        if next_masks is not None:
+            self._masks[next_rows] = np.packbits(next_masks, axis=1)
         # The rows of the next step hold the newest next observations until that step writes them again; rows of stacked
         # observations end before the frames that they need are written over.
         ending = self._slot(self.time + self._frames)
@@ -133,14 +143,20 @@ class ReplayBuffer(Stateful):
             rows, weights = self._draw(batch_size, generator), None
         outcomes = self._outcomes.take(rows)
         next_rows = rows + self._distances.take(outcomes)
+        discounts = self._discounts.take(outcomes)
+        next_masks = None
+        if len(self._masks):
+            next_masks, possible = unpacked_masks(self._masks.take(next_rows, axis=0, mode="wrap"), self._n_actions)
+            discounts *= possible
         return Batch(
             self._take(rows),
             self._actions.take(rows).astype(np.int64),
             self._returns.take(rows),
-            self._discounts.take(outcomes),
+            discounts,
             self._take(next_rows),
             rows,
             weights,
+            next_masks,
         )
 
     def update_priorities(self, rows: NDArray[np.int64], errors: NDArray[np.float32]) -> None:
@@ -160,13 +176,13 @@ class ReplayBuffer(Stateful):
         """The fraction of transitions whose episode terminated within them; NaN before the first."""
         return int((self._outcomes > self.n_step).sum()) / self._size if self._size else float("nan")
 
-    def begin_episodes(self, observations: NDArray[Any]) -> None:
-        """Leaves the running episodes unfinished; new ones begin with these observations [num_envs, ...]."""
+    def begin_episodes(self, observations: NDArray[Any], masks: BoolArray | None = None) -> None:
+        """Leaves the running episodes unfinished; new ones begin with these observations and masks [num_envs, ...]."""
         nothing = np.zeros(self.num_envs, np.int64)
         never = nothing.astype(np.bool_)
         rows = np.arange(len(self._outcomes))
         latest = self._take(rows[self._slot(self.time)])
-        self.add(latest, nothing, nothing, never, never, observations, alive=never)
+        self.add(latest, nothing, nothing, never, never, observations, never, masks)
 
     def state_dict(self) -> State:
         """All rows and the cursor. A row may change until its n steps are over; the slots after the newest are open."""

@@ -20,6 +20,12 @@ def stacked_frames(environment: EnvironmentInfo) -> int:
     return int(last.kwargs["stack_size"])
 
 
+def stored_dtype(environment: EnvironmentInfo) -> np.dtype[Any]:
+    """The dtype in which replay keeps an observation: a stack as its newest frame."""
+    observation = environment.observation_space.row_dtype
+    return observation if stacked_frames(environment) == 1 else frame_dtype(observation)
+
+
 def frame_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """The dtype of one frame, from that of an observation as an element of an array, structured or with a shape."""
     if dtype.names is None:

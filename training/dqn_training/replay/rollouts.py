@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dqn_models.masks import BoolArray
 from dqn_training.checkpoint.values import Ring, State, Stateful
 
 _RECENT = 10_000
@@ -21,6 +22,7 @@ class Rollout(NamedTuple):
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
     alive: NDArray[np.bool_]  # False where a step only reset, so that it is no transition
+    next_masks: BoolArray | None  # [steps, num_envs, n_actions], which actions the next observations allow
 
 
 class Rollouts(Stateful):
@@ -29,7 +31,7 @@ class Rollouts(Stateful):
     Only the latest is learned from; the others, 10,000 rows or so, show what observations training saw.
     """
 
-    _state = (*_RINGS, "time", "_following")
+    _state = (*_RINGS, "time", "_following", "_next_masks")
 
     def __init__(
         self,
@@ -37,8 +39,9 @@ class Rollouts(Stateful):
         num_envs: int,
         observation_shape: tuple[int, ...],
         observation_dtype: np.dtype[Any],
+        masked_actions: int = 0,
     ) -> None:
-        """Allocates everything at once."""
+        """Allocates everything at once; `masked_actions` is the number of actions of a mask, 0 without masks."""
         self.steps = steps
         self.observation_dtype = observation_dtype
         self.time = 0  # time steps written so far
@@ -49,6 +52,7 @@ class Rollouts(Stateful):
         self._rewards = np.zeros((self._slots, num_envs), np.float32)
         self._terminated = np.zeros((self._slots, num_envs), np.bool_)
         self._truncated = np.zeros((self._slots, num_envs), np.bool_)
+        self._next_masks = np.zeros((steps, num_envs, masked_actions), np.bool_)  # of one rollout
         self._alive = np.zeros((self._slots, num_envs), np.bool_)  # False where a step only reset, or is not written
 
     def __len__(self) -> int:
@@ -69,6 +73,7 @@ class Rollouts(Stateful):
         truncated: NDArray[np.bool_],
         next_observations: NDArray[Any],
         alive: NDArray[np.bool_],
+        next_masks: BoolArray | None = None,
     ) -> None:
         """Adds one time step of every environment, each array [num_envs, ...]; where not `alive` it only reset."""
         slot = self.time % self._slots
@@ -79,6 +84,8 @@ class Rollouts(Stateful):
         self._truncated[slot] = truncated
         self._alive[slot] = alive
         self._following[:] = next_observations
+        if next_masks is not None:
+            self._next_masks[self.time % self.steps] = next_masks
         self.time += 1
 
     def latest(self) -> Rollout:
@@ -94,6 +101,7 @@ class Rollouts(Stateful):
             self._terminated[rollout],
             self._truncated[rollout],
             self._alive[rollout],
+            self._next_masks if self._next_masks.size else None,
         )
 
     def observations(self) -> NDArray[Any]:
@@ -104,12 +112,12 @@ class Rollouts(Stateful):
         """The fraction of transitions that terminated their episode; NaN before the first."""
         return float(self._terminated[self._alive].mean()) if self._alive.any() else float("nan")
 
-    def begin_episodes(self, observations: NDArray[Any]) -> None:
-        """Leaves the running episodes unfinished; new ones begin with these observations [num_envs, ...]."""
+    def begin_episodes(self, observations: NDArray[Any], masks: BoolArray | None = None) -> None:
+        """Leaves the running episodes unfinished; new ones begin with these observations and masks [num_envs, ...]."""
         self._truncated[(self.time - 1) % self._slots] = True
         nothing = np.zeros(len(observations), np.int64)
         never = nothing.astype(np.bool_)
-        self.add(self._following.copy(), nothing, nothing, never, never, observations, alive=never)
+        self.add(self._following.copy(), nothing, nothing, never, never, observations, never, masks)
 
     def state_dict(self) -> State:
         """All rows and the cursor; `begin_episodes` may change the latest row."""

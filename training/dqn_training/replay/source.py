@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dqn_models.masks import BoolArray
 from dqn_training.checkpoint.values import State
 
 
@@ -18,6 +19,9 @@ class Batch(NamedTuple):
     next_observations: NDArray[Any]  # [batch, *observation_shape]
     rows: NDArray[np.int64]  # [batch], where they are in the source until the next `add`
     weights: NDArray[np.float32] | None = None  # [batch], of their losses, where they were drawn by priority
+    next_masks: BoolArray | None = None
+    """[batch, n_actions], which actions the next observations allow, at least one each; those that allow none have all,
+    and discount 0, as if the episode had terminated."""
 
 
 class Experience(Protocol):
@@ -39,15 +43,16 @@ class Experience(Protocol):
         truncated: NDArray[np.bool_],
         next_observations: NDArray[Any],
         alive: NDArray[np.bool_],
+        next_masks: BoolArray | None = None,
     ) -> None:
-        """Adds one time step of every environment, each array [num_envs, ...].
+        """Adds one time step of every environment, each array [num_envs, ...]; masks are [num_envs, n_actions].
 
         Where `alive` is False the step only reset its environment (Gymnasium's next-step autoreset): its action was
         ignored, its observation was the last of the episode before, and it is no transition.
         """
 
-    def begin_episodes(self, observations: NDArray[Any]) -> None:
-        """Leaves the running episodes unfinished; new ones begin with these observations [num_envs, ...]."""
+    def begin_episodes(self, observations: NDArray[Any], masks: BoolArray | None = None) -> None:
+        """Leaves the running episodes unfinished; new ones begin with these observations and masks [num_envs, ...]."""
 
     def observations(self) -> NDArray[Any]:
         """Observations that transitions began with, [count, *observation_shape]; where there are many, a sample."""

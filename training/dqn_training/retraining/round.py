@@ -13,6 +13,7 @@ from dqn_training.config import DQNConfig
 from dqn_training.envs.make import environment_for
 from dqn_training.evaluation.gate import Rule
 from dqn_training.publishing.publish import publish
+from dqn_training.publishing.trials import check_comparable
 from dqn_training.run.callbacks import Callback
 from dqn_training.run.candidate import Candidate, WarmStart
 from dqn_training.run.directory import RunDirectory, new_run_directory
@@ -61,6 +62,7 @@ class Round:
         """
         environment = environment_for(self.config)
         check_machine(self.config, environment)
+        check_comparable(environment, self.repository, self.model)
         with self.repository.job(self.model, LOCK), contextlib.ExitStack() as locks:
             champion = self.repository.alias(self.model)
             starts: dict[Start, list[int | None]] = {"warm": [champion], "scratch": [None], "both": [champion, None]}

@@ -9,7 +9,7 @@ from dqn_models.manifest import EnvironmentInfo
 from dqn_training.config import DQNConfig
 from dqn_training.envs.vector import make_vector_environment
 from dqn_training.networks.q_network import choose_device, make_q_network
-from dqn_training.replay.frames import frame_dtype, stacked_frames
+from dqn_training.replay.frames import stored_dtype
 
 _BESIDE = 16  # bytes of a transition beside its observation, at most
 _COPIES = 9
@@ -53,9 +53,8 @@ def _check_network(config: DQNConfig, environment: EnvironmentInfo) -> None:
 
 
 def _check_replay(config: DQNConfig, environment: EnvironmentInfo) -> None:
-    observation = environment.observation_space.row_dtype
-    stored = observation if stacked_frames(environment) == 1 else frame_dtype(observation)
-    row = stored.itemsize + _BESIDE
+    mask = environment.action_space.n // 8 + 1 if environment.action_mask else 0
+    row = stored_dtype(environment).itemsize + mask + _BESIDE
     needed, free = config.replay_capacity * row, available_bytes()
     if needed > free:
         raise ValueError(

@@ -9,6 +9,7 @@ import torch
 from dqn_models.manifest import EnvironmentInfo
 from dqn_training.config import DQNConfig
 from dqn_training.envs.checks import FaultyEnvironmentError
+from dqn_training.envs.masks import masks_in_words
 from dqn_training.learning.loop import train
 from dqn_training.learning.state import TrainingState, make_state
 from dqn_training.run.callbacks import Callback, Clock
@@ -17,10 +18,6 @@ from dqn_training.run.checkpoints import Checkpoints
 from dqn_training.run.directory import RunDirectory
 from dqn_training.run.evaluation import Evaluation, make_evaluator
 
-_MASKS_ARE_IGNORED = (
-    "warning: the environment gives an action_mask in its info, which training ignores: it tries every action, and the "
-    "environment must bear it. Serving takes masks with each request."
-)
 _LEFT_OUT = "Of the observations these parts are left out, since no network here reads them: {}."
 
 _NO_TIME_LIMIT = (
@@ -62,8 +59,8 @@ class Run:
         with contextlib.closing(make_state(config, self.environment, weights)) as state:
             if self.environment.left_out:
                 self.say(_LEFT_OUT.format(", ".join(self.environment.left_out)))
-            if state.has_masks:
-                self.say(_MASKS_ARE_IGNORED)
+            if self.environment.action_mask:
+                self.say(masks_in_words(self.environment))
             if self.environment.max_episode_steps is None and self.config.episode_step_limit is None:
                 self.say(_NO_TIME_LIMIT)
             if checkpoints is not None:

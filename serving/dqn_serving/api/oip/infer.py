@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from msgspec import UNSET
 from starlette.types import Receive, Scope
 
+from dqn_models.masks import BoolArray
 from dqn_models.policy import Observations
 from dqn_serving.api.calls import encode
 from dqn_serving.api.errors import oip_error
@@ -23,7 +24,6 @@ from dqn_serving.api.oip.statistics import Durations, Statistics
 from dqn_serving.inference.admission import overload
 from dqn_serving.inference.batcher import BatchDecision, Decision, Deliver, PendingRequest, wait_for
 from dqn_serving.policies.loaded import LoadedPolicy
-from dqn_serving.policies.observations import BoolArray
 from dqn_serving.policies.registry import ServedModel
 from dqn_serving.problems import Answer, Header, Problem, make_answer
 from dqn_serving.services import Services
@@ -157,9 +157,8 @@ class InferCall:
 
 def _write(parsed: ParsedInfer, found: BatchDecision, loaded: LoadedPolicy) -> tuple[bytes, bytes, tuple[Header, ...]]:
     """The body of an answer, its Content-Type, and its other headers."""
-    values: dict[str, Any] = dict(
-        zip(tensors.OUTPUTS, (found.q_values, found.indices + loaded.start, found.propensities), strict=True)
-    )
+    actions = loaded.action_space.action(found.indices)
+    values: dict[str, Any] = dict(zip(tensors.OUTPUTS, (found.q_values, actions, found.propensities), strict=True))
     written = [
         tensors.write_output(name, values[name], is_binary=is_binary) for name, is_binary in parsed.outputs.items()
     ]

@@ -33,7 +33,13 @@ class InputParameters(Struct, frozen=True):
 class InputTensor(Struct, frozen=True):
     """A tensor of the request."""
 
-    name: Annotated[str, Meta(extra_json_schema={"enum": ["observation", "action_mask"]})]
+    name: Annotated[
+        str,
+        Meta(
+            description="`observation`, or `observation.NAME` for each of its parts, as the metadata has them.",
+            extra_json_schema={"pattern": r"^(observation(\..+)?|action_mask)$"},
+        ),
+    ]
     shape: Annotated[list[int], Meta(extra_json_schema={"minItems": 1, "items": {"type": "integer", "minimum": 1}})]
     datatype: Annotated[str, Meta(extra_json_schema={"enum": ["FP32", "FP64", "UINT8", "INT64", "BOOL"]})]
     parameters: InputParameters | None = None
@@ -68,7 +74,7 @@ class RequestedOutput(Struct, frozen=True):
 class InferRequest(Struct, frozen=True):
     """Observations to act on. Without `outputs` all are sent."""
 
-    inputs: Annotated[list[InputTensor], Meta(extra_json_schema={"minItems": 1, "maxItems": 2})]
+    inputs: Annotated[list[InputTensor], Meta(extra_json_schema={"minItems": 1})]
     id: str | None = None
     parameters: RequestParameters | None = None
     outputs: list[RequestedOutput] | None = None

@@ -9,14 +9,16 @@ from starlette.requests import Request
 
 from dqn_models.layout import CHAMPION, ONNX_FILE, version_number
 from dqn_models.manifest import Manifest, TensorSpec
+from dqn_models.masks import ACTION_MASK
 from dqn_serving.api.calls import CallRoute, Document, encode, get, operation, reference, success
 from dqn_serving.api.explain import decode_problem
 from dqn_serving.api.oip import messages
 from dqn_serving.api.oip.framing import collect, inflate
 from dqn_serving.api.oip.infer import InferCall
 from dqn_serving.api.oip.messages import IndexEntry, InferAnswer, OutputTensor, TensorMetadata
-from dqn_serving.api.oip.tensors import DATATYPES, MASK, MASK_DATATYPE
+from dqn_serving.api.oip.tensors import DATATYPES, MASK_DATATYPE
 from dqn_serving.api.status import published_versions
+from dqn_serving.policies.masks import MASKS_SENT
 from dqn_serving.policies.observations import DECODE_ERRORS
 from dqn_serving.policies.registry import ServedModel
 from dqn_serving.problems import Answer, Problem, make_answer
@@ -167,16 +169,24 @@ class OipApi:
 
     async def _metadata(self, request: Request) -> messages.ModelMetadata:
         """A model's tensors, and every version that may be asked for."""
-        onnx, model = (await self._manifest(request)).onnx, request.path_params["model"]
+        manifest, model = await self._manifest(request), request.path_params["model"]
+        onnx = manifest.onnx
         versions = await published_versions(self._services, model)
         inputs, outputs = ([_tensor(spec) for spec in specs] for specs in (onnx.inputs, onnx.outputs))
+        if self._needs_mask(manifest):
+            shape = [-1, manifest.environment.action_space.n]
+            inputs.append(TensorMetadata(ACTION_MASK, MASK_DATATYPE, shape))
         return messages.ModelMetadata(model, [str(number) for number in versions], _PLATFORM, inputs, outputs)
+
+    def _needs_mask(self, manifest: Manifest) -> bool:
+        return manifest.environment.action_mask in MASKS_SENT and not self._services.settings.lenient_masks
 
     async def _config(self, request: Request) -> dict[str, Any]:
         """The model's configuration as Triton writes it; `dims` are without the batch."""
         manifest, model = await self._manifest(request), request.path_params["model"]
         actions = manifest.environment.action_space.n
-        mask = {"name": MASK, "data_type": f"TYPE_{MASK_DATATYPE}", "dims": [actions]}
+        mask: dict[str, Any] = {"name": ACTION_MASK, "data_type": f"TYPE_{MASK_DATATYPE}", "dims": [actions]}
+        mask["optional"] = not self._needs_mask(manifest)
         inputs = [_configured(spec) | {"optional": False} for spec in manifest.onnx.inputs]
         return {
             "name": model,
@@ -184,7 +194,7 @@ class OipApi:
             "backend": "onnxruntime",
             "version_policy": {"all": {}},
             "max_batch_size": self._services.settings.max_batch_size,
-            "input": [tensor | {"format": "FORMAT_NONE"} for tensor in (*inputs, mask | {"optional": True})],
+            "input": [tensor | {"format": "FORMAT_NONE"} for tensor in (*inputs, mask)],
             "output": [_configured(spec) | {"label_filename": ""} for spec in manifest.onnx.outputs],
             "instance_group": [{"name": model, "kind": "KIND_CPU", "count": 1}],
             "default_model_filename": ONNX_FILE,

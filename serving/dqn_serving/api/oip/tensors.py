@@ -10,15 +10,17 @@ import numpy as np
 from msgspec import UNSET, Raw
 from numpy.typing import NDArray
 
+from dqn_models.masks import ACTION_MASK, BoolArray
 from dqn_models.policy import Observations
 from dqn_serving.api.explain import listed, rejected, shown
-from dqn_serving.api.explain_observations import all_masked, check_elements, mismatch, too_many
+from dqn_serving.api.explain_masks import all_masked, check_observed, mask_missing
+from dqn_serving.api.explain_observations import check_elements, mismatch, too_many
 from dqn_serving.api.oip.messages import BinarySize, InferRequest, InputTensor, OutputTensor, RequestParameters
+from dqn_serving.policies.leaves import LeafReader
 from dqn_serving.policies.loaded import LoadedPolicy
-from dqn_serving.policies.observations import FLAG, BoolArray, ObservationReader
+from dqn_serving.policies.masks import FLAG
 from dqn_serving.problems import Reason
 
-OBSERVATION, MASK = "observation", "action_mask"
 Q_VALUES, ACTION, PROPENSITY = "q_values", "action", "propensity"
 OUTPUTS = (Q_VALUES, ACTION, PROPENSITY)
 DATATYPES = {"float32": "FP32", "float64": "FP64", "uint8": "UINT8", "int64": "INT64"}
@@ -33,21 +35,42 @@ _FLAGS = {1: msgspec.json.Decoder(list[FLAG]).decode, 2: msgspec.json.Decoder(li
 def read_inputs(
     inputs: list[InputTensor], binary: memoryview, loaded: LoadedPolicy
 ) -> tuple[Observations, BoolArray | None]:
-    """The observations [batch, *observation_shape] of a request and its action mask [batch, n_actions].
+    """The observations of a request, a batch in the policy's dtype, and its action mask [batch, n_actions].
 
     `binary` is what follows the JSON. Raises Problem (413 or 422) if the inputs are not tensors that fit the policy.
     """
-    names = [tensor.name for tensor in inputs]
-    if names.count(OBSERVATION) != 1 or names.count(MASK) != len(names) - 1 or len(names) > 2:
-        found = ", ".join(shown(name) for name in names[:8]) or "none"
-        expected = f"{loaded} expects exactly one {OBSERVATION!r}; {MASK!r} is optional"
-        raise rejected("fields", f"The inputs are {found}; {expected}.")
+    sent = {tensor.name: tensor for tensor in inputs}
+    leaves = loaded.observations.form.leaves
+    if len(sent) < len(inputs) or sent.keys() - {ACTION_MASK} != {leaf.input_name for leaf in leaves}:
+        found = ", ".join(shown(tensor.name) for tensor in inputs[:8]) or "none"
+        one = f"exactly one {leaves[0].input_name!r}"
+        needed = one if len(leaves) == 1 else "one tensor for each of " + ", ".join(each.input_name for each in leaves)
+        raise rejected("fields", f"The inputs are {found}; {loaded} expects {needed}; {ACTION_MASK!r} is optional.")
     raw = _raw_parts(inputs, binary)
-    observations = _read_observations(inputs[names.index(OBSERVATION)], raw[OBSERVATION], loaded)
-    if MASK not in names:
-        return observations, None
-    shape = [len(observations), loaded.observations.n_actions]
-    return observations, _read_mask(inputs[names.index(MASK)], raw[MASK], shape, loaded)
+    tensors = [_read_leaf(sent[leaf.input_name], raw[leaf.input_name], leaf, loaded) for leaf in leaves]
+    batch = len(tensors[0])
+    for leaf, tensor in zip(leaves, tensors, strict=True):
+        if len(tensor) != batch:
+            found = f"{leaf.input_name} has {len(tensor)} observations, {leaves[0].input_name} {batch}"
+            raise rejected("shape", f"{found}; expected as many.")
+    observations = loaded.observations.join(tensors)
+    if ACTION_MASK not in sent:
+        return observations, _mask_without_tensor(observations, loaded)
+    return observations, _read_mask(sent[ACTION_MASK], raw[ACTION_MASK], [batch, loaded.observations.n_actions], loaded)
+
+
+def _mask_without_tensor(observations: Observations, loaded: LoadedPolicy) -> BoolArray | None:
+    """The mask in the observations, if it is there. Raises Problem (422) if it should have been sent."""
+    masks = loaded.observations.masks
+    if masks.is_required:
+        raise mask_missing(
+            str(loaded), f"a tensor {ACTION_MASK} of shape {listed([len(observations), masks.n_actions])}"
+        )
+    try:
+        return masks.observed(observations)
+    except ValueError:
+        check_observed(observations[ACTION_MASK].tolist(), "observation[{}]")
+        raise
 
 
 def _raw_parts(inputs: list[InputTensor], binary: memoryview) -> dict[str, memoryview]:
@@ -67,29 +90,30 @@ def _raw_parts(inputs: list[InputTensor], binary: memoryview) -> dict[str, memor
     return parts
 
 
-def _read_observations(tensor: InputTensor, raw: memoryview, loaded: LoadedPolicy) -> Observations:
-    reader = loaded.observations
-    datatype = _DATATYPE_OF[reader.dtype]
-    if tensor.datatype != datatype:
-        raise rejected("type", f"{OBSERVATION} has datatype {shown(tensor.datatype)}; {loaded} expects {datatype}.")
-    _check_shape(tensor.shape, reader, str(loaded))
-    elements = _elements(tensor, raw, reader.dtype, reader.decode_nested, "shape")
+def _read_leaf(tensor: InputTensor, raw: memoryview, leaf: LeafReader, loaded: LoadedPolicy) -> Observations:
+    """One leaf of the observations, [batch, *shape]."""
+    datatype = _DATATYPE_OF[leaf.dtype]
+    if tensor.datatype != datatype and not (leaf.accepts_booleans and tensor.datatype == MASK_DATATYPE):
+        raise rejected("type", f"{tensor.name} has datatype {shown(tensor.datatype)}; {loaded} expects {datatype}.")
+    _check_shape(tensor, leaf, loaded)
+    elements = _elements(tensor, raw, leaf.dtype, leaf.decode_nested, "shape")
     if elements is None:
-        raise mismatch(bytes(tensor.data or b""), tensor.shape, reader, str(loaded))
-    if tensor.data is UNSET:
-        check_elements(elements, loaded)
-        elements = np.array(elements, reader.dtype)  # aligned, and in this machine's byte order
-    return elements.reshape(tensor.shape[0], *reader.shape)
+        raise mismatch(bytes(tensor.data or b""), tensor.shape, leaf, str(loaded))
+    batch = elements.reshape(tensor.shape[0], *leaf.shape)
+    is_binary = tensor.data is UNSET
+    check_elements(batch, leaf, str(loaded), "binary data" if is_binary else "data")
+    return np.array(batch, leaf.dtype) if is_binary else batch  # aligned, and in this machine's byte order
 
 
-def _check_shape(shape: list[int], reader: ObservationReader, model: str) -> None:
+def _check_shape(tensor: InputTensor, leaf: LeafReader, loaded: LoadedPolicy) -> None:
+    shape = tensor.shape
     # Triton has no tensors of shape [batch]: its clients send [batch, 1] instead.
-    allowed = (reader.shape, reader.shape or (1,))
+    allowed = (leaf.shape, leaf.shape or (1,))
     if not shape or tuple(shape[1:]) not in allowed or shape[0] < 1:
-        found = listed([shown(size) for size in shape[:8]])
-        raise rejected("shape", f"{OBSERVATION} has shape {found}; {model} expects {listed(['batch', *reader.shape])}.")
-    if shape[0] > reader.max_batch_size:
-        raise too_many(OBSERVATION, shape[0], reader.max_batch_size)
+        found, expected = listed([shown(size) for size in shape[:8]]), listed(["batch", *leaf.shape])
+        raise rejected("shape", f"{tensor.name} has shape {found}; {loaded} expects {expected}.")
+    if shape[0] > loaded.observations.max_batch_size:
+        raise too_many(tensor.name, shape[0], loaded.observations.max_batch_size)
 
 
 def _elements(
@@ -122,21 +146,25 @@ def _elements(
 def _read_mask(tensor: InputTensor, raw: memoryview, shape: list[int], loaded: LoadedPolicy) -> BoolArray:
     """The mask, whose shape must be [batch, n_actions] and of which each row must allow an action."""
     if tensor.datatype not in {MASK_DATATYPE, "INT8", "UINT8"}:  # Gymnasium's masks are int8
-        raise rejected("action_mask", f"{MASK} has datatype {shown(tensor.datatype)}; expected {MASK_DATATYPE}.")
+        raise rejected("action_mask", f"{ACTION_MASK} has datatype {shown(tensor.datatype)}; expected {MASK_DATATYPE}.")
     if tensor.shape != shape:
         found = listed([shown(size) for size in tensor.shape[:8]])
-        raise rejected("action_mask", f"{MASK} has shape {found}; {loaded} expects {listed(shape)} for this batch.")
+        raise rejected(
+            "action_mask", f"{ACTION_MASK} has shape {found}; {loaded} expects {listed(shape)} for this batch."
+        )
     elements = _elements(tensor, raw, np.dtype(np.uint8), _decode_flags, "action_mask")
     if elements is None:
-        found = f"The data of {MASK} is not a list of booleans, flat or nested as its shape says."
+        found = f"The data of {ACTION_MASK} is not a list of booleans, flat or nested as its shape says."
         raise rejected("action_mask", found)
     if (elements > 1).any():
         index = int((elements > 1).argmax())
-        raise rejected("action_mask", f"element {index} of the binary {MASK} is {elements[index]}; expected 0 or 1.")
+        raise rejected(
+            "action_mask", f"element {index} of the binary {ACTION_MASK} is {elements[index]}; expected 0 or 1."
+        )
     mask = elements.astype(np.bool_).reshape(shape)
     is_possible = mask.any(axis=1)
     if not is_possible.all():
-        raise all_masked(f"{MASK}[{int(is_possible.argmin())}]")
+        raise all_masked(f"{ACTION_MASK}[{int(is_possible.argmin())}]")
     return mask
 
 

@@ -16,7 +16,7 @@ from websockets.speedups import apply_mask
 from dqn_serving.api import explain
 from dqn_serving.api.explain import Document, is_integer, rejected, shown
 from dqn_serving.api.explain_observations import check_observations
-from dqn_serving.api.schemas import Epsilon, Mask, Observation, Seed
+from dqn_serving.api.schemas import Action, Epsilon, Mask, Observation, Seed
 from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.observations import ObservationReader
 from dqn_serving.problems import Problem
@@ -64,7 +64,7 @@ class StreamVersion(Struct, frozen=True, tag_field="type", tag="version"):
 class StreamAction(Struct, frozen=True, tag_field="type", tag="action"):
     """The action; with the request's `id`, `propensity` if `epsilon` was sent, `q_values` if the URL asks."""
 
-    action: int
+    action: Action
     version: int
     id: int | str | UnsetType = UNSET
     propensity: float | UnsetType = UNSET

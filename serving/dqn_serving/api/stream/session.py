@@ -56,13 +56,13 @@ class Session:
             self._announce(loaded)
         try:
             request = self._codec.decode(frame)
-            observation = self._reader_of(loaded).decode_one(request.observation)
-            is_greedy = request.epsilon is UNSET and request.action_mask is UNSET
+            reader = self._reader_of(loaded)
+            observation = reader.decode_one(request.observation)
+            is_greedy = request.epsilon is UNSET and request.action_mask is UNSET and not reader.masks.is_used
             can_run = run_immediately and is_greedy and not self.waiting
             if can_run and self._act_immediately(request.id, observation, loaded, started):
                 return
-            raw = request.action_mask
-            mask = None if raw is UNSET else self._reader_of(loaded).decode_mask(raw)
+            mask = reader.masks.one(request.action_mask, observation)
             deliver = partial(self._deliver, request.id, started)
             pending = PendingRequest(observation, mask, request.epsilon, request.seed, deliver)
         except DECODE_ERRORS as error:
@@ -75,14 +75,14 @@ class Session:
         """The fast path to a greedy action; False if anything is out of the ordinary: the batcher then handles it."""
         begun = perf_counter()
         try:
-            q_values, actions = loaded.prepared(observation)
+            q_values, _ = loaded.prepared(observation)
         except Exception:  # noqa: BLE001  (the turn meets it again, reports and logs it)
             return False
         ended = perf_counter()
         values = q_values.tolist()[0]
         if not isfinite(sum(values)):
             return False
-        index = actions.item() - loaded.start
+        index = int(q_values.argmax())
         is_plain = frame_id is UNSET and not self._with_q_values
         wire = self._plain_answers.get(index) if is_plain else None
         self._write(wire or self._action_frame(frame_id, loaded, Decision(index, values, UNSET)))
@@ -114,7 +114,7 @@ class Session:
         wire = self._plain_answers.get(found.action_index) if is_plain else None
         if wire is None:
             q_values = found.q_values if self._with_q_values else UNSET
-            action = found.action_index + loaded.start
+            action = loaded.actions[found.action_index]
             answer = frames.StreamAction(action, loaded.version, frame_id, found.propensity, q_values)
             wire = self._codec.frame(answer)
             if is_plain:

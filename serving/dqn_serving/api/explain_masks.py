@@ -1,0 +1,70 @@
+"""What is wrong with an action mask, or with a request that has none, however it was sent."""
+
+from typing import Any
+
+from dqn_models.masks import ACTION_MASK
+from dqn_serving.api.explain import Document, is_integer, rejected, shown
+from dqn_serving.policies.masks import MaskReader
+from dqn_serving.problems import Problem
+
+
+def check_mask(document: Document, batch: int | None, masks: MaskReader, model: str) -> None:
+    """Checks the action mask, [n_actions] or [batch, n_actions], or that in the observations, whose form was checked.
+
+    Raises Problem (422) for the first fault, also if the mask that the model needs is missing.
+    """
+    expected = f"a list of {masks.n_actions} booleans (or 0 and 1)"
+    expected += " or one such list for each observation" if batch else ""
+    if ACTION_MASK in document:
+        _check_sent(document[ACTION_MASK], batch, masks.n_actions, f"{model} expects {expected}")
+    elif masks.is_required:
+        raise mask_missing(model, expected)
+    elif masks.is_used:
+        observations = [document["observation"]] if batch is None else document["observations"]
+        rows = [observation[ACTION_MASK] for observation in observations]
+        check_observed(rows, "observation" if batch is None else "observations[{}]")
+
+
+def check_observed(rows: Any, path: str) -> None:
+    """Checks the masks [batch, n_actions] in observations. Raises Problem (422).
+
+    `path` names one of these, with a row's number in it.
+    """
+    for index, row in enumerate(rows):
+        where = f"{path.format(index)}.{ACTION_MASK}"
+        for item in row:
+            if item not in {0, 1}:
+                raise rejected(ACTION_MASK, f"{where} has {shown(item)} in it; expected 0 and 1.")
+        if not any(row):
+            raise all_masked(where)
+
+
+def mask_missing(model: str, expected: str) -> Problem:
+    """The problem (422) of a request without the mask that its model needs."""
+    return rejected(
+        ACTION_MASK,
+        f"action_mask is missing: {model} was trained and judged with the action masks of its environment. Send "
+        f'{expected}, as info["action_mask"] or action_masks() gives them; the server\'s --lenient-masks does without.',
+    )
+
+
+def all_masked(path: str) -> Problem:
+    """The problem (422) of a mask that allows no action."""
+    return rejected(ACTION_MASK, f"{path} masks every action; at least one must be allowed.")
+
+
+def _check_sent(mask: Any, batch: int | None, size: int, expected: str) -> None:
+    per_row = batch is not None and isinstance(mask, list) and bool(mask) and isinstance(mask[0], list)
+    if per_row and len(mask) != batch:
+        raise rejected(ACTION_MASK, f"action_mask has {len(mask)} lists for {batch} observations; {expected}.")
+    for index, row in enumerate(mask if per_row else [mask]):
+        path = f"action_mask[{index}]" if per_row else ACTION_MASK
+        if not isinstance(row, list):
+            raise rejected(ACTION_MASK, f"{path} is {shown(row)}; {expected}.")
+        if len(row) != size:
+            raise rejected(ACTION_MASK, f"{path} has {len(row)} entries; {expected}.")
+        for item in row:
+            if not (isinstance(item, bool) or (is_integer(item) and item in {0, 1})):
+                raise rejected(ACTION_MASK, f"{path} is a list with {shown(item)} in it; {expected}.")
+        if not any(row):
+            raise all_masked(path)

@@ -1,0 +1,86 @@
+"""The leaves of an observation: which elements one has, and the types that read it as nested lists."""
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+from msgspec import Meta, Raw
+from numpy.typing import NDArray
+
+from dqn_models.policy import Policy
+from dqn_models.spaces import Leaf
+
+FLOAT32_BOUND = float(2**128 - 2**103)
+"""Numbers of this size and beyond round to infinity in float32; JSON's tokens cannot be NaN or infinite themselves."""
+
+
+class LeafReader:
+    """One leaf, which is one input of the graph: a number, or nested lists of numbers."""
+
+    def __init__(self, leaf: Leaf, policy: Policy) -> None:
+        """Its shape and dtype are the policy's, its bounds the space's."""
+        self.input_name = leaf.input_name
+        whole = np.dtype((policy.observation_dtype, policy.observation_shape))
+        tensor = policy.observation_dtype[leaf.name] if leaf.path else whole
+        self.shape, self.dtype = tensor.shape, tensor.base
+        self.is_real = self.dtype == np.float32
+        self.accepts_booleans = leaf.space.is_boolean
+        """Whether `obs.tolist()` may have booleans."""
+        low, high = _bounds(leaf, self.dtype)
+        kind = np.float64 if self.is_real else np.int64
+        self._takes_all = not self.is_real and leaf.space.bounds is None
+        self.low: NDArray[Any] = np.broadcast_to(np.asarray(low, kind), self.shape)
+        """The least allowed elements [*shape]; of real numbers they are excluded."""
+        self.high: NDArray[Any] = np.broadcast_to(np.asarray(high, kind), self.shape)
+        """The greatest allowed elements [*shape]; of real numbers they are excluded."""
+        self.type: Any = self._nested(self.low, self.high)
+        """What msgspec decodes it as."""
+        self.attributes = ("",)
+        """Where a decoded observation has it: here, it is the observation."""
+        self.leaves = (self,)
+        """Itself, as the form of a space that has no others."""
+        self._decode_nested: dict[int, Callable[[Raw], Any]] = {}
+
+    def example(self) -> NDArray[Any]:
+        """An observation of the space, [*shape]: zeros, or the closest that it has to them."""
+        nearest: NDArray[Any] = np.clip(0, self.low, self.high)
+        return nearest.astype(self.dtype)
+
+    def decode_nested(self, raw: Raw, depth: int) -> Any:
+        """Lists of elements, nested `depth` deep and of any size, for formats that send the shape beside the elements.
+
+        Each element is within the bounds of some element. Raises ValueError or RecursionError.
+        """
+        decode = self._decode_nested.get(depth)
+        if decode is None:
+            kind: Any = self._element(self.low.min().item(), self.high.max().item())
+            for _ in range(depth):
+                kind = list[kind]
+            decode = self._decode_nested[depth] = msgspec.json.Decoder(kind).decode
+        return decode(raw)
+
+    def first_wrong(self, batch: NDArray[Any]) -> int | None:
+        """Which element of a batch [batch, *shape], counted in C order, is the first that is not allowed, if any."""
+        if self._takes_all:
+            return None
+        allowed = np.isfinite(batch) if self.is_real else (batch >= self.low) & (batch <= self.high)
+        return None if allowed.all() else int(allowed.argmin())
+
+    def _element(self, low: float, high: float) -> Any:
+        bounds = Meta(gt=low, lt=high) if self.is_real else Meta(ge=low, le=high)
+        number: Any = Annotated[float if self.is_real else int, bounds]
+        return number | bool if self.accepts_booleans else number
+
+    def _nested(self, low: Any, high: Any) -> Any:
+        if not low.shape:
+            return self._element(low.item(), high.item())
+        if (low == low[0]).all() and (high == high[0]).all():
+            return Annotated[list[self._nested(low[0], high[0])], Meta(min_length=len(low), max_length=len(low))]  # type: ignore[misc]  # a type made here
+        return tuple[tuple(map(self._nested, low, high))]  # type: ignore[misc]  # a type made here
+
+
+def _bounds(leaf: Leaf, dtype: np.dtype[Any]) -> tuple[Any, Any]:
+    if dtype == np.float32:
+        return -FLOAT32_BOUND, FLOAT32_BOUND
+    return leaf.space.bounds or (np.iinfo(dtype).min, np.iinfo(dtype).max)

@@ -1,0 +1,114 @@
+"""Every space in the form that `env.reset()` gives, by every call and stream of both clients."""
+
+import types
+from collections import OrderedDict, UserDict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from dqn_client import RequestRefusedError
+from dqn_models.policy import Policy
+from dqn_models.repository import ModelRepository
+from dqn_testing.server import Server, running_server
+from tests.client.clients import open_client
+from tests.serving.spaces import ACTION_SPACES, OBSERVATION_SPACES, observe, publish_spaces
+
+TAKEN: dict[str, Any] = {
+    "nested": spaces.MultiDiscrete([2, 3], start=[0, -1]),
+    "tuple": spaces.Discrete(4, start=5),
+    "single": spaces.Box(np.array([-2, 0], np.float32), np.array([2, 1], np.float32)),
+    "scalar": spaces.MultiBinary((2, 2)),
+    "multidiscrete": spaces.MultiDiscrete([3, 2]),
+    "multibinary": spaces.Box(-1, 1, (), np.float32),
+}
+"""The environment's action space, by model."""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ModelRepository:
+    """A model for each space."""
+    store = ModelRepository(tmp_path_factory.mktemp("spaces"))
+    publish_spaces(store)
+    return store
+
+
+@pytest.fixture(scope="module")
+def spaced(store: ModelRepository) -> Iterator[Server]:
+    """A server of all of them."""
+    with running_server(store, env={"DQN_MODEL": "cartpole"}) as running:
+        running.wait_ready()
+        yield running
+
+
+def test_every_space_is_covered() -> None:
+    """An environment's action space for each model."""
+    assert TAKEN.keys() == OBSERVATION_SPACES.keys()
+
+
+@pytest.mark.parametrize("model", OBSERVATION_SPACES)
+def test_observations_in_the_form_of_the_space(kind: str, spaced: Server, store: ModelRepository, model: str) -> None:
+    """Dicts, tuples, arrays and scalars go as the environment gives them; the actions are the file's."""
+    policy: Policy = store.load_policy(model, 1)
+    observations = [observe(model) for _ in range(4)]
+    space = OBSERVATION_SPACES[model]
+    rows = np.array([space.flatten(observation) for observation in observations], space.tensor_dtype)
+    q_values, actions = policy.run(rows)
+    expected = [action.tolist() for action in actions]
+    with open_client(kind, spaced.url, model=model) as client:
+        assert [client.act(observation).action for observation in observations] == expected
+        assert list(client.act_batch(observations).actions) == expected
+        np.testing.assert_allclose(client.q_values(observations[0]).q_values, q_values[0], rtol=1e-5, atol=1e-4)
+        assert list(client.q_values_batch(observations).actions) == expected
+        for encoding in ("msgpack", "json"):
+            with client.stream(encoding=encoding) as stream:
+                assert [stream.act(observation).action for observation in observations] == expected
+
+
+@pytest.mark.parametrize("model", OBSERVATION_SPACES)
+def test_actions_are_what_the_environment_takes(kind: str, spaced: Server, model: str) -> None:
+    """`np.asarray(action, env.action_space.dtype)` is in the environment's action space, greedy and explored."""
+    n = ACTION_SPACES[model].n
+    with open_client(kind, spaced.url, model=model) as client:
+        for seed in range(8):
+            answer = client.act(observe(model), epsilon=0.5, seed=seed)
+            assert TAKEN[model].contains(np.asarray(answer.action, TAKEN[model].dtype))
+            assert answer.propensity is not None
+        masked = client.act(observe(model), action_mask=np.arange(n) == n - 1)
+        assert masked.action == ACTION_SPACES[model].action(np.arange(n))[-1].tolist()
+
+
+@pytest.mark.parametrize("wrap", [OrderedDict, UserDict, types.MappingProxyType], ids=lambda wrap: wrap.__name__)
+def test_any_mapping(kind: str, spaced: Server, wrap: Any) -> None:
+    """A mapping need not be a dict."""
+    observation = observe("single")
+    with open_client(kind, spaced.url, model="single") as client:
+        expected = client.act(observation).action
+        assert client.act(wrap(observation)).action == expected
+        with client.stream() as stream:
+            assert stream.act(wrap(observation)).action == expected
+
+
+def test_refusals_name_the_part(kind: str, spaced: Server) -> None:
+    """The server's sentence about a part is the error's message; NaN is named as well."""
+    wrong = observe("nested")
+    wrong["goal"]["position"][1] = np.nan
+    expected = "observation.goal.position[1] is NaN; nested version 1 expects a finite float32 number."
+    with open_client(kind, spaced.url, model="nested") as client:
+        with pytest.raises(RequestRefusedError) as refused:
+            client.act(wrong)
+        assert refused.value.detail == expected
+        with client.stream() as stream, pytest.raises(RequestRefusedError) as refused:
+            stream.act(wrong)
+        assert refused.value.detail == expected
+
+
+def test_the_catalog_shows_the_spaces(kind: str, spaced: Server) -> None:
+    """`client.model()` has the spaces of its champion, whose example is accepted as it is."""
+    with open_client(kind, spaced.url, model="nested") as client:
+        known = client.model()
+        assert known.spaces["n_actions"] == 6
+        assert client.act(known.spaces["example_observation"]).version == 1
+        assert all(each.spaces is None for each in client.models())

@@ -1,0 +1,98 @@
+"""Models with spaces of every kind, and observations of each as an environment gives them."""
+
+from typing import Any
+
+import numpy as np
+
+from dqn_models.repository import ModelRepository
+from dqn_models.spaces import (
+    ActionSpace,
+    BoxSpace,
+    DictSpace,
+    DiscreteSpace,
+    DiscretizedBoxSpace,
+    MultiBinarySpace,
+    MultiDiscreteSpace,
+    ObservationSpace,
+    TupleSpace,
+)
+from dqn_testing.repositories import publish_linear
+from dqn_testing.spaces import publish_space
+
+NESTED = DictSpace(
+    spaces={
+        "image": BoxSpace(shape=[3, 4, 3], dtype="uint8", low=0, high=255),
+        "goal": DictSpace(
+            spaces={
+                "position": BoxSpace(shape=[2], dtype="float64", low=-9, high=9),
+                "near": TupleSpace(spaces=[MultiBinarySpace(shape=[2])]),
+            }
+        ),
+        "hands": MultiDiscreteSpace(nvec=[3, 4], start=[1, -2]),
+        "flags": BoxSpace(shape=[2, 2], dtype="bool", low=0, high=1),
+        "height of it": BoxSpace(shape=[], dtype="float32", low=0, high=1),
+    }
+)
+OBSERVATION_SPACES: dict[str, ObservationSpace] = {
+    "nested": NESTED,
+    "tuple": TupleSpace(spaces=[None, DiscreteSpace(n=3, start=-1), DiscreteSpace(n=2_000)]),
+    "single": DictSpace(spaces={"only": BoxSpace(shape=[3], dtype="float32", low=-1, high=1)}),
+    "scalar": BoxSpace(shape=[], dtype="float32", low=-1, high=1),
+    "multidiscrete": MultiDiscreteSpace(nvec=[4, 5, 4, 5], start=[1, -2, 1, -2], shape=[2, 2]),
+    "multibinary": MultiBinarySpace(shape=[2, 3]),
+}
+"""By model."""
+ACTION_SPACES: dict[str, ActionSpace] = {
+    "nested": MultiDiscreteSpace(nvec=[2, 3], start=[0, -1]),
+    "tuple": DiscreteSpace(n=4, start=5),
+    "single": DiscretizedBoxSpace(shape=[2], dtype="float32", low=[-2, 0], high=[2, 1], discretize=3),
+    "scalar": MultiBinarySpace(shape=[2, 2]),
+    "multidiscrete": MultiDiscreteSpace(nvec=[3, 2]),
+    "multibinary": DiscretizedBoxSpace(shape=[], dtype="float32", low=-1, high=1, discretize=5),
+}
+LEFT_OUT = {"nested": ("mission", "goal.objects", "other.words"), "tuple": ("0",)}
+
+_DRAWS = np.random.default_rng(3)
+
+
+def publish_spaces(store: ModelRepository) -> None:
+    """Publishes a model for each space, and one for CartPole."""
+    for model, space in OBSERVATION_SPACES.items():
+        publish_space(store, model, space, ACTION_SPACES[model], *LEFT_OUT.get(model, ()))
+    publish_linear(store, promote=True)
+
+
+def observe(model: str) -> Any:
+    """A random observation of a model's space, as an environment gives it: with arrays, and all that is left out."""
+    if model == "nested":
+        return {
+            "mission": "go to the red ball",
+            "image": _DRAWS.integers(0, 256, (3, 4, 3), np.uint8),
+            "goal": {
+                "objects": (1, 2),
+                "position": _DRAWS.normal(size=2),
+                "near": (_DRAWS.integers(0, 2, 2, np.int8),),
+            },
+            "hands": np.array([_DRAWS.integers(1, 4), _DRAWS.integers(-2, 2)]),
+            "flags": _DRAWS.integers(0, 2, (2, 2)).astype(bool),
+            "height of it": np.float32(_DRAWS.random()),
+            "other": {"words": ["a", "b"]},
+        }
+    if model == "tuple":
+        return ("text", _DRAWS.integers(-1, 2), _DRAWS.integers(2_000))
+    if model == "single":
+        return {"only": _DRAWS.random(3, np.float32)}
+    if model == "scalar":
+        return np.float32(_DRAWS.random())
+    if model == "multidiscrete":
+        return _DRAWS.integers([[1, -2], [1, -2]], [[5, 3], [5, 3]])
+    return _DRAWS.integers(0, 2, (2, 3), np.int8)
+
+
+def plain(observation: Any) -> Any:
+    """The same as JSON has it."""
+    if isinstance(observation, dict):
+        return {key: plain(value) for key, value in observation.items()}
+    if isinstance(observation, tuple | list):
+        return [plain(value) for value in observation]
+    return observation.tolist() if hasattr(observation, "tolist") else observation

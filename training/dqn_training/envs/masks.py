@@ -1,0 +1,123 @@
+"""Action masks of environments: where they are found, and how they become one boolean for each joint action."""
+
+import contextlib
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from dqn_models.manifest import EnvironmentInfo
+from dqn_models.masks import ACTION_MASK, BoolArray, MaskSource, joint_mask
+from dqn_models.spaces import ActionSpace, DictSpace, DiscreteSpace, ObservationSpace
+
+_AnyEnv = gymnasium.Env[Any, Any]
+
+_METHOD = "action_masks"
+_PLACES: dict[MaskSource, str] = {
+    "info": 'info["action_mask"]',
+    "method": "action_masks()",
+    "observation": "the action_mask in its observations",
+}
+
+
+class WrongMaskError(ValueError):
+    """A mask that is no mask of the environment's actions, in words that follow its name."""
+
+
+def find_masks(environment: _AnyEnv, observations: ObservationSpace, actions: ActionSpace) -> MaskSource | None:
+    """Where an environment says which actions are allowed; it is reset for that.
+
+    In this order: in the info of its reset; by `action_masks()`, as sb3-contrib calls it; in the member `action_mask`
+    of its Dict observations, if that has as many elements as there are actions.
+    """
+    info: Any = {}
+    with contextlib.suppress(Exception):  # a run will meet it again, and say it
+        _, info = environment.reset(seed=0)
+    if isinstance(info, dict) and ACTION_MASK in info:
+        return "info"
+    if environment.has_wrapper_attr(_METHOD) and callable(environment.get_wrapper_attr(_METHOD)):
+        return "method"
+    member = observations.spaces.get(ACTION_MASK) if isinstance(observations, DictSpace) else None
+    if member is not None and not isinstance(member, DiscreteSpace) and member.tensor_shape == (actions.n,):
+        return "observation"
+    return None
+
+
+def masks_in_words(environment: EnvironmentInfo) -> str:
+    """A sentence about the masks of an environment that has some."""
+    assert environment.action_mask is not None  # noqa: S101  (it is what the sentence is about)
+    ask = "" if environment.action_mask == "observation" else " A server will ask for action_mask with each request."
+    return (
+        f"Action masks come from {_PLACES[environment.action_mask]}: only allowed actions are tried, learned from and "
+        f"judged (--action-masks off ignores them).{ask}"
+    )
+
+
+def random_action(actions: ActionSpace, info: dict[str, Any], generator: np.random.Generator) -> Any:
+    """An action in the environment's own form, of those that the mask in a Checked's info allows, if it has one."""
+    allowed = info.get(ACTION_MASK, np.zeros(0, np.bool_)).nonzero()[0]
+    return actions.action(generator.choice(allowed) if len(allowed) else generator.integers(actions.n))
+
+
+class MaskReader:
+    """Reads the masks of one environment."""
+
+    def __init__(self, source: MaskSource, actions: ActionSpace) -> None:
+        """`source` is where they are."""
+        self._source = source
+        self._n = actions.n
+        self._components = actions.components
+
+    def read(self, environment: _AnyEnv, observation: Any, info: Any, *, ended: bool) -> BoolArray:
+        """Which actions are allowed in the present state, [n_actions].
+
+        All of them where the mask is missing as an episode has `ended`. Raises WrongMaskError, and whatever the
+        environment raises.
+        """
+        if self._source == "method":
+            return self._joint(environment.get_wrapper_attr(_METHOD)())
+        if self._source == "observation":
+            return self._joint(observation[ACTION_MASK])
+        if not isinstance(info, dict) or ACTION_MASK not in info:
+            if not ended:
+                raise WrongMaskError("gave no action_mask in its info, as it does in its first reset,")
+            return np.ones(self._n, np.bool_)
+        return self._joint(info[ACTION_MASK])
+
+    def _joint(self, mask: Any) -> BoolArray:
+        if len(self._components) == 1:
+            return self._flags(mask, self._n)
+        if isinstance(mask, tuple | list) and len(mask) == len(self._components) and np.ndim(mask[0]) == 1:
+            return joint_mask([self._flags(*each) for each in zip(mask, self._components, strict=True)])
+        total = sum(self._components)
+        if np.shape(mask) == (total,):  # one component after the other, as sb3-contrib has them
+            parts = np.split(self._flags(mask, total), np.cumsum(self._components)[:-1])
+            return joint_mask(parts)
+        return self._flags(mask, self._n)
+
+    def _flags(self, mask: Any, count: int) -> BoolArray:
+        """The mask as `count` booleans. Raises WrongMaskError."""
+        try:
+            found: NDArray[Any] = np.asarray(mask)
+        except ValueError:  # lists of different lengths
+            raise WrongMaskError("gave an action mask that is no array") from None
+        if found.shape != (count,):
+            raise WrongMaskError(f"gave an action mask of shape {list(found.shape)}")
+        if found.dtype.kind == "b":
+            return found.copy()
+        if found.dtype.kind not in "iuf":
+            raise WrongMaskError(f"gave an action mask of dtype {found.dtype}")
+        flags: BoolArray = found == 1
+        if not (flags | (found == 0)).all():
+            wrong = found[~(flags | (found == 0))][0]
+            raise WrongMaskError(f"gave an action mask with {wrong} in it")
+        return flags
+
+    @property
+    def expected(self) -> str:
+        """A mask in words."""
+        flags = f"{self._n:,} booleans, or 0 and 1"
+        if len(self._components) == 1:
+            return flags
+        return f"a mask for each of the {len(self._components)} components of an action, or {flags}"
