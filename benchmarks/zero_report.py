@@ -36,9 +36,10 @@ N` and with the DQN of Stable-Baselines3, of SBX and of CleanRL, each as it come
 
 - **Protocol**: the policy that training ends with plays 100 greedy episodes from the same start seeds, each of at most
   1,000 steps. dqn-train publishes the best of its own evaluations, whose steps the second table does not count.
-- **Scores**: 0 is a random policy, 1 the reference of the second table; a score may be outside of these. Means over all
-  environments are interquartile means with 95 % intervals from a bootstrap that draws runs within each environment
-  (Agarwal et al., 2021). A peer is compared with dqn-train in the environments in which it runs.
+- **Scores**: 0 is a random policy, or an idle one where that returns more (Taxi, CliffWalking); 1 is the reference of
+  the second table. A score may be outside of these. Means over all environments are interquartile means with 95 %
+  intervals from a bootstrap that draws runs within each environment (Agarwal et al., 2021). A peer is compared with
+  dqn-train in the environments in which it runs.
 - **CPU seconds** are those of the whole process from its start to the trained policy; dqn-train's include its
   evaluations, its final report and the export.{contended}
 - Seeds here are {seeds}.{unfinished} The rules of `general` were chosen on other environments, with seeds from 100 on:
@@ -94,7 +95,7 @@ def _of(lines: Lines, system: str, environment: str) -> list[dict[str, Any]]:
 def _scores(runs: Lines, system: str, environment: str) -> NDArray[np.float64]:
     task = TASKS[environment]
     means = np.array([line["mean"] for line in _of(runs, system, environment)], np.float64)
-    return (means - task.random) / (task.reference - task.random)
+    return (means - task.zero) / (task.reference - task.zero)
 
 
 def _common(runs: Lines, system: str) -> list[str]:
@@ -130,7 +131,7 @@ def _each(runs: Lines, lines: Lines) -> str:
     """A row for each environment: mean return with the standard deviation over seeds, and CPU seconds."""
     rows = []
     for name, task in TASKS.items():
-        scale = f"{task.random:g} to {task.reference:g} ({task.known_from})"
+        scale = f"{task.zero:g} to {task.reference:g} ({task.known_from})"
         cells = []
         for system in LABELS:
             found = [line["mean"] for line in _of(runs, system, name)]
