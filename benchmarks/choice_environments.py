@@ -148,6 +148,8 @@ def _register() -> None:
     gymnasium.register("SlipperyCoordinates-v0", Grid, max_episode_steps=100, kwargs=kwargs)
     edge = tuple((row, 2) for row in range(4))
     gymnasium.register("Cliffs-v0", Cliffs, kwargs={"side": 6, "pits": edge})
+    edge = tuple((row, 2) for row in range(8))
+    gymnasium.register("LongCliffs-v0", Cliffs, kwargs={"side": 10, "pits": edge})
     gymnasium.register("Delivery-v0", Delivery, max_episode_steps=60)
     gymnasium.register("Inventory-v0", Inventory, max_episode_steps=100)
     gymnasium.register("PushedCartPole-v0", PushedCartPole, max_episode_steps=500)
