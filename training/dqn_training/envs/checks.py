@@ -28,13 +28,17 @@ class FaultyEnvironmentError(ValueError):
     """An environment broke down, or gave what Gymnasium's interface does not allow."""
 
 
+class UnmadeEnvironmentError(FaultyEnvironmentError):
+    """The constructor of an environment raised an exception."""
+
+
 @contextlib.contextmanager
 def several_instances() -> Iterator[None]:
-    """Adds the way out to the error of an environment that cannot be made once more."""
+    """Adds the way out to the error of an environment that cannot be made once more, and to no other error."""
     try:
         yield
-    except FaultyEnvironmentError as error:
-        raise FaultyEnvironmentError(
+    except UnmadeEnvironmentError as error:
+        raise UnmadeEnvironmentError(
             f"{error} If a process can hold only one instance of it, use --num-envs 1 --eval-envs 1."
         ) from error
 
