@@ -16,19 +16,25 @@ Stepped = tuple[Any, float, bool, bool, dict[str, Any]]
 _MOVES = ((0, 1), (1, 0), (0, -1), (-1, 0))
 
 
-class Grid(gymnasium.Env[int, int]):
-    """A grid from the top left to the bottom right, where pits end the episode and moves may slip to a side."""
+class Grid(gymnasium.Env[Any, int]):
+    """A grid from the top left to the bottom right, where pits end the episode and moves may slip to a side.
 
-    def __init__(self, side: int, pits: tuple[tuple[int, int], ...] = (), slips: float = 0.0) -> None:
-        self.side, self.pits, self.slips = side, pits, slips
-        self.observation_space = spaces.Discrete(side * side)
+    An observation is the number of the place, or its row and column.
+    """
+
+    def __init__(
+        self, side: int, pits: tuple[tuple[int, int], ...] = (), slips: float = 0.0, *, coordinates: bool = False
+    ) -> None:
+        self.side, self.pits, self.slips, self.coordinates = side, pits, slips, coordinates
+        box = spaces.Box(0, side - 1, (2,), np.float32)
+        self.observation_space = box if coordinates else spaces.Discrete(side * side)
         self.action_space = spaces.Discrete(4)
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """At the top left."""
         super().reset(seed=seed, options=options)
         self._place = (0, 0)
-        return 0, {}
+        return self._observation(), {}
 
     def step(self, action: int) -> Stepped:
         """Moves, or slips; 1 at the goal."""
@@ -38,7 +44,23 @@ class Grid(gymnasium.Env[int, int]):
         row, column = (min(max(at + by, 0), self.side - 1) for at, by in zip(self._place, (down, right), strict=True))
         self._place = row, column
         arrived = self._place == (self.side - 1, self.side - 1)
-        return row * self.side + column, float(arrived), arrived or self._place in self.pits, False, {}
+        return self._observation(), float(arrived), arrived or self._place in self.pits, False, {}
+
+    def _observation(self) -> Any:
+        row, column = self._place
+        return np.array(self._place, np.float32) if self.coordinates else row * self.side + column
+
+
+class Cliffs(Grid):
+    """The grid at -1 a step, where a pit costs 100 and leads back to the start, and nothing but the goal is an end."""
+
+    def step(self, action: int) -> Stepped:
+        """Moves; the end is the goal alone."""
+        _, arrived, over, truncated, info = super().step(action)
+        fell = over and not arrived
+        if fell:
+            self._place = (0, 0)
+        return self._observation(), -100.0 if fell else -1.0, bool(arrived), truncated, info
 
 
 class Delivery(gymnasium.Env[int, int]):
@@ -122,6 +144,12 @@ def _register() -> None:
     pits = ((1, 3), (2, 1), (3, 3), (4, 0))
     gymnasium.register("Maze-v0", Grid, max_episode_steps=100, kwargs={"side": 6})
     gymnasium.register("Slippery-v0", Grid, max_episode_steps=100, kwargs={"side": 5, "pits": pits, "slips": 0.3})
+    kwargs = {"side": 5, "pits": pits, "slips": 0.3, "coordinates": True}
+    gymnasium.register("SlipperyCoordinates-v0", Grid, max_episode_steps=100, kwargs=kwargs)
+    edge = tuple((row, 2) for row in range(4))
+    gymnasium.register("Cliffs-v0", Cliffs, kwargs={"side": 6, "pits": edge})
+    edge = tuple((row, 2) for row in range(8))
+    gymnasium.register("LongCliffs-v0", Cliffs, kwargs={"side": 10, "pits": edge})
     gymnasium.register("Delivery-v0", Delivery, max_episode_steps=60)
     gymnasium.register("Inventory-v0", Inventory, max_episode_steps=100)
     gymnasium.register("PushedCartPole-v0", PushedCartPole, max_episode_steps=500)

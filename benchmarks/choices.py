@@ -22,7 +22,12 @@ from dqn_training.envs.make import environment_for
 from dqn_training.run.run import Run
 
 _QUARTERS = 4
-_BASE: dict[str, Any] = {"eval_episodes": 12, "episode_step_limit": 200, "vectorization": "sync"}
+_BASE: dict[str, Any] = {
+    "eval_episodes": 12,
+    "eval_fraction": 1_000.0,
+    "episode_step_limit": 200,
+    "vectorization": "sync",
+}
 _BASE |= {"layer_norm": False, "n_step": 1}
 
 
@@ -64,6 +69,24 @@ QUESTIONS = {
             "3": {"layer_norm": True, "reward_scale": 0.01, "n_step": 3},
             "5": {"layer_norm": True, "reward_scale": 0.01, "n_step": 5},
         },
+    ),
+    "returns with chance and danger": Question(
+        "`n_step` 1 where chance decides much",
+        {f"{_HERE}SlipperyCoordinates-v0": 15_000},
+        {"1": {"layer_norm": True}, "3": {"layer_norm": True, "n_step": 3}, "5": {"layer_norm": True, "n_step": 5}},
+    ),
+    "size of numbers": Question(
+        "`normalize` numbers far from 1",
+        _LARGE,
+        {
+            "off": {"layer_norm": True, "reward_scale": 0.01, "n_step": 3},
+            "on": {"layer_norm": True, "reward_scale": 0.01, "n_step": 3, "normalize": True},
+        },
+    ),
+    "size of CartPole's numbers": Question(
+        "`normalize` numbers far from 1",
+        _NUMBERS,
+        {"off": {"layer_norm": True, "n_step": 3}, "on": {"layer_norm": True, "n_step": 3, "normalize": True}},
     ),
     "rewards": Question("`reward_scale` a power of ten", _LARGE, {"0.01": {"reward_scale": 0.01}, "none": {}}),
     "rewards of a table": Question(

@@ -105,7 +105,7 @@ def _run_once(options: Options, system: str, name: str, task: Task, seed: int) -
     line = key | facts | {"contended": options.contended}
     with options.results.open("a") as file:
         file.write(json.dumps(line) + "\n")
-    print(name, system, seed, {key: value for key, value in facts.items() if key != "returns"}, file=sys.stderr)
+    print(name, system, seed, dict(facts), file=sys.stderr)
 
 
 def _train(options: Options, system: str, name: str, task: Task, seed: int) -> Mapping[str, Any]:

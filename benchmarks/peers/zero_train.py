@@ -89,7 +89,7 @@ def play(act: Act, environment: Any, episodes: int, limit: int) -> list[float]:
 
 
 def main(system: str, env_id: str, seed: int, steps: int, episodes: int, limit: int, more: str = "") -> None:
-    """One line: CPU seconds from the process's start to the trained policy, and the returns."""
+    """One line: CPU seconds from the process's start to the trained policy, and what the episodes returned."""
     systems: dict[str, Callable[..., Act]] = {"random": random_policy, "ours": ours, "cleanrl": cleanrl}
     with contextlib.redirect_stdout(sys.stderr):
         if system in systems:
@@ -100,7 +100,8 @@ def main(system: str, env_id: str, seed: int, steps: int, episodes: int, limit: 
         flat = system in ("sbx", "cleanrl")
         environment = (zero_environments.make_flat if flat else zero_environments.make)(env_id)
         returns = play(act, environment, episodes, limit)
-    print(json.dumps({"cpu_seconds": round(cpu_seconds, 1), "mean": float(np.mean(returns)), "returns": returns}))
+    facts = {"mean": np.mean(returns), "std": np.std(returns), "min": min(returns)}
+    print(json.dumps({"cpu_seconds": round(cpu_seconds, 1), **{key: round(float(facts[key]), 3) for key in facts}}))
 
 
 if __name__ == "__main__":

@@ -103,3 +103,12 @@ def test_refusals_name_the_part(kind: str, spaced: Server) -> None:
         with client.stream() as stream, pytest.raises(RequestRefusedError) as refused:
             stream.act(wrong)
         assert refused.value.detail == expected
+
+
+def test_the_catalog_shows_the_spaces(kind: str, spaced: Server) -> None:
+    """`client.model()` has the spaces of its champion, whose example is accepted as it is."""
+    with open_client(kind, spaced.url, model="nested") as client:
+        known = client.model()
+        assert known.spaces["n_actions"] == 6
+        assert client.act(known.spaces["example_observation"]).version == 1
+        assert all(each.spaces is None for each in client.models())

@@ -176,6 +176,16 @@ def test_lenient_servers_answer_without(store: ModelRepository) -> None:
             assert opened.ask(observation=3)["action"] == 3
 
 
+def test_the_client_joins_the_masks_of_components(strict: Server) -> None:
+    """A tuple of masks, as Gymnasium has one for each component of an action, allows their combinations, in C order."""
+    parts = (np.array([1, 0], np.int8), np.array([1, 1], np.int8))  # of four joint actions the first two
+    with PolicyClient(strict.url, model="taxi") as client, client.stream() as opened:
+        for observation, action in ((1, 1), (3, 0)):
+            assert client.act(observation, action_mask=parts).action == action
+            assert opened.act(observation, action_mask=parts).action == action
+            assert client.q_values(observation, action_mask=parts).action == action
+
+
 def test_the_client_passes_the_mask_of_an_info(strict: Server) -> None:
     """As Gymnasium gives it; without it the error has the server's sentence."""
     with PolicyClient(strict.url, model="taxi") as client, client.stream() as opened:
@@ -184,3 +194,14 @@ def test_the_client_passes_the_mask_of_an_info(strict: Server) -> None:
         for actor in (client, opened):
             with pytest.raises(RequestRefusedError, match="action_mask is missing"):
                 actor.act(3)
+
+
+@pytest.mark.parametrize("model", ["taxi", "board"])
+def test_examples_bring_their_masks(strict: Server, model: str) -> None:
+    """The example of a model in the document is answered, and its catalog entry says where the masks come from."""
+    paths = strict.get("/openapi.json").json()["paths"]
+    content = paths["/models/{model}/act"]["post"]["requestBody"]["content"]["application/json"]
+    assert strict.post(f"/models/{model}/act", content["examples"][model]["value"]).json()["model"] == model
+    spaces = strict.get(f"/models/{model}").json()["spaces"]
+    assert spaces["action_mask"] == {"taxi": "info", "board": "observation"}[model]
+    assert ("example_action_mask" in spaces) is (model == "taxi")

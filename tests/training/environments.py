@@ -179,12 +179,18 @@ class Walk(gymnasium.Env[Any, Any]):
     """Left or right on a line; chance may take the place of the action, steps vary, and rewards be of any size."""
 
     def __init__(
-        self, chance: float = 0.0, reward: float = 1.0, length: int = 20, noise: float = 0.0, draws: str = "gymnasium"
+        self,
+        chance: float = 0.0,
+        reward: float = 1.0,
+        length: int = 20,
+        noise: float = 0.0,
+        draws: str = "gymnasium",
+        unit: float = 1.0,
     ) -> None:
         self.action_space = spaces.Discrete(2)
         self.observation_space = spaces.Box(-np.inf, np.inf, (1,), np.float32)
         self._chance, self._reward, self._length, self._noise = chance, reward, length, noise
-        self._draws, self._own = draws, random.Random(0)
+        self._draws, self._own, self._unit = draws, random.Random(0), unit
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Starts at 0."""
@@ -202,7 +208,7 @@ class Walk(gymnasium.Env[Any, Any]):
         self._place += (1 if right else -1) + self._noise * (draw() - 0.5)
         self._steps += 1
         reward = self._reward if right else 0.0
-        return np.array([self._place], np.float32), reward, self._steps >= self._length, False, {}
+        return np.array([self._place / self._unit], np.float32), reward, self._steps >= self._length, False, {}
 
 
 gymnasium.register("Walk-v0", f"{__name__}:Walk")

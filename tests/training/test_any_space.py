@@ -1,8 +1,10 @@
 """Any space that Gymnasium can nest: its observations become rows, and a network of it is exported faithfully."""
 
-from typing import Any
+import re
+from typing import Any, cast
 
 import numpy as np
+import pytest
 import torch
 from gymnasium import spaces
 from hypothesis import given, settings
@@ -60,6 +62,23 @@ def described(space: Space) -> ObservationSpace | None:
     again = adapter.validate_json(adapter.dump_json(found))
     assert again == found
     return again
+
+
+TWO = spaces.Discrete(2)
+
+
+@pytest.mark.parametrize(
+    ("space", "sentence"),
+    [
+        (spaces.Dict({"a.b": TWO, "a": spaces.Dict(b=TWO)}), "leaves share the name 'a.b'. Rename them"),
+        (spaces.Dict({"": TWO}), "there is a leaf without a name. Rename them"),
+        (spaces.Dict(cast(Any, {1: TWO})), "has the key 1; expected a text, such as '1'"),
+    ],
+)
+def test_parts_without_a_name_of_their_own_are_refused(space: Space, sentence: str) -> None:
+    """Each leaf is an input of the graph by its name."""
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        observed("any", space)
 
 
 @given(ANY, st.integers(0, 1_000))

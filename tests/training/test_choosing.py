@@ -63,6 +63,12 @@ def test_rewards_of_another_size_are_scaled(reward: float, scale: float) -> None
     assert chosen(WALK, reward=reward)[0].reward_scale == pytest.approx(scale)
 
 
+@pytest.mark.parametrize(("unit", "normalize"), [(1.0, False), (0.001, True), (1_000.0, True)])
+def test_numbers_of_another_size_are_normalised(unit: float, *, normalize: bool) -> None:
+    """A place in kilometres or millimetres is as good as one in metres."""
+    assert chosen(WALK, unit=unit)[0].normalize is normalize
+
+
 def test_long_episodes_have_fewer_environments() -> None:
     """Each environment gets to the end of some episodes."""
     assert chosen(WALK, length=20)[0].num_envs == 16

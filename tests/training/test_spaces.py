@@ -53,6 +53,7 @@ def trained(config: DQNConfig, said: list[str] | None = None) -> Candidate:
     return Run(config, "general", environment_for(config), say=say).train()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("observes", OBSERVATIONS)
 def test_a_policy_is_trained_for_every_kind_of_observation(observes: str) -> None:
     """Training, export with parity, and play with the exported file work alike, and describe what was seen."""
@@ -65,6 +66,7 @@ def test_a_policy_is_trained_for_every_kind_of_observation(observes: str) -> Non
     assert candidate.best.mean > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("acts", ACTIONS)
 def test_actions_are_learned_by_index_and_played_in_the_environment_s_own_form(acts: str) -> None:
     """The environment refuses any other form; with gamma 0 the best joint action is found, and the graph answers it."""
@@ -88,6 +90,7 @@ FAMILY: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("others", FAMILY, ids=lambda others: next(iter(others)))
 @pytest.mark.parametrize("observes", ["nested", "tuple"])
 def test_several_leaves_go_with_every_algorithm(observes: str, others: dict[str, Any]) -> None:

@@ -106,9 +106,11 @@ class CompositeSpace(BaseModel):
     @model_validator(mode="after")
     def _check_leaves(self) -> Self:
         names = Counter(leaf.name for leaf in self.leaves)
-        repeated = [name for name, count in names.items() if count > 1 or not name]
-        if not names or repeated:
-            raise ValueError(f"two leaves are called {repeated[0]!r}" if repeated else "there is no leaf to observe")
+        repeated = [name for name, count in names.items() if count > 1]
+        if repeated:
+            raise ValueError(f"leaves share the name {repeated[0]!r}")
+        if not all(names) or not names:
+            raise ValueError("there is a leaf without a name" if names else "there is no leaf to observe")
         return self
 
 

@@ -6,18 +6,13 @@ Each check raises the Problem of the first fault that it finds; `model` names th
 import math
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dqn_models.policy import Observations
 from dqn_serving.api.explain import Document, is_number, listed, parse, rejected, scalars, shape_of, shown
 from dqn_serving.api.explain_masks import check_mask
 from dqn_serving.policies.forms import CompositeForm, Form
-from dqn_serving.policies.leaves import LeafReader
+from dqn_serving.policies.leaves import Bounds, LeafReader
 from dqn_serving.policies.observations import ObservationReader
 from dqn_serving.problems import Problem, Reason
-
-Array = NDArray[Any]
 
 
 def too_many(name: str, count: Any, most: int) -> Problem:
@@ -50,7 +45,7 @@ def check_observations(document: Document, reader: ObservationReader, model: str
 
 def _check_form(value: Any, form: Form, model: str, path: str) -> None:
     if isinstance(form, LeafReader):
-        _check_nested(value, form.low, form.high, form, model, path)
+        _check_nested(value, form, list(form.shape), form.bounds, model, path)
         return
     (_check_places if form.is_array else _check_keys)(value, form, model, path)
     for key, member in form.members.items():
@@ -78,11 +73,10 @@ def _check_keys(value: Any, form: CompositeForm, model: str, path: str) -> None:
             raise rejected("fields", f"{path} has an unknown key {shown(key)}; {expected}.")
 
 
-def _check_nested(value: Any, low: Array, high: Array, leaf: LeafReader, model: str, path: str) -> None:
-    """Checks a value whose elements have these bounds, which have its shape."""
-    expected = list(low.shape)
+def _check_nested(value: Any, leaf: LeafReader, expected: list[int], bounds: Bounds, model: str, path: str) -> None:
+    """Checks a value, or a part of one, of the shape that is `expected`, with the bounds of its elements."""
     if not expected:
-        _check_element(value, low.item(), high.item(), leaf, model, path)
+        _check_element(value, leaf, bounds, model, path)
     elif isinstance(value, list) and (found := shape_of(value)) != expected:
         raise rejected("shape", f"{path} has shape {listed(found)}; {model} expects {listed(expected)}.")
     elif not isinstance(value, list):
@@ -90,12 +84,16 @@ def _check_nested(value: Any, low: Array, high: Array, leaf: LeafReader, model: 
         found_shape = "shape []" if is_number(value) else f"the value {shown(value)}"
         raise rejected(reason, f"{path} has {found_shape}; {model} expects a list of shape {listed(expected)}.")
     else:
-        for index, (item, least, most) in enumerate(zip(value, low, high, strict=True)):
-            _check_nested(item, least, most, leaf, model, f"{path}[{index}]")
+        inner, (low, high) = expected[1:], bounds
+        is_shared = not isinstance(low, list)
+        for index, item in enumerate(value):
+            within = bounds if is_shared else (low[index], high[index])
+            _check_nested(item, leaf, inner, within, model, f"{path}[{index}]")
 
 
-def _check_element(value: Any, low: float, high: float, leaf: LeafReader, model: str, path: str) -> None:
+def _check_element(value: Any, leaf: LeafReader, bounds: Bounds, model: str, path: str) -> None:
     """Checks one element; `path` says which it is. Raises Problem (422)."""
+    low, high = bounds
     reason: Reason | None = None
     if isinstance(value, bool) and leaf.accepts_booleans:
         return
@@ -120,9 +118,9 @@ def mismatch(data: bytes, shape: list[int], leaf: LeafReader, model: str) -> Pro
         values = parse(b'{"data": ' + data + b"}")["data"]
         if not isinstance(values, list):
             return rejected("type", f"data is {shown(values)}; expected a list, flat or nested.")
-        low, high = leaf.low.min().item(), leaf.high.max().item()
+        widest = leaf.low.min().item(), leaf.high.max().item()
         for path, value in scalars(values, "data"):
-            _check_element(value, low, high, leaf, model, path)
+            _check_element(value, leaf, widest, model, path)
     except Problem as problem:
         return problem
     return rejected("shape", f"data has shape {listed(shape_of(values))} or is ragged; its shape is {listed(shape)}.")
@@ -132,5 +130,5 @@ def check_elements(batch: Observations, leaf: LeafReader, model: str, what: str)
     """Checks the elements of a tensor [batch, *shape]. Raises Problem (422) that names the first wrong one."""
     index = leaf.first_wrong(batch)
     if index is not None:
-        low, high = (np.broadcast_to(bounds, batch.shape).flat[index].item() for bounds in (leaf.low, leaf.high))
-        _check_element(batch.flat[index].item(), low, high, leaf, model, f"element {index} of the {what}")
+        low, high = (bounds.flat[index % bounds.size].item() for bounds in (leaf.low, leaf.high))
+        _check_element(batch.flat[index].item(), leaf, (low, high), model, f"element {index} of the {what}")

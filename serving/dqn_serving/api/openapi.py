@@ -96,7 +96,7 @@ def _example(manifest: Manifest) -> Document:
     shown: Document = {"description": f"An observation: {spaces.observation}. An action: {spaces.action}."}
     if manifest.environment.observation_space.size > _MOST_SHOWN:
         return shown
-    return shown | {"value": {"observation": spaces.example_observation}}
+    return shown | {"value": spaces.example_request()}
 
 
 def _schemas(max_batch_size: int) -> Document:

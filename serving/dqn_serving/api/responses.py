@@ -6,7 +6,9 @@ import numpy as np
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from dqn_models.manifest import Manifest
+from dqn_models.masks import ACTION_MASK
 from dqn_serving.api.schemas import MAX_VERSION
+from dqn_serving.policies.masks import MASKS_SENT
 
 
 class Alive(Struct, frozen=True):
@@ -37,22 +39,40 @@ class ModelSpaces(Struct, frozen=True):
     example_action: Annotated[Any, Meta(description="the first action, in the form that answers have")]
     n_actions: Annotated[int, Meta(description="how many actions there are; each has a Q-value and an entry in a mask")]
 
+    action_mask: Annotated[
+        str | None, Meta(description="where the environment has its action masks, as in the manifest")
+    ]
+    example_action_mask: Annotated[
+        list[bool] | UnsetType, Meta(description="of every action, where requests bring a mask")
+    ] = UNSET
+
     @classmethod
     def of(cls, manifest: Manifest) -> Self:
         """Those of a version."""
         environment, mean = manifest.environment, manifest.observations.mean
         observed, acted = environment.observation_space, environment.action_space
         known = mean if len(mean) == observed.described_elements else [0.0] * observed.described_elements
+        example: Any = observed.example(known)
+        source = environment.action_mask
+        if source == "observation":
+            example[ACTION_MASK] = [1] * acted.n  # the mean of masks may allow none
         return cls(
             observation=observed.describe(),
             observation_space=observed.model_dump(mode="json"),
-            example_observation=observed.example(known),
+            example_observation=example,
             left_out=environment.left_out,
             action=acted.describe(),
             action_space=acted.model_dump(mode="json"),
             example_action=acted.action(np.arange(1)).tolist()[0],
             n_actions=acted.n,
+            action_mask=source,
+            example_action_mask=[True] * acted.n if source in MASKS_SENT else UNSET,
         )
+
+    def example_request(self) -> dict[str, Any]:
+        """A body that the calls that choose actions accept."""
+        request = {"observation": self.example_observation}
+        return request if self.example_action_mask is UNSET else request | {"action_mask": self.example_action_mask}
 
 
 class ModelSummary(Struct, frozen=True):

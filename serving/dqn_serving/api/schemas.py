@@ -13,7 +13,8 @@ NUMBERS_REF = {"$ref": f"#/components/schemas/{NUMBERS}"}
 _FLAG = {"anyOf": [{"type": "boolean"}, {"enum": [0, 1]}]}
 FLAGS = {"anyOf": [*_FLAG["anyOf"], {"type": "array", "items": _FLAG, "minItems": 1}]}
 _MASK = (
-    "Which actions may be chosen: one list of booleans (or 0 and 1); for `observations`, one for all or one for each."
+    "Which actions may be chosen: one list of booleans (or 0 and 1); for `observations`, one for all or one for each. "
+    "Needed where the model was trained with action masks that are not part of its observations."
 )
 _SHAPE = (
     "In the form of the model's observation space: a number or lists of numbers in its shape, an object for a Dict, an "

@@ -35,6 +35,7 @@ _SPACES = ModelSpaces(
     action_space={"type": "Discrete", "n": 2, "start": 0},
     example_action=0,
     n_actions=2,
+    action_mask=None,
 )
 _METRICS = {"200": {"description": "The metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}}
 _MANIFEST = {"200": {"description": "Success.", "content": {"application/json": {"schema": reference("Manifest")}}}}

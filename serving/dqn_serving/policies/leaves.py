@@ -1,7 +1,7 @@
 """The leaves of an observation: which elements one has, and the types that read it as nested lists."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 import numpy as np
@@ -13,6 +13,7 @@ from dqn_models.spaces import Leaf
 
 FLOAT32_BOUND = float(2**128 - 2**103)
 """Numbers of this size and beyond round to infinity in float32; JSON's tokens cannot be NaN or infinite themselves."""
+Bounds: TypeAlias = tuple[Any, Any]
 
 
 class LeafReader:
@@ -34,6 +35,9 @@ class LeafReader:
         """The least allowed elements [*shape]; of real numbers they are excluded."""
         self.high: NDArray[Any] = np.broadcast_to(np.asarray(high, kind), self.shape)
         """The greatest allowed elements [*shape]; of real numbers they are excluded."""
+        is_uniform = np.ndim(low) == 0
+        self.bounds: Bounds = (low, high) if is_uniform else (self.low.tolist(), self.high.tolist())
+        """The same as numbers, if they are those of all elements, or as nested lists."""
         self.type: Any = self._nested(self.low, self.high)
         """What msgspec decodes it as."""
         self.attributes = ("",)

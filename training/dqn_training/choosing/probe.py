@@ -17,10 +17,12 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from dqn_models.manifest import EnvironmentInfo
+from dqn_models.spaces import BoxSpace
 from dqn_training.config import DQNConfig
 from dqn_training.envs.checks import AnyEnv, FaultyEnvironmentError
 from dqn_training.envs.make import make_described
 from dqn_training.envs.masks import random_action
+from dqn_training.networks.encoders import looks_like_image
 from dqn_training.seeds import process_generators, restore_process_generators, seed_process
 
 _MOST_STEPS = 1_000
@@ -43,6 +45,7 @@ class Facts:
     reward_scale: float  # root mean square of the rewards that are not 0; 0 where there was none
     rewarded: float  # fraction of the steps whose reward differs from the most frequent one
     chance: float  # fraction of steps that had another outcome with other random numbers
+    number_size: float  # root mean square of the numbers observed, as a network gets them; 0 where there were none
 
 
 class _Step(NamedTuple):
@@ -53,12 +56,17 @@ class _Step(NamedTuple):
     ended: bool
 
 
+def probe_steps(config: DQNConfig) -> int:
+    """One step for every twenty of the run, and no more than a thousand."""
+    return min(_MOST_STEPS, config.total_env_steps // _SHARE)
+
+
 def look_at(config: DQNConfig, environment: EnvironmentInfo) -> Facts:
-    """Plays one step for every twenty of the run, where its environments will be: if in processes, in one of its own.
+    """Plays at random where the run's environments will be: if in processes, in one of its own.
 
     A process that dies, as a run's then will, has met nothing.
     """
-    steps = min(_MOST_STEPS, config.total_env_steps // _SHARE)
+    steps = probe_steps(config)
     if config.vectorization != "async":
         return play_at_random(environment, steps)
     ignore_interrupts = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)
@@ -66,7 +74,7 @@ def look_at(config: DQNConfig, environment: EnvironmentInfo) -> Facts:
         try:
             return pool.submit(play_at_random, environment, steps).result()
         except BrokenProcessPool:
-            return Facts(math.inf, 0.0, 0.0, 0.0)
+            return Facts(math.inf, 0.0, 0.0, 0.0, 0.0)
 
 
 def play_at_random(environment: EnvironmentInfo, steps: int) -> Facts:
@@ -83,13 +91,17 @@ def play_at_random(environment: EnvironmentInfo, steps: int) -> Facts:
         return random_action(environment.action_space, info, made.action_space.np_random)
 
     rewards: list[float] = []
+    squares: list[float] = []
     lengths: list[int] = []
     differing: list[bool] = []
     try:
         seed_process(0)
         made.action_space.seed(0)
         with contextlib.suppress(FaultyEnvironmentError):
-            _play(made, choose, steps // 2, rewards, lengths)
+            for observation, reward, length in _play(made, choose, steps // 2):
+                rewards.append(reward)
+                squares.append(_mean_square(environment, observation))
+                lengths += [length] if length else []
             _repeat(made, choose, steps // 2, differing)
     finally:
         made.close()
@@ -101,21 +113,33 @@ def play_at_random(environment: EnvironmentInfo, steps: int) -> Facts:
         reward_scale=float(np.sqrt(np.mean(found[found != 0] ** 2))) if found.any() else 0.0,
         rewarded=1 - float(counts.max()) / len(found) if len(found) else 0.0,
         chance=float(np.mean(differing)) if differing else 0.0,
+        number_size=float(np.sqrt(np.mean(squares))) if squares else 0.0,
     )
 
 
-def _play(environment: AnyEnv, choose: Choose, steps: int, rewards: list[float], lengths: list[int]) -> None:
-    """Fills in the reward of each step and the length of each episode that ends."""
+def _play(environment: AnyEnv, choose: Choose, steps: int) -> Iterator[tuple[Any, float, int]]:
+    """The observation and the reward of each step, and the length of the episode where it ends it, else 0."""
     _, info = environment.reset(seed=0)
     length = 0
     for _ in range(steps):
-        _, reward, terminated, truncated, info = environment.step(choose(info))
-        rewards.append(float(reward))
+        observation, reward, terminated, truncated, info = environment.step(choose(info))
         length += 1
-        if terminated or truncated:
-            lengths.append(length)
+        over = terminated or truncated
+        yield observation, float(reward), length if over else 0
+        if over:
             length = 0
             _, info = environment.reset()
+
+
+def _mean_square(environment: EnvironmentInfo, observation: Any) -> float:
+    """Of the numbers that are neither pictures nor rows of a table, bytes in the scale that a network takes them in."""
+    found = [np.zeros(0)]
+    for leaf in environment.observation_space.leaves:
+        if isinstance(leaf.space, BoxSpace) and not looks_like_image(leaf.space):
+            values = np.asarray(observation[leaf.name] if leaf.path else observation, np.float64).ravel()
+            found.append(values / max(1.0, leaf.space.largest) if leaf.space.tensor_dtype == np.uint8 else values)
+    numbers = np.concatenate(found)
+    return float(np.mean(numbers**2)) if len(numbers) else 0.0
 
 
 def _repeat(environment: AnyEnv, choose: Choose, steps: int, differing: list[bool]) -> None:

@@ -23,6 +23,7 @@ _UNKNOWN_LENGTH = 1_000  # steps of an episode that has no limit and did not end
 _CHANCE = 0.3
 _LARGE_SIDE = 36  # pixels
 _USUAL_REWARDS = (0.1, 5.0)
+_USUAL_NUMBERS = (0.1, 5.0)
 _SELDOM = 0.02
 _STARTS = 20
 _REPLAY_BYTES = 2 * 10**9
@@ -54,6 +55,14 @@ def observations(_: DQNConfig, environment: EnvironmentInfo, facts: Facts) -> Ch
     if min(sides) >= _LARGE_SIDE:
         small_batches |= {"train_every": 8, "learning_rate": 1e-4}
     return returns | small_batches, f"observations are pictures, and {chance}"
+
+
+def numbers(_: DQNConfig, __: EnvironmentInfo, facts: Facts) -> Choice:
+    """Numbers of another size than the network's first weights are made for are normalised."""
+    low, high = _USUAL_NUMBERS
+    if not facts.number_size or low <= facts.number_size <= high:
+        return _NOTHING
+    return {"normalize": True}, f"numbers are about {facts.number_size:.3g} in size"
 
 
 def rewards(config: DQNConfig, _: EnvironmentInfo, facts: Facts) -> Choice:
@@ -92,7 +101,7 @@ def memory(config: DQNConfig, environment: EnvironmentInfo, _: Facts) -> Choice:
     return {"replay_capacity": min(config.replay_capacity, rows)}, f"an observation has {row:,} bytes"
 
 
-RULES: tuple[Rule, ...] = (episodes, observations, rewards, exploration, start, memory)
+RULES: tuple[Rule, ...] = (episodes, observations, numbers, rewards, exploration, start, memory)
 
 
 def _is_table(environment: EnvironmentInfo) -> bool:

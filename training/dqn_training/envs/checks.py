@@ -28,13 +28,17 @@ class FaultyEnvironmentError(ValueError):
     """An environment broke down, or gave what Gymnasium's interface does not allow."""
 
 
+class UnmadeEnvironmentError(FaultyEnvironmentError):
+    """The constructor of an environment raised an exception."""
+
+
 @contextlib.contextmanager
 def several_instances() -> Iterator[None]:
-    """Adds the way out to the error of an environment that cannot be made once more."""
+    """Adds the way out to the error of an environment that cannot be made once more, and to no other error."""
     try:
         yield
-    except FaultyEnvironmentError as error:
-        raise FaultyEnvironmentError(
+    except UnmadeEnvironmentError as error:
+        raise UnmadeEnvironmentError(
             f"{error} If a process can hold only one instance of it, use --num-envs 1 --eval-envs 1."
         ) from error
 
@@ -71,7 +75,8 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise FaultyEnvironmentError(
                 f"{self._env_id} answered reset with {_kind(answer)}; expected (observation, info)."
             )
-        return self._checked(answer[0]), self._info(*answer)
+        masks = {} if self.masks is None else self._read(self.masks, *answer)
+        return self._checked(answer[0]), masks
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """What follows the action."""
@@ -88,9 +93,9 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
                 f"{self._env_id} gave the reward {reward} {self._where()}; expected a number of at most "
                 f"{FLOAT32_MAX:.3g}, the largest of float32.{_several_rewards(value)}"
             )
-        ended = bool(terminated or truncated)
-        seen = self._checked(observation)
-        return seen, float(value), bool(terminated), bool(truncated), self._info(observation, info, ended=ended)
+        terminated, truncated = bool(terminated), bool(truncated)
+        masks = {} if self.masks is None else self._read(self.masks, observation, info, ended=terminated or truncated)
+        return self._checked(observation), float(value), terminated, truncated, masks
 
     def render(self) -> Any:
         """The environment's picture; Gymnasium's own errors, such as a missing library, are passed on."""
@@ -101,14 +106,12 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
         except Exception as error:
             raise FaultyEnvironmentError(failure(self._env_id, "in render", error)) from error
 
-    def _info(self, observation: Any, info: Any, *, ended: bool = False) -> dict[str, Any]:
-        if self.masks is None:
-            return {}
+    def _read(self, masks: MaskReader, observation: Any, info: Any, *, ended: bool = False) -> dict[str, Any]:
         try:
-            return {ACTION_MASK: self.masks.read(self.env, observation, info, ended=ended)}
+            return {ACTION_MASK: masks.read(self.env, observation, info, ended=ended)}
         except WrongMaskError as error:
             raise FaultyEnvironmentError(
-                f"{self._env_id} {error} {self._where()}; expected {self.masks.expected}."
+                f"{self._env_id} {error} {self._where()}; expected {masks.expected}."
             ) from error
         except Exception as error:
             raise FaultyEnvironmentError(failure(self._env_id, self._where(), error)) from error

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from dqn_models.spaces import (
     MOST_JOINT_ACTIONS,
@@ -32,8 +33,12 @@ def observed(env_id: str, space: AnySpace) -> tuple[ObservationSpace, list[str]]
     left_out: list[str] = []
     try:
         found = _space(space, (), left_out)
-    except ValueError as error:
-        raise ValueError(f"{env_id} has the observation space {space}: {error}") from error
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ValueError(
+            f"{env_id} has the observation space {space}, in which {reason}. Rename them by a wrapper, as in --wrapper "
+            "my_module:MyWrapper."
+        ) from error
     if found is None:
         raise ValueError(
             f"{env_id} has the observation space {space}, in which there is nothing that a network can read: a Box, "
@@ -93,6 +98,7 @@ def _space(space: AnySpace, path: tuple[str, ...], left_out: list[str]) -> Obser
     if found := _multi(space):
         return found
     if isinstance(space, spaces.Dict):
+        _check_keys(space)
         members = {str(key): _space(member, (*path, str(key)), left_out) for key, member in space.items()}
         seen = {key: member for key, member in members.items() if member is not None}
         return DictSpace(spaces=seen) if seen else None
@@ -101,6 +107,14 @@ def _space(space: AnySpace, path: tuple[str, ...], left_out: list[str]) -> Obser
         return TupleSpace(spaces=places) if any(places) else None
     left_out.append(".".join(path))
     return None
+
+
+def _check_keys(space: spaces.Dict) -> None:
+    for key in space:
+        if not isinstance(key, str):
+            raise ValueError(  # noqa: TRY004  (of a user's space)
+                f"An observation's part has the key {key!r}; expected a text, such as {str(key)!r}, as JSON needs it."
+            )
 
 
 def _multi(space: AnySpace) -> MultiDiscreteSpace | MultiBinarySpace | None:

@@ -154,28 +154,30 @@ class SerialVectorEnv(VectorEnv[Any, Any, Any]):
     ) -> tuple[NDArray[Any], dict[str, Any]]:
         """First observations [num_envs, ...]; the seeds count from `seed`. The info has the action masks, if any."""
         observations = self._empty()
-        infos = []
+        masks = []
         for index, environment in enumerate(self.envs):
             own = None if seed is None else seed + index
             observations[index], info = environment.reset(seed=own, options=options)
-            infos.append(info)
+            if info:
+                masks.append(info[ACTION_MASK])
         self._over = np.zeros(self.num_envs, np.bool_)
-        return observations, _joined(infos)
+        return observations, _joined(masks)
 
     def step(self, actions: NDArray[np.int64]) -> Stepped:
         """What follows the actions [num_envs], each array [num_envs, ...]."""
         observations, rewards = self._empty(), np.zeros(self.num_envs)
         terminated, truncated = np.zeros((2, self.num_envs), np.bool_)
-        infos = []
+        masks = []
         for index, environment in enumerate(self.envs):
             if self._over[index]:
                 observations[index], info = environment.reset()
             else:
                 answer = environment.step(actions[index])
                 observations[index], rewards[index], terminated[index], truncated[index], info = answer
-            infos.append(info)
+            if info:
+                masks.append(info[ACTION_MASK])
         self._over = terminated | truncated
-        return observations, rewards, terminated, truncated, _joined(infos)
+        return observations, rewards, terminated, truncated, _joined(masks)
 
     def close_extras(self, **_: Any) -> None:
         """Closes all environments."""
@@ -186,9 +188,9 @@ class SerialVectorEnv(VectorEnv[Any, Any, Any]):
         return np.empty(self.num_envs, self._row_dtype)
 
 
-def _joined(infos: Sequence[dict[str, Any]]) -> dict[str, BoolArray]:
+def _joined(masks: Sequence[BoolArray]) -> dict[str, BoolArray]:
     """The action masks [num_envs, n_actions] under their name; nothing where there are none."""
-    return {ACTION_MASK: np.stack([info[ACTION_MASK] for info in infos])} if infos[0] else {}
+    return {ACTION_MASK: np.stack(masks)} if masks else {}
 
 
 def _masked_actions(environment: EnvironmentInfo) -> int:

@@ -1,17 +1,15 @@
 """MODEL_CARD.md: what a version is, how it was trained, how well it plays and its limits."""
 
-from dqn_models.manifest import Manifest
+from dqn_models.manifest import EnvironmentInfo, Manifest
 from dqn_models.spaces import ActionSpace, DiscretizedBoxSpace
-from dqn_training.evaluation.play import beside_random
+from dqn_training.evaluation.play import remarks
 
 
 def model_card(manifest: Manifest) -> bytes:
     """The card as UTF-8 Markdown, made from nothing but the manifest."""
     training, evaluation, environment = manifest.training, manifest.evaluation, manifest.environment
     low, high = evaluation.ci95
-    beside = beside_random(evaluation)
-    if evaluation.cut_short:
-        beside = f"; the step limit ended {evaluation.cut_short:,} of them{beside}"
+    beside = remarks(evaluation)
     kwargs = f" with `{environment.kwargs}`" if environment.kwargs else ""
     wrappers = "".join(f"\nObservations pass `{each.name}` with `{each.kwargs}`." for each in environment.wrappers)
     within = " within its wrappers" if wrappers else ""
@@ -32,7 +30,7 @@ published {manifest.created_at:%Y-%m-%d %H:%M} UTC.{wrappers}
 
 ## What it does
 Maps an observation ({observation}) to the Q-values of its {actions.n} actions and the greedy
-one. {_actions(actions)}. The file `model.onnx` (opset
+one. {_actions(actions)}.{_masked(environment)} The file `model.onnx` (opset
 {manifest.onnx.opset}) contains all preprocessing: give it observations as the environment does{within}.
 
 ## How it was trained
@@ -64,6 +62,16 @@ def _actions(space: ActionSpace) -> str:
     if isinstance(space, DiscretizedBoxSpace):
         return f"{what}; each takes one of {space.discretize} values, evenly spaced between its bounds"
     return what
+
+
+def _masked(environment: EnvironmentInfo) -> str:
+    """What an action mask means for who uses the file; nothing where there is none."""
+    if environment.action_mask is None:
+        return ""
+    return (
+        " The environment masks actions: take the highest Q-value of those that it allows, as in training and the "
+        "evaluation below, not the greedy action of all."
+    )
 
 
 def _numbers(values: list[float], most: int = 16) -> str:
