@@ -56,12 +56,17 @@ class _Step(NamedTuple):
     ended: bool
 
 
+def probe_steps(config: DQNConfig) -> int:
+    """One step for every twenty of the run, and no more than a thousand."""
+    return min(_MOST_STEPS, config.total_env_steps // _SHARE)
+
+
 def look_at(config: DQNConfig, environment: EnvironmentInfo) -> Facts:
-    """Plays one step for every twenty of the run, where its environments will be: if in processes, in one of its own.
+    """Plays at random where the run's environments will be: if in processes, in one of its own.
 
     A process that dies, as a run's then will, has met nothing.
     """
-    steps = min(_MOST_STEPS, config.total_env_steps // _SHARE)
+    steps = probe_steps(config)
     if config.vectorization != "async":
         return play_at_random(environment, steps)
     ignore_interrupts = partial(signal.signal, signal.SIGINT, signal.SIG_IGN)

@@ -11,6 +11,7 @@ from dqn_models import cli_support
 from dqn_models.cli_support import needs_extra
 from dqn_models.manifest import EnvironmentInfo
 from dqn_training.choosing import CHOOSES, choose_settings
+from dqn_training.choosing.probe import probe_steps
 from dqn_training.cli.options import RetrainOptions, TuneOptions
 from dqn_training.cli.train_options import TrainOptions
 from dqn_training.envs.checks import FaultyEnvironmentError
@@ -36,10 +37,11 @@ def wrong_usage() -> Iterator[None]:
 def with_choices(options: Options, environment: EnvironmentInfo) -> Options:
     """The options with what the preset `general` chooses for the environment; says on standard error what, and why.
 
-    They stay as they are with another preset, and where settings are those of an earlier run.
+    They stay as they are with another preset, with PQN, and where settings are those of an earlier run.
     """
-    if options.given is None or options.preset != CHOOSES:
+    if options.given is None or options.preset != CHOOSES or options.config.algorithm == "pqn":
         return options
+    print(f"{CHOOSES}: looks at the environment with {probe_steps(options.config):,} random steps", file=sys.stderr)
     config, lines = choose_settings(options.config, environment, options.given)
     for line in lines:
         print(f"{CHOOSES}: {line}", file=sys.stderr)
