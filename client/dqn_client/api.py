@@ -11,7 +11,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from dqn_client.encoding import Observation, Values, to_json
+from dqn_client.encoding import Observation, Values, joint_mask, to_json
 from dqn_client.errors import NotFoundError
 
 Result = TypeVar("Result")
@@ -132,7 +132,8 @@ class SelectionOptions(TypedDict, total=False):
     seed: int | None
     """Makes the random selection reproducible."""
     action_mask: Values | None
-    """Booleans or 0 and 1, one for each joint action or, for a batch, [batch, actions]; False: it is never selected."""
+    """Booleans or 0 and 1, one for each joint action or, for a batch, [batch, actions]; False: it is never selected.
+    For one observation also a tuple of masks, one for each component of an action, as Gymnasium has them."""
 
 
 class ActOptions(SelectionOptions, total=False):
@@ -256,5 +257,7 @@ def _body(
     for name in unknown:
         hint = "; the client's constructor takes it" if name == "model" else ""
         raise TypeError(f"{method}() got an unexpected keyword argument {name!r}{hint}")
+    if action_mask is not None and field == "observation":
+        action_mask = joint_mask(action_mask)
     fields = {field: value, "version": version, "epsilon": epsilon, "seed": seed, "action_mask": action_mask}
     return to_json({name: value for name, value in fields.items() if value is not None})

@@ -3,6 +3,7 @@
 Arrays become lists in C code: 1,024 observations of CartPole take 0.6 ms as JSON.
 """
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -21,6 +22,16 @@ Values = ArrayLike | Sequence[Any]
 Observation = Values | Mapping[str, Any] | float
 """In the form of the model's observation space, as the environment gives it: a number for a Discrete space, an array or
 lists for a Box, a dict for a Dict, a tuple for a Tuple, nested."""
+
+
+def joint_mask(mask: Values) -> Values:
+    """The mask of one observation with an entry for each joint action, the last component changing fastest.
+
+    A tuple of masks, as Gymnasium has one for each component of a MultiDiscrete action, becomes that; others stay.
+    """
+    if isinstance(mask, tuple) and mask and all(hasattr(part, "__len__") for part in mask):
+        return [all(flags) for flags in itertools.product(*mask)]
+    return mask
 
 
 def to_json(fields: Mapping[str, Any]) -> bytes:

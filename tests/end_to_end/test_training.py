@@ -196,6 +196,17 @@ def test_several_trainings_of_one_model_all_publish_and_the_best_is_champion(tmp
     assert ModelRepository(tmp_path).alias("cartpole") == champion
 
 
+def test_an_environment_of_which_a_process_holds_one_instance_goes_all_the_way(tmp_path: Path) -> None:
+    """Trained, evaluated, gated, published, played again and retrained, each instance alone in its process."""
+    store = ["--repository", tmp_path]
+    few = ["--total-env-steps", 400, "--learning-starts", 128, "--gate-episodes", 5, "--report-episodes", 1]
+    flags = ["--env-id", "tests.training.environments:Single-v0", "--num-envs", 1, "--eval-envs", 1, *few, *store]
+    manifest = result("dqn-train", *flags)
+    assert (manifest["promoted"], manifest["evaluation"]["episodes"]) == (True, 1)
+    assert result("dqn-evaluate", "single", "--episodes", 3, *store)["mean_length"] == 20
+    assert result("dqn-retrain", "--once", "--name", "single", *store)["champion_version"] == 1
+
+
 def test_ctrl_c_ends_training_and_publishes_nothing(tmp_path: Path) -> None:
     """Interrupted while it trains, the command ends with 130 and says that nothing was published."""
     process = start("dqn-train", "--repository", tmp_path, "--stop-return", 1e9)

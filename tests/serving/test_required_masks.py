@@ -176,6 +176,16 @@ def test_lenient_servers_answer_without(store: ModelRepository) -> None:
             assert opened.ask(observation=3)["action"] == 3
 
 
+def test_the_client_joins_the_masks_of_components(strict: Server) -> None:
+    """A tuple of masks, as Gymnasium has one for each component of an action, allows their combinations, in C order."""
+    parts = (np.array([1, 0], np.int8), np.array([1, 1], np.int8))  # of four joint actions the first two
+    with PolicyClient(strict.url, model="taxi") as client, client.stream() as opened:
+        for observation, action in ((1, 1), (3, 0)):
+            assert client.act(observation, action_mask=parts).action == action
+            assert opened.act(observation, action_mask=parts).action == action
+            assert client.q_values(observation, action_mask=parts).action == action
+
+
 def test_the_client_passes_the_mask_of_an_info(strict: Server) -> None:
     """As Gymnasium gives it; without it the error has the server's sentence."""
     with PolicyClient(strict.url, model="taxi") as client, client.stream() as opened:

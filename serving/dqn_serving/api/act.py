@@ -85,7 +85,8 @@ class ActCall:
         reader, raw = loaded.observations, request.action_mask
         if request.observation is not UNSET and request.observations is UNSET:
             observation = reader.decode_one(request.observation)
-            mask = reader.masks.one(raw, observation)
+            is_masked = raw is not UNSET or reader.masks.is_used
+            mask = reader.masks.one(raw, observation) if is_masked else None
             answer = partial(self._deliver, deliver)
             self._batcher.submit(loaded, PendingRequest(observation, mask, request.epsilon, request.seed, answer))
         elif request.observations is not UNSET and request.observation is UNSET:

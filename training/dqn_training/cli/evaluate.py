@@ -15,7 +15,7 @@ from dqn_training.cli.options import EvaluateOptions
 from dqn_training.cli.running import wrong_usage
 from dqn_training.envs.make import describe
 from dqn_training.evaluation.evaluator import Evaluator
-from dqn_training.evaluation.play import SLOTS, beside_random, step_limit, summarize
+from dqn_training.evaluation.play import SLOTS, remarks, step_limit, summarize
 
 
 def run(options: EvaluateOptions) -> None:
@@ -62,7 +62,7 @@ def _evaluate(options: EvaluateOptions) -> tuple[str, dict[str, Any]]:
     return (
         f"{model} version {version} in {where}: mean return {evaluation.mean:.2f} (95 % interval {low:.2f} to "
         f"{high:.2f}) over {evaluation.episodes:,} episodes, std {evaluation.std:.2f}, min {evaluation.min:.2f}, "
-        f"max {evaluation.max:.2f}, mean length {evaluation.mean_length:.1f}{beside_random(evaluation)}"
+        f"max {evaluation.max:.2f}, mean length {evaluation.mean_length:.1f}{remarks(evaluation)}"
     ), result
 
 

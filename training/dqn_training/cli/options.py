@@ -75,7 +75,8 @@ class RetrainOptions:
     """Name of the model; by default the environment's, such as cartpole."""
     repository: Repository = dataclasses.field(default_factory=cli_support.default_repository)
     gate: Rule = "non-inferior"
-    """Rule for taking the champion's place: at most 1 % worse, or better, with 95 % confidence."""
+    """Rule for taking the champion's place with 95 % confidence: better, or at most a little worse: by 1 % of the
+    champion's mean return or by 0.2 of its standard deviation, whichever is larger."""
     metrics_port: Annotated[int, Between(0, 65535)] = 8001
     """Port of the job's own Prometheus metrics with --every; 0 for none."""
     metrics_host: str = "127.0.0.1"

@@ -12,6 +12,7 @@ from dqn_models.streams import output_to_stderr
 from dqn_training.cli.running import check_trackers, make_trackers, with_choices, wrong_usage
 from dqn_training.cli.train_options import RECORDED, TrainOptions
 from dqn_training.envs.make import environment_for
+from dqn_training.evaluation.play import remarks
 from dqn_training.publishing.publish import publish
 from dqn_training.publishing.trials import check_comparable
 from dqn_training.run.candidate import WarmStart
@@ -105,9 +106,10 @@ def _show(options: TrainOptions, result: dict[str, Any]) -> None:
     lines = {
         "published": f"{manifest.model} version {manifest.version} in {place}",
         "training": f"{training.env_steps:,} environment steps, {training.episodes:,} episodes, "
-        f"{training.gradient_steps:,} gradient steps, {training.wall_seconds:.1f} s",
+        f"{training.gradient_steps:,} gradient steps, {training.wall_seconds:.1f} s; evaluations took "
+        f"{training.evaluation_env_steps or 0:,} steps",
         "evaluation": f"mean return {evaluation.mean:.2f} (95 % interval {low:.2f} to {high:.2f}) over "
-        f"{evaluation.episodes:,} episodes, min {evaluation.min:.2f}",
+        f"{evaluation.episodes:,} episodes, min {evaluation.min:.2f}{remarks(evaluation)}",
         "champion": "yes, it is served from now on" if promoted else "no, the champion stays",
     }
     if manifest.gate:

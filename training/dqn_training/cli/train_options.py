@@ -47,7 +47,8 @@ class TrainOptions:
     """Name of the model; by default the environment's, such as cartpole."""
     repository: Repository = dataclasses.field(default_factory=cli_support.default_repository)
     gate: Rule = "non-inferior"
-    """Rule for taking the champion's place: at most 1 % worse, or better, with 95 % confidence."""
+    """Rule for taking the champion's place with 95 % confidence: better, or at most a little worse: by 1 % of the
+    champion's mean return or by 0.2 of its standard deviation, whichever is larger."""
     run_dir: Directory | None = None
     """Where the run keeps its checkpoint and logs; by default runs/NAME-TIME, or $DQN_RUNS/NAME-TIME."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR|auto")] = None

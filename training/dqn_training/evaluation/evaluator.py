@@ -45,8 +45,14 @@ class Evaluator:
         arguments = (onnx, self._environment, seed, episodes, self._step_limit, slots, most_steps)
         if self._slots > 1:
             return _play(tick, *arguments)
-        self._process = self._process or _Process(self._environment.id)
+        self.open()
+        assert self._process is not None  # noqa: S101  (open makes it)
         return self._process.play(arguments, tick)
+
+    def open(self) -> None:
+        """Starts the process, if there is to be one, which takes seconds; otherwise `play` does."""
+        if self._slots == 1 and self._process is None:
+            self._process = _Process(self._environment.id)
 
     def close(self) -> None:
         """Ends the process, if there is one."""
@@ -78,17 +84,22 @@ class _Process:
         self._process = context.Process(target=_answer, args=(theirs,), name="evaluation")
         self._process.start()
         theirs.close()
+        self._answers()
 
     def play(self, arguments: tuple[Any, ...], tick: Tick) -> Episodes:
-        try:
+        with contextlib.suppress(ConnectionError):  # the answer tells
             self._connection.send(arguments)
-            while isinstance(message := self._connection.recv(), int):
-                tick(message)
-        except (EOFError, ConnectionError) as error:
-            raise FaultyEnvironmentError(f"The process in which {self._id} was evaluated ended.") from error
+        while isinstance(message := self._answers(), int):
+            tick(message)
         if isinstance(message, Exception):
             raise message
         return Episodes(*message)
+
+    def _answers(self) -> Any:
+        try:
+            return self._connection.recv()
+        except (EOFError, ConnectionError) as error:
+            raise FaultyEnvironmentError(f"The process in which {self._id} was evaluated ended.") from error
 
     def close(self) -> None:
         self._connection.close()
@@ -102,6 +113,7 @@ def _answer(connection: Connection) -> None:
     """Plays what is asked for until the other end is closed, or its process is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to both, and the parent answers it
     with contextlib.suppress(EOFError, ConnectionError):
+        connection.send("ready")
         while True:
             arguments: tuple[Any, ...] = connection.recv()
             seed_process(arguments[2])  # an evaluation does not depend on those before it

@@ -133,12 +133,15 @@ def summarize(episodes: Episodes, seed: int) -> Evaluation:
     )
 
 
-def beside_random(evaluation: Evaluation) -> str:
-    """The end of a sentence about an evaluation: what random actions reach, and a policy that is worse."""
+def remarks(evaluation: Evaluation) -> str:
+    """The end of a sentence about an evaluation: episodes that were cut short, and what a random policy reaches."""
+    said = f"; the step limit ended {evaluation.cut_short:,} of them" if evaluation.cut_short else ""
     if evaluation.random_mean is None:
-        return ""
+        return said
     worse = ": it is worse than random" if evaluation.mean < evaluation.random_mean else ""
-    return f"; random actions reach {evaluation.random_mean:.2f} ({evaluation.random_episodes} episodes){worse}"
+    return (
+        f"{said}; a random policy reaches {evaluation.random_mean:.2f} ({evaluation.random_episodes} episodes){worse}"
+    )
 
 
 class _Meter:

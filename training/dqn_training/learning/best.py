@@ -34,6 +34,7 @@ class Selection(Stateful):
         "due",
         "env_steps",
         "seconds",
+        "random_env_steps",
         "random_episodes",
         "random_mean",
     )
@@ -45,6 +46,7 @@ class Selection(Stateful):
     due: int = 0  # environment steps at which the next evaluation is due
     env_steps: int = 0  # that all evaluations took, those of random actions included
     seconds: float = 0.0  # that those in `scores` took
+    random_env_steps: int = 0  # of these, with random actions
     random_episodes: int | None = None  # with random actions, to their end; None before they were played
     random_mean: float | None = None  # return of random actions; None where no episode came to its end
 

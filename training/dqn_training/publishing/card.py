@@ -2,16 +2,14 @@
 
 from dqn_models.manifest import EnvironmentInfo, Manifest
 from dqn_models.spaces import ActionSpace, DiscretizedBoxSpace
-from dqn_training.evaluation.play import beside_random
+from dqn_training.evaluation.play import remarks
 
 
 def model_card(manifest: Manifest) -> bytes:
     """The card as UTF-8 Markdown, made from nothing but the manifest."""
     training, evaluation, environment = manifest.training, manifest.evaluation, manifest.environment
     low, high = evaluation.ci95
-    beside = beside_random(evaluation)
-    if evaluation.cut_short:
-        beside = f"; the step limit ended {evaluation.cut_short:,} of them{beside}"
+    beside = remarks(evaluation)
     kwargs = f" with `{environment.kwargs}`" if environment.kwargs else ""
     wrappers = "".join(f"\nObservations pass `{each.name}` with `{each.kwargs}`." for each in environment.wrappers)
     within = " within its wrappers" if wrappers else ""

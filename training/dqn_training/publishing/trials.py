@@ -5,10 +5,10 @@ How many there are depends on time: nothing here changes the policy.
 
 import contextlib
 import math
+import time
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dqn_models.errors import ModelError
 from dqn_models.layout import ONNX_FILE
@@ -16,11 +16,13 @@ from dqn_models.manifest import EnvironmentInfo, Evaluation, GateResult, Manifes
 from dqn_models.repository import ModelRepository
 from dqn_models.spaces import BoxSpace, LeafSpace
 from dqn_training.evaluation.gate import Incumbent, Rule, judge
-from dqn_training.evaluation.play import step_limit, summarize
+from dqn_training.evaluation.play import Episodes, step_limit, summarize
 from dqn_training.export.onnx_graph import onnx_info
-from dqn_training.run.candidate import Candidate
+from dqn_training.run.candidate import Candidate, final_seconds
 from dqn_training.run.evaluation import make_evaluator
 from dqn_training.seeds import Purpose, first_seed
+
+_WORDS: dict[Purpose, str] = {"test": "final evaluation", "gate": "gate"}
 
 Watch = Callable[[str, int], None]
 """Called while episodes are played, with what they are for and the environment steps so far."""
@@ -46,14 +48,9 @@ class Trials:
     def report(self) -> Evaluation:
         """The evaluation for the manifest; its seeds neither chose the checkpoint nor gate it."""
         candidate = self._candidate
-        seed = first_seed("test", candidate.config.seed)
-        episodes = candidate.affordable_episodes(candidate.config.report_episodes, self._episode_length())
-        played = self._evaluator.play(
-            candidate.onnx, seed, episodes, tick=lambda steps: self._watch("final evaluation", steps)
-        )
-        self.env_steps += played.env_steps
+        played = self._play_as_affordable("test", candidate.config.report_episodes, self._episode_length())
         beside = {"random_mean": candidate.random_mean, "random_episodes": candidate.random_episodes or 0}
-        return summarize(played, seed).model_copy(update=beside)
+        return summarize(_joined(played), first_seed("test", candidate.config.seed)).model_copy(update=beside)
 
     def gate(
         self, repository: ModelRepository, model: str, champion: int, rule: Rule, published: Manifest | None
@@ -69,11 +66,14 @@ class Trials:
         if best is not None and best[0].version != champion:
             rivals.append(best)
         lengths = [self._episode_length(), *(rival.evaluation.mean_length for rival, _ in rivals)]
-        config = self._candidate.config
-        episodes = max(2, self._candidate.affordable_episodes(config.gate_episodes, max(lengths)))
-        returns = self._gate_returns(self._candidate.onnx, episodes)
-        incumbents = [Incumbent(rival.version, self._gate_returns(onnx, episodes)) for rival, onnx in rivals]
-        result = judge(returns, incumbents[0], incumbents[1] if len(incumbents) > 1 else None, rule)
+        played = self._play_as_affordable("gate", self._candidate.config.gate_episodes, max(lengths), fewest=2)
+        counts = [len(each.returns) for each in played]  # a vector environment starts alike only in equal numbers
+        incumbents = []
+        for rival, onnx in rivals:
+            theirs = [self._play(onnx, "gate", sum(counts[:index]), count) for index, count in enumerate(counts)]
+            incumbents.append(Incumbent(rival.version, _joined(theirs).returns))
+        best_so_far = incumbents[1] if len(incumbents) > 1 else None
+        result = judge(_joined(played).returns, incumbents[0], best_so_far, rule)
         other = _other_environment(self._candidate.environment, manifest)
         return result.model_copy(update={"reason": result.reason + other})
 
@@ -83,13 +83,27 @@ class Trials:
         limit = step_limit(self._candidate.config.episode_step_limit, environment)
         return min(limit, environment.max_episode_steps or math.inf) if best.cut else best.mean_length
 
-    def _gate_returns(self, onnx: bytes, episodes: int) -> NDArray[np.float64]:
-        """Returns [episodes] on the candidate's gate seeds, in its environment."""
-        purpose: Purpose = "gate"
-        seed = first_seed(purpose, self._candidate.config.seed)
-        played = self._evaluator.play(onnx, seed, episodes, tick=lambda steps: self._watch(purpose, steps))
+    def _play_as_affordable(self, purpose: Purpose, wanted: int, mean_length: float, fewest: int = 1) -> list[Episodes]:
+        """Plays the candidate while there is time for more episodes: first as many as training lets expect."""
+        self._evaluator.open()
+        candidate, started = self._candidate, time.perf_counter()
+        seconds = final_seconds(candidate.config, candidate.wall_seconds)
+        played: list[Episodes] = []
+        count, episodes = 0, max(fewest, candidate.affordable_episodes(wanted, mean_length))
+        while episodes:
+            played.append(self._play(candidate.onnx, purpose, count, episodes))
+            count += episodes
+            spent = time.perf_counter() - started
+            more = int(count * (seconds / spent - 1))
+            episodes = min(wanted - count, more) if more >= count / 10 else 0
+        return played
+
+    def _play(self, onnx: bytes, purpose: Purpose, first: int, episodes: int) -> Episodes:
+        """Episodes of a policy in the candidate's environment, from the `first` of its seeds for this purpose on."""
+        seed = first_seed(purpose, self._candidate.config.seed) + first
+        played = self._evaluator.play(onnx, seed, episodes, tick=lambda steps: self._watch(_WORDS[purpose], steps))
         self.env_steps += played.env_steps
-        return played.returns
+        return played
 
     def _best(
         self, repository: ModelRepository, model: str, published: Manifest | None
@@ -104,6 +118,10 @@ class Trials:
             except ModelError:  # damaged, or pruned by now: the next best is the measure
                 continue
         return None
+
+
+def _joined(parts: list[Episodes]) -> Episodes:
+    return Episodes(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
 def play_test_episodes(candidate: Candidate) -> Evaluation:

@@ -19,7 +19,7 @@ from dqn_training.seeds import first_seed, random_play_seed
 
 ENOUGH_EPISODES = 10
 """An evaluation waits until it can have so many, except for the last one of a run: fewer would choose by luck."""
-_RANDOM_EPISODES = 20
+_RANDOM_EPISODES, _RANDOM_FRACTION = 20, 0.01  # at most; of all training steps
 _FEWEST_STEPS = 200
 _SLACK = 2
 """Episodes may become so many times as long as they were before the budget ends them."""
@@ -51,17 +51,14 @@ class Evaluation(Callback):
         config = self._config
         state.selection.due = state.env_steps - state.env_steps % config.eval_every + config.eval_every
         state.monitor.record(state.env_steps, state.agent.q_network, state.replay)
-        if self._affordable(state) >= self._enough:
-            self._play_random(state)
-            if (episodes := self._affordable(state)) >= self._enough:
-                self._evaluate(state, episodes)
+        if (episodes := self._affordable(state)) >= self._enough:
+            self._evaluate(state, episodes)
 
     def end(self, state: TrainingState) -> None:
         """Evaluates the last policy, if there are steps for it; one evaluation there is in any case."""
         scores = state.selection.scores
         if scores and scores[-1].env_steps == state.env_steps:
             return
-        self._play_random(state)
         episodes = self._affordable(state, last=True)
         if episodes or not scores:
             state.monitor.record(state.env_steps, state.agent.q_network, state.replay)
@@ -69,7 +66,8 @@ class Evaluation(Callback):
 
     def _left(self, state: TrainingState) -> int:
         """Environment steps that evaluations may still take."""
-        return int(self._config.eval_fraction * state.env_steps) - state.selection.env_steps
+        taken = state.selection.env_steps - state.selection.random_env_steps
+        return int(self._config.eval_fraction * state.env_steps) - taken
 
     def _affordable(self, state: TrainingState, *, last: bool = False) -> int:
         """Episodes that probably fit into what is left, so that there will be enough for the last evaluation."""
@@ -84,6 +82,7 @@ class Evaluation(Callback):
         return min(self._config.eval_episodes, int(max(0, steps) / expected))
 
     def _evaluate(self, state: TrainingState, episodes: int) -> None:
+        self._play_random(state)
         onnx = export(state.agent.policy_network, self._environment, self._config.reward_scale)
         most = max(self._left(state), _FEWEST_STEPS)
         started = time.perf_counter()
@@ -102,9 +101,10 @@ class Evaluation(Callback):
         """Plays a few episodes with random actions, for comparison, before the first evaluation."""
         if state.selection.random_episodes is not None:
             return
-        most = max(self._left(state) // 3, _FEWEST_STEPS)
+        most = max(int(_RANDOM_FRACTION * self._config.total_env_steps), _FEWEST_STEPS)
         played = self._play(state, None, random_play_seed(self._config.seed), _RANDOM_EPISODES, most)
         whole = played.returns[~played.cut | (played.lengths >= self._limit)]  # the others were ended by the budget
+        state.selection.random_env_steps = played.env_steps
         state.selection.random_episodes = len(whole)
         state.selection.random_mean = float(whole.mean()) if len(whole) else None
 
