@@ -5,8 +5,8 @@
 
 Both make as many gradient steps on batches of the same size, in as many of the same environments. A second is one of
 the processor's, counted from the first gradient step on, so that neither the start nor other processes count; ours is
-without evaluations, which Stable-Baselines3 makes none of. Its DQN is plain; double DQN, which our presets have, takes
-a third pass of the network, so that ours is measured with and without. Stable-Baselines3 gets an environment of its own
+without evaluations, which Stable-Baselines3 makes none of. Its DQN is plain; double DQN takes a third pass of the
+network, so that ours is measured with and without. Stable-Baselines3 gets an environment of its own
 at the first run (as benchmarks/training_peers.py says), or is that of the Python `--sb3`.
 """
 

@@ -22,7 +22,7 @@ class Peculiar(Countdown):
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """With a mask, if asked for."""
         observation, info = super().reset(seed=seed, options=options)
-        return observation, info | ({"action_mask": np.ones(3, np.int8)} if self._masks else {})
+        return observation, info | self._mask()
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Only with the type of action that it wants."""
@@ -36,7 +36,11 @@ class Peculiar(Countdown):
             action = json.loads(json.dumps(action))
         if self._wants == "int":
             assert isinstance(action, int)
-        return super().step(action)
+        *answer, info = super().step(action)
+        return *answer, info | self._mask()
+
+    def _mask(self) -> dict[str, Any]:
+        return {"action_mask": np.ones(3, np.int8)} if self._masks else {}
 
     def render(self) -> Any:
         """A red picture whose transparency does not matter."""

@@ -137,6 +137,15 @@ def test_a_second_instance_that_fails_names_the_way_out() -> None:
         trained(SINGLE, num_envs=1, total_env_steps=1_500)
 
 
+@pytest.mark.parametrize("fault", ["rewards", "exception", "nan", "four"])
+def test_no_other_fault_names_the_flags_for_a_single_instance(fault: str) -> None:
+    """What an instance does wrong once it is there has another cause."""
+    config = DQNConfig("tests.training.environments:Faulty-v0", {"fault": fault})
+    with pytest.raises(FaultyEnvironmentError, match="in step 2 of an episode") as raised:
+        Run(config, "general", environment_for(config)).train()
+    assert "--eval-envs" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("fault", "words"),
     [

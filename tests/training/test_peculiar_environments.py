@@ -98,8 +98,8 @@ class _Enough(Callback):
 
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
 @pytest.mark.parametrize("masks", [False, True])
-def test_masks_that_training_ignores_are_said_once(vectorization: Vectorization, masks: bool) -> None:  # noqa: FBT001
-    """An environment with `info["action_mask"]` is trained without it, and the run says so."""
+def test_masks_are_said_once(vectorization: Vectorization, masks: bool) -> None:  # noqa: FBT001
+    """An environment with `info["action_mask"]` is trained with it, and the run says so."""
     said: list[str] = []
     config = DQNConfig(env_id=PECULIAR, num_envs=2, vectorization=vectorization)
     run = Run(config, "general", describe(PECULIAR, {"masks": masks}), [_Enough()], say=said.append)

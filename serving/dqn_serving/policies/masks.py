@@ -36,9 +36,9 @@ class MaskReader:
         """`lenient`: a request need not bring the mask that the policy was trained with."""
         self.n_actions = n_actions
         self.is_required = environment.action_mask in MASKS_SENT and not lenient
-        names = [leaf.name for leaf in environment.observation_space.leaves]
-        inside = environment.action_mask == "observation" and ACTION_MASK in names
-        self._place = names.index(ACTION_MASK) if inside else None  # among the leaves of an observation
+        parts = [(leaf.name, leaf.space.tensor_shape) for leaf in environment.observation_space.leaves]
+        inside = environment.action_mask == "observation" and (ACTION_MASK, (n_actions,)) in parts
+        self._place = parts.index((ACTION_MASK, (n_actions,))) if inside else None  # among the leaves
         self.is_used = self.is_required or inside
         mask: Any = Annotated[list[FLAG], Meta(min_length=n_actions, max_length=n_actions)]
         self._mask = make_decoder(mask).decode

@@ -22,19 +22,26 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 """The largest number that a policy can see or learn from."""
 
 _ABOUT_TYPES = re.compile(r"\b(int|int64|integer|types?|isinstance)\b")
+_ABOUT_RULES = re.compile(
+    r"\b(allowed|available|forbidden|illegal|impossible|invalid|legal|permitted|valid)\b", re.IGNORECASE
+)
 
 
 class FaultyEnvironmentError(ValueError):
     """An environment broke down, or gave what Gymnasium's interface does not allow."""
 
 
+class UnmadeEnvironmentError(FaultyEnvironmentError):
+    """The constructor of an environment raised an exception."""
+
+
 @contextlib.contextmanager
 def several_instances() -> Iterator[None]:
-    """Adds the way out to the error of an environment that cannot be made once more."""
+    """Adds the way out to the error of an environment that cannot be made once more, and to no other error."""
     try:
         yield
-    except FaultyEnvironmentError as error:
-        raise FaultyEnvironmentError(
+    except UnmadeEnvironmentError as error:
+        raise UnmadeEnvironmentError(
             f"{error} If a process can hold only one instance of it, use --num-envs 1 --eval-envs 1."
         ) from error
 
@@ -82,7 +89,8 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
             own = self._action_dtype(action) if self._action_dtype is np.int64 else np.array(action, self._action_dtype)
             observation, reward, terminated, truncated, info = self.env.step(own)
         except Exception as error:
-            raise FaultyEnvironmentError(failure(self._env_id, self._where(), error) + _type_hint(error)) from error
+            hints = _type_hint(error) + ("" if self.masks else _mask_hint(error))
+            raise FaultyEnvironmentError(failure(self._env_id, self._where(), error) + hints) from error
         value = np.asarray(reward)
         if value.shape or value.dtype.kind not in "fiub" or not abs(value) <= FLOAT32_MAX:
             raise FaultyEnvironmentError(
@@ -106,9 +114,8 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
         try:
             return {ACTION_MASK: masks.read(self.env, observation, info, ended=ended)}
         except WrongMaskError as error:
-            raise FaultyEnvironmentError(
-                f"{self._env_id} {error} {self._where()}; expected {masks.expected}."
-            ) from error
+            problem = f"{self._env_id} {error} {self._where()}; expected {masks.expected}."
+            raise FaultyEnvironmentError(f"{problem} --action-masks off ignores its masks.") from error
         except Exception as error:
             raise FaultyEnvironmentError(failure(self._env_id, self._where(), error)) from error
 
@@ -171,6 +178,16 @@ def _type_hint(error: BaseException) -> str:
     return (
         " If that is about the action's type: it is that of action_space.sample(), such as numpy.int64. For an "
         "environment that wants int: --wrapper PlainAction."
+    )
+
+
+def _mask_hint(error: BaseException) -> str:
+    """How to keep such an action from an environment, where an exception in a step may be about that."""
+    if not _ABOUT_RULES.search(str(error)):
+        return ""
+    return (
+        ' If this action is not allowed in this state: where an environment says so, by info["action_mask"] or a '
+        "method action_masks(), only allowed actions are taken."
     )
 
 

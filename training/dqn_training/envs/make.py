@@ -13,7 +13,7 @@ import gymnasium
 
 from dqn_models.manifest import EnvironmentInfo, WrapperInfo
 from dqn_training.config import DQNConfig
-from dqn_training.envs.checks import Checked, FaultyEnvironmentError, failure
+from dqn_training.envs.checks import Checked, UnmadeEnvironmentError, failure
 from dqn_training.envs.masks import MaskReader, find_masks
 from dqn_training.envs.spaces import acted, observed
 from dqn_training.envs.wrappers import chosen_wrappers, environment_arguments, wrapped
@@ -87,7 +87,7 @@ def make_environment(
     except TypeError as error:
         raise ValueError(f"env_kwargs is {dict(kwargs)}; {env_id} refuses it: {error}.") from error
     except Exception as error:
-        raise FaultyEnvironmentError(failure(env_id, "while it was made", error)) from error
+        raise UnmadeEnvironmentError(failure(env_id, "while it was made", error)) from error
     return Checked(wrapped(environment, wrappers), env_id, masks)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dqn_models.manifest import EnvironmentInfo
 from dqn_models.masks import ACTION_MASK, BoolArray, MaskSource, joint_mask
 from dqn_models.spaces import ActionSpace, DictSpace, DiscreteSpace, ObservationSpace
+from dqn_training.seeds import process_generators, restore_process_generators
 
 _AnyEnv = gymnasium.Env[Any, Any]
 
@@ -32,8 +33,10 @@ def find_masks(environment: _AnyEnv, observations: ObservationSpace, actions: Ac
     of its Dict observations, if that has as many elements as there are actions.
     """
     info: Any = {}
+    kept = process_generators()  # the process's own, from which its reset may draw
     with contextlib.suppress(Exception):  # a run will meet it again, and say it
         _, info = environment.reset(seed=0)
+    restore_process_generators(kept)
     if isinstance(info, dict) and ACTION_MASK in info:
         return "info"
     if environment.has_wrapper_attr(_METHOD) and callable(environment.get_wrapper_attr(_METHOD)):

@@ -208,7 +208,7 @@ class DQNAgent(Stateful):
         if self.config.gradient_clip == "value":
             gradient.clamp_(-limit, limit)
         elif self.config.gradient_clip == "norm":
-            gradient.mul_((limit / (gradient.norm() + 1e-6)).clamp(max=1.0))
+            gradient.mul_((limit / (torch.linalg.vector_norm(gradient) + 1e-6)).clamp_(max=1.0))
         self.optimizer.step(gradient)
 
     def _update_target(self) -> None:
