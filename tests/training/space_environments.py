@@ -39,6 +39,11 @@ def _actions(kind: str) -> Space:
         "multibinary": spaces.MultiBinary((2, 2)),
         "box": spaces.Box(np.array([-2, 0], np.float32), np.array([2, 1], np.float32)),
         "unbounded": spaces.Box(-np.inf, np.inf, (1,)),
+        "half": spaces.Box(np.array([0, -np.inf, -2], np.float32), np.array([np.inf, 3, 2], np.float32)),
+        "three": spaces.Box(0, 1, (3,)),
+        "six": spaces.Box(0, 1, (6,)),
+        "twelve": spaces.Box(0, 1, (12,)),
+        "thirteen": spaces.Box(0, 1, (13,)),
         "many": spaces.MultiDiscrete([100, 100]),
         "tuple": spaces.Tuple([spaces.Discrete(2)]),
     }

@@ -1,5 +1,6 @@
 """Every finite space, from the environment through replay, network and graph to a published policy's play."""
 
+import contextlib
 import dataclasses
 import itertools
 import re
@@ -14,7 +15,7 @@ from dqn_models.policy import Policy
 from dqn_training.checkpoint.store import CheckpointFile
 from dqn_training.config import DQNConfig
 from dqn_training.envs.checks import FaultyEnvironmentError
-from dqn_training.envs.make import describe, environment_for, make_environment
+from dqn_training.envs.make import describe, environment_for, make_described, make_environment
 from dqn_training.envs.vector import make_vector_environment
 from dqn_training.evaluation.play import play
 from dqn_training.evaluation.video import EpisodeRenderer
@@ -185,7 +186,8 @@ def test_a_box_of_integers_may_give_floats(mode: Any) -> None:
     ("env_id", "kwargs", "remedy"),
     [
         (SPACED, {"acts": "box"}, "--discretize 5"),
-        (SPACED, {"acts": "unbounded"}, "--wrapper 'RescaleAction="),
+        (SPACED, {"acts": "unbounded"}, "--wrapper 'BoundedAction="),
+        (SPACED, {"acts": "thirteen"}, "--wrapper my_module:MyWrapper"),
         (SPACED, {"acts": "many"}, "10,000 joint actions"),
         (SPACED, {"acts": "tuple"}, "--wrapper my_module:MyWrapper"),
         (f"{MODULE}:Blind-v0", {}, "nothing that a network can read"),
@@ -198,6 +200,24 @@ def test_a_space_that_no_policy_can_have_is_refused_with_a_remedy(
     with pytest.raises(ValueError, match=r"space") as caught:
         describe(env_id, kwargs)
     assert remedy in str(caught.value)
+
+
+@pytest.mark.parametrize("acts", ["three", "six", "twelve", "unbounded", "half"])
+def test_the_flags_that_a_refusal_of_continuous_actions_names_are_accepted(acts: str) -> None:
+    """With what the sentences write, word for word, the environment can be played."""
+    flags: dict[str, Any] = {}
+    for _ in range(2 if acts in ("unbounded", "half") else 1):
+        with pytest.raises(ValueError, match="--") as refused:
+            environment_for(settings(acts=acts, **flags))
+        if wrapper := re.search(r"--wrapper '(.*?)'", str(refused.value)):
+            flags["wrapper"] = (wrapper[1],)
+        if values := re.search(r"--discretize (\d+)", str(refused.value)):
+            flags["discretize"] = int(values[1])
+    described = environment_for(settings(acts=acts, **flags))
+    with contextlib.closing(make_described(described)) as environment:
+        environment.reset(seed=0)
+        for index in (0, described.action_space.n - 1):
+            environment.step(described.action_space.action(index))
 
 
 def test_wrappers_are_recorded_and_put_on_again() -> None:

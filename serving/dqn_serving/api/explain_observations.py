@@ -126,9 +126,9 @@ def mismatch(data: bytes, shape: list[int], leaf: LeafReader, model: str) -> Pro
     return rejected("shape", f"data has shape {listed(shape_of(values))} or is ragged; its shape is {listed(shape)}.")
 
 
-def check_elements(batch: Observations, leaf: LeafReader, model: str, what: str) -> None:
+def check_elements(batch: Observations, leaf: LeafReader, model: object, what: str) -> None:
     """Checks the elements of a tensor [batch, *shape]. Raises Problem (422) that names the first wrong one."""
     index = leaf.first_wrong(batch)
     if index is not None:
         low, high = (bounds.flat[index % bounds.size].item() for bounds in (leaf.low, leaf.high))
-        _check_element(batch.flat[index].item(), leaf, (low, high), model, f"element {index} of the {what}")
+        _check_element(batch.flat[index].item(), leaf, (low, high), str(model), f"element {index} of the {what}")

@@ -35,8 +35,9 @@ class LeafReader:
         """The least allowed elements [*shape]; of real numbers they are excluded."""
         self.high: NDArray[Any] = np.broadcast_to(np.asarray(high, kind), self.shape)
         """The greatest allowed elements [*shape]; of real numbers they are excluded."""
-        is_uniform = np.ndim(low) == 0
-        self.bounds: Bounds = (low, high) if is_uniform else (self.low.tolist(), self.high.tolist())
+        self.is_uniform = np.ndim(low) == 0
+        """Whether all elements have the same bounds."""
+        self.bounds: Bounds = (low, high) if self.is_uniform else (self.low.tolist(), self.high.tolist())
         """The same as numbers, if they are those of all elements, or as nested lists."""
         self.type: Any = self._nested(self.low, self.high)
         """What msgspec decodes it as."""

@@ -38,6 +38,8 @@ class ObservationReader:
         Raises PolicyError for a space that cannot be read.
         """
         self.form: Form = form_of(environment.observation_space, policy, environment.left_out)
+        self.input_names = frozenset(leaf.input_name for leaf in self.form.leaves)
+        """The graph's inputs."""
         self.dtype = policy.observation_dtype
         """Of a batch; a structured one, with a field for each leaf, where there are several."""
         self.n_actions = policy.n_actions

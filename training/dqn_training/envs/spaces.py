@@ -1,5 +1,6 @@
 """Gymnasium's spaces to those of the manifest, and what stands in the way where a policy cannot have one."""
 
+import json
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -68,17 +69,38 @@ def acted(env_id: str, space: AnySpace, discretize: int | None) -> ActionSpace:
 def _discretized(env_id: str, space: spaces.Box, discretize: int | None) -> DiscretizedBoxSpace:
     if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
         raise ValueError(
-            f"{env_id} has the action space {space}, which has no bounds to divide it between. Give it bounds by a "
-            'wrapper, such as --wrapper \'RescaleAction={"min_action": -1, "max_action": 1}\'.'
+            f"{env_id} has the action space {space}, which has no bounds to divide it between. Give it those that suit "
+            f"the environment, such as --wrapper 'BoundedAction={_example_bounds(space)}'."
         )
     if discretize is None:
-        fits = next((k for k in (5, 3) if k ** math.prod(space.shape) <= MOST_JOINT_ACTIONS), 2)
         raise ValueError(
             f"{env_id} has the continuous action space {space}; DQN chooses among a finite number of actions. "
-            f"--discretize {fits} divides each of its {math.prod(space.shape)} elements into {fits} values."
+            f"{_division(math.prod(space.shape))}"
         )
     _check_count(env_id, space, discretize ** math.prod(space.shape), "Use a smaller --discretize.")
     return DiscretizedBoxSpace(**_box(space), discretize=discretize)
+
+
+def _example_bounds(space: spaces.Box) -> str:
+    """Arguments of BoundedAction as JSON: the bounds that there are, and others one away from them, or from zero."""
+    low = np.where(np.isfinite(space.low), space.low, np.where(np.isfinite(space.high), space.high - 1, -1))
+    high = np.where(np.isfinite(space.high), space.high, np.where(np.isfinite(space.low), space.low + 1, 1))
+    ends = {"low": low, "high": high}
+    return json.dumps(
+        {name: float(end.flat[0]) if (end == end.flat[0]).all() else end.tolist() for name, end in ends.items()}
+    )
+
+
+def _division(elements: int) -> str:
+    """How a continuous action of so many elements can be divided, or why not."""
+    fits = next((values for values in (5, 3, 2) if values**elements <= MOST_JOINT_ACTIONS), None)
+    if fits is None:
+        return (
+            f"Even two values for each of its {elements} elements are more than {MOST_JOINT_ACTIONS:,} joint actions. "
+            "Reduce them by a wrapper, as in --wrapper my_module:MyWrapper."
+        )
+    what = "it" if elements == 1 else f"each of its {elements} elements"
+    return f"--discretize {fits} divides {what} into {fits} values."
 
 
 def _check_count(env_id: str, space: AnySpace, count: int, remedy: str) -> None:

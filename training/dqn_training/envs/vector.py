@@ -53,8 +53,9 @@ def make_vector_environment(
     if native is not None:
         return _CheckedVector(native, environment)
     if vectorization == "native":
+        masked = " that gives its action masks" if environment.action_mask else ""
         raise ValueError(
-            f"vectorization is 'native', but {environment.id} has no vector version; use auto, sync or async."
+            f"vectorization is 'native', but {environment.id} has no vector version{masked}; use auto, sync or async."
         )
     if vectorization == "auto":
         vectorization = "async" if pays_in_processes(step_seconds(environment), num_envs) else "sync"

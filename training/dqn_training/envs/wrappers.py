@@ -43,7 +43,22 @@ class PlainAction(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self.env.step(action.tolist())
 
 
-_OWN = {"PlainAction": PlainAction, "RewardWeights": RewardWeights}
+class BoundedAction(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Bounds for a continuous action space that has none: two numbers, or two lists in the shape of the space."""
+
+    def __init__(self, environment: AnyEnv, low: Any, high: Any) -> None:
+        """Raises TypeError for other spaces, ValueError for bounds not of the space's shape or beyond its own."""
+        super().__init__(environment)
+        space = environment.action_space
+        if not isinstance(space, gymnasium.spaces.Box):
+            raise TypeError(f"the action space is {space}; expected a Box")
+        lows, highs = (np.broadcast_to(np.asarray(end, space.dtype), space.shape) for end in (low, high))
+        if (lows < space.low).any() or (highs > space.high).any() or (lows >= highs).any():
+            raise ValueError(f"the bounds {low} and {high} are not two within those of {space}")
+        self.action_space = gymnasium.spaces.Box(lows, highs, space.shape, dtype=space.dtype.type)
+
+
+_OWN = {"BoundedAction": BoundedAction, "PlainAction": PlainAction, "RewardWeights": RewardWeights}
 
 
 def chosen_wrappers(config: DQNConfig) -> list[WrapperInfo]:

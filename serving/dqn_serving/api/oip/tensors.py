@@ -19,7 +19,7 @@ from dqn_serving.api.oip.messages import BinarySize, InferRequest, InputTensor, 
 from dqn_serving.policies.leaves import LeafReader
 from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.masks import FLAG
-from dqn_serving.problems import Reason
+from dqn_serving.problems import Problem, Reason
 
 Q_VALUES, ACTION, PROPENSITY = "q_values", "action", "propensity"
 OUTPUTS = (Q_VALUES, ACTION, PROPENSITY)
@@ -39,24 +39,39 @@ def read_inputs(
 
     `binary` is what follows the JSON. Raises Problem (413 or 422) if the inputs are not tensors that fit the policy.
     """
+    reader = loaded.observations
     sent = {tensor.name: tensor for tensor in inputs}
-    leaves = loaded.observations.form.leaves
-    if len(sent) < len(inputs) or sent.keys() - {ACTION_MASK} != {leaf.input_name for leaf in leaves}:
-        found = ", ".join(shown(tensor.name) for tensor in inputs[:8]) or "none"
-        one = f"exactly one {leaves[0].input_name!r}"
-        needed = one if len(leaves) == 1 else "one tensor for each of " + ", ".join(each.input_name for each in leaves)
-        raise rejected("fields", f"The inputs are {found}; {loaded} expects {needed}; {ACTION_MASK!r} is optional.")
+    mask = sent.get(ACTION_MASK)
+    expected = len(reader.input_names) + (mask is not None)
+    if len(inputs) != expected or len(sent) != expected or not sent.keys() >= reader.input_names:
+        raise _wrong_inputs(inputs, loaded)
     raw = _raw_parts(inputs, binary)
+    if isinstance(leaf := reader.form, LeafReader):
+        observations = _read_leaf(sent[leaf.input_name], raw[leaf.input_name], leaf, loaded)
+    else:
+        observations = _read_leaves(sent, raw, loaded)
+    if mask is not None:
+        return observations, _read_mask(mask, raw[ACTION_MASK], [len(observations), reader.n_actions], loaded)
+    return observations, _mask_without_tensor(observations, loaded) if reader.masks.is_used else None
+
+
+def _wrong_inputs(inputs: list[InputTensor], loaded: LoadedPolicy) -> Problem:
+    found = ", ".join(shown(tensor.name) for tensor in inputs[:8]) or "none"
+    first, *others = (leaf.input_name for leaf in loaded.observations.form.leaves)
+    needed = f"one tensor for each of {', '.join((first, *others))}" if others else f"exactly one {first!r}"
+    return rejected("fields", f"The inputs are {found}; {loaded} expects {needed}; {ACTION_MASK!r} is optional.")
+
+
+def _read_leaves(sent: dict[str, InputTensor], raw: dict[str, memoryview], loaded: LoadedPolicy) -> Observations:
+    """The observations of several leaves, whose tensors must have the same batch."""
+    leaves = loaded.observations.form.leaves
     tensors = [_read_leaf(sent[leaf.input_name], raw[leaf.input_name], leaf, loaded) for leaf in leaves]
-    batch = len(tensors[0])
+    first, batch = leaves[0].input_name, len(tensors[0])
     for leaf, tensor in zip(leaves, tensors, strict=True):
         if len(tensor) != batch:
-            found = f"{leaf.input_name} has {len(tensor)} observations, {leaves[0].input_name} {batch}"
+            found = f"{leaf.input_name} has {len(tensor)} observations, {first} {batch}"
             raise rejected("shape", f"{found}; expected as many.")
-    observations = loaded.observations.join(tensors)
-    if ACTION_MASK not in sent:
-        return observations, _mask_without_tensor(observations, loaded)
-    return observations, _read_mask(sent[ACTION_MASK], raw[ACTION_MASK], [batch, loaded.observations.n_actions], loaded)
+    return loaded.observations.join(tensors)
 
 
 def _mask_without_tensor(observations: Observations, loaded: LoadedPolicy) -> BoolArray | None:
@@ -101,7 +116,8 @@ def _read_leaf(tensor: InputTensor, raw: memoryview, leaf: LeafReader, loaded: L
         raise mismatch(bytes(tensor.data or b""), tensor.shape, leaf, str(loaded))
     batch = elements.reshape(tensor.shape[0], *leaf.shape)
     is_binary = tensor.data is UNSET
-    check_elements(batch, leaf, str(loaded), "binary data" if is_binary else "data")
+    if is_binary or not leaf.is_uniform:  # else the decoder has checked the bounds
+        check_elements(batch, leaf, loaded, "binary data" if is_binary else "data")
     return np.array(batch, leaf.dtype) if is_binary else batch  # aligned, and in this machine's byte order
 
 

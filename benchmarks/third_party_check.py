@@ -1,0 +1,48 @@
+"""Serves the model of this folder and asks it for the action of a first observation: third_party_check.py MODEL.
+
+Prints one JSON line with the action. The observation goes to the client as the environment gives it.
+"""
+
+import contextlib
+import json
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from dqn_client import PolicyClient, PolicyClientError
+from dqn_models.reader import RepositoryReader
+from dqn_training.envs.make import make_described
+
+
+def main(model: str) -> None:
+    """The action, after at most a minute of waiting for the server."""
+    with contextlib.redirect_stdout(sys.stderr):
+        environment = make_described(RepositoryReader("models/store").manifest(model, 1).environment).env
+        observation, _ = environment.reset(seed=0)
+        environment.close()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    words = ["dqn-serve", "--port", str(port)]
+    server = subprocess.Popen(words, stdout=sys.stderr)
+    try:
+        print(json.dumps({"action": _action(f"http://127.0.0.1:{port}", observation)}))
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _action(url: str, observation: object) -> object:
+    with PolicyClient(url) as client:
+        for _ in range(120):
+            with contextlib.suppress(PolicyClientError):
+                if client.ready().ready:
+                    break
+            time.sleep(0.5)
+        return np.asarray(client.act(observation).action).tolist()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
