@@ -41,6 +41,7 @@ class Question(NamedTuple):
 
 _HERE = "choice_environments:"
 _TABLES = {f"{_HERE}Slippery-v0": 15_000, f"{_HERE}Delivery-v0": 20_000, f"{_HERE}Maze-v0": 10_000}
+_CLIFFS = {"reward_scale": 0.1, "num_envs": 5, "epsilon_decay_steps": 5_000}
 _NUMBERS = {f"{_HERE}PushedCartPole-v0": 10_000, f"{_HERE}ScaledCartPole-v0": 10_000}
 _LARGE = {f"{_HERE}Inventory-v0": 10_000}
 
@@ -93,6 +94,23 @@ QUESTIONS = {
         "`reward_scale` a power of ten",
         {f"{_HERE}Delivery-v0": 20_000},
         {"0.1": {"reward_scale": 0.1}, "none": {}},
+    ),
+    "targets of tables": Question(
+        "`tau` 0.01 for tables",
+        {f"{_HERE}LongCliffs-v0": 20_000},
+        {
+            "0.005": _CLIFFS,
+            "0.01": _CLIFFS | {"tau": 0.01},
+            "0.02": _CLIFFS | {"tau": 0.02},
+        },
+    ),
+    "targets of tables, elsewhere": Question(
+        "`tau` 0.01 for tables",
+        {f"{_HERE}Delivery-v0": 20_000},
+        {
+            "0.005": {"reward_scale": 0.1, "epsilon_decay_steps": 5_000},
+            "0.01": {"reward_scale": 0.1, "epsilon_decay_steps": 5_000, "tau": 0.01},
+        },
     ),
     "exploration": Question(
         "epsilon falls for a quarter of the run",

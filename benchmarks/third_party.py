@@ -17,6 +17,7 @@ import site
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version
@@ -173,6 +174,8 @@ def _write(page: Path, lines: Sequence[dict[str, Any]]) -> None:
         ("`dqn-train --env-id`", "spaces", "before", "now: mean return (random)", "CPU s", "served, evaluated"),
         [_row(line) for name in TASKS for line in lines if line["name"] == name],
     )
+    missing = [name for name in TASKS if name not in {line["name"] for line in lines}]
+    table += f"\n\nNot measured here yet: {', '.join(missing)}." if missing else ""
     packages = {name: version(name) for name in ("torch", "numpy", "gymnasium")}
     text, new = page.read_text(), f"{_BEGIN}\n{table}\n\n{documents.machine(packages)}\n{_END}"
     start, end = text.index(_BEGIN), text.index(_END) + len(_END)
@@ -181,17 +184,26 @@ def _write(page: Path, lines: Sequence[dict[str, Any]]) -> None:
 
 def _row(line: dict[str, Any]) -> list[str]:
     task, typed = TASKS[line["name"]], line["remedy"] == "as typed"
-    command = f"`{task.flags.partition(' ')[0]}`" if typed else f"... `{line['remedy']}`"
+    env_id = task.flags.partition(" ")[0]
+    command = f"`{env_id}`" if typed else f"... `{line['remedy']}`"
     before, seconds = task.before if typed else "", f"{line['cpu_seconds']:.0f}"
     if line["outcome"] != "published":
-        now = "not ended" if line["outcome"] == "not ended" else f"{line['sentence']}".replace("|", "\\|")
-        return [command, "", before, now, seconds, "-"]
+        return [command, "", before, _failed(line, env_id), seconds, "-"]
     masks = f", masks ({line['masks']})" if line["masks"] else ""
     random = "" if line["random"] is None else f" ({line['random']:.3g})"
-    served, played = line["served"], line["evaluated"]
+    served, played = line["served"] or {"error": "not tried"}, line["evaluated"]
     checked = f"{'yes' if 'action' in served else served['error']}, {'yes' if isinstance(played, float) else played}"
     spaces = f"{line['observations']} -> {line['actions']}{masks}"
     return [command, spaces, before, f"**{line['mean']:.3g}**{random}, {line['steps']:,} steps", seconds, checked]
+
+
+def _failed(line: dict[str, Any], env_id: str) -> str:
+    """The beginning of the sentence, and the flag that it names."""
+    if line["outcome"] == "not ended":
+        return "not ended"
+    said = line["sentence"].removeprefix("error: ").removeprefix(f"{env_id} ").replace("|", "\\|")
+    named = re.search(r"--(reward-weights|wrapper|discretize|env-kwargs|num-envs)\b", said)
+    return f"refused: {textwrap.shorten(said, 150, placeholder=' ...')}" + (f" Names `{named[0]}`" if named else "")
 
 
 if __name__ == "__main__":

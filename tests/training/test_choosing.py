@@ -52,7 +52,7 @@ def test_a_table_and_a_picture_have_networks_of_their_own() -> None:
     table, _ = chosen(COUNTDOWN, space="discrete")
     picture, _ = chosen(COUNTDOWN, space="pixels")
     numbers, _ = chosen(COUNTDOWN, space="box")
-    assert (table.layer_norm, table.n_step) == (False, 1)
+    assert (table.layer_norm, table.n_step, table.tau) == (False, 1, 0.01)
     assert picture.batch_size < table.batch_size == numbers.batch_size
     assert numbers.layer_norm
 

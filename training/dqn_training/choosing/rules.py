@@ -45,7 +45,7 @@ def observations(_: DQNConfig, environment: EnvironmentInfo, facts: Facts) -> Ch
     vary where chance is large.
     """
     if _is_table(environment):
-        return {"layer_norm": False, "n_step": 1}, "observations are the rows of a table"
+        return {"layer_norm": False, "n_step": 1, "tau": 0.01}, "observations are the rows of a table"
     chance = f"chance decides {facts.chance:.0%} of the steps"
     returns = {"n_step": 1 if facts.chance >= _CHANCE else 3}
     sides = list(_sides_of_pictures(environment))
