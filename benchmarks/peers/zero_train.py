@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import zero_environments
 
-Act = Callable[[Any], Any]
+Act = Callable[[Any, dict[str, Any]], Any]
+"""From an observation and the environment's info to an action."""
 FIRST_SEED = 1_700_000_000
 """Of the episodes that count, one seed an episode; no system trains with these."""
 
@@ -25,7 +26,7 @@ def random_policy(env_id: str, seed: int, _: int, __: str) -> Act:
     """No training: what 0 means in the scores."""
     space = zero_environments.make(env_id).action_space
     space.seed(seed)
-    return lambda _: space.sample()
+    return lambda _, __: space.sample()
 
 
 def stable_baselines(library: str, env_id: str, seed: int, steps: int, settings: str) -> Act:
@@ -42,7 +43,7 @@ def stable_baselines(library: str, env_id: str, seed: int, steps: int, settings:
         environment = zero_environments.make(env_id)
     model: Any = DQN("MlpPolicy", environment, seed=seed, **json.loads(settings or "{}"))
     model.learn(steps)
-    return lambda observation: np.int64(model.predict(observation, deterministic=True)[0])
+    return lambda observation, _: np.int64(model.predict(observation, deterministic=True)[0])
 
 
 def cleanrl(env_id: str, seed: int, steps: int, checkout: str) -> Act:
@@ -58,7 +59,7 @@ def cleanrl(env_id: str, seed: int, steps: int, checkout: str) -> Act:
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), contextlib.redirect_stdout(sys.stderr):
         q_network = runpy.run_path(str(script), run_name="__main__")["q_network"]
 
-    def act(observation: Any) -> Any:
+    def act(observation: Any, _: dict[str, Any]) -> Any:
         with torch.no_grad():
             return int(q_network(torch.Tensor(observation)).argmax())
 
@@ -66,21 +67,27 @@ def cleanrl(env_id: str, seed: int, steps: int, checkout: str) -> Act:
 
 
 def ours(_: str, __: int, ___: int, version: str) -> Act:
-    """No training: plays a published ONNX file."""
+    """No training: plays a published ONNX file, as it is served: where it was trained with masks, with those."""
     from dqn_models.policy import Policy
 
     policy = Policy(Path(version, "model.onnx").read_bytes())
-    return lambda observation: policy.act(np.asarray(observation, policy.observation_dtype)[None])[0]
+    masked = json.loads(Path(version, "manifest.json").read_text())["environment"].get("action_mask") == "info"
+
+    def act(observation: Any, info: dict[str, Any]) -> Any:
+        q_values, actions = policy.run(np.asarray(observation, policy.observation_dtype)[None])
+        return np.where(info["action_mask"], q_values[0], -np.inf).argmax() if masked else actions[0]
+
+    return act
 
 
 def play(act: Act, environment: Any, episodes: int, limit: int) -> list[float]:
     """Returns of episodes with fixed start seeds, each cut after `limit` steps."""
     returns = []
     for seed in range(FIRST_SEED, FIRST_SEED + episodes):
-        observation, _ = environment.reset(seed=seed)
+        observation, info = environment.reset(seed=seed)
         total = 0.0
         for _step in range(limit):
-            observation, reward, terminated, truncated, _ = environment.step(act(observation))
+            observation, reward, terminated, truncated, info = environment.step(act(observation, info))
             total += float(reward)
             if terminated or truncated:
                 break

@@ -86,6 +86,8 @@ class Masked(gymnasium.Env[Any, Any]):
         if self._source == "observation":
             return {"state": state, "action_mask": self._mask()}, {}
         gives = self._source == "info" and not (self._fault == "missing" and self._steps == 2)
+        if self._source == "none":
+            return state, {"action_mask": None}
         return state, {"action_mask": self._form()} if gives else {}
 
 

@@ -92,8 +92,9 @@ def test_masks_can_be_ignored() -> None:
 
 
 def test_an_environment_without_masks_is_described_without() -> None:
-    """Neither a method of another name nor an observation of another size is a mask."""
+    """An info with None for a mask has none."""
     assert describe("CartPole-v1", {}).action_mask is None
+    assert describe(MASKED, {"source": "none"}).action_mask is None
     assert describe("tests.training.space_environments:Spaced-v0", {"observes": "nested"}).action_mask is None
 
 

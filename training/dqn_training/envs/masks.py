@@ -37,7 +37,7 @@ def find_masks(environment: _AnyEnv, observations: ObservationSpace, actions: Ac
     with contextlib.suppress(Exception):  # a run will meet it again, and say it
         _, info = environment.reset(seed=0)
     restore_process_generators(kept)
-    if isinstance(info, dict) and ACTION_MASK in info:
+    if isinstance(info, dict) and info.get(ACTION_MASK) is not None:
         return "info"
     if environment.has_wrapper_attr(_METHOD) and callable(environment.get_wrapper_attr(_METHOD)):
         return "method"

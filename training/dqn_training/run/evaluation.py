@@ -12,7 +12,7 @@ from dqn_training.config import DQNConfig
 from dqn_training.evaluation.evaluator import Evaluator
 from dqn_training.evaluation.play import Episodes, step_limit
 from dqn_training.export.onnx_graph import export
-from dqn_training.learning.best import CheckpointScore
+from dqn_training.learning.best import CheckpointScore, Selection
 from dqn_training.learning.state import TrainingState
 from dqn_training.run.callbacks import Callback
 from dqn_training.seeds import first_seed, random_play_seed
@@ -64,10 +64,9 @@ class Evaluation(Callback):
             state.monitor.record(state.env_steps, state.agent.q_network, state.replay)
             self._evaluate(state, max(1, episodes))
 
-    def _left(self, state: TrainingState) -> int:
-        """Environment steps that evaluations may still take."""
-        taken = state.selection.env_steps - state.selection.random_env_steps
-        return int(self._config.eval_fraction * state.env_steps) - taken
+    def _left(self, selection: Selection, env_steps: int) -> int:
+        """Environment steps that evaluations may still take after so many of training."""
+        return int(self._config.eval_fraction * env_steps) - (selection.env_steps - selection.random_env_steps)
 
     def _affordable(self, state: TrainingState, *, last: bool = False) -> int:
         """Episodes that probably fit into what is left, so that there will be enough for the last evaluation."""
@@ -75,16 +74,16 @@ class Evaluation(Callback):
         known = [length for length in lengths if length >= 1]  # NaN is not
         longest = min(self._limit, self._environment.max_episode_steps or self._limit)
         expected = min(_SLACK * max(known, default=longest), longest)
-        steps = self._left(state)
+        steps = self._left(state.selection, state.env_steps)
         if not last:
-            come = int(self._config.eval_fraction * max(0, self._config.total_env_steps - state.env_steps))
-            steps = min(steps, steps + come - math.ceil(self._enough * expected))
+            at_end = self._left(state.selection, max(state.env_steps, self._config.total_env_steps))
+            steps = min(steps, at_end - math.ceil(self._enough * expected))
         return min(self._config.eval_episodes, int(max(0, steps) / expected))
 
     def _evaluate(self, state: TrainingState, episodes: int) -> None:
         self._play_random(state)
         onnx = export(state.agent.policy_network, self._environment, self._config.reward_scale)
-        most = max(self._left(state), _FEWEST_STEPS)
+        most = max(self._left(state.selection, state.env_steps), _FEWEST_STEPS)
         started = time.perf_counter()
         played = self._play(state, onnx, first_seed("selection", self._config.seed), episodes, most)
         state.selection.seconds += time.perf_counter() - started
