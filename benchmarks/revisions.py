@@ -23,7 +23,6 @@ import tyro
 from batches import BATCH, infer_request, json_batch, sample_observations
 from load import CLIENT_CORE, Request, Server, running
 from peers.servers import ACT, ONE_TENSOR
-from policies import cartpole, publish_hardly_trained
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -60,8 +59,8 @@ def main(before: Path, seconds: int = 2, rounds: int = 5, seeds: int = 5, first:
     programs = {"before": before.absolute() / ".venv/bin", "now": NOW}
     figures: Figures = defaultdict(lambda: {name: [] for name in programs})
     with tempfile.TemporaryDirectory() as folder:
-        publish_hardly_trained(Path(folder) / "store", cartpole(128))
         if rounds:
+            _publish(programs["before"], Path(folder))
             _serve(programs, Path(folder), seconds, rounds, figures)
         for seed in track(range(first, first + seeds), "seeds", console=Console(stderr=True)):
             for system, bin_folder in _alternating(programs, seed):
@@ -72,6 +71,19 @@ def main(before: Path, seconds: int = 2, rounds: int = 5, seeds: int = 5, first:
         ratio = median(now / old for now, old in zip(sides["now"], sides["before"], strict=True))
         table.add_row(what, f"{median(sides['before']):,.1f}", f"{median(sides['now']):,.1f}", f"{ratio:.3f}", unit)
     Console(width=120).print(table)
+
+
+def _publish(bin_folder: Path, folder: Path) -> None:
+    """A hardly trained policy, 4-128-128-2, by the checkout before: it may not be able to read what is written now."""
+    words = [str(bin_folder / "dqn-train"), "--preset=general", "--env-id=CartPole-v1", "--name=cartpole"]
+    words += ["--no-layer-norm", "--total-env-steps=1500", "--eval-every=1500", "--eval-episodes=1"]
+    words += [
+        "--gate-episodes=2",
+        "--report-episodes=2",
+        f"--run-dir={folder / 'run'}",
+        f"--repository={folder / 'store'}",
+    ]
+    subprocess.run(words, capture_output=True, check=True)
 
 
 def _alternating(programs: dict[str, Path], number: int) -> list[tuple[str, Path]]:

