@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from dqn_testing.fixtures import TOKEN, empty, repository, secure, server, tls_files
+from dqn_testing.fixtures import TOKEN, empty, repository, secure, server, spaced, spaced_store, tls_files
 from dqn_testing.server import Server
 from tests.client.clients import KINDS, QUICK, open_client
 
-__all__ = ["empty", "repository", "secure", "server", "tls_files"]
+__all__ = ["empty", "repository", "secure", "server", "spaced", "spaced_store", "tls_files"]
 
 
 @pytest.fixture(params=KINDS)

@@ -2,7 +2,6 @@
 
 import types
 from collections import OrderedDict, UserDict
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,9 +11,9 @@ from gymnasium import spaces
 from dqn_client import RequestRefusedError
 from dqn_models.policy import Policy
 from dqn_models.repository import ModelRepository
-from dqn_testing.server import Server, running_server
+from dqn_testing.server import Server
+from dqn_testing.spaced_models import ACTION_SPACES, OBSERVATION_SPACES, observe
 from tests.client.clients import open_client
-from tests.serving.spaces import ACTION_SPACES, OBSERVATION_SPACES, observe, publish_spaces
 
 TAKEN: dict[str, Any] = {
     "nested": spaces.MultiDiscrete([2, 3], start=[0, -1]),
@@ -27,31 +26,17 @@ TAKEN: dict[str, Any] = {
 """The environment's action space, by model."""
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> ModelRepository:
-    """A model for each space."""
-    store = ModelRepository(tmp_path_factory.mktemp("spaces"))
-    publish_spaces(store)
-    return store
-
-
-@pytest.fixture(scope="module")
-def spaced(store: ModelRepository) -> Iterator[Server]:
-    """A server of all of them."""
-    with running_server(store, env={"DQN_MODEL": "cartpole"}) as running:
-        running.wait_ready()
-        yield running
-
-
 def test_every_space_is_covered() -> None:
     """An environment's action space for each model."""
     assert TAKEN.keys() == OBSERVATION_SPACES.keys()
 
 
 @pytest.mark.parametrize("model", OBSERVATION_SPACES)
-def test_observations_in_the_form_of_the_space(kind: str, spaced: Server, store: ModelRepository, model: str) -> None:
+def test_observations_in_the_form_of_the_space(
+    kind: str, spaced: Server, spaced_store: ModelRepository, model: str
+) -> None:
     """Dicts, tuples, arrays and scalars go as the environment gives them; the actions are the file's."""
-    policy: Policy = store.load_policy(model, 1)
+    policy: Policy = spaced_store.load_policy(model, 1)
     observations = [observe(model) for _ in range(4)]
     space = OBSERVATION_SPACES[model]
     rows = np.array([space.flatten(observation) for observation in observations], space.tensor_dtype)

@@ -11,8 +11,8 @@ from dqn_models.repository import ModelRepository
 from dqn_models.spaces import DictSpace
 from dqn_serving.policies.loaded import load
 from dqn_serving.telemetry.shared_memory import SharedMetrics
+from dqn_testing.spaced_models import ACTION_SPACES, OBSERVATION_SPACES
 from dqn_testing.spaces import publish_space
-from tests.serving.spaces import ACTION_SPACES, OBSERVATION_SPACES
 
 BOX = {"type": "Box", "shape": [3], "dtype": "float32", "low": 0, "high": 1}
 DIFFERENCES: dict[str, tuple[str, str, Any, str]] = {

@@ -1,25 +1,14 @@
 """What is wrong with an observation of several parts is said of the part, in JSON, MessagePack and tensors."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
 import pytest
 
-from dqn_models.repository import ModelRepository
-from dqn_testing.server import Server, running_server
-from tests.serving.spaces import observe, plain, publish_spaces
+from dqn_testing.server import Server
+from dqn_testing.spaced_models import observe, plain
 from tests.serving.stream.client import JSON, MSGPACK, stream
-
-
-@pytest.fixture(scope="module")
-def spaced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of models with all kinds of spaces."""
-    store = ModelRepository(tmp_path_factory.mktemp("spaces"))
-    publish_spaces(store)
-    with running_server(store, env={"DQN_MODEL": "cartpole"}) as running:
-        running.wait_ready()
-        yield running
 
 
 def put(*path: Any) -> Callable[[Any], None]:

@@ -17,7 +17,7 @@ from dqn_serving.policies.loaded import LoadedPolicy, load
 from dqn_serving.policies.observations import DECODE_ERRORS, ObservationReader
 from dqn_serving.problems import Problem
 from dqn_serving.telemetry.shared_memory import SharedMetrics
-from tests.serving.spaces import OBSERVATION_SPACES, observe, plain, publish_spaces
+from dqn_testing.spaced_models import OBSERVATION_SPACES, observe, plain, publish_spaces
 
 numbers = st.one_of(st.integers(-4, 4), st.integers(), st.floats(allow_nan=False, allow_infinity=False))
 scalars = st.one_of(st.none(), st.booleans(), numbers, st.text(max_size=3))

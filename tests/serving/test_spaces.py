@@ -1,6 +1,5 @@
 """Every space of observations and actions, in its own form, by every call: the policy's own answers."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,29 +8,13 @@ import tritonclient.http as triton
 
 from dqn_models.policy import Policy
 from dqn_models.repository import ModelRepository
-from dqn_testing.server import Server, running_server
-from tests.serving.spaces import ACTION_SPACES, LEFT_OUT, OBSERVATION_SPACES, observe, plain, publish_spaces
+from dqn_testing.server import Server
+from dqn_testing.spaced_models import ACTION_SPACES, LEFT_OUT, OBSERVATION_SPACES, observe, plain
 from tests.serving.stream.client import JSON, MSGPACK, stream
 
 DATATYPES = {"float32": "FP32", "uint8": "UINT8", "int64": "INT64"}
 BATCH = 5
 every_model = pytest.mark.parametrize("model", OBSERVATION_SPACES)
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> ModelRepository:
-    """A model for each space, and one for CartPole."""
-    store = ModelRepository(tmp_path_factory.mktemp("spaces"))
-    publish_spaces(store)
-    return store
-
-
-@pytest.fixture(scope="module")
-def spaced(store: ModelRepository) -> Iterator[Server]:
-    """A server of all of them."""
-    with running_server(store, env={"DQN_MODEL": "cartpole"}) as running:
-        running.wait_ready()
-        yield running
 
 
 def batch_of(model: str) -> tuple[list[Any], Any]:
@@ -48,9 +31,9 @@ def tensors_of(model: str, rows: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def policy(store: ModelRepository, model: str) -> Policy:
+def policy(spaced_store: ModelRepository, model: str) -> Policy:
     """The policy of a model, here."""
-    return store.load_policy(model, 1)
+    return spaced_store.load_policy(model, 1)
 
 
 @every_model

@@ -1,6 +1,7 @@
 """Observations of several parts: Gymnasium's Dict and Tuple, nested as they like; and what the manifest may hold."""
 
 from collections import Counter
+from abc import abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
@@ -27,17 +28,17 @@ class CompositeSpace(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    @abstractmethod
     def members(self) -> Iterator[tuple[str | int, "ObservationSpace"]]:
         """The members that are observed, each with its key in an observation."""
-        raise NotImplementedError
 
     def describe(self) -> str:
         """An observation in words."""
         return "; ".join(f"{leaf.name}: {leaf.space.describe()}" for leaf in self.leaves)
 
+    @abstractmethod
     def example(self, mean: list[float]) -> Any:
         """An observation as JSON has it, from the mean of those that training saw, leaf by leaf."""
-        raise NotImplementedError
 
     def sample(self, seen: NDArray[Any], count: int, generator: np.random.Generator) -> NDArray[Any]:
         """Rows [count] from all over the space; where it has no bounds, wide around the rows `seen`."""

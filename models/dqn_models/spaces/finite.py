@@ -54,7 +54,7 @@ class DiscreteSpace(LeafSpace):
         """An observation in words."""
         return f"one integer from {self.start} to {self.start + self.n - 1}"
 
-    def example(self, mean: list[float]) -> int:  # noqa: ARG002  (the mean of integers is none of them)
+    def example(self, mean: list[float]) -> int:  # noqa: ARG002  (a mean need not be an integer)
         """An observation as JSON has it."""
         return self.start
 
@@ -116,7 +116,7 @@ class MultiDiscreteSpace(LeafSpace):
         """An observation in words."""
         return f"{shape_in_words(self.tensor_shape)}, each an integer of {_counts(self.nvec)}"
 
-    def example(self, mean: list[float]) -> Any:  # noqa: ARG002  (the mean of integers is none of them)
+    def example(self, mean: list[float]) -> Any:  # noqa: ARG002  (a mean need not be an integer)
         """An observation as JSON has it."""
         return np.reshape(self.starts, self.tensor_shape).tolist()
 

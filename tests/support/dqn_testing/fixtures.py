@@ -8,6 +8,7 @@ import pytest
 from dqn_models.repository import ModelRepository
 from dqn_testing.repositories import publish_discrete, publish_linear
 from dqn_testing.server import Server, running_server
+from dqn_testing.spaced_models import publish_spaces
 from dqn_testing.tls import TlsFiles
 
 TOKEN = "correct-horse"  # noqa: S105  (of the servers that these fixtures start)
@@ -54,4 +55,20 @@ def secure(repository: ModelRepository, tls_files: TlsFiles) -> Iterator[Server]
     """A server of that repository that speaks HTTPS."""
     with running_server(repository, env={"DQN_API_TOKEN": TOKEN}, **tls_files.settings) as running:
         assert running.url.startswith("https://")
+        yield running
+
+
+@pytest.fixture(scope="module")
+def spaced_store(tmp_path_factory: pytest.TempPathFactory) -> ModelRepository:
+    """A model for each kind of space, and one for CartPole."""
+    store = ModelRepository(tmp_path_factory.mktemp("spaces"))
+    publish_spaces(store)
+    return store
+
+
+@pytest.fixture(scope="module")
+def spaced(spaced_store: ModelRepository) -> Iterator[Server]:
+    """A server of all of them."""
+    with running_server(spaced_store, env={"DQN_MODEL": "cartpole"}) as running:
+        running.wait_ready()
         yield running
