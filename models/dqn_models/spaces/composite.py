@@ -1,7 +1,7 @@
 """Observations of several parts: Gymnasium's Dict and Tuple, nested as they like; and what the manifest may hold."""
 
-from collections import Counter
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
