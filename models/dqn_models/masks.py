@@ -28,12 +28,12 @@ def best_allowed(q_values: NDArray[np.float32], masks: BoolArray) -> NDArray[np.
 
 
 def drawn_allowed(masks: BoolArray, draws: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The index of an allowed action, [batch], for uniform `draws` [batch] from 0 up to 1: each is equally likely.
+    """The index of an allowed action, [...], for uniform `draws` [...] from 0 up to 1: each is equally likely.
 
-    Each row of `masks` [batch, n_actions] must allow an action.
+    Each row of `masks` [..., n_actions] must allow an action.
     """
-    ranks = (draws * masks.sum(axis=1)).astype(np.int64)  # which of the allowed actions, counted from 0
-    drawn: NDArray[np.int64] = (masks.cumsum(axis=1) > ranks[:, None]).argmax(axis=1)
+    ranks = (draws * masks.sum(axis=-1)).astype(np.int64)  # which of the allowed actions, counted from 0
+    drawn: NDArray[np.int64] = (masks.cumsum(axis=-1) > ranks[..., np.newaxis]).argmax(axis=-1)
     return drawn
 
 

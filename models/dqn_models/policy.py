@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from dqn_models.errors import PolicyError
 from dqn_models.manifest import TensorSpec
-from dqn_models.masks import BoolArray, best_allowed
+from dqn_models.masks import BoolArray
+from dqn_models.spaces import ActionSpace
 
 # ONNX Runtime reads this as it is imported, which happens only here. Without it, it looks up a host of its maker, and
 # keeps an id of the machine and a queue of events in the home directory.
@@ -51,7 +52,7 @@ class Policy:
         inputs, outputs: the graph's tensors as the manifest writes them.
         observation_shape: shape of one observation, without the batch; () where it has several leaves.
         observation_dtype: float32, uint8 (pixels), int64 (Discrete), or a structured one.
-        n_actions: number of Q-values.
+        n_actions: number of Q-values: one for each action or, where actions branch, for each value of a component.
         action_shape, action_dtype: of one action, in the form that the environment's action space has.
         session: what runs the graph.
     """
@@ -128,13 +129,12 @@ class Policy:
         actions: Actions = self.session.run(["action"], self._feed(observations))[0]
         return actions
 
-    def choose(self, observations: Observations, masks: BoolArray) -> IntArray:
-        """The index of the best action that is allowed, [batch], for observations of a batch.
+    def choose(self, observations: Observations, masks: BoolArray, actions: ActionSpace) -> IntArray:
+        """The indices of the best actions that are allowed, [batch, ...], for observations of a batch.
 
-        `masks` [batch, n_actions] is True where an action is allowed; each row must allow one.
+        `masks` [batch, n] is True where one of the `actions` is allowed; each row must allow one.
         """
-        q_values: FloatArray = self.session.run(["q_values"], self._feed(observations))[0]
-        return best_allowed(q_values, masks)
+        return actions.best(self.q_values(observations), masks)
 
     def _feed(self, observations: Observations) -> dict[str, Observations]:
         if not self._fields:

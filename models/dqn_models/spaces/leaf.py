@@ -7,7 +7,6 @@ treats both alike, and fields are taken apart only where tensors are needed.
 
 import math
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,8 +15,6 @@ from pydantic import BaseModel, ConfigDict
 
 MAX_DESCRIBED_ELEMENTS = 4_096
 """A leaf of more elements is described by statistics of all of them together."""
-MOST_JOINT_ACTIONS = 4_096
-"""A policy has one Q-value for each joint action; of more components than make so many nothing can be learned."""
 
 
 class Leaf(NamedTuple):
@@ -105,17 +102,3 @@ class LeafSpace(BaseModel):
 def shape_in_words(shape: Sequence[int]) -> str:
     """Such as "2 x 3 numbers"."""
     return f"{' x '.join(map(str, shape))} numbers" if shape else "one number"
-
-
-@cache
-def joint_actions(counts: tuple[int, ...]) -> NDArray[np.int64]:
-    """All combinations of components with so many values each, [n, components], in C order: the first is the slowest.
-
-    Raises ValueError for more than a policy can have.
-    """
-    n = math.prod(counts)
-    if n > MOST_JOINT_ACTIONS:
-        raise ValueError(f"there are {n:,} joint actions; a policy has at most {MOST_JOINT_ACTIONS:,}")
-    found = np.stack(np.unravel_index(np.arange(n), counts), axis=1)
-    found.flags.writeable = False
-    return found

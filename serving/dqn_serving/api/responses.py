@@ -37,8 +37,13 @@ class ModelSpaces(Struct, frozen=True):
     action: Annotated[str, Meta(description="an action in words")]
     action_space: Annotated[dict[str, Any], Meta(description="as the manifest has it")]
     example_action: Annotated[Any, Meta(description="the first action, in the form that answers have")]
-    n_actions: Annotated[int, Meta(description="how many actions there are; each has a Q-value and an entry in a mask")]
-
+    n_actions: Annotated[
+        int,
+        Meta(
+            description="how many Q-values and entries of a mask there are: one for each action, or where "
+            "action_space.branching is true one for each value of each component, component after component"
+        ),
+    ]
     action_mask: Annotated[
         str | None, Meta(description="where the environment has its action masks, as in the manifest")
     ]
@@ -63,7 +68,7 @@ class ModelSpaces(Struct, frozen=True):
             left_out=environment.left_out,
             action=acted.describe(),
             action_space=acted.model_dump(mode="json"),
-            example_action=acted.action(np.arange(1)).tolist()[0],
+            example_action=acted.action(acted.best(np.zeros((1, acted.n), np.float32))).tolist()[0],
             n_actions=acted.n,
             action_mask=source,
             example_action_mask=[True] * acted.n if source in MASKS_SENT else UNSET,

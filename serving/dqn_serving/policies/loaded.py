@@ -1,23 +1,27 @@
 """A version in memory, ready to answer: its policy and everything that can be prepared before a request comes."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from dqn_models.errors import PolicyError
 from dqn_models.layout import ONNX_FILE
 from dqn_models.manifest import Manifest
 from dqn_models.policy import Policy, PreparedRun
 from dqn_models.reader import RepositoryReader
-from dqn_models.spaces import ActionSpace, DiscreteSpace
+from dqn_models.spaces import MOST_JOINT_ACTIONS, ActionSpace, DiscreteSpace
 from dqn_serving.policies.observations import ObservationReader
 from dqn_serving.problems import Served
 from dqn_serving.telemetry.metrics import ModelMeasures
 from dqn_serving.telemetry.shared_memory import Values, WorkerSegment
 
 Key = tuple[str, int]
+Index: TypeAlias = int | tuple[int, ...]
+"""Of an action; a tuple where actions branch."""
+_MOST_ANSWERS = MOST_JOINT_ACTIONS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,18 +37,20 @@ class LoadedPolicy:
     observations: ObservationReader
     packed_observations: ObservationReader
     """The same for MessagePack."""
-    greedy_answers: dict[int, Any]
-    """What a call has rendered once for a greedy action, by its index; kept here, since it ends with the version."""
+    greedy_answers: "Answers"
+    """What a call has rendered once for a greedy action; kept here, since it ends with the version."""
     served: Served
     """What its answers say of themselves, and its key."""
     measures: ModelMeasures
     """Where its model is counted."""
     action_counts: Values
-    """How often each action (by index) was answered; float64, on the worker's segment."""
+    """How often each action (by index), or value of a component, was answered; float64, on the worker's segment."""
     action_space: ActionSpace
     """Which actions the indices of Q-values are."""
+    branches: tuple[int, ...]
+    """How many Q-values each component of an action has, where actions branch."""
     actions: list[Any]
-    """The action of each index, as JSON has it: an integer, or nested lists of numbers."""
+    """The action of each index, as JSON has it: an integer, or nested lists of numbers; empty where actions branch."""
 
     @property
     def model(self) -> str:
@@ -61,9 +67,34 @@ class LoadedPolicy:
         """SHA-256 of the ONNX file."""
         return self.manifest.files[ONNX_FILE].sha256
 
+    def action(self, index: Index) -> Any:
+        """An action as JSON has it."""
+        if isinstance(index, tuple):
+            return self.action_space.action(np.array(index)).tolist()
+        return self.actions[index]
+
+    def count_branches(self, index: tuple[int, ...]) -> None:
+        """Counts each component of an action that branches."""
+        for position in self.action_space.q_positions(np.array(index)).tolist():
+            self.action_counts[position] += 1
+
     def __str__(self) -> str:
         """As messages name it."""
         return f"{self.model} version {self.version}"
+
+
+class Answers(dict[Index, Any]):
+    """What was rendered once for each action; where there are a great many actions, for the first of them."""
+
+    def keep(self, index: Index, answer: Any) -> None:
+        """Keeps an answer if there is room."""
+        if len(self) < _MOST_ANSWERS:
+            self[index] = answer
+
+
+def as_index(found: NDArray[np.int64]) -> Index:
+    """The index of one action, an array of shape () or [branches]."""
+    return tuple(found.tolist()) if found.ndim else int(found)
 
 
 def load(
@@ -101,13 +132,14 @@ def load(
         policy=policy,
         prepared=PreparedRun(policy),
         observations=reader,
-        greedy_answers={},
+        greedy_answers=Answers(),
         served=Served(model, version),
         measures=ModelMeasures(segment, model),
         packed_observations=packed,
         action_counts=segment.values(("actions", model, str(version), str(first), str(n_actions)), n_actions),
         action_space=space,
-        actions=space.action(np.arange(n_actions)).tolist(),
+        branches=space.branches,
+        actions=[] if space.branches else space.action(np.arange(n_actions)).tolist(),
     )
 
 
@@ -128,7 +160,8 @@ def _check_tensors(manifest: Manifest, policy: Policy) -> None:
 def _check_greedy(manifest: Manifest, policy: Policy, reader: ObservationReader) -> None:
     """A graph whose actions are not the environment's would be judged by others than it is served with: refuse it."""
     q_values, actions = policy.run(reader.example())
-    greedy = manifest.environment.action_space.action(q_values.argmax(axis=1))
+    space = manifest.environment.action_space
+    greedy = space.action(space.best(q_values))
     if not np.allclose(actions, greedy):
         name = f"{manifest.model} version {manifest.version}"
         raise PolicyError(f"{name} answers action {actions[0].tolist()}, but {greedy[0].tolist()} is greedy.")
