@@ -41,7 +41,7 @@ def attempt(services: Services) -> None:
     """One look at the repository, as the server's start takes it."""
 
     async def start() -> None:
-        await services.tasks.start("refresh", services.refresher.look, 3600, at_once=True)
+        await services.tasks.start("refresh", services.refresher.poll, 3600, at_once=True)
 
     asyncio.run(start())
 
