@@ -181,7 +181,7 @@ class PreparedRun:
         self._binding.bind_ortvalue_output("action", of(self._action))
 
     def __call__(self, observation: Any) -> tuple[FloatArray, Actions]:
-        """Q-values [1, n_actions] and greedy action [1, *action_shape], as from `Policy.run`, valid until the next call.
+        """Q-values [1, n_actions] and greedy action [1, *action_shape], valid until the next call.
 
         The observation is a number or nested lists of the policy's shape, with elements that its dtype can hold; with
         several leaves, a tuple of these in the order of the inputs.
