@@ -118,7 +118,7 @@ def test_a_second_version_passes_the_gate(tmp_path: Path, trained: Trained) -> N
         (["--env-kwargs", "3"], "not a JSON object"),
         pytest.param(["--device", "cuda"], "finds no CUDA device", marks=without_gpu),
         (["--replay-capacity", "100000000000"], "GB of free memory; at most"),
-        (["--name", "../x"], "'../x' cannot name a model"),
+        (["--name", "../x"], "'../x' is not a valid model name"),
         (["--preset", "nope"], "nope"),
         (["--nonsense"], "--nonsense"),
         (["--env-id", "Acrobot-v1", "--num-envs", "2", "--vectorization", "native"], "has no vector version"),

@@ -60,6 +60,15 @@ def test_a_short_run_is_evaluated_by_one_episode_that_may_be_cut_short(monkeypat
     assert (report.episodes, report.cut_short, report.mean_length) == (1, 1, 1_000)
 
 
+@pytest.mark.parametrize(
+    ("settings", "episodes"), [({}, 10), ({"eval_fraction": 20.0}, 20), ({"report_episodes": 3}, 3)]
+)
+def test_a_report_of_long_episodes_takes_a_bounded_number_of_steps(settings: dict[str, Any], episodes: int) -> None:
+    """However little a step costs: 10,000, or half of the fraction that evaluations have."""
+    candidate = trained(ENDLESS, 1_000, total_env_steps=2_000, eval_episodes=2, **settings)
+    assert play_test_episodes(candidate).episodes == episodes
+
+
 def test_evaluations_are_counted_everywhere(tmp_path: Path) -> None:
     """The manifest's number has those of training, of random actions, of the gate and of the report."""
     settings: dict[str, Any] = {"total_env_steps": 2_000, "report_episodes": 5, "gate_episodes": 7}
