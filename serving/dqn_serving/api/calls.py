@@ -29,7 +29,7 @@ _ERRORS: dict[int, tuple[str, str]] = {
     408: ("The request arrived too slowly.", "The head took longer than the 10 s allowed (DQN_REQUEST_SECONDS)."),
     409: (
         "The version is damaged, or the repository changed meanwhile.",
-        "model.onnx of cartpole version 2 is not what was published.",
+        "model.onnx of cartpole version 2 differs from what was published.",
     ),
     413: (
         "The body or the batch is larger than allowed.",
