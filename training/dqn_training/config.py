@@ -155,7 +155,8 @@ class DQNConfig:
     """Episodes per evaluation during training, at most."""
     eval_fraction: Positive = 0.1
     """Evaluation steps per training step, at most: long episodes make evaluations smaller, then rarer. The report and
-    each policy in the gate may take half this fraction of training's seconds, or 5 seconds."""
+    each policy in the gate may take half this fraction of training's seconds, or 5 seconds; the report also half this
+    fraction of its steps, or 10,000."""
     eval_envs: Count = 32
     """Environments that an evaluation plays at once; 1: in a process of its own, for those that allow one a process."""
     stop_return: float | None = None

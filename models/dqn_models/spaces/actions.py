@@ -17,7 +17,7 @@ from pydantic import Field
 from dqn_models.masks import BoolArray, drawn_allowed
 from dqn_models.spaces.leaf import LeafSpace
 
-MOST_JOINT_ACTIONS = 4_096
+MAX_JOINT_ACTIONS = 4_096
 """Actions of more combinations than that branch: each has a Q-value otherwise."""
 
 IntArray = NDArray[np.int64]
@@ -179,8 +179,8 @@ def joint_actions(counts: tuple[int, ...]) -> IntArray:
     Raises ValueError for more than a policy can have.
     """
     n = math.prod(counts)
-    if n > MOST_JOINT_ACTIONS:
-        raise ValueError(f"there are {n:,} joint actions; a policy has at most {MOST_JOINT_ACTIONS:,}")
+    if n > MAX_JOINT_ACTIONS:
+        raise ValueError(f"there are {n:,} joint actions; a policy has at most {MAX_JOINT_ACTIONS:,}")
     found = np.stack(np.unravel_index(np.arange(n), counts), axis=1)
     found.flags.writeable = False
     return found

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from dqn_models.manifest import EnvironmentInfo
 from dqn_models.spaces import (
-    MOST_JOINT_ACTIONS,
+    MAX_JOINT_ACTIONS,
     ActionSpace,
     BoxSpace,
     ComponentActions,
@@ -81,14 +81,14 @@ def branching_in_words(environment: EnvironmentInfo) -> str:
     exact = f"{count:,}" if count < _MOST_SHOWN else f"about {Decimal(count):.0e}"
     return (
         f"Actions branch: their {len(components)} components make {exact} combinations, and a policy has a Q-value for "
-        f"each of at most {MOST_JOINT_ACTIONS:,}. So each component is chosen by itself, by {sum(components):,} "
+        f"each of at most {MAX_JOINT_ACTIONS:,}. So each component is chosen by itself, by {sum(components):,} "
         "Q-values in all, one for each of its values."
     )
 
 
 def _branched(space: ComponentSpace, *, always: bool) -> ComponentSpace:
     """The space with actions that branch if there are too many of them, or always."""
-    branching = always or math.prod(space.components) > MOST_JOINT_ACTIONS
+    branching = always or math.prod(space.components) > MAX_JOINT_ACTIONS
     return space.model_copy(update={"branching": branching})
 
 
@@ -118,7 +118,7 @@ def _example_bounds(space: spaces.Box) -> str:
 
 def _division(elements: int) -> str:
     """How a continuous action of so many elements can be divided: jointly if that leaves three values of each."""
-    fits = next((values for values in (5, 3) if values**elements <= MOST_JOINT_ACTIONS), 5)
+    fits = next((values for values in (5, 3) if values**elements <= MAX_JOINT_ACTIONS), 5)
     what = "it" if elements == 1 else f"each of its {elements} elements"
     return f"--discretize {fits} divides {what} into {fits} values."
 
