@@ -70,8 +70,8 @@ TWO = spaces.Discrete(2)
 @pytest.mark.parametrize(
     ("space", "sentence"),
     [
-        (spaces.Dict({"a.b": TWO, "a": spaces.Dict(b=TWO)}), "leaves share the name 'a.b'. Rename them"),
-        (spaces.Dict({"": TWO}), "there is a leaf without a name. Rename them"),
+        (spaces.Dict({"a.b": TWO, "a": spaces.Dict(b=TWO)}), "two leaves are named 'a.b'. Rename them"),
+        (spaces.Dict({"": TWO}), "a leaf has no name. Rename them"),
         (spaces.Dict(cast(Any, {1: TWO})), "has the key 1; expected a text, such as '1'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""What is wrong with an action mask, or with a request that has none, however it was sent."""
+"""What is wrong with an action mask, or with a request without one, in any encoding."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from dqn_serving.problems import Problem
 def check_mask(document: Document, batch: int | None, masks: MaskReader, model: str) -> None:
     """Checks the action mask, [n_actions] or [batch, n_actions], or that in the observations, whose form was checked.
 
-    Raises Problem (422) for the first fault, also if the mask that the model needs is missing.
+    Raises Problem (422) for the first fault, including the absence of a mask that the model needs.
     """
     expected = f"a list of {masks.n_actions} booleans (or 0 and 1)"
     expected += " or one such list for each observation" if batch else ""
@@ -40,11 +40,11 @@ def check_observed(rows: Any, path: str) -> None:
 
 
 def mask_missing(model: str, expected: str) -> Problem:
-    """The problem (422) of a request without the mask that its model needs."""
+    """The problem (422) of a request without a mask that its model needs."""
     return rejected(
         ACTION_MASK,
-        f"action_mask is missing: {model} was trained and judged with the action masks of its environment. Send "
-        f'{expected}, as info["action_mask"] or action_masks() gives them; the server\'s --lenient-masks does without.',
+        f"action_mask is missing: {model} was trained and evaluated with the action masks of its environment. Send "
+        f'{expected}, from info["action_mask"] or action_masks(), or start the server with --lenient-masks.',
     )
 
 

@@ -22,7 +22,7 @@ from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.problems import Answer, Problem, internal_error
 
 MAX_BATCH = 128
-"""More gain nothing by sharing a run, and would have to wait for one another."""
+"""Beyond this, sharing a run gains nothing, and requests would wait for one another."""
 
 Deliver = Callable[[Answer], None]
 
@@ -51,7 +51,7 @@ class Decision(NamedTuple):
 
 
 class PendingRequest(NamedTuple):
-    """A decoded request for one observation: others may run with it."""
+    """A decoded request for one observation, which may share a run with others."""
 
     observation: Any
     """A number or nested lists in the policy's shape, or a tuple of these, one for each leaf."""
@@ -60,7 +60,7 @@ class PendingRequest(NamedTuple):
     epsilon: float | UnsetType
     seed: int | UnsetType
     deliver: Callable[[LoadedPolicy, Decision | Problem], None]
-    """Takes the decision; must not raise."""
+    """Receives the decision; must not raise."""
 
 
 class MicroBatcher:
@@ -72,7 +72,7 @@ class MicroBatcher:
         self._waiting: dict[LoadedPolicy, list[PendingRequest]] = {}
 
     def submit(self, loaded: LoadedPolicy, request: PendingRequest) -> None:
-        """Has a request decided with those of this turn."""
+        """Queues a request, to be decided together with the others of this turn."""
         waiting = self._waiting.get(loaded)
         if waiting is None:
             if not self._waiting:
@@ -83,7 +83,7 @@ class MicroBatcher:
             self.flush()
 
     def flush(self) -> None:
-        """Decides everything that waits; what comes later is another turn's."""
+        """Decides all waiting requests; later ones belong to another batch."""
         turn, self._waiting = self._waiting, {}
         for loaded, requests in turn.items():
             for request, decision in zip(requests, self._decide(loaded, requests), strict=True):
@@ -92,9 +92,9 @@ class MicroBatcher:
     def run_batch(
         self, loaded: LoadedPolicy, observations: Observations, mask: BoolArray | None, exploring: Exploring
     ) -> BatchDecision | Problem:
-        """Decides about one request's many observations [batch, *shape], at once; `mask` is [batch, n_actions].
+        """Decides one request's batch of observations [batch, *shape] immediately; `mask` is [batch, n_actions].
 
-        A Problem (422) if a Q-value is not finite, and (500) if the run fails.
+        Returns a Problem: 422 if a Q-value is not finite, 500 if the run fails.
         """
         try:
             q_values = _run(loaded, observations)
@@ -112,12 +112,12 @@ class MicroBatcher:
         try:
             return self._run_together(loaded, requests)
         except Exception:
-            structlog.contextvars.clear_contextvars()  # the first one's, who is not the only one concerned
+            structlog.contextvars.clear_contextvars()  # the first request's; but this concerns all of them
             log.exception("request failed", model=loaded.model, version=loaded.version)
             return [internal_error()] * len(requests)
 
     def _run_together(self, loaded: LoadedPolicy, requests: Sequence[PendingRequest]) -> list[Decision | Problem]:
-        """A decision for each request, from one run; none depends on what else is among them."""
+        """A decision for each request, from one run; no decision depends on the other requests."""
         observations = np.array([request.observation for request in requests], loaded.observations.dtype)
         q_values = _run(loaded, observations)
         greedy = q_values.argmax(1)
@@ -155,7 +155,7 @@ def _overflow(loaded: LoadedPolicy) -> Problem:
 
 
 async def wait_for(begin: Callable[[Deliver], None]) -> Answer:
-    """What `begin` has delivered, now or when the batch of this turn has run. Raises what `begin` raises."""
+    """The answer that `begin` delivers, now or once the batch of this turn has run. Raises what `begin` raises."""
     answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-    begin(lambda found: None if answer.done() else answer.set_result(found))  # done: cancelled as the server ends
+    begin(lambda found: None if answer.done() else answer.set_result(found))  # done: cancelled at shutdown
     return await answer

@@ -1,4 +1,4 @@
-"""Which action is taken: greedy or epsilon-greedy, among the actions that a mask allows, and with what probability."""
+"""Action selection: greedy or epsilon-greedy among the actions that a mask allows, and with what probability."""
 
 from typing import NamedTuple, Protocol
 
@@ -11,7 +11,7 @@ from dqn_models.policy import FloatArray, IntArray
 
 
 class Exploring(Protocol):
-    """How much a request wants to explore, and the seed of its draws."""
+    """How much a request explores, and the seed of its random draws."""
 
     @property
     def epsilon(self) -> float | UnsetType:

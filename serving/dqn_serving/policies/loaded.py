@@ -1,4 +1,4 @@
-"""A version in memory, ready to answer: its policy and everything that can be prepared before a request comes."""
+"""A version in memory, ready to answer: its policy and everything that can be prepared before a request arrives."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -22,29 +22,29 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedPolicy:
-    """One loaded, verified and warmed-up version. Immutable but for what is counted and kept of its answers."""
+    """One loaded, verified and warmed-up version. Immutable except for its counters and cached answers."""
 
     manifest: Manifest
     digest: str
     """SHA-256 of the manifest's file."""
     policy: Policy
     prepared: PreparedRun
-    """For the event loop, where one observation comes alone."""
+    """For single observations, on the event loop."""
     observations: ObservationReader
     packed_observations: ObservationReader
     """The same for MessagePack."""
     greedy_answers: dict[int, Any]
-    """What a call has rendered once for a greedy action, by its index; kept here, since it ends with the version."""
+    """Rendered answers by the index of their greedy action; kept here, so that they are dropped with the version."""
     served: Served
-    """What its answers say of themselves, and its key."""
+    """The model and version that its answers name; also its key."""
     measures: ModelMeasures
-    """Where its model is counted."""
+    """The metrics of its model."""
     action_counts: Values
-    """How often each action (by index) was answered; float64, on the worker's segment."""
+    """How often each action (by index) was chosen; float64, on the worker's segment."""
     action_space: ActionSpace
-    """Which actions the indices of Q-values are."""
+    """Maps the indices of Q-values to actions."""
     actions: list[Any]
-    """The action of each index, as JSON has it: an integer, or nested lists of numbers."""
+    """The action of each index as it appears in JSON: an integer, or nested lists of numbers."""
 
     @property
     def model(self) -> str:
@@ -62,7 +62,7 @@ class LoadedPolicy:
         return self.manifest.files[ONNX_FILE].sha256
 
     def __str__(self) -> str:
-        """As messages name it."""
+        """Its name in messages."""
         return f"{self.model} version {self.version}"
 
 
@@ -77,15 +77,16 @@ def load(
 ) -> LoadedPolicy:
     """Reads, verifies, loads and warms up a version; slow, so never called on the event loop.
 
-    Its actions are counted on `segment`, from where they were when this version was loaded last. With `lenient_masks`
-    requests need not bring the action masks that it was trained with.
+    Its actions are counted on `segment`, continuing from when this version was last loaded. With `lenient_masks`,
+    requests need not send the action masks that it was trained with.
 
     Raises what `RepositoryReader.load` raises, and PolicyError if the graph does not do what the manifest says.
     """
     digest = repository.manifest_digest(model, version)  # first: if it is replaced meanwhile, this is the old one
     manifest, policy = repository.load(model, version)
     if (manifest.model, manifest.version) != (model, version):
-        raise PolicyError(f"The manifest of {model} version {version} is another version's.")
+        found = f"{manifest.model} version {manifest.version}"
+        raise PolicyError(f"The manifest of {model} version {version} is that of {found}.")
     _check_tensors(manifest, policy)
     environment, n_actions = manifest.environment, policy.n_actions
     space = environment.action_space
@@ -112,7 +113,7 @@ def load(
 
 
 def _check_tensors(manifest: Manifest, policy: Policy) -> None:
-    """Raises PolicyError if the graph does not take or answer what the environment's spaces have."""
+    """Raises PolicyError if the tensors of the graph do not match the environment's spaces."""
     name, environment = f"{manifest.model} version {manifest.version}", manifest.environment
     space, actions = environment.observation_space, environment.action_space
     if actions.n != policy.n_actions:
@@ -122,13 +123,13 @@ def _check_tensors(manifest: Manifest, policy: Policy) -> None:
     if list(found.items()) != list(expected.items()):
         raise PolicyError(f"{name} takes the tensors {found}, but its observations are {expected}.")
     if (found_shape := list(policy.action_shape)) != (shape := list(actions.tensor_shape)):
-        raise PolicyError(f"{name} answers actions of shape {found_shape}; its environment's have {shape}.")
+        raise PolicyError(f"{name} returns actions of shape {found_shape}; its environment takes {shape}.")
 
 
 def _check_greedy(manifest: Manifest, policy: Policy, reader: ObservationReader) -> None:
-    """A graph whose actions are not the environment's would be judged by others than it is served with: refuse it."""
+    """Refuses a graph whose actions are not its greedy ones: it would be served with other actions than evaluated."""
     q_values, actions = policy.run(reader.example())
     greedy = manifest.environment.action_space.action(q_values.argmax(axis=1))
     if not np.allclose(actions, greedy):
         name = f"{manifest.model} version {manifest.version}"
-        raise PolicyError(f"{name} answers action {actions[0].tolist()}, but {greedy[0].tolist()} is greedy.")
+        raise PolicyError(f"{name} returns action {actions[0].tolist()}, but {greedy[0].tolist()} is greedy.")

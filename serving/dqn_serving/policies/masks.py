@@ -1,7 +1,7 @@
-"""Action masks of one policy: where a request's come from, and whether it must bring one.
+"""Action masks of one policy: where the masks of a request come from, and whether it must send them.
 
-A policy that was trained and judged with masks is served with them: else it would choose actions that it never learned
-the values of, and that its environment forbids.
+A policy that was trained and evaluated with masks is served with them: otherwise it would choose actions whose values
+it never learned, and which its environment forbids.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ FLAG: Any = bool | Annotated[int, Meta(ge=0, le=1)]
 
 
 MASKS_SENT = ("info", "method")
-"""The sources of masks that are not in the observation: a request brings them beside it."""
+"""The sources of masks that are not part of the observation: a request sends them next to it."""
 
 
 class MaskReader:
@@ -27,13 +27,13 @@ class MaskReader:
 
     Attributes:
         is_required: whether a request without a mask is refused.
-        is_used: whether a request without a mask is masked all the same, or refused.
+        is_used: whether a request without a mask is either masked anyway, or refused.
     """
 
     def __init__(
         self, environment: EnvironmentInfo, n_actions: int, make_decoder: Callable[[Any], Any], *, lenient: bool
     ) -> None:
-        """`lenient`: a request need not bring the mask that the policy was trained with."""
+        """`lenient`: a request need not send the mask that the policy was trained with."""
         self.n_actions = n_actions
         self.is_required = environment.action_mask in MASKS_SENT and not lenient
         parts = [(leaf.name, leaf.space.tensor_shape) for leaf in environment.observation_space.leaves]
@@ -45,7 +45,7 @@ class MaskReader:
         self._masks = make_decoder(list[mask]).decode
 
     def one(self, raw: Raw | UnsetType, observation: Any) -> BoolArray | None:
-        """The mask of a decoded observation, [1, n_actions], from what was sent beside it. Raises ValueError."""
+        """The mask of a decoded observation, [1, n_actions], from what was sent next to it. Raises ValueError."""
         if raw is not UNSET:
             return _checked(np.array([self._mask(raw)], np.bool_))
         if self._place is not None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from dqn_models.spaces import (
-    MOST_JOINT_ACTIONS,
+    MAX_JOINT_ACTIONS,
     ActionSpace,
     BoxSpace,
     DictSpace,
@@ -93,10 +93,10 @@ def _example_bounds(space: spaces.Box) -> str:
 
 def _division(elements: int) -> str:
     """How a continuous action of so many elements can be divided, or why not."""
-    fits = next((values for values in (5, 3, 2) if values**elements <= MOST_JOINT_ACTIONS), None)
+    fits = next((values for values in (5, 3, 2) if values**elements <= MAX_JOINT_ACTIONS), None)
     if fits is None:
         return (
-            f"Even two values for each of its {elements} elements are more than {MOST_JOINT_ACTIONS:,} joint actions. "
+            f"Even two values for each of its {elements} elements are more than {MAX_JOINT_ACTIONS:,} joint actions. "
             "Reduce them by a wrapper, as in --wrapper my_module:MyWrapper."
         )
     what = "it" if elements == 1 else f"each of its {elements} elements"
@@ -104,10 +104,10 @@ def _division(elements: int) -> str:
 
 
 def _check_count(env_id: str, space: AnySpace, count: int, remedy: str) -> None:
-    if count > MOST_JOINT_ACTIONS:
+    if count > MAX_JOINT_ACTIONS:
         raise ValueError(
             f"{env_id} has the action space {space}, which has {count:,} joint actions here; a policy has one Q-value "
-            f"for each, and at most {MOST_JOINT_ACTIONS:,}. {remedy}"
+            f"for each, and at most {MAX_JOINT_ACTIONS:,}. {remedy}"
         )
 
 

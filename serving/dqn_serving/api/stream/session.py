@@ -1,4 +1,4 @@
-"""A stream's session: which version answers, what the client knows of it, and the answer to each frame."""
+"""A stream's session: which version answers, which one the client knows of, and the answer to each frame."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +18,7 @@ from dqn_serving.policies.observations import DECODE_ERRORS
 from dqn_serving.problems import Problem, Served
 
 Count = Callable[[int, float, Served | None], None]
-"""Takes the status, when the frame or the handshake came (by `perf_counter`), and what answered."""
+"""Takes the status, when the frame or the handshake arrived (by `perf_counter`), and the version that answered."""
 
 
 class Session:
@@ -27,7 +27,7 @@ class Session:
     def __init__(
         self, batcher: MicroBatcher, negotiated: NegotiatedStream, write: Callable[[bytes], None], count: Count
     ) -> None:
-        """`write` sends bytes to the client, if it is still there; `count` counts an answered frame."""
+        """`write` sends bytes to the client, if it is still connected; `count` counts an answered frame."""
         self._batcher = batcher
         self._count = count
         self._codec = negotiated.codec
@@ -39,9 +39,9 @@ class Session:
         self._plain_answers: dict[int, bytes] = {}
         self._write = write
         self.waiting = 0
-        """How many frames wait to be run."""
+        """Number of frames that wait to be run."""
         self.errors = 0
-        """How many consecutive frames were not answered with an action."""
+        """Number of consecutive frames that were not answered with an action."""
 
     def hello(self) -> bytes:
         """The first frame."""
@@ -49,7 +49,7 @@ class Session:
         return self._codec.frame(frames.StreamHello(loaded.model, loaded.version, is_pinned, *_spaces(loaded)))
 
     def receive(self, frame: bytes, *, run_immediately: bool) -> None:
-        """Answers a frame: immediately if `run_immediately` and possible, else together with others of this turn."""
+        """Answers a frame: immediately if `run_immediately` and possible, else along with the others of this turn."""
         started = perf_counter()
         loaded = self._pinned or self._served.champion or self._announced
         if loaded is not self._announced:
@@ -72,11 +72,11 @@ class Session:
         self._batcher.submit(loaded, pending)
 
     def _act_immediately(self, frame_id: FrameId, observation: Any, loaded: LoadedPolicy, started: float) -> bool:
-        """The fast path to a greedy action; False if anything is out of the ordinary: the batcher then handles it."""
+        """The fast path to a greedy action; False if anything is unusual: the batcher then handles it."""
         begun = perf_counter()
         try:
             q_values, _ = loaded.prepared(observation)
-        except Exception:  # noqa: BLE001  (the turn meets it again, reports and logs it)
+        except Exception:  # noqa: BLE001  (the batcher raises it again, and reports and logs it)
             return False
         ended = perf_counter()
         values = q_values.tolist()[0]
@@ -97,7 +97,7 @@ class Session:
         """Refuses a text frame if MessagePack was negotiated, or a binary one if it was JSON."""
         expected = "text" if self._codec.opcode is Opcode.TEXT else "binary"
         found = "binary" if expected == "text" else "text"
-        detail = f"The frame is {found}; this stream speaks {self._codec.encoding} and expects {expected} frames."
+        detail = f"The frame is {found}; this stream uses {self._codec.encoding} and expects {expected} frames."
         self._refuse(FrameError(Problem(415, detail, reason="encoding")), perf_counter())
 
     def _deliver(self, frame_id: FrameId, started: float, loaded: LoadedPolicy, found: Decision | Problem) -> None:
@@ -122,18 +122,18 @@ class Session:
         return wire
 
     def _announce(self, loaded: LoadedPolicy) -> None:
-        """Announces that another version answers from now on, after answering what came before."""
+        """Announces that another version answers from now on, after answering all earlier frames."""
         self.answer_waiting()
         self._announced, self._plain_answers = loaded, {}
         self._write(self._codec.frame(frames.StreamVersion(loaded.model, loaded.version, *_spaces(loaded))))
 
     def answer_waiting(self) -> None:
-        """Answers the frames that wait now, so that nothing overtakes them."""
+        """Answers all waiting frames, so that nothing overtakes them."""
         if self.waiting:
             self._batcher.flush()
 
     def _refuse(self, error: FrameError, started: float) -> None:
-        """Answers a frame with an error, after all that came before it."""
+        """Answers a frame with an error, after all earlier frames."""
         self.answer_waiting()
         if error.problem.reason is not None:
             self._served.measures.rejected.add(error.problem.reason)
@@ -144,8 +144,8 @@ class Session:
         self._write(self._codec.frame(error.message()))
         self._count(error.problem.status, started, None)
 
-    def say_draining(self) -> None:
-        """Tells the client that the server is about to end."""
+    def announce_draining(self) -> None:
+        """Announces to the client that the server is about to stop."""
         self._write(self._codec.frame(frames.StreamDraining()))
 
 
