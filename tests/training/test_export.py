@@ -38,7 +38,7 @@ def make(env_id: str, kwargs: dict[str, Any], **settings: Any) -> tuple[nn.Seque
     environment = describe(env_id, kwargs)
     torch.manual_seed(3)
     config = dataclasses.replace(DQNConfig(hidden_sizes=(32, 16)), **settings)
-    return make_q_network(config, environment.observation_space, environment.action_space.n), environment
+    return make_q_network(config, environment.observation_space, environment.action_space), environment
 
 
 @pytest.mark.parametrize(("env_id", "kwargs"), CASES)

@@ -10,8 +10,17 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from dqn_models.spaces import BoxSpace, CompositeSpace, DiscreteSpace, LeafSpace, MultiDiscreteSpace, ObservationSpace
+from dqn_models.spaces import (
+    ActionSpace,
+    BoxSpace,
+    CompositeSpace,
+    DiscreteSpace,
+    LeafSpace,
+    MultiDiscreteSpace,
+    ObservationSpace,
+)
 from dqn_training.config import DQNConfig
+from dqn_training.networks.branching import BranchingHead
 from dqn_training.networks.encoders import Column, ManyHot, OneHot, PixelScale, convolutions, looks_like_image
 from dqn_training.networks.heads import CategoricalMean, DuelingHead, QuantileMean
 from dqn_training.networks.indexed import Index, IndexedLinear, IndexedNoisyLinear, Indices, SummedLinear
@@ -36,8 +45,8 @@ class Features(NamedTuple):
     indexed: bool = False
 
 
-def make_q_network(config: DQNConfig, space: ObservationSpace, n_actions: int) -> nn.Sequential:
-    """A network from observations, a tensor or one for each leaf (leaves.py), to Q-values [batch, n_actions].
+def make_q_network(config: DQNConfig, space: ObservationSpace, actions: ActionSpace) -> nn.Sequential:
+    """A network from observations, a tensor or one for each leaf (leaves.py), to Q-values [batch, actions.n].
 
     Its last layer is called `q_values`. With a distribution that layer only takes means, and what comes before it gives
     the distribution's logits or quantiles [batch, n_actions, atoms].
@@ -45,7 +54,7 @@ def make_q_network(config: DQNConfig, space: ObservationSpace, n_actions: int) -
     layers, features = _leaves(config, space) if isinstance(space, CompositeSpace) else _encoder(config, space)
     sizes = config.hidden_sizes[:-1] if config.dueling else config.hidden_sizes
     body = _hidden(config, features, sizes)
-    return nn.Sequential(layers | body | _head(config, Features(sizes[-1]) if sizes else features, n_actions))
+    return nn.Sequential(layers | body | _head(config, Features(sizes[-1]) if sizes else features, actions))
 
 
 def choose_device(config: DQNConfig, network: nn.Module) -> torch.device:
@@ -127,11 +136,13 @@ def _hidden(config: DQNConfig, features: Features, sizes: tuple[int, ...]) -> La
     return layers
 
 
-def _head(config: DQNConfig, features: Features, n_actions: int) -> Layers:
-    """Features to Q-values [batch, n_actions], by way of their distribution if there is one."""
+def _head(config: DQNConfig, features: Features, actions: ActionSpace) -> Layers:
+    """Features to Q-values [batch, actions.n], by way of their distribution if there is one."""
+    if actions.branches:
+        return Layers(q_values=_branches(config, features, actions.branches))
     if config.distribution == "none":
-        return Layers(q_values=_outputs(config, features, (n_actions,)))
-    outputs = _outputs(config, features, (n_actions, config.atoms))
+        return Layers(q_values=_outputs(config, features, (actions.n,)))
+    outputs = _outputs(config, features, (actions.n, config.atoms))
     if config.distribution == "quantile":
         return Layers(quantiles=outputs, q_values=QuantileMean())
     return Layers(logits=outputs, q_values=CategoricalMean(config.v_min, config.v_max, config.atoms))
@@ -144,6 +155,17 @@ def _outputs(config: DQNConfig, features: Features, shape: tuple[int, ...]) -> n
         return DuelingHead(_stream(config, features, count // shape[0]), _stream(config, features, count), shape)
     linear = _linear(config, features, count)
     return linear if len(shape) == 1 else nn.Sequential(linear, nn.Unflatten(1, shape))
+
+
+def _branches(config: DQNConfig, features: Features, branches: tuple[int, ...]) -> BranchingHead:
+    """Features to [batch, sum of the branches]; the streams have hidden layers of their own in a dueling network."""
+
+    def stream(outputs: int) -> nn.Sequential:
+        if config.dueling:
+            return _stream(config, features, outputs)
+        return nn.Sequential(Layers(output=_linear(config, features, outputs)))
+
+    return BranchingHead(stream(1), stream(sum(branches)), branches)
 
 
 def _stream(config: DQNConfig, features: Features, outputs: int) -> nn.Sequential:
