@@ -103,14 +103,14 @@ class ActCall:
         is_kept = found.propensity is UNSET and not self._with_q_values
         answer: Answer | None = loaded.greedy_answers.get(found.action_index) if is_kept else None
         if answer is None:
-            action = loaded.actions[found.action_index]
+            action = loaded.action(found.action_index)
             document: schemas.ActAnswer | schemas.QValuesAnswer
             document = schemas.ActAnswer(action, *loaded.served, found.propensity)
             if self._with_q_values:
                 document = schemas.QValuesAnswer(found.q_values, action, *loaded.served, found.propensity)
             answer = make_answer(encode(document), served=loaded.served)
             if is_kept:
-                loaded.greedy_answers[found.action_index] = answer
+                loaded.greedy_answers.keep(found.action_index, answer)
         deliver(answer)
 
     def _render_batch(self, loaded: LoadedPolicy, found: BatchDecision | Problem) -> Answer:

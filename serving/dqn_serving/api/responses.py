@@ -37,8 +37,13 @@ class ModelSpaces(Struct, frozen=True):
     action: Annotated[str, Meta(description="an action in words")]
     action_space: Annotated[dict[str, Any], Meta(description="as in the manifest")]
     example_action: Annotated[Any, Meta(description="the first action, in the form that it has in answers")]
-    n_actions: Annotated[int, Meta(description="number of actions; each has a Q-value and an entry in the action mask")]
-
+    n_actions: Annotated[
+        int,
+        Meta(
+            description="number of Q-values and of entries in an action mask: one per action or, if "
+            "action_space.branching is true, one per value of each component, component after component"
+        ),
+    ]
     action_mask: Annotated[
         str | None, Meta(description="where the environment provides its action masks, as in the manifest")
     ]
@@ -63,7 +68,7 @@ class ModelSpaces(Struct, frozen=True):
             left_out=environment.left_out,
             action=acted.describe(),
             action_space=acted.model_dump(mode="json"),
-            example_action=acted.action(np.arange(1)).tolist()[0],
+            example_action=acted.action(acted.best(np.zeros((1, acted.n), np.float32))).tolist()[0],
             n_actions=acted.n,
             action_mask=source,
             example_action_mask=[True] * acted.n if source in MASKS_SENT else UNSET,

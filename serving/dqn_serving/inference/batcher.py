@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dqn_models.masks import BoolArray
 from dqn_models.policy import FloatArray, IntArray, Observations
 from dqn_serving.inference.exploration import Exploring, select_actions
-from dqn_serving.policies.loaded import LoadedPolicy
+from dqn_serving.policies.loaded import Index, LoadedPolicy, as_index
 from dqn_serving.problems import Answer, Problem, internal_error
 
 MAX_BATCH = 128
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 class BatchDecision(NamedTuple):
-    """Q-values [batch, n_actions], indices of the selected actions [batch], propensities [batch] if it explores."""
+    """Q-values [batch, n], indices of the selected actions [batch, ...], propensities [batch] if it explores."""
 
     q_values: FloatArray
     indices: IntArray
@@ -38,9 +38,9 @@ class BatchDecision(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """The index of the selected action, the Q-values [n_actions], and the propensity if the request explores."""
+    """The index of the selected action, the Q-values [n], and the propensity if the request explores."""
 
-    action_index: int
+    action_index: Index
     q_values: list[float]
     propensity: float | UnsetType
 
@@ -56,7 +56,7 @@ class PendingRequest(NamedTuple):
     observation: Any
     """A number or nested lists in the policy's shape, or a tuple of these, one for each leaf."""
     mask: BoolArray | None
-    """[1, n_actions]"""
+    """[1, n]"""
     epsilon: float | UnsetType
     seed: int | UnsetType
     deliver: Callable[[LoadedPolicy, Decision | Problem], None]
@@ -100,11 +100,13 @@ class MicroBatcher:
             q_values = _run(loaded, observations)
             if not np.isfinite(q_values).all():
                 return _overflow(loaded)
-            indices, propensities = select_actions(q_values, q_values.argmax(1), mask, exploring, self._generator)
+            space = loaded.action_space
+            greedy = space.best(q_values)
+            indices, propensities = select_actions(space, q_values, greedy, mask, exploring, self._generator)
         except Exception:
             log.exception("request failed", model=loaded.model, version=loaded.version)
             return internal_error()
-        for index, count in enumerate(np.bincount(indices).tolist()):
+        for index, count in enumerate(np.bincount(space.q_positions(indices).ravel()).tolist()):
             loaded.action_counts[index] += count
         return BatchDecision(q_values, indices, propensities)
 
@@ -120,28 +122,33 @@ class MicroBatcher:
         """A decision for each request, from one run; no decision depends on the other requests."""
         observations = np.array([request.observation for request in requests], loaded.observations.dtype)
         q_values = _run(loaded, observations)
-        greedy = q_values.argmax(1)
+        space, branches = loaded.action_space, loaded.branches
+        greedy = space.best(q_values) if branches else q_values.argmax(1)
+        indices = map(tuple, greedy.tolist()) if branches else greedy.tolist()
         decisions: list[Decision | Problem] = []
-        rows = zip(requests, greedy.tolist(), q_values.tolist(), strict=True)
+        rows = zip(requests, indices, q_values.tolist(), strict=True)
         for row, (request, best, values) in enumerate(rows):
             # Python's sums of a few float32 cannot overflow, and cost a fifth of NumPy's check of a small array.
             if not isfinite(sum(values)):
                 decisions.append(_overflow(loaded))
                 continue
-            index: int = best
+            index: Any = best
             propensity: float | UnsetType = UNSET
             if request.mask is not None or request.epsilon is not UNSET:
                 one = slice(row, row + 1)
-                selected = select_actions(q_values[one], greedy[one], request.mask, request, self._generator)
-                index = int(selected.indices[0])
+                selected = select_actions(space, q_values[one], greedy[one], request.mask, request, self._generator)
+                index = as_index(selected.indices[0])
                 propensity = UNSET if selected.propensities is None else float(selected.propensities[0])
-            loaded.action_counts[index] += 1
+            if branches:
+                loaded.count_branches(index)
+            else:
+                loaded.action_counts[index] += 1
             decisions.append(Decision(index, values, propensity))
         return decisions
 
 
 def _run(loaded: LoadedPolicy, observations: Observations) -> FloatArray:
-    """Q-values [batch, n_actions], measured; one may be infinite or NaN."""
+    """Q-values [batch, n], measured; one may be infinite or NaN."""
     started = perf_counter()
     q_values = loaded.policy.q_values(observations)
     loaded.measures.inference.observe(perf_counter() - started)

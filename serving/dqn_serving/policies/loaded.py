@@ -1,23 +1,27 @@
 """A version in memory, ready to answer: its policy and everything that can be prepared before a request arrives."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from dqn_models.errors import PolicyError
 from dqn_models.layout import ONNX_FILE
 from dqn_models.manifest import Manifest
 from dqn_models.policy import Policy, PreparedRun
 from dqn_models.reader import RepositoryReader
-from dqn_models.spaces import ActionSpace, DiscreteSpace
+from dqn_models.spaces import MAX_JOINT_ACTIONS, ActionSpace, DiscreteSpace
 from dqn_serving.policies.observations import ObservationReader
 from dqn_serving.problems import Served
 from dqn_serving.telemetry.metrics import ModelMeasures
 from dqn_serving.telemetry.shared_memory import Values, WorkerSegment
 
 Key = tuple[str, int]
+Index: TypeAlias = int | tuple[int, ...]
+"""Of an action; a tuple where actions branch."""
+_MOST_ANSWERS = MAX_JOINT_ACTIONS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,18 +37,21 @@ class LoadedPolicy:
     observations: ObservationReader
     packed_observations: ObservationReader
     """The same for MessagePack."""
-    greedy_answers: dict[int, Any]
+    greedy_answers: "Answers"
     """Rendered answers by the index of their greedy action; kept here, so that they are dropped with the version."""
     served: Served
     """The model and version that its answers name; also its key."""
     measures: ModelMeasures
     """The metrics of its model."""
     action_counts: Values
-    """How often each action (by index) was chosen; float64, on the worker's segment."""
+    """How often each action (by index), or value of a component, was chosen; float64, on the worker's segment."""
     action_space: ActionSpace
     """Maps the indices of Q-values to actions."""
+    branches: tuple[int, ...]
+    """Number of Q-values per component if actions branch; else empty."""
     actions: list[Any]
-    """The action of each index as it appears in JSON: an integer, or nested lists of numbers."""
+    """The action of each index as it appears in JSON: an integer, or nested lists of numbers; empty if actions branch.
+    """
 
     @property
     def model(self) -> str:
@@ -61,9 +68,34 @@ class LoadedPolicy:
         """SHA-256 of the ONNX file."""
         return self.manifest.files[ONNX_FILE].sha256
 
+    def action(self, index: Index) -> Any:
+        """An action as it appears in JSON."""
+        if isinstance(index, tuple):
+            return self.action_space.action(np.array(index)).tolist()
+        return self.actions[index]
+
+    def count_branches(self, index: tuple[int, ...]) -> None:
+        """Counts the value of each component of an action that branches."""
+        for position in self.action_space.q_positions(np.array(index)).tolist():
+            self.action_counts[position] += 1
+
     def __str__(self) -> str:
         """Its name in messages."""
         return f"{self.model} version {self.version}"
+
+
+class Answers(dict[Index, Any]):
+    """Rendered answers by action; of very many actions only the first ones are kept."""
+
+    def keep(self, index: Index, answer: Any) -> None:
+        """Keeps an answer if there is room for it."""
+        if len(self) < _MOST_ANSWERS:
+            self[index] = answer
+
+
+def as_index(found: NDArray[np.int64]) -> Index:
+    """The index of one action, an array of shape () or [branches]."""
+    return tuple(found.tolist()) if found.ndim else int(found)
 
 
 def load(
@@ -102,13 +134,14 @@ def load(
         policy=policy,
         prepared=PreparedRun(policy),
         observations=reader,
-        greedy_answers={},
+        greedy_answers=Answers(),
         served=Served(model, version),
         measures=ModelMeasures(segment, model),
         packed_observations=packed,
         action_counts=segment.values(("actions", model, str(version), str(first), str(n_actions)), n_actions),
         action_space=space,
-        actions=space.action(np.arange(n_actions)).tolist(),
+        branches=space.branches,
+        actions=[] if space.branches else space.action(np.arange(n_actions)).tolist(),
     )
 
 
@@ -129,7 +162,8 @@ def _check_tensors(manifest: Manifest, policy: Policy) -> None:
 def _check_greedy(manifest: Manifest, policy: Policy, reader: ObservationReader) -> None:
     """Refuses a graph whose actions are not its greedy ones: it would be served with other actions than evaluated."""
     q_values, actions = policy.run(reader.example())
-    greedy = manifest.environment.action_space.action(q_values.argmax(axis=1))
+    space = manifest.environment.action_space
+    greedy = space.action(space.best(q_values))
     if not np.allclose(actions, greedy):
         name = f"{manifest.model} version {manifest.version}"
         raise PolicyError(f"{name} returns action {actions[0].tolist()}, but {greedy[0].tolist()} is greedy.")

@@ -35,6 +35,7 @@ class MaskReader:
     ) -> None:
         """`lenient`: a request need not send the mask that the policy was trained with."""
         self.n_actions = n_actions
+        self.actions = environment.action_space
         self.is_required = environment.action_mask in MASKS_SENT and not lenient
         parts = [(leaf.name, leaf.space.tensor_shape) for leaf in environment.observation_space.leaves]
         inside = environment.action_mask == "observation" and (ACTION_MASK, (n_actions,)) in parts
@@ -47,39 +48,37 @@ class MaskReader:
     def one(self, raw: Raw | UnsetType, observation: Any) -> BoolArray | None:
         """The mask of a decoded observation, [1, n_actions], from what was sent next to it. Raises ValueError."""
         if raw is not UNSET:
-            return _checked(np.array([self._mask(raw)], np.bool_))
+            return self._checked(np.array([self._mask(raw)], np.bool_))
         if self._place is not None:
-            return _flags(np.array([observation[self._place]]))
+            return self._flags(np.array([observation[self._place]]))
         if self.is_required:
             raise ValueError("action_mask is missing")
         return None
 
     def many(self, raw: Raw | UnsetType, observations: Observations) -> BoolArray | None:
-        """The masks of a batch, [batch, n_actions], from one for all or one for each. Raises ValueError."""
+        """The masks of a batch, [batch, n], from one for all or one for each. Raises ValueError."""
         if raw is UNSET:
             if self.is_required:
                 raise ValueError("action_mask is missing")
             return self.observed(observations)
         if bytes(raw)[1:].lstrip()[:1] != b"[":
-            return _checked(np.array([self._mask(raw)], np.bool_)).repeat(len(observations), axis=0)
+            return self._checked(np.array([self._mask(raw)], np.bool_)).repeat(len(observations), axis=0)
         masks = np.array(self._masks(raw), np.bool_)
         if len(masks) != len(observations):
             raise ValueError("action_mask must have a list for every observation")
-        return _checked(masks)
+        return self._checked(masks)
 
     def observed(self, observations: Observations) -> BoolArray | None:
-        """The masks in a batch of observations, [batch, n_actions], if they are there. Raises ValueError."""
-        return None if self._place is None else _flags(observations[ACTION_MASK])
+        """The masks in a batch of observations, [batch, n], if they are there. Raises ValueError."""
+        return None if self._place is None else self._flags(observations[ACTION_MASK])
 
+    def _flags(self, values: Observations) -> BoolArray:
+        masks: BoolArray = values == 1
+        if not (masks | (values == 0)).all():
+            raise ValueError("action_mask in an observation must have 0 and 1")
+        return self._checked(masks)
 
-def _flags(values: Observations) -> BoolArray:
-    masks: BoolArray = values == 1
-    if not (masks | (values == 0)).all():
-        raise ValueError("action_mask in an observation must have 0 and 1")
-    return _checked(masks)
-
-
-def _checked(masks: BoolArray) -> BoolArray:
-    if not masks.any(axis=1).all():
-        raise ValueError("action_mask must leave an action for every observation")
-    return masks
+    def _checked(self, masks: BoolArray) -> BoolArray:
+        if not self.actions.possible(masks).all():
+            raise ValueError("action_mask must leave an action for every observation")
+        return masks

@@ -84,7 +84,7 @@ def _mask_without_tensor(observations: Observations, loaded: LoadedPolicy) -> Bo
     try:
         return masks.observed(observations)
     except ValueError:
-        check_observed(observations[ACTION_MASK].tolist(), "observation[{}]")
+        check_observed(observations[ACTION_MASK].tolist(), "observation[{}]", loaded.action_space)
         raise
 
 
@@ -180,9 +180,10 @@ def _read_mask(tensor: InputTensor, raw: memoryview, shape: list[int], loaded: L
             "action_mask", f"element {index} of the binary {ACTION_MASK} is {elements[index]}; expected 0 or 1."
         )
     mask = elements.astype(np.bool_).reshape(shape)
-    is_possible = mask.any(axis=1)
+    is_possible = loaded.action_space.possible(mask)
     if not is_possible.all():
-        raise all_masked(f"{ACTION_MASK}[{int(is_possible.argmin())}]")
+        wrong = int(is_possible.argmin())
+        raise all_masked(f"{ACTION_MASK}[{wrong}]", mask[wrong].tolist(), loaded.action_space)
     return mask
 
 

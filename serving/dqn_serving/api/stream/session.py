@@ -13,7 +13,7 @@ from dqn_serving.api.stream import frames
 from dqn_serving.api.stream.frames import FrameError, FrameId
 from dqn_serving.api.stream.handshake import NegotiatedStream
 from dqn_serving.inference.batcher import Decision, MicroBatcher, PendingRequest
-from dqn_serving.policies.loaded import LoadedPolicy
+from dqn_serving.policies.loaded import Answers, LoadedPolicy, as_index
 from dqn_serving.policies.observations import DECODE_ERRORS
 from dqn_serving.problems import Problem, Served
 
@@ -36,7 +36,7 @@ class Session:
         self._pinned = negotiated.loaded if negotiated.is_pinned else None
         self._announced = negotiated.loaded
         self._with_q_values = negotiated.with_q_values
-        self._plain_answers: dict[int, bytes] = {}
+        self._plain_answers = Answers()
         self._write = write
         self.waiting = 0
         """Number of frames that wait to be run."""
@@ -82,14 +82,17 @@ class Session:
         values = q_values.tolist()[0]
         if not isfinite(sum(values)):
             return False
-        index = int(q_values.argmax())
+        index: Any = as_index(loaded.action_space.best(q_values)[0]) if loaded.branches else int(q_values.argmax())
         is_plain = frame_id is UNSET and not self._with_q_values
         wire = self._plain_answers.get(index) if is_plain else None
         self._write(wire or self._action_frame(frame_id, loaded, Decision(index, values, UNSET)))
         self.errors = 0
         loaded.measures.inference.observe(ended - begun)
         loaded.measures.batch_size.observe(1)
-        loaded.action_counts[index] += 1
+        if loaded.branches:
+            loaded.count_branches(index)
+        else:
+            loaded.action_counts[index] += 1
         self._count(200, started, loaded.served)
         return True
 
@@ -114,17 +117,17 @@ class Session:
         wire = self._plain_answers.get(found.action_index) if is_plain else None
         if wire is None:
             q_values = found.q_values if self._with_q_values else UNSET
-            action = loaded.actions[found.action_index]
+            action = loaded.action(found.action_index)
             answer = frames.StreamAction(action, loaded.version, frame_id, found.propensity, q_values)
             wire = self._codec.frame(answer)
             if is_plain:
-                self._plain_answers[found.action_index] = wire
+                self._plain_answers.keep(found.action_index, wire)
         return wire
 
     def _announce(self, loaded: LoadedPolicy) -> None:
         """Announces that another version answers from now on, after answering all earlier frames."""
         self.answer_waiting()
-        self._announced, self._plain_answers = loaded, {}
+        self._announced, self._plain_answers = loaded, Answers()
         self._write(self._codec.frame(frames.StreamVersion(loaded.model, loaded.version, *_spaces(loaded))))
 
     def answer_waiting(self) -> None:
