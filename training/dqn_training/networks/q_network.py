@@ -30,8 +30,10 @@ from dqn_training.networks.normalize import Normalize
 
 Layers = OrderedDict[str, nn.Module]
 """Named layers, in the order in which they are applied."""
-_MOST_ONE_HOT = 512
-"""The most integers that become one-hot rows; of more, they index weights: the first layer's, or an embedding's."""
+_MOST_ONE_HOT = 128
+"""The most integers that become one-hot rows; of more, they index the first layer's weights, which takes less time."""
+_MOST_WITHOUT_EMBEDDING = 512
+"""The same where they would index an embedding's weights, which is another network."""
 _EMBEDDING = 64
 """Features of a leaf of more integers than that, where it is one of several leaves or has several components."""
 
@@ -83,7 +85,7 @@ def _leaves(config: DQNConfig, space: CompositeSpace) -> tuple[Layers, Features]
     branches, widths = [], []
     for leaf in space.leaves:
         kind = "mlp" if leaf not in images else config.network
-        layers, features = _encoder(dataclasses.replace(config, network=kind), leaf.space)
+        layers, features = _encoder(dataclasses.replace(config, network=kind), leaf.space, _MOST_WITHOUT_EMBEDDING)
         if features.indexed:
             layers["embedding"], features = IndexedLinear(features.width, _EMBEDDING), Features(_EMBEDDING)
         branches.append(nn.Sequential(layers))
@@ -92,12 +94,12 @@ def _leaves(config: DQNConfig, space: CompositeSpace) -> tuple[Layers, Features]
     return Layers(leaves=encoders), Features(sum(widths))
 
 
-def _encoder(config: DQNConfig, space: LeafSpace) -> tuple[Layers, Features]:
+def _encoder(config: DQNConfig, space: LeafSpace, most_one_hot: int = _MOST_ONE_HOT) -> tuple[Layers, Features]:
     """Observations that one tensor holds to features, and what these are."""
     if config.network == "conv" or (config.network == "auto" and looks_like_image(space)):
         layers, width = convolutions(config, space)
         return layers, Features(width)
-    if isinstance(space, DiscreteSpace) and space.n > _MOST_ONE_HOT:
+    if isinstance(space, DiscreteSpace) and space.n > most_one_hot:
         return Layers(index=Index(space.n, space.start)), Features(space.n, indexed=True)
     if isinstance(space, DiscreteSpace):
         return Layers(one_hot=OneHot(space.n, space.start)), Features(space.n)
@@ -117,7 +119,7 @@ def _components(space: MultiDiscreteSpace) -> tuple[Layers, Features]:
     """Integers of several components to features."""
     count = sum(space.nvec)
     layers = Layers(indices=Indices(space.nvec, space.starts))
-    if count <= _MOST_ONE_HOT:
+    if count <= _MOST_WITHOUT_EMBEDDING:
         return layers | Layers(many_hot=ManyHot(count)), Features(count)
     return layers | Layers(embedding=SummedLinear(count, _EMBEDDING)), Features(_EMBEDDING)
 
