@@ -31,7 +31,7 @@ class Action(Struct, frozen=True):
     propensity: float | None = None
     """Probability with which this action was selected; only if `epsilon` was given."""
     q_values: tuple[float, ...] | None = None
-    """One for each joint action, or for each value of each component where actions branch; only from a stream opened with `q_values=True`."""
+    """Of all joint actions, or of the values of all components; only from a stream opened with `q_values=True`."""
 
 
 class Actions(Struct, frozen=True):
