@@ -132,6 +132,72 @@ class PushedCartPole(CartPoleEnv):
         return observation, float(reward), terminated, truncated, info
 
 
+class Swing(gymnasium.Env[Any, int]):
+    """A pendulum to swing upright by pushes too weak to lift it at once: -1 a step until it stands, in small steps."""
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Box(-12.0, 12.0, (3,), np.float32)
+        self.action_space = spaces.Discrete(3)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Hangs almost still."""
+        super().reset(seed=seed, options=options)
+        self._state = self.np_random.uniform(-0.1, 0.1, 2)  # the angle from below, and its change a second
+        return self._observation(), {}
+
+    def step(self, action: int) -> Stepped:
+        """0.05 seconds in ten parts, with NumPy, so that a step is dear."""
+        for _ in range(10):
+            angle, speed = self._state
+            change = np.array([speed, -5.0 * np.sin(angle) + 1.5 * (action - 1) - 0.02 * speed])
+            self._state = self._state + 0.005 * change
+        stands = bool(np.cos(self._state[0]) < -0.95)
+        return self._observation(), -1.0, stands, False, {}
+
+    def _observation(self) -> Any:
+        angle, speed = self._state
+        return np.array([np.cos(angle), np.sin(angle), speed], np.float32)
+
+
+class Berries(gymnasium.Env[Any, int]):
+    """A picture of a meadow of 8 x 8 with a berry to eat, one after another, and three holes, which are the end."""
+
+    _HOLES = ((1, 5), (4, 2), (6, 6))
+
+    def __init__(self) -> None:
+        self.observation_space = spaces.Box(0, 1, (8, 8, 3), np.bool_)
+        self.action_space = spaces.Discrete(4)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """In the middle."""
+        super().reset(seed=seed, options=options)
+        self._place, self._berry = (3, 4), (0, 0)
+        self._grow()
+        return self._observation(), {}
+
+    def step(self, action: int) -> Stepped:
+        """Moves; 1 for a berry, -1 for a hole or the edge."""
+        row, column = (at + by for at, by in zip(self._place, _MOVES[action], strict=True))
+        if not (0 <= row < 8 and 0 <= column < 8) or (row, column) in self._HOLES:
+            return self._observation(), -1.0, True, False, {}
+        self._place = row, column
+        ate = self._place == self._berry
+        if ate:
+            self._grow()
+        return self._observation(), float(ate), False, False, {}
+
+    def _grow(self) -> None:
+        while self._berry in (*self._HOLES, self._place, (0, 0)):
+            self._berry = (int(self.np_random.integers(8)), int(self.np_random.integers(8)))
+
+    def _observation(self) -> Any:
+        seen = np.zeros((8, 8, 3), np.bool_)
+        for plane, places in enumerate(((self._place,), (self._berry,), self._HOLES)):
+            for row, column in places:
+                seen[row, column, plane] = True
+        return seen
+
+
 def scaled_cartpole() -> gymnasium.Env[Any, Any]:
     """CartPole in other units: centimetres, millimetres a second, thousandths of degrees."""
     factors = np.array([100, 1000, 57_000, 57_000], np.float32)
@@ -152,6 +218,10 @@ def _register() -> None:
     gymnasium.register("LongCliffs-v0", Cliffs, kwargs={"side": 10, "pits": edge})
     gymnasium.register("Delivery-v0", Delivery, max_episode_steps=60)
     gymnasium.register("Inventory-v0", Inventory, max_episode_steps=100)
+    kwargs = {"side": 5, "pits": pits, "slips": 0.1}
+    gymnasium.register("LittleSlippery-v0", Grid, max_episode_steps=100, kwargs=kwargs)
+    gymnasium.register("Swing-v0", Swing, max_episode_steps=500)
+    gymnasium.register("Berries-v0", Berries, max_episode_steps=200)
     gymnasium.register("PushedCartPole-v0", PushedCartPole, max_episode_steps=500)
     gymnasium.register("ScaledCartPole-v0", scaled_cartpole, max_episode_steps=500)
 

@@ -15,6 +15,7 @@ from dqn_training.config import DQNConfig, Vectorization
 from dqn_training.envs.make import environment_for
 from dqn_training.presets import preset_config, preset_names
 
+FAULTY = "tests.training.environments:Faulty-v0"
 WALK, COUNTDOWN = "tests.training.environments:Walk-v0", "tests.training.environments:Countdown-v0"
 MODES: tuple[Vectorization, ...] = ("sync", "async")
 SHORT: dict[str, Any] = {"total_env_steps": 1_000, "eval_every": 1_000, "eval_episodes": 2}
@@ -80,6 +81,15 @@ def test_choices_do_not_depend_on_the_seed_nor_change_the_generators() -> None:
     before = np.random.get_state(legacy=False)["state"]["pos"]  # noqa: NPY002  (the global generator is meant)
     assert chosen(WALK, chance=0.5) == chosen(WALK, chance=0.5)
     assert np.random.get_state(legacy=False)["state"]["pos"] == before  # noqa: NPY002
+
+
+@pytest.mark.parametrize("fault", ["exception", "reset", "nan"])
+def test_nothing_is_chosen_where_the_environment_breaks_down_at_once(fault: str) -> None:
+    """A few steps say nothing of an environment; the settings stay and the user hears why."""
+    config = DQNConfig(env_id=FAULTY, env_kwargs={"fault": fault})
+    same, (line,) = choose_settings(config, environment_for(config), ())
+    assert same == config
+    assert "broke down" in line
 
 
 def test_what_is_given_stays() -> None:

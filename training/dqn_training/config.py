@@ -28,6 +28,9 @@ class DQNConfig:
     as JSON if need be, such as FlattenObservation or 'TimeLimit={"max_episode_steps": 100}'."""
     discretize: Annotated[int | None, Between(2)] = None
     """Number of evenly spaced values of each element of a continuous (Box) action; such an environment needs it."""
+    branching: Literal["auto", "on"] = "auto"
+    """Q-values for each component of an action by itself instead of for each combination: auto: where there are more
+    than 4,096 combinations; on: also where there are fewer."""
     action_masks: Literal["auto", "off"] = "auto"
     """Action masks of the environment, from info["action_mask"], action_masks() or a Dict observation's action_mask.
     auto: where there are some, take only allowed actions; off: ignore them."""
@@ -152,7 +155,8 @@ class DQNConfig:
     """Episodes per evaluation during training, at most."""
     eval_fraction: Positive = 0.1
     """Evaluation steps per training step, at most: long episodes make evaluations smaller, then rarer. The report and
-    each policy in the gate may take half this fraction of training's seconds, or 5 seconds."""
+    each policy in the gate may take half this fraction of training's seconds, or 5 seconds; the report also half this
+    fraction of its steps, or 10,000."""
     eval_envs: Count = 32
     """Environments that an evaluation plays at once; 1: in a process of its own, for those that allow one a process."""
     stop_return: float | None = None

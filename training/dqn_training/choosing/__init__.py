@@ -13,6 +13,7 @@ from dqn_training.config import DQNConfig
 
 CHOOSES = "general"
 """The preset that chooses."""
+_BROKEN = "chooses nothing: the environment broke down, which the run will probably meet, too, and report"
 
 
 def choose_settings(
@@ -20,11 +21,14 @@ def choose_settings(
 ) -> tuple[DQNConfig, list[str]]:
     """The settings for an environment, and for the user a line with each choice and its reason.
 
-    Settings that are `given` by name stay as they are. PQN keeps its own rhythm, which these rules know nothing of.
+    Settings that are `given` by name stay as they are; all do where the environment breaks down. PQN keeps its own
+    rhythm, which these rules know nothing of.
     """
     if config.algorithm == "pqn":
         return config, []
     facts = look_at(config, environment)
+    if facts.broken:
+        return config, [_BROKEN]
     lines = []
     for rule in RULES:
         settings, reason = rule(config, environment, facts)

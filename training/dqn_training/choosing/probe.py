@@ -46,6 +46,7 @@ class Facts:
     rewarded: float  # fraction of the steps whose reward differs from the most frequent one
     chance: float  # fraction of steps that had another outcome with other random numbers
     number_size: float  # root mean square of the numbers observed, as a network gets them; 0 where there were none
+    broken: bool  # the environment broke down, so that the rest is from what came before
 
 
 class _Step(NamedTuple):
@@ -74,11 +75,11 @@ def look_at(config: DQNConfig, environment: EnvironmentInfo) -> Facts:
         try:
             return pool.submit(play_at_random, environment, steps).result()
         except BrokenProcessPool:
-            return Facts(math.inf, 0.0, 0.0, 0.0, 0.0)
+            return Facts(math.inf, 0.0, 0.0, 0.0, 0.0, broken=True)
 
 
 def play_at_random(environment: EnvironmentInfo, steps: int) -> Facts:
-    """Plays about so many steps. Where the environment breaks down, the facts are those met by then: a run will tell.
+    """Plays about so many steps. Where the environment breaks down, the facts are those met by then.
 
     The process's random generators stay as they were.
     """
@@ -94,6 +95,7 @@ def play_at_random(environment: EnvironmentInfo, steps: int) -> Facts:
     squares: list[float] = []
     lengths: list[int] = []
     differing: list[bool] = []
+    broken = True
     try:
         seed_process(0)
         made.action_space.seed(0)
@@ -102,6 +104,7 @@ def play_at_random(environment: EnvironmentInfo, steps: int) -> Facts:
                 rewards.append(reward)
                 squares.append(_mean_square(environment, observation))
                 lengths += [length] if length else []
+            broken = False
             _repeat(made, choose, steps // 2, differing)
     finally:
         made.close()
@@ -114,6 +117,7 @@ def play_at_random(environment: EnvironmentInfo, steps: int) -> Facts:
         rewarded=1 - float(counts.max()) / len(found) if len(found) else 0.0,
         chance=float(np.mean(differing)) if differing else 0.0,
         number_size=float(np.sqrt(np.mean(squares))) if squares else 0.0,
+        broken=broken,
     )
 
 

@@ -18,7 +18,7 @@ from dqn_models.spaces import BoxSpace, LeafSpace
 from dqn_training.evaluation.gate import Incumbent, Rule, judge
 from dqn_training.evaluation.play import Episodes, step_limit, summarize
 from dqn_training.export.onnx_graph import onnx_info
-from dqn_training.run.candidate import Candidate, final_seconds
+from dqn_training.run.candidate import Candidate, final_seconds, report_episodes
 from dqn_training.run.evaluation import make_evaluator
 from dqn_training.seeds import Purpose, first_seed
 
@@ -48,7 +48,8 @@ class Trials:
     def report(self) -> Evaluation:
         """The evaluation for the manifest; its seeds neither chose the checkpoint nor gate it."""
         candidate = self._candidate
-        played = self._play_as_affordable("test", candidate.config.report_episodes, self._episode_length())
+        mean_length = self._episode_length()
+        played = self._play_as_affordable("test", report_episodes(candidate.config, mean_length), mean_length)
         beside = {"random_mean": candidate.random_mean, "random_episodes": candidate.random_episodes or 0}
         return summarize(_joined(played), first_seed("test", candidate.config.seed)).model_copy(update=beside)
 

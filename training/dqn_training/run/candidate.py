@@ -23,6 +23,7 @@ from dqn_training.learning.state import Episode, TrainingState
 
 WEIGHTS_FILE = "weights.safetensors"
 _LEAST_SECONDS = 5.0
+_LEAST_STEPS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +81,16 @@ class Candidate:
         steps = sum(score.episodes * score.mean_length for score in self.scores)
         seconds_per_episode = self.evaluation_seconds / steps * mean_length
         return max(1, min(wanted, int(seconds / max(seconds_per_episode, 1e-9))))
+
+
+def report_episodes(config: DQNConfig, mean_length: float) -> int:
+    """Episodes of this length that the final evaluation may play: at least one.
+
+    They take no more than half of `eval_fraction` of the run's environment steps, or 10,000 if that is more: five
+    seconds of an environment that costs next to nothing would be more than training.
+    """
+    steps = max(_LEAST_STEPS, config.eval_fraction / 2 * config.total_env_steps)
+    return max(1, int(min(config.report_episodes, steps / max(mean_length, 1.0))))
 
 
 def final_seconds(config: DQNConfig, wall_seconds: float) -> float:

@@ -11,7 +11,7 @@ from dqn_training.learning.best import Selection
 from dqn_training.learning.health import warning
 from dqn_training.learning.state import TrainingState
 from dqn_training.run.callbacks import Callback
-from dqn_training.run.candidate import final_seconds
+from dqn_training.run.candidate import final_seconds, report_episodes
 
 _TERMINAL_SECONDS = 0.2
 _PLAIN_SECONDS = 5.0
@@ -41,17 +41,20 @@ class TrainingProgress(Callback):
         self._task = self._bar.add_task(title, total=1.0, facts="")
 
     def __enter__(self) -> Self:
-        """Begins to show."""
+        """Begins to show, or continues after an end."""
         if self._console.is_terminal:
             self._bar.start()
-        else:
-            self.say(f"{self._title}: at most {self._config.total_env_steps:,} environment steps")
         return self
 
     def __exit__(self, *_: object) -> None:
         """Clears the display."""
         if self._console.is_terminal:
             self._bar.stop()
+
+    def begin(self, _: TrainingState) -> None:
+        """Says what begins, where no bar has it."""
+        if not self._console.is_terminal:
+            self.say(f"{self._title}: at most {self._config.total_env_steps:,} environment steps")
 
     def step(self, state: TrainingState) -> None:
         """Shows the state from time to time, and after every evaluation."""
@@ -106,8 +109,9 @@ class TrainingProgress(Callback):
         steps = sum(score.episodes * score.mean_length for score in evaluations.scores)
         if not steps:
             return whole - state.wall_seconds
-        seconds_per_episode = evaluations.seconds / steps * evaluations.scores[-1].mean_length
-        final = min(self._config.report_episodes * seconds_per_episode, final_seconds(self._config, whole))
+        mean_length = evaluations.scores[-1].mean_length
+        seconds = report_episodes(self._config, mean_length) * mean_length * evaluations.seconds / steps
+        final = min(seconds, final_seconds(self._config, whole))
         return whole - state.wall_seconds + final
 
     def _facts(self, state: TrainingState) -> list[str]:
