@@ -1,4 +1,4 @@
-"""`dqn-models`: look at the repository and change what is served."""
+"""`dqn-models`: inspect the model repository and change which versions are served."""
 
 import sys
 from pathlib import Path
@@ -18,15 +18,15 @@ from dqn_models.repository import ModelRepository
 app = SubcommandApp()
 
 Repository = Annotated[Path | None, tyro.conf.arg(metavar="DIR", help="model repository (default: $DQN_REPOSITORY)")]
-AsJson = Annotated[bool, tyro.conf.arg(help="print one JSON line instead of text")]
+AsJson = Annotated[bool, tyro.conf.arg(help="print the result as one line of JSON instead of text")]
 ModelName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL", help="name of the model")]
 Reference = Annotated[
     str,
     tyro.conf.Positional,
-    tyro.conf.arg(metavar="MODEL[@VERSION]", help="model, with a version or an alias (default: champion)"),
+    tyro.conf.arg(metavar="MODEL[@VERSION]", help="model, with a version number or an alias (default: champion)"),
 ]
-Alias = Annotated[str, tyro.conf.arg(help="name of the alias")]
-Reason = Annotated[str, tyro.conf.arg(help="why, for the history")]
+Alias = Annotated[str, tyro.conf.arg(help="alias to change; dqn-serve serves `champion` by default")]
+Reason = Annotated[str, tyro.conf.arg(help="reason for the change, recorded in the model's history")]
 
 
 def _open(repository: Path | None) -> ModelRepository:
@@ -41,7 +41,7 @@ def list_versions(
     repository: Repository = None,
     json: AsJson = False,
 ) -> None:
-    """List models and versions, which of them have an alias, and how well they play."""
+    """List models and versions with their aliases and mean returns."""
     store = _open(repository)
     rows = inspection.describe(store, model)
     if json:
@@ -56,8 +56,8 @@ def list_versions(
         if "error" in row:
             table.add_row(*shown, f"[red]{escape(row['error'])}[/red]")
         else:
-            facts = [row["environment"], row["origin"], row["created_at"], row["decision"] or "-"]
-            table.add_row(*shown, f"{row['mean_return']:.2f}", *facts)
+            details = [row["environment"], row["origin"], row["created_at"], row["decision"] or "-"]
+            table.add_row(*shown, f"{row['mean_return']:.2f}", *details)
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
@@ -83,12 +83,12 @@ def promote(
     repository: Repository = None,
     json: AsJson = False,
 ) -> None:
-    """Let an alias name this version; servers begin to serve a new champion within a second or two."""
+    """Point an alias at this version; servers pick up a new champion within a second or two."""
     store = _open(repository)
     model, wanted = split_reference(reference)
     if wanted == CHAMPION:
         raise cli_support.UsageError(
-            f"Say which version to promote, such as {model}@{max(store.versions(model) or [1])}."
+            f"Specify the version to promote, e.g. {model}@{max(store.versions(model) or [1])}."
         )
     version = store.resolve(model, wanted)
     previous = store.promote(model, version, alias=alias, reason=reason)
@@ -105,7 +105,7 @@ def rollback(
     repository: Repository = None,
     json: AsJson = False,
 ) -> None:
-    """Let an alias name the version that it named before."""
+    """Point an alias back at its previous version."""
     store = _open(repository)
     previous = store.alias(model, alias)
     version = store.rollback(model, alias=alias, reason=reason)
@@ -122,14 +122,14 @@ def verify(
     repository: Repository = None,
     json: AsJson = False,
 ) -> None:
-    """Check every file against its manifest and load every policy; ends with 1 when one, or an alias, is damaged."""
+    """Check every file against its manifest and load every policy; exits with 1 if a version or an alias is damaged."""
     results = inspection.check(_open(repository), model)
     if json:
         cli_support.print_json(results)
     else:
         for result in results:
-            what = f" version {result['version']}" if result["version"] else ""
-            print(f"{result['model']}{what}: {result['error'] or 'ok'}")
+            suffix = f" version {result['version']}" if result["version"] else ""
+            print(f"{result['model']}{suffix}: {result['error'] or 'ok'}")
     damaged = sum(not result["ok"] for result in results)
     if damaged:
         raise ModelError(f"{damaged} of {len(results)} checks failed.")
@@ -140,12 +140,12 @@ def prune(
     model: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL]", help="only this model")] = None,
     /,
     *,
-    keep: Annotated[int, tyro.conf.arg(help="how many of the newest versions stay")] = 5,
-    dry_run: Annotated[bool, tyro.conf.arg(help="only say what would be removed")] = False,
+    keep: Annotated[int, tyro.conf.arg(help="number of newest versions to keep")] = 5,
+    dry_run: Annotated[bool, tyro.conf.arg(help="print what would be removed, without removing it")] = False,
     repository: Repository = None,
     json: AsJson = False,
 ) -> None:
-    """Remove old versions and what crashes left; versions with an alias and the rollback target stay."""
+    """Remove old versions and the leftovers of crashes; versions with an alias and rollback targets are kept."""
     if keep < 1:
         raise cli_support.UsageError(f"--keep is {keep}; at least one version must be kept.")
     store = _open(repository)

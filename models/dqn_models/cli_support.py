@@ -1,4 +1,4 @@
-"""What all commands share: exit statuses, one clear sentence for a failure, and the default repository."""
+"""What all commands share: exit statuses, failures as one clear sentence, and the default repository."""
 
 import contextlib
 import json
@@ -17,16 +17,16 @@ DONE, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 
 
 class UsageError(ValueError):
-    """What the user asked for cannot be: the command ends with status 2."""
+    """The command line is wrong or asks for something impossible: the command exits with status 2."""
 
 
 def default_repository() -> Path:
-    """The repository that commands use without `--repository`: DQN_REPOSITORY, else models/store."""
+    """The repository used without `--repository`: $DQN_REPOSITORY, else models/store."""
     return Path(os.environ.get("DQN_REPOSITORY") or DEFAULT_REPOSITORY)
 
 
 def run(command: Callable[[], None]) -> int:
-    """Runs a command and returns its exit status; a failure is one sentence on standard error, never a traceback."""
+    """Runs a command and returns its exit status; failures are one sentence on standard error, never a traceback."""
     with streams.protected():
         return _run(command)
 
@@ -38,12 +38,12 @@ def _run(command: Callable[[], None]) -> int:
         return fail(str(interrupt) or "Interrupted.", INTERRUPTED)
     except UsageError as error:
         return fail(str(error), WRONG_USAGE)
-    except BrokenPipeError:  # the reader of our output went away, as `head` does
-        sys.stdout = None  # nothing is left to flush at exit
+    except BrokenPipeError:  # the reader of our output has exited, as `head` does
+        sys.stdout = None  # leave nothing to flush at exit
         return FAILED
     except (ModelError, ValueError, OSError) as error:
         return fail(str(error), FAILED)
-    except Exception as error:  # noqa: BLE001  (the outermost place: a command never ends in a traceback)
+    except Exception as error:  # noqa: BLE001  (the outermost handler: a command never ends in a traceback)
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(frame.filename).name}:{frame.lineno}"
         return fail(f"Unexpected {type(error).__name__} at {place}: {error}. Please report it.", FAILED)
@@ -51,7 +51,7 @@ def _run(command: Callable[[], None]) -> int:
 
 
 def missing_extra(what: str, extra: str, package: str) -> str:
-    """The sentence for something that needs an extra, of which at least this package is missing."""
+    """The error message for `what`, which needs an extra whose `package` is missing."""
     return (
         f"{what} needs the extra '{extra}', whose package {package} is not installed: "
         f"pip install 'dqn-policy-server[{extra}]'."
@@ -60,7 +60,7 @@ def missing_extra(what: str, extra: str, package: str) -> str:
 
 @contextlib.contextmanager
 def needs_extra(what: str, extra: str) -> Iterator[None]:
-    """Makes an import that fails in the block a wrong usage: `what` was asked for needs the extra."""
+    """Converts a failed import within the block to UsageError: `what` needs the extra."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -73,7 +73,7 @@ def print_json(result: Any) -> None:
 
 
 def fail(sentence: str, status: int) -> int:
-    """Prints why the command ends on standard error, and returns the status that it ends with."""
+    """Prints an error to standard error and returns the exit status."""
     if sys.stderr is not None:
         print(f"error: {sentence}" if status != INTERRUPTED else sentence, file=sys.stderr, flush=True)
     return status

@@ -1,5 +1,5 @@
-"""The commands' front doors. They import nothing but the standard library until the packages of their extra are found,
-so that a command without them says in one sentence what to install.
+"""Entry points of the commands. They import only the standard library until the packages of their extra are found, so
+that a command whose extra is missing says in one sentence what to install.
 """
 
 import os
@@ -61,12 +61,12 @@ def _start(command: str, module: str, function: str, extra: str) -> None:
 
 
 def _use_utf8() -> None:
-    """Restarts the command in Python's UTF-8 mode if the locale forces ASCII, where no path can have an accent."""
+    """Restarts the command in Python's UTF-8 mode if the locale forces ASCII, which cannot encode accented paths."""
     if sys.getfilesystemencoding() == "ascii" and os.environ.get("PYTHONUTF8") != "1":
-        os.environ["PYTHONUTF8"] = "1"  # for the processes that this one starts, too
+        os.environ["PYTHONUTF8"] = "1"  # child processes inherit it
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  (this very command)
 
 
 def _missing(packages: list[str]) -> str:
-    """The first of these packages that is not installed; else an empty text."""
+    """The first of these packages that is not installed, or an empty string."""
     return next((name for name in packages if find_spec(name) is None), "")

@@ -1,6 +1,6 @@
-"""Writes that survive a kill or a power cut at any instant: visible only once they are complete and on the disk.
+"""Writes that survive a kill or a power cut at any instant: they become visible only once complete and on disk.
 
-On macOS a power cut may cost the last moments: there fsync leaves bytes in the drive's own cache.
+On macOS a power cut may lose the last writes, because fsync leaves bytes in the drive's cache.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ _FOR_ALL = 0o666  # as far as the umask allows
 
 
 def sync_directory(path: Path) -> None:
-    """Makes the names in a directory durable, where its file system can (CIFS and some shared folders cannot)."""
+    """Makes the names in a directory durable if its file system can (CIFS and some shared folders cannot)."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -34,7 +34,7 @@ def sync_directory(path: Path) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Makes the bytes of a file durable, whoever wrote them."""
+    """Makes a file's contents durable, whichever process wrote them."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -43,7 +43,7 @@ def sync_file(path: Path) -> None:
 
 
 def make_directory(path: Path) -> None:
-    """Makes a directory and its parents, where they are missing, so that they last."""
+    """Creates a directory and any missing parents durably."""
     if not path.is_dir():
         make_directory(path.parent)
         path.mkdir(exist_ok=True)
@@ -51,7 +51,7 @@ def make_directory(path: Path) -> None:
 
 
 def write_file(path: Path, data: bytes) -> None:
-    """Writes a file and waits until its bytes are on the disk. The name itself is not yet durable."""
+    """Writes a file and waits until its contents are on disk. Its name is not yet durable."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()
@@ -59,7 +59,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 
 def write_temporary(path: Path, data: bytes) -> Path:
-    """Writes `data` durably under a temporary name beside `path`, ready for `rename` or `link`."""
+    """Writes `data` durably to a temporary file next to `path`, ready for `rename` or `link`."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         write_file(temporary, data)
@@ -109,7 +109,7 @@ def append_line(path: Path, line: bytes) -> None:
 
 
 def overwrite(path: Path, offset: int, data: bytes) -> None:
-    """Writes these bytes durably in the place of others; without any, cuts the file off there."""
+    """Overwrites the bytes at `offset` durably; empty `data` truncates the file there instead."""
     descriptor = os.open(path, os.O_RDWR)
     try:
         if data:
@@ -125,14 +125,14 @@ def overwrite(path: Path, offset: int, data: bytes) -> None:
 def exclusive_lock(path: Path, holder: str, wait_seconds: float) -> Iterator[None]:
     """Holds an advisory lock that the kernel frees when the process ends, however it ends.
 
-    Makes the directory where it is missing; whoever holds the lock may remove its file. Raises RepositoryError when
-    somebody else still holds it after `wait_seconds` (`holder` says in the message who that would be), and where the
-    file system has no locks.
+    Creates the directory if it is missing; the holder may remove the lock file. Raises RepositoryError if the lock is
+    still taken after `wait_seconds` (`holder` names the likely holder in the message), or if the file system does not
+    support locks.
     """
     deadline = time.monotonic() + wait_seconds
     while (descriptor := _try_lock(path)) is None:
         if time.monotonic() >= deadline:
-            raise RepositoryError(f"{path.parent} is locked: {holder} is at work there.")
+            raise RepositoryError(f"{path.parent} is locked: {holder} is running there.")
         time.sleep(_LOCK_POLL_SECONDS)
     try:
         yield
@@ -146,11 +146,11 @@ def _open_lock(path: Path) -> int:
     except PermissionError:
         if not path.exists():
             raise
-        return os.open(path, os.O_RDONLY)  # another user's, not ours to write; for a lock that is enough
+        return os.open(path, os.O_RDONLY)  # another user's file: read access is enough for a lock
 
 
 def _try_lock(path: Path) -> int | None:
-    """The descriptor of the file, locked; None where somebody else holds it, or has just removed it."""
+    """The descriptor of the locked file; None if another process holds the lock or has just removed the file."""
     try:
         make_directory(path.parent)
         descriptor = _open_lock(path)
@@ -167,8 +167,8 @@ def _try_lock(path: Path) -> int | None:
         if error.errno not in _NO_LOCKS:
             raise
         raise RepositoryError(
-            f"{path.parent} is on a file system without locks ({error.strerror}), so writers would get in each other's "
-            "way. Mount it with locks (NFS: run rpc.statd, or use local_lock=flock where only one machine writes), or "
+            f"{path.parent} is on a file system without locks ({error.strerror}), so writers would interfere with each "
+            "other. Mount it with locks (NFS: run rpc.statd, or use local_lock=flock if only one machine writes), or "
             "use another directory."
         ) from error
     os.close(descriptor)

@@ -1,15 +1,15 @@
-"""What can be wrong with a model repository or with what is in it; every message is a full sentence."""
+"""Errors of the model repository and of what it contains; every message is a full sentence."""
 
 import contextlib
 from collections.abc import Iterator
 
 
 class ModelError(Exception):
-    """Base of everything that this package raises on purpose."""
+    """Base class of all errors that this package defines."""
 
 
 class NotFoundError(ModelError, LookupError):
-    """A model, version or alias that the repository does not have."""
+    """A model, version, alias or file that does not exist in the repository."""
 
 
 class ManifestError(ModelError):
@@ -17,11 +17,11 @@ class ManifestError(ModelError):
 
 
 class IntegrityError(ModelError):
-    """A published file whose size or SHA-256 is not the one in the manifest, or that is gone."""
+    """A published file that is missing, or whose size or SHA-256 differs from the manifest's."""
 
 
 class PolicyError(ModelError):
-    """An ONNX file that does not load, does not run, or is not a policy with the documented inputs and outputs."""
+    """An ONNX file that does not load or run, or lacks the documented inputs and outputs of a policy."""
 
 
 class RepositoryError(ModelError):
@@ -29,12 +29,12 @@ class RepositoryError(ModelError):
 
 
 class PromotionError(ModelError):
-    """A promotion or rollback that does not apply, such as one whose champion was replaced meanwhile."""
+    """A promotion or rollback that does not apply, e.g. because the champion was replaced in the meantime."""
 
 
 @contextlib.contextmanager
 def wrap_os_errors(action: str) -> Iterator[None]:
-    """Raises the system's refusals as RepositoryError; `action` says what they prevented, as in "Cannot {action}"."""
+    """Converts OSError to RepositoryError; `action` completes its message, "Cannot {action}: ..."."""
     try:
         yield
     except PermissionError as error:

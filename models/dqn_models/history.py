@@ -1,8 +1,8 @@
-"""A model's history: an append-only log of what happened to it, who did it, when and why.
+"""A model's history: an append-only log of what changed, who changed it, when and why.
 
-A change and its line cannot be written in one step. The line is written first and made durable, but pending: with `#`
-in place of its first byte it is not JSON, so not yet an event. After the change the byte is put right; if the change
-failed, the line is removed. A kill may leave one pending line, the last: it is an event if its change took place.
+A change and its line cannot be written in one step. The line is first written durably but marked as pending: with `#`
+as its first byte it is not JSON, hence not yet an event. After the change that byte is corrected; if the change
+failed, the line is removed. A kill may leave the last line pending: it is an event if its change took place.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ _PENDING = b"#"
 
 
 class Event(TypedDict, total=False):
-    """One line of `history.jsonl`. Lines of other releases may lack keys or have more."""
+    """One line of `history.jsonl`. Lines written by other releases may have fewer or more keys."""
 
     at: str
     """RFC 3339, UTC"""
@@ -29,16 +29,16 @@ class Event(TypedDict, total=False):
     by: str
     reason: str
     version: int
-    """published, or named by `alias` from here on"""
+    """the version published, or the one that `alias` names from now on"""
     gate: dict[str, Any] | None
-    """of a publication: the manifest's"""
+    """for a publication: the manifest's gate result"""
     alias: str
     previous: int | None
-    """what `alias` named before"""
+    """the version that `alias` named before"""
     versions: list[int]
     """pruned versions"""
     garbage: list[int]
-    """pruned directories that a crash left"""
+    """pruned directories that crashes had left behind"""
 
 
 Happened = Callable[[Event], bool]
@@ -46,12 +46,12 @@ Happened = Callable[[Event], bool]
 
 
 def now() -> datetime:
-    """The present time in UTC, to the second."""
+    """The current time in UTC, to the second."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
 def who() -> str:
-    """The person or job at work, as user@host (a container may have a user id without a name)."""
+    """Who makes a change, as user@host; the user id where it has no name, as in some containers."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):
@@ -61,7 +61,7 @@ def who() -> str:
 
 @contextlib.contextmanager
 def recorded(path: Path, event: Event, happened: Happened) -> Iterator[None]:
-    """Makes an event of the change in the block; it must be done under the model's lock."""
+    """Records the change made within the block as an event; the caller must hold the model's lock."""
     stamped = {"at": now().isoformat().replace("+00:00", "Z")} | event
     durable.append_line(path, _PENDING + json.dumps(stamped, ensure_ascii=False).encode(errors="backslashreplace")[1:])
     try:
@@ -71,7 +71,7 @@ def recorded(path: Path, event: Event, happened: Happened) -> Iterator[None]:
 
 
 def settle(path: Path, happened: Happened) -> None:
-    """Completes a pending last line, or removes it; it must be done under the model's lock."""
+    """Completes or removes a pending last line; the caller must hold the model's lock."""
     data = path.read_bytes() if path.exists() else b""
     start = data.rfind(b"\n", 0, -1) + 1
     if not data.startswith(_PENDING, start):
@@ -81,7 +81,7 @@ def settle(path: Path, happened: Happened) -> None:
 
 
 def read(path: Path, happened: Happened) -> list[Event]:
-    """All events, oldest first. A line torn by a crash is not an event and is left out."""
+    """All events, oldest first. A line cut off by a crash is skipped."""
     try:
         lines = path.read_bytes().splitlines()
     except FileNotFoundError:
@@ -102,7 +102,7 @@ def _parsed(line: bytes) -> Event | None:
 
 
 def highest_version(events: Sequence[Event]) -> int:
-    """The highest version number that the history mentions, so that no number is ever used twice."""
+    """The highest version number in the history (0 if none), so that no number is ever used twice."""
     numbers = [0]
     for event in events:
         numbers += [event.get("version", 0), *event.get("versions", []), *event.get("garbage", [])]
@@ -120,7 +120,7 @@ def previous_version(events: Sequence[Event], alias: str, current: int) -> int |
                 stack.pop()
         elif not stack or stack[-1] != event["version"]:
             stack.append(event["version"])
-    if current in stack:  # a line above it tells of a promotion that a crash prevented
+    if current in stack:  # entries above it are promotions that a crash prevented
         while stack.pop() != current:
             pass
     return stack[-1] if stack else None

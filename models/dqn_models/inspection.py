@@ -1,4 +1,4 @@
-"""What can be said about a repository's versions without changing anything; damage is a finding, not an error."""
+"""Read-only reports on a repository's versions; damage is reported as a finding, not raised as an error."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -10,11 +10,11 @@ from dqn_models.reader import RepositoryReader
 
 
 class Row(TypedDict):
-    """A version as `dqn-models list` shows it: either what its manifest says or an error."""
+    """A version as `dqn-models list` shows it: either details from its manifest or an error."""
 
     model: str
     version: int | None
-    """None: the model's versions cannot be read"""
+    """None if the model's versions cannot be read"""
     aliases: list[str]
     error: NotRequired[str]
     mean_return: NotRequired[float]
@@ -23,11 +23,11 @@ class Row(TypedDict):
     created_at: NotRequired[str]
     """RFC 3339, UTC"""
     decision: NotRequired[str | None]
-    """the gate's, if there was one"""
+    """the gate's decision; None if there was no gate"""
 
 
 class Finding(TypedDict):
-    """What a check of a version found, or of an alias or model that names none (version: None)."""
+    """The result of checking a version, or an unreadable model or damaged alias (then `version` is None)."""
 
     model: str
     version: int | None
@@ -36,9 +36,9 @@ class Finding(TypedDict):
 
 
 def describe(repository: RepositoryReader, model: str | None = None) -> list[Row]:
-    """One row for each version of one model or of all: what it is, who points to it, how well it plays.
+    """One row for each version of one model or of all models.
 
-    Raises NotFoundError for a model without versions, and RepositoryError where the repository cannot be read.
+    Raises NotFoundError for a model without versions, and RepositoryError if the repository cannot be read.
     """
     rows: list[Row] = []
     for name in [model] if model else repository.models():
@@ -47,14 +47,14 @@ def describe(repository: RepositoryReader, model: str | None = None) -> list[Row
         except RepositoryError as error:
             rows.append({"model": name, "version": None, "aliases": [], "error": str(error)})
     if model and not rows:
-        repository.resolve(model)  # raises what a reader should know
+        repository.resolve(model)  # raises NotFoundError with an explanation
     return rows
 
 
 def check(repository: RepositoryReader, reference: str | None = None) -> list[Finding]:
-    """Verifies one version, one model or everything, aliases included; `ok` and `error` tell what was found.
+    """Verifies one version, one model or everything, including aliases.
 
-    Raises NotFoundError for a model or version that is not there, and RepositoryError where the repository cannot be
+    Raises NotFoundError for a model or version that does not exist, and RepositoryError if the repository cannot be
     read.
     """
     if reference and "@" in reference:
@@ -85,7 +85,7 @@ def _row(repository: RepositoryReader, model: str, version: int) -> Row:
 def _aliases_of(repository: RepositoryReader, model: str, version: int) -> list[str]:
     names = []
     for alias in repository.alias_names(model):
-        with contextlib.suppress(ModelError):  # damaged: it names no version
+        with contextlib.suppress(ModelError):  # a damaged alias names no version
             if repository.alias(model, alias) == version:
                 names.append(alias)
     return names
@@ -108,7 +108,7 @@ def _checked(repository: RepositoryReader, model: str, version: int) -> Finding:
 
 def _damaged_aliases(repository: RepositoryReader, models: Iterable[str]) -> Iterator[Finding]:
     for model in models:
-        with contextlib.suppress(RepositoryError):  # the whole model cannot be read, which has been found
+        with contextlib.suppress(RepositoryError):  # the whole model cannot be read, which is already a finding
             for alias in repository.alias_names(model):
                 try:
                     repository.resolve(model, alias)

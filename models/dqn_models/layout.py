@@ -1,6 +1,6 @@
-"""Where things lie in a model repository, and which names are allowed there.
+"""The layout of a model repository, and which names are allowed in it.
 
-The layout is Triton's: `<model>/<version>/model.onnx`. Names that start with a dot are temporary or locks.
+The layout is Triton's: `<model>/<version>/model.onnx`. Names that start with a dot are temporary files or locks.
 """
 
 import re
@@ -17,31 +17,31 @@ _VERSION_NAME = re.compile(r"[1-9][0-9]{0,17}")
 
 
 def check_model_name(name: str) -> None:
-    """Raises ValueError when `name` cannot be a model's."""
+    """Raises ValueError if `name` is not a valid model name."""
     if not MODEL_NAME.fullmatch(name):
         raise ValueError(
-            f"{name!r} cannot name a model: allowed are up to 128 letters, digits, '_', '.' and '-', "
-            "the first a letter or a digit."
+            f"{name!r} is not a valid model name: use up to 128 letters, digits, '_', '.' and '-', "
+            "starting with a letter or a digit."
         )
 
 
 def check_alias_name(name: str) -> None:
-    """Raises ValueError when `name` cannot be an alias's."""
+    """Raises ValueError if `name` is not a valid alias."""
     if not ALIAS_NAME.fullmatch(name):
         raise ValueError(
-            f"{name!r} cannot name an alias: allowed are up to 64 lowercase letters, digits, '_' and '-', "
-            "the first a letter."
+            f"{name!r} is not a valid alias: use up to 64 lowercase letters, digits, '_' and '-', "
+            "starting with a letter."
         )
 
 
 def check_file_name(name: str) -> None:
-    """Raises ValueError when `name` cannot be a file's of a version."""
+    """Raises ValueError if `name` is not a valid name for a file of a version."""
     if not MODEL_NAME.fullmatch(name) or name == MANIFEST_FILE:
-        raise ValueError(f"{name!r} cannot name a file of a version.")
+        raise ValueError(f"{name!r} is not a valid name for a file of a version.")
 
 
 def version_number(text: str) -> int | None:
-    """The version that a text (a directory's name, an alias's content) stands for; None for any other text."""
+    """The version number in a directory's name or an alias file; None if the text is not a version number."""
     return int(text) if _VERSION_NAME.fullmatch(text) else None
 
 

@@ -1,7 +1,7 @@
-"""The manifest: everything that is known about one version, as one JSON document.
+"""The manifest: everything known about one version, as one JSON document.
 
-This file is the documentation of `manifest.json`: each class is an object in it, each field has its meaning beside it.
-Unknown fields are ignored by readers, so a newer writer may add some without a new `schema_version`.
+This file documents `manifest.json`: each class is an object in it, with the meaning of each field. Readers ignore
+unknown fields, so a newer writer may add some without a new `schema_version`.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from dqn_models.masks import MaskSource
 from dqn_models.spaces import ActionSpace, ObservationSpace
 
 SCHEMA_VERSION: Literal[2] = 2
-"""Of the manifests that are written. Version 1 knew only Box and Discrete observations and Discrete actions."""
+"""The version that is written. Version 1 had only Box and Discrete observations and Discrete actions."""
 _READABLE = (1, 2)
 
 
@@ -42,12 +42,12 @@ class TensorSpec(Document):
     """An input or output of the graph; the first dimension is the batch."""
 
     name: str
-    dtype: str = Field(description="NumPy's name, such as float32")
+    dtype: str = Field(description="as NumPy names it, e.g. float32")
     shape: list[int | str] = Field(description='"batch", then fixed sizes')
 
 
 class OnnxInfo(Document):
-    """What the ONNX file says about itself."""
+    """Properties of the ONNX file."""
 
     opset: int
     ir_version: int
@@ -56,35 +56,35 @@ class OnnxInfo(Document):
 
 
 class WrapperInfo(Document):
-    """A wrapper between the environment and the policy."""
+    """A wrapper applied to the environment."""
 
-    name: str = Field(description="its class in gymnasium.wrappers, or module:Class")
+    name: str = Field(description="class name in gymnasium.wrappers, or module:Class")
     kwargs: dict[str, Any] = {}
 
 
 class EnvironmentInfo(Document):
-    """The environment that the policy was trained for; its spaces are those after the wrappers."""
+    """The environment that the policy was trained in; its spaces are those after the wrappers."""
 
     id: str
     kwargs: dict[str, Any] = {}
-    wrappers: list[WrapperInfo] = Field(default=[], description="in the order in which observations pass them")
+    wrappers: list[WrapperInfo] = Field(default=[], description="innermost first")
     gymnasium_version: str
     observation_space: ObservationSpace
     left_out: list[str] = Field(
-        default=[], description="parts of an observation that no network can read, such as texts"
+        default=[], description="paths of the parts of an observation that no network can read, such as text"
     )
     action_space: ActionSpace
     action_mask: MaskSource | None = Field(
         default=None,
-        description="where the environment says which actions are allowed, in training, evaluation and serving alike: "
-        'info["action_mask"], action_masks(), or action_mask in its observations',
+        description='where the environment provides its action mask: in info["action_mask"] (info), by action_masks() '
+        "(method), or as action_mask in its observations (observation); null: no mask",
     )
     max_episode_steps: int | None = None
     reward_threshold: float | None = None
 
 
 class TrainingInfo(Document):
-    """How the policy came to be; enough to repeat it."""
+    """How the policy was trained; enough to reproduce it."""
 
     preset: str
     config: dict[str, Any] = Field(description="every field of DQNConfig")
@@ -94,34 +94,35 @@ class TrainingInfo(Document):
     episodes: int
     wall_seconds: float
     evaluation_env_steps: int | None = Field(
-        default=None, description="steps of all evaluations: selection, random actions, gate and report"
+        default=None,
+        description="environment steps of all evaluations: selection, random baseline, gate and final test",
     )
-    libraries: dict[str, str] = Field(description="library name to version")
+    libraries: dict[str, str] = Field(description="versions by library name")
     git_commit: str | None = None
-    run: str | None = Field(default=None, description="id of the run (run.json), which publishes one version at most")
+    run: str | None = Field(default=None, description="id of the run (run.json), which publishes at most one version")
 
 
 class Evaluation(Document):
-    """Undiscounted returns of whole greedy episodes, played by the exported ONNX file."""
+    """Undiscounted returns of complete greedy episodes, played with the exported ONNX file."""
 
     episodes: int
-    seed: int = Field(description="first environment seed; the set is disjoint from those that chose and gated")
+    seed: int = Field(description="first environment seed; test seeds are disjoint from the selection and gate seeds")
     mean: float
     std: float
     min: float
     max: float
     ci95: tuple[float, float] = Field(description="95 % bootstrap interval of the mean, low and high")
     mean_length: float = Field(description="mean episode length, steps")
-    cut_short: int = Field(default=0, description="episodes that the step limit ended, not the environment")
-    random_mean: float | None = Field(default=None, description="mean return of random actions, if it was played")
-    random_episodes: int = Field(default=0, description="episodes of that mean")
+    cut_short: int = Field(default=0, description="episodes truncated by the step limit")
+    random_mean: float | None = Field(default=None, description="mean return of random actions, if measured")
+    random_episodes: int = Field(default=0, description="number of episodes behind random_mean")
 
 
 class ObservationStatistics(Document):
-    """What training saw, one number per element of an observation in C order (a Discrete one has one element).
+    """Statistics of the observations seen in training, one number per element in C order (Discrete: one element).
 
-    Those of a Dict or Tuple come leaf by leaf. A leaf of more than MAX_DESCRIBED_ELEMENTS elements has one number for
-    all of them together.
+    Those of a Dict or Tuple are listed leaf by leaf. A leaf with more than MAX_DESCRIBED_ELEMENTS elements has one
+    number for all of them.
     """
 
     mean: list[float]
@@ -131,14 +132,14 @@ class ObservationStatistics(Document):
 
 
 class Lineage(Document):
-    """Where the weights started."""
+    """Where the initial weights came from."""
 
     parent_version: int | None = None
     origin: Literal["scratch", "warm-start"] = "scratch"
 
 
 class GateResult(Document):
-    """Why the version was promoted or kept back when it was published."""
+    """The gate's decision when the version was published, and why."""
 
     champion_version: int
     rule: str
@@ -148,7 +149,7 @@ class GateResult(Document):
 
 
 class ManifestDraft(Document):
-    """A manifest before its version exists: all that the publisher knows."""
+    """A manifest before the version exists: everything that the publisher knows."""
 
     schema_version: Literal[1, 2] = SCHEMA_VERSION
     model: str
@@ -170,9 +171,9 @@ class Manifest(ManifestDraft):
 
     @classmethod
     def parse(cls, data: bytes, where: str) -> "Manifest":
-        """Reads a manifest; `where` names it in errors.
+        """Parses a manifest; `where` names it in errors.
 
-        Raises ManifestError for anything that is not a manifest of this schema version.
+        Raises ManifestError if it is not a manifest of a schema version that this release reads.
         """
         try:
             raw = json.loads(data)

@@ -1,6 +1,6 @@
-"""Action masks: which joint actions an environment allows, and the choice among these.
+"""Action masks: which joint actions an environment allows, and how to select among them.
 
-Training, evaluation and serving choose by the same functions, so that a policy is served as it was judged.
+Training, evaluation and serving share these functions, so that a policy is served exactly as it was evaluated.
 """
 
 from collections.abc import Sequence
@@ -13,34 +13,34 @@ from numpy.typing import NDArray
 BoolArray = NDArray[np.bool_]
 
 MaskSource = Literal["info", "method", "observation"]
-"""Where an environment says which actions are allowed: in `info["action_mask"]`, by its method `action_masks()`, or in
-the member `action_mask` of its Dict observations."""
+"""Where an environment provides its action mask: `info["action_mask"]`, its method `action_masks()`, or the member
+`action_mask` of its Dict observations."""
 ACTION_MASK: Final = "action_mask"
 
 
 def best_allowed(q_values: NDArray[np.float32], masks: BoolArray) -> NDArray[np.int64]:
-    """The index of the highest Q-value that is allowed, [batch], of [batch, n_actions] each; the first one on ties.
+    """Index of the allowed action with the highest Q-value, [batch]; ties go to the first.
 
-    Each row of `masks` must allow an action.
+    `q_values` and `masks` are [batch, n_actions]; each row of `masks` must allow at least one action.
     """
     best: NDArray[np.int64] = np.where(masks, q_values, -np.inf).argmax(axis=1)
     return best
 
 
 def drawn_allowed(masks: BoolArray, draws: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The index of an allowed action, [batch], for uniform `draws` [batch] from 0 up to 1: each is equally likely.
+    """Index of a uniformly random allowed action, [...], from uniform `draws` [...] in [0, 1).
 
-    Each row of `masks` [batch, n_actions] must allow an action.
+    Each row of `masks` [..., n_actions] must allow at least one action.
     """
-    ranks = (draws * masks.sum(axis=1)).astype(np.int64)  # which of the allowed actions, counted from 0
-    drawn: NDArray[np.int64] = (masks.cumsum(axis=1) > ranks[:, None]).argmax(axis=1)
+    ranks = (draws * masks.sum(axis=-1)).astype(np.int64)  # which of the allowed actions, counted from 0
+    drawn: NDArray[np.int64] = (masks.cumsum(axis=-1) > ranks[..., np.newaxis]).argmax(axis=-1)
     return drawn
 
 
 def joint_mask(components: Sequence[BoolArray]) -> BoolArray:
-    """The mask of the joint actions [n] from those of the components: allowed where all of its components are.
+    """The mask of the joint actions, [n], from one mask per component: a joint action needs all its components allowed.
 
-    Joint actions count in C order, the first component slowest.
+    Joint actions are numbered in C order: the first component varies slowest.
     """
     joint: BoolArray = reduce(np.logical_and.outer, components).ravel()
     return joint

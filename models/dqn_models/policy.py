@@ -1,4 +1,4 @@
-"""The policy: an immutable map from observations to Q-values and actions; one ONNX file run by ONNX Runtime."""
+"""The policy: an immutable map from observations to Q-values and actions, one ONNX file run by ONNX Runtime."""
 
 import os
 from typing import Any
@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 
 from dqn_models.errors import PolicyError
 from dqn_models.manifest import TensorSpec
-from dqn_models.masks import BoolArray, best_allowed
+from dqn_models.masks import BoolArray
+from dqn_models.spaces import ActionSpace
 
-# ONNX Runtime reads this as it is imported, which happens only here. Without it, it looks up a host of its maker, and
-# keeps an id of the machine and a queue of events in the home directory.
+# ONNX Runtime reads this on import, which happens only here. Otherwise it contacts a host of its vendor and keeps a
+# machine id and an event queue in the home directory.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import onnxruntime as ort
 
@@ -19,7 +20,7 @@ FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 Observations = NDArray[Any]
 Actions = NDArray[Any]
-"""int64, or float32 where a Box is divided into steps."""
+"""int64, or float32 for a discretized Box."""
 
 _DTYPES = {"tensor(float)": "float32", "tensor(uint8)": "uint8", "tensor(int64)": "int64"}
 _ACTION_DTYPES = ("int64", "float32")
@@ -42,25 +43,25 @@ def _spec(value: ort.NodeArg) -> TensorSpec:
 
 
 class Policy:
-    """Observations to Q-values and greedy actions. Safe to share between threads.
+    """Maps observations to Q-values and greedy actions. Safe to share between threads.
 
-    A batch of observations is one array [batch, *observation_shape]. Where the graph has an input for each leaf of an
-    observation, it is a structured one [batch] with a field for each, whose dtype is the space's `row_dtype`.
+    A batch of observations is one array [batch, *observation_shape]. If the graph has one input per leaf of an
+    observation, it is a structured array [batch] with one field per leaf; its dtype is the space's `row_dtype`.
 
     Attributes:
-        inputs, outputs: the graph's tensors as the manifest writes them.
-        observation_shape: shape of one observation, without the batch; () where it has several leaves.
-        observation_dtype: float32, uint8 (pixels), int64 (Discrete), or a structured one.
-        n_actions: number of Q-values.
-        action_shape, action_dtype: of one action, in the form that the environment's action space has.
-        session: what runs the graph.
+        inputs, outputs: the graph's tensors as in the manifest.
+        observation_shape: shape of one observation, without the batch dimension; () if it has several leaves.
+        observation_dtype: float32, uint8 (pixels), int64 (Discrete), or a structured dtype.
+        n_actions: number of Q-values: one per action or, if actions branch, one per value of each component.
+        action_shape, action_dtype: of one action, as in the environment's action space.
+        session: the ONNX Runtime session.
     """
 
     def __init__(self, data: bytes, *, where: str = "the ONNX file", threads: int = 1) -> None:
-        """Loads a serialised ONNX graph; `where` names it in errors, and `threads` work at one run.
+        """Loads a serialised ONNX graph; `where` names it in errors, `threads` is the number of threads per run.
 
-        Raises PolicyError when it does not load or is not a policy: an input `observation` or inputs
-        `observation.NAME`, outputs `q_values` (float32 [batch, n_actions]) and `action` (int64 or float32
+        Raises PolicyError if it does not load or is not a policy, which has an input `observation` or inputs
+        `observation.NAME`, and outputs `q_values` (float32 [batch, n_actions]) and `action` (int64 or float32
         [batch, ...]).
         """
         try:
@@ -111,30 +112,29 @@ class Policy:
                 )
 
     def run(self, observations: Observations) -> tuple[FloatArray, Actions]:
-        """Q-values [batch, n_actions] and greedy actions [batch, *action_shape] for observations of a batch.
+        """Q-values [batch, n_actions] and greedy actions [batch, *action_shape] for a batch of observations.
 
-        The observations must have the policy's dtype; actions are the environment's, in its own form.
+        The observations must have the policy's dtype; actions are in the environment's form.
         """
         q_values, actions = self.session.run(["q_values", "action"], self._feed(observations))
         return q_values, actions
 
     def q_values(self, observations: Observations) -> FloatArray:
-        """Q-values [batch, n_actions] alone, in less time; the first of the highest is the index of the action."""
+        """Q-values [batch, n_actions] only, which is faster; their argmax is the index of the greedy action."""
         q_values: FloatArray = self.session.run(["q_values"], self._feed(observations))[0]
         return q_values
 
     def act(self, observations: Observations) -> Actions:
-        """Greedy actions [batch, *action_shape] for observations [batch, *observation_shape]."""
+        """Greedy actions [batch, *action_shape] for a batch of observations."""
         actions: Actions = self.session.run(["action"], self._feed(observations))[0]
         return actions
 
-    def choose(self, observations: Observations, masks: BoolArray) -> IntArray:
-        """The index of the best action that is allowed, [batch], for observations of a batch.
+    def choose(self, observations: Observations, masks: BoolArray, actions: ActionSpace) -> IntArray:
+        """Indices of the best allowed `actions`, [batch, ...], for a batch of observations.
 
-        `masks` [batch, n_actions] is True where an action is allowed; each row must allow one.
+        `masks` [batch, n_actions] is True where an action is allowed; each row must allow at least one.
         """
-        q_values: FloatArray = self.session.run(["q_values"], self._feed(observations))[0]
-        return best_allowed(q_values, masks)
+        return actions.best(self.q_values(observations), masks)
 
     def _feed(self, observations: Observations) -> dict[str, Observations]:
         if not self._fields:
@@ -142,9 +142,9 @@ class Policy:
         return {_LEAF + name: np.ascontiguousarray(observations[name]) for name in self._fields}
 
     def warm_up(self) -> None:
-        """Runs batches of a few sizes on zeros, so that the first real request pays for no allocation.
+        """Runs batches of zeros of several sizes, so that the first real request does not pay for allocation.
 
-        Raises PolicyError when the graph does not run or answers in another shape than it declares.
+        Raises PolicyError if the graph does not run or returns shapes other than it declares.
         """
         for batch in _WARM_UP_BATCHES:
             zeros = np.zeros((batch, *self.observation_shape), self.observation_dtype)
@@ -154,13 +154,13 @@ class Policy:
                 raise PolicyError(f"The policy does not run on a batch of {batch}: {error}") from error
             if q_values.shape != (batch, self.n_actions) or actions.shape != (batch, *self.action_shape):
                 raise PolicyError(
-                    f"The policy answers a batch of {batch} with q_values {list(q_values.shape)} and action "
+                    f"For a batch of {batch} the policy returns q_values {list(q_values.shape)} and action "
                     f"{list(actions.shape)}; expected [{batch}, {self.n_actions}] and {[batch, *self.action_shape]}."
                 )
 
 
 class PreparedRun:
-    """Runs single observations of one policy on tensors that stay in place, which takes a third less time.
+    """Runs a policy on single observations with preallocated tensors, which takes a third less time.
 
     Not safe to share between threads.
     """
@@ -171,7 +171,7 @@ class PreparedRun:
         self._q_values = np.zeros((1, policy.n_actions), np.float32)
         self._action = np.zeros((1, *policy.action_shape), policy.action_dtype)
         self._binding = self._session.io_binding()
-        # On a CPU these are the arrays' own memory: what is written there is what runs.
+        # On a CPU these share the arrays' memory: the graph reads what is written into the arrays.
         of = ort.OrtValue.ortvalue_from_numpy
         for value in policy.inputs:
             field = value.name.removeprefix(_LEAF)
@@ -181,11 +181,10 @@ class PreparedRun:
         self._binding.bind_ortvalue_output("action", of(self._action))
 
     def __call__(self, observation: Any) -> tuple[FloatArray, Actions]:
-        """Q-values [1, n_actions] and greedy action [1, *action_shape], as `Policy.run` answers them; valid until the
-        next call.
+        """Q-values [1, n_actions] and greedy action [1, *action_shape], valid until the next call.
 
-        The observation is a number or nested lists in the policy's shape, with elements that its dtype can hold; or a
-        tuple of these, one for each leaf in the order of the inputs.
+        The observation is a number or nested lists of the policy's shape, with elements that its dtype can hold; with
+        several leaves, a tuple of these in the order of the inputs.
         """
         self._observation[0] = observation
         self._session.run_with_iobinding(self._binding)
@@ -193,7 +192,7 @@ class PreparedRun:
 
 
 def _fixed(tensor: TensorSpec) -> tuple[int, ...]:
-    """The shape without the batch."""
+    """The shape without the batch dimension."""
     return tuple(int(size) for size in tensor.shape[1:])
 
 

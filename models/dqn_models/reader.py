@@ -1,4 +1,4 @@
-"""Read-only access to a model repository: all that serving and evaluation need. It takes no lock and writes nothing."""
+"""Read-only access to a model repository, for serving and evaluation. It takes no locks and writes nothing."""
 
 import contextlib
 from functools import partial
@@ -20,9 +20,9 @@ class RepositoryReader:
         self.root = Path(root)
 
     def models(self) -> list[str]:
-        """Names of the models with at least one version, sorted, and of those that cannot be read.
+        """Sorted names of the models that have at least one version or whose versions cannot be read.
 
-        Raises RepositoryError when the repository itself cannot be read: that is not an empty one.
+        Raises RepositoryError if the repository itself cannot be read, rather than reporting it as empty.
         """
         with wrap_os_errors(f"read {self.root}"):
             names = [path.name for path in self._entries(self.root) if path.is_dir()]
@@ -32,19 +32,19 @@ class RepositoryReader:
         try:
             return bool(self.versions(name))
         except RepositoryError:
-            return True  # asking for its versions says why they cannot be read
+            return True  # `versions` then explains why they cannot be read
 
     def versions(self, model: str) -> list[int]:
-        """Numbers of a model's published versions, ascending; a directory without a manifest is not one.
+        """A model's published version numbers, ascending; a directory without a manifest does not count.
 
-        Raises RepositoryError when they cannot be read.
+        Raises RepositoryError if they cannot be read.
         """
         with wrap_os_errors(f"read {self.root / model}"):
             numbers = self._directories(model)
             return [number for number in numbers if self._path(model, number, MANIFEST_FILE).is_file()]
 
     def manifest(self, model: str, version: int) -> Manifest:
-        """One version's manifest. Raises NotFoundError, ManifestError, or RepositoryError when it cannot be read."""
+        """A version's manifest. Raises NotFoundError, ManifestError, or RepositoryError if it cannot be read."""
         path = self._path(model, version, MANIFEST_FILE)
         data = _read(path)
         if data is None:
@@ -52,24 +52,27 @@ class RepositoryReader:
         return Manifest.parse(data, str(path))
 
     def manifest_digest(self, model: str, version: int) -> str:
-        """SHA-256 of a version's manifest: what a version is, whatever its number. Raises what `manifest` does."""
+        """SHA-256 of a version's manifest; identifies the version independently of its number.
+
+        Raises NotFoundError, or RepositoryError if the manifest cannot be read.
+        """
         data = _read(self._path(model, version, MANIFEST_FILE))
         if data is None:
             raise NotFoundError(self._no_version(model, version))
         return FileEntry.of(data).sha256
 
     def aliases(self, model: str) -> dict[str, int]:
-        """All aliases of a model and the versions that they name. Raises RepositoryError when one is unreadable."""
+        """A model's aliases and the versions that they name. Raises RepositoryError if one cannot be read."""
         found = {name: self.alias(model, name) for name in self.alias_names(model)}
         return {name: version for name, version in found.items() if version is not None}
 
     def alias_names(self, model: str) -> list[str]:
-        """Names of a model's aliases, sorted; what they name may be damaged. Raises RepositoryError when unreadable."""
+        """Sorted names of a model's aliases, damaged ones included. Raises RepositoryError if they cannot be read."""
         names = [path.name for path in self._entries(self._path(model, "aliases"))]
         return sorted(name for name in names if layout.ALIAS_NAME.fullmatch(name))
 
     def alias(self, model: str, alias: str = CHAMPION) -> int | None:
-        """The version that an alias names; None when there is no such alias. Raises RepositoryError when unreadable."""
+        """The version that an alias names; None if there is no such alias. Raises RepositoryError if unreadable."""
         path = self._path(model, "aliases", alias)
         data = _read(path) if layout.ALIAS_NAME.fullmatch(alias) else None
         if data is None:
@@ -80,7 +83,7 @@ class RepositoryReader:
         return version
 
     def resolve(self, model: str, version: int | str = CHAMPION) -> int:
-        """The number of a published version, given as a number or an alias. Raises NotFoundError or RepositoryError."""
+        """Resolves a version number or an alias to a published version. Raises NotFoundError or RepositoryError."""
         number = self.alias(model, version) if isinstance(version, str) else version
         if number is None or number not in self.versions(model):
             raise NotFoundError(self._no_version(model, version))
@@ -89,41 +92,41 @@ class RepositoryReader:
     def read_file(self, model: str, version: int, name: str) -> bytes:
         """A published file's bytes, checked against the manifest.
 
-        Raises NotFoundError, ManifestError, IntegrityError or RepositoryError, each naming what is wrong.
+        Raises NotFoundError, ManifestError, IntegrityError or RepositoryError.
         """
         return self._read_published(self.manifest(model, version), model, version, name)
 
     def load(self, model: str, version: int) -> tuple[Manifest, Policy]:
         """A version's manifest and its policy, verified and warmed up.
 
-        Raises NotFoundError, ManifestError, IntegrityError, PolicyError or RepositoryError, each naming what is wrong.
+        Raises NotFoundError, ManifestError, IntegrityError, PolicyError or RepositoryError.
         """
         manifest = self.manifest(model, version)
         where = str(self._path(model, version, ONNX_FILE))
         policy = Policy(self._read_published(manifest, model, version, ONNX_FILE), where=where)
         if policy.inputs != manifest.onnx.inputs or policy.outputs != manifest.onnx.outputs:
-            raise PolicyError(f"{where} has other inputs or outputs than its manifest says.")
+            raise PolicyError(f"The inputs or outputs of {where} differ from its manifest.")
         policy.warm_up()
         return manifest, policy
 
     def load_policy(self, model: str, version: int) -> Policy:
-        """The policy of `load` alone; raises what that does."""
+        """A version's policy, verified and warmed up; raises what `load` raises."""
         return self.load(model, version)[1]
 
     def verify(self, model: str, version: int) -> Manifest:
-        """Checks every file of a version against its manifest and loads its policy; raises what `load` does."""
+        """Checks every file of a version against its manifest and loads its policy; raises what `load` raises."""
         manifest, _ = self.load(model, version)
         for name in manifest.files:
             self._read_published(manifest, model, version, name)
         return manifest
 
     def history(self, model: str) -> list[Event]:
-        """All events of a model, oldest first. Raises RepositoryError when the history cannot be read."""
+        """A model's events, oldest first. Raises RepositoryError if the history cannot be read."""
         with wrap_os_errors(f"read the history of {model}"):
             return history.read(self._history(model), partial(self._has_happened, model))
 
     def _has_happened(self, model: str, event: Event) -> bool:
-        """Whether the change of an event that is still pending took place."""
+        """Whether the change of a pending event took place."""
         if event.get("event") == "publish":
             return self._path(model, event["version"], MANIFEST_FILE).exists()
         if event.get("event") == "prune":
@@ -131,7 +134,7 @@ class RepositoryReader:
         return self._current(model, event["alias"]) == event["version"]
 
     def _current(self, model: str, alias: str) -> int | None:
-        """The version that an alias names; None when it names none, be it damaged."""
+        """The version that an alias names; None if it is missing or damaged."""
         with contextlib.suppress(RepositoryError):
             return self.alias(model, alias)
         return None
@@ -143,11 +146,11 @@ class RepositoryReader:
         path = self._path(model, version, name)
         data = _read(path)
         if data is None:
-            raise IntegrityError(f"{path} is in the manifest but gone from the disk.")
+            raise IntegrityError(f"{path} is listed in the manifest but missing from the disk.")
         found = FileEntry.of(data)
         if found != entry:
             raise IntegrityError(
-                f"{path} is not what was published: {found.size} bytes with SHA-256 {found.sha256[:12]}..., "
+                f"{path} differs from what was published: {found.size} bytes with SHA-256 {found.sha256[:12]}..., "
                 f"expected {entry.size} bytes with {entry.sha256[:12]}..."
             )
         return data
@@ -177,12 +180,12 @@ class RepositoryReader:
         if isinstance(version, int):
             return f"{model} has no version {version}; {known}"
         if version in self.alias_names(model):
-            return f"{version} of {model} names version {self.alias(model, version)}, which is gone; {known}"
+            return f"{version} of {model} names version {self.alias(model, version)}, which no longer exists; {known}"
         return f"{model} has no alias {version!r}; {known}"
 
 
 def _read(path: Path) -> bytes | None:
-    """A file's bytes; None when there is no such file."""
+    """A file's bytes; None if there is no such file."""
     with wrap_os_errors(f"read {path}"):
         try:
             return path.read_bytes()
@@ -191,7 +194,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def _ranges(numbers: list[int]) -> str:
-    """Ascending numbers as text, runs shortened: 1-3, 7."""
+    """Ascending numbers as text with runs abbreviated, e.g. "1-3, 7"."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][-1] + 1:

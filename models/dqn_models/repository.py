@@ -1,7 +1,7 @@
 """The model repository: versions and aliases on disk. All access to its files goes through this class or its reader.
 
-The protocol needs three things of the storage: create-if-absent for a manifest, replace-in-one-step for an alias, and
-append for the history.
+The protocol needs three storage operations: create-if-absent for a manifest, atomic replace for an alias, and append
+for the history.
 """
 
 import contextlib
@@ -22,14 +22,14 @@ _LOCK_WAIT_SECONDS = 30.0
 
 
 class Pruned(NamedTuple):
-    """What a prune removed (or would remove): published versions, and directories left behind by crashes."""
+    """What a prune removed (or would remove): published versions, and directories that crashes left behind."""
 
     versions: list[int]
     garbage: list[int]
 
 
 class ModelRepository(RepositoryReader):
-    """Publishes, promotes, rolls back and prunes versions below one directory, besides reading them."""
+    """Reads, publishes, promotes, rolls back and prunes the versions below one directory."""
 
     def publish(
         self,
@@ -40,10 +40,18 @@ class ModelRepository(RepositoryReader):
         by: str | None = None,
         reason: str = "",
     ) -> Manifest:
-        """Publishes a new version and returns its manifest. On any error nothing is published.
+        """Publishes a new version and returns its manifest; after any error nothing is published.
 
-        `documents` are files written from the manifest (which then lacks only their own entries). Raises
-        RepositoryError when the disk is full, the directory is read-only or the model stays locked.
+        Args:
+            draft: the manifest without version, date and files.
+            files: contents by file name.
+            documents: functions by file name that render a file from the manifest, which then lacks only the entries
+                of these documents.
+            by: who publishes, for the history; default: the current user.
+            reason: why, for the history.
+
+        Raises ValueError for a bad model or file name, and RepositoryError if the disk is full, the directory is
+        read-only or the model stays locked.
         """
         layout.check_model_name(draft.model)
         for name in (*files, *(documents or {})):
@@ -67,16 +75,16 @@ class ModelRepository(RepositoryReader):
         by: str | None = None,
         reason: str = "",
     ) -> int | None:
-        """Makes an alias name a version, which must verify; returns the version that it named before.
+        """Points an alias at a version, which must verify; returns the version that the alias named before.
 
-        With `replacing`, only if the alias still names that version (None: no version), else PromotionError;
-        without, a damaged alias is repaired.
+        With `replacing`, the alias must still name that version (None: no version), else PromotionError is raised;
+        without, a damaged alias is repaired. Raises what `verify` raises.
         """
         layout.check_alias_name(alias)
         self.resolve(model, version)
         self.verify(model, version)
         with wrap_os_errors(f"promote {model} version {version}"), self._locked(model):
-            self.resolve(model, version)  # a prune may have come first
+            self.resolve(model, version)  # it may have been pruned in the meantime
             current = self._current(model, alias) if replacing == "any" else self.alias(model, alias)
             if replacing not in ("any", current):
                 raise PromotionError(
@@ -87,9 +95,9 @@ class ModelRepository(RepositoryReader):
         return current
 
     def rollback(self, model: str, *, alias: str = CHAMPION, by: str | None = None, reason: str = "") -> int:
-        """Makes an alias name the version that it named before; returns it.
+        """Points an alias back at its previous version; returns that version.
 
-        Raises PromotionError when the history knows of none, and what `verify` raises when it is damaged.
+        Raises PromotionError if the history has no previous version, and what `verify` raises if it is damaged.
         """
         with wrap_os_errors(f"roll back {model}"), self._locked(model):
             current = self.alias(model, alias)
@@ -97,28 +105,28 @@ class ModelRepository(RepositoryReader):
                 raise NotFoundError(self._no_version(model, alias))
             previous = history.previous_version(self.history(model), alias, current)
             if previous is None:
-                raise PromotionError(f"{model} has no version before {current} that was {alias}; promote one instead.")
+                raise PromotionError(f"No version of {model} was {alias} before {current}; promote one instead.")
             self.verify(model, previous)
             self._set_alias(model, alias, previous, "rollback", current, by, reason)
         return previous
 
     def check_writable(self, model: str) -> None:
-        """Raises ValueError or RepositoryError when nothing could be published, before hours go into a policy."""
+        """Raises ValueError or RepositoryError if publishing would fail, before hours of training are spent."""
         layout.check_model_name(model)
         with wrap_os_errors(f"write to {self.root}"):
             if self._path(model).exists():
                 with self._locked(model):
                     return
-            durable.make_directory(self.root)  # the model gets its directory with its first version
+            durable.make_directory(self.root)  # the model's own directory is created with its first version
             with tempfile.TemporaryDirectory(prefix=".check-", dir=self.root):
                 pass
 
     @contextlib.contextmanager
     def job(self, model: str, name: str, wait_seconds: float = 0.0) -> Iterator[None]:
-        """Holds the model for a long job such as `retrain`; promotions by hand are possible meanwhile.
+        """Locks the model for a long job such as `retrain`; manual promotions remain possible.
 
-        Raises RepositoryError when another such job still runs after `wait_seconds`. The lock ends with its process,
-        however that ends; a job that leaves the model without versions leaves no directory of it either.
+        Raises RepositoryError if another such job is still running after `wait_seconds`. The lock is released when the
+        process ends, however it ends; if the model has no versions by then, its directory is removed too.
         """
         layout.check_model_name(model)
         lock = self._path(model, f".{name}.lock")
@@ -129,13 +137,16 @@ class ModelRepository(RepositoryReader):
             try:
                 yield
             finally:
-                with contextlib.suppress(OSError, RepositoryError):  # it is not empty, or not ours to change
+                with contextlib.suppress(OSError, RepositoryError):  # not empty, or not ours to change
                     if not self._directories(model) and not self._history(model).exists():
                         lock.unlink()
                         lock.parent.rmdir()
 
     def prune(self, model: str, *, keep: int = 5, dry_run: bool = False, by: str | None = None) -> Pruned:
-        """Removes garbage and all versions but the newest `keep`, those with an alias and the rollback target."""
+        """Removes crash leftovers and all versions except the newest `keep`, aliased ones and rollback targets.
+
+        Raises ValueError if `keep` is below 1.
+        """
         if keep < 1:
             raise ValueError(f"keep is {keep}; at least one version must be kept.")
         with wrap_os_errors(f"prune {model}"), self._locked(model):
@@ -152,7 +163,7 @@ class ModelRepository(RepositoryReader):
     # The protocol
 
     def _claim(self, model: str) -> int:
-        """Makes the next version's directory; mkdir decides even where locks do not work."""
+        """Creates the next version's directory; mkdir is atomic even where locks do not work."""
         seen = [*self._directories(model), history.highest_version(self.history(model))]
         version = max(seen) + 1
         while True:
@@ -211,27 +222,29 @@ class ModelRepository(RepositoryReader):
         path = self._path(model, "aliases", alias)
         durable.make_directory(path.parent)
         temporary = durable.write_temporary(path, f"{version}\n".encode())
-        told: Event = {"event": event, "by": by or history.who(), "reason": reason}
+        common: Event = {"event": event, "by": by or history.who(), "reason": reason}
         try:
-            with self._recorded(model, told | {"alias": alias, "version": version, "previous": previous}):
+            with self._recorded(model, common | {"alias": alias, "version": version, "previous": previous}):
                 durable.commit_replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
 
     def _remove(self, model: str, versions: list[int], garbage: list[int], by: str | None, reason: str) -> None:
-        told: Event = {"event": "prune", "by": by or history.who(), "reason": reason}
+        common: Event = {"event": "prune", "by": by or history.who(), "reason": reason}
         try:
-            with self._recorded(model, told | {"versions": versions, "garbage": garbage}):
+            with self._recorded(model, common | {"versions": versions, "garbage": garbage}):
                 for number in (*versions, *garbage):
                     folder = self._path(model, number)
-                    (folder / MANIFEST_FILE).unlink(missing_ok=True)  # first: from here on it is not a version
+                    (folder / MANIFEST_FILE).unlink(
+                        missing_ok=True
+                    )  # first: without it the directory is no longer a version
                     durable.sync_directory(folder)
                     shutil.rmtree(folder)
-        except OSError:  # some may have gone before
+        except OSError:  # some may already be removed
             left = self.versions(model)
             if gone := [number for number in versions if number not in left]:
-                with self._recorded(model, told | {"versions": gone, "garbage": []}):
+                with self._recorded(model, common | {"versions": gone, "garbage": []}):
                     pass
             raise
 

@@ -1,7 +1,7 @@
-"""Standard streams that lose what cannot be written: what a command says of its work must never stop the work.
+"""Standard streams that drop what cannot be written: progress output must never stop the work that it reports.
 
-The reader of a pipe goes away or does not read, a disk is full, a stream was closed before the command began: that
-costs the lines in question, which are counted, and nothing else. Lines are written again as soon as they can be.
+If a pipe's reader goes away or stalls, the disk is full, or a stream was closed before the command started, only the
+affected lines are lost, and they are counted. Writing resumes as soon as it is possible.
 """
 
 import contextlib
@@ -12,34 +12,37 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
-_PATIENCE_MILLISECONDS = 100  # for a reader that is slow; after a line that it cost nobody waits, until it reads again
+_PATIENCE_MILLISECONDS = 100  # for a slow reader; once a line is lost, writes do not wait until it reads again
 
 
 _lost = 0
 
 
 def lost_writes() -> int:
-    """How many lines on standard streams this process has lost."""
+    """Number of lines that this process has failed to write to its standard streams."""
     return _lost
 
 
 class LossyStream(io.TextIOBase):
-    """A text stream whose `write` never raises. It has no buffer; lines go out whole, so processes may share a file."""
+    """A text stream whose `write` never raises.
+
+    It is unbuffered and writes whole lines, so several processes may share a file.
+    """
 
     def __init__(self, stream: TextIO | None) -> None:
-        """Writes where `stream` does; None, as Python has it for a stream that was closed at the start, loses all."""
+        """Wraps `stream`; None, Python's value for a stream that was closed at startup, drops everything."""
         self._stream = stream
         self._is_cut = False  # the last line was written in part
         self._is_losing = False
         self._poll: select.poll | None = None
         self.on_loss: Callable[[int], None] | None = None
-        """Called with the number of lines that were lost."""
+        """Called with the number of lines that a write lost."""
 
     def write(self, text: str) -> int:
-        """Writes text, or counts its lines as lost."""
+        """Writes text, or counts its lines as lost; returns the length of the text either way."""
         if text and not self._try_write(text):
             self._is_losing = True
-            global _lost  # noqa: PLW0603  (one number for the process, whoever writes)
+            global _lost  # noqa: PLW0603  (one count for the whole process)
             lines = text.count("\n")
             _lost += lines
             if lines and self.on_loss is not None:
@@ -72,18 +75,18 @@ class LossyStream(io.TextIOBase):
 
     def _delegate(self, text: str) -> bool:
         try:
-            self._stream.write(text)  # type: ignore[union-attr]  # asked for by the only caller
+            self._stream.write(text)  # type: ignore[union-attr]  # the only caller has checked it
         except (OSError, ValueError):
             return False
         return True
 
     def flush(self) -> None:
-        """Does nothing that may fail."""
+        """Flushes the stream, ignoring failures."""
         with contextlib.suppress(OSError, ValueError, AttributeError):
             self._stream.flush()  # type: ignore[union-attr]  # None has no flush
 
     def isatty(self) -> bool:
-        """Whether a person may be reading."""
+        """Whether the stream is an open terminal."""
         with contextlib.suppress(OSError, ValueError):
             return self._stream is not None and self._stream.isatty()
         return False
@@ -99,29 +102,29 @@ class LossyStream(io.TextIOBase):
         return self._stream.fileno()
 
     def __getattr__(self, name: str) -> Any:
-        """Encoding and the like, of the stream itself."""
+        """Other attributes, such as the encoding, are those of the wrapped stream."""
         return getattr(self._stream, name)
 
 
 @contextlib.contextmanager
 def protected() -> Iterator[None]:
-    """Makes standard error a LossyStream while the block runs, and opens closed standard streams on the null device.
+    """Makes standard error a LossyStream within the block, and opens closed standard streams on the null device.
 
-    Without the latter the next file that the process opens would get the number of a standard stream, and would be
-    written into by whatever prints. Standard output still raises: a result that does not arrive is a failure.
+    Otherwise the next file that the process opens would get the descriptor of a standard stream, and whatever prints
+    would write into it. Standard output still raises: a result that does not arrive is a failure.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest free number, which is this one
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor, which is this one
     out, error = sys.stdout, sys.stderr
     if isinstance(out, io.TextIOWrapper) and out.errors == "strict":
-        out.reconfigure(errors="backslashreplace")  # a name that the stream's encoding lacks is shown all the same
+        out.reconfigure(errors="backslashreplace")  # show names that the stream's encoding lacks
     sys.stderr = LossyStream(error)
     with contextlib.ExitStack() as stack:
         if out is None:
-            sys.stdout = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123  (no path of ours)
+            sys.stdout = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123  (os.devnull is a str)
         try:
             yield
         finally:
@@ -130,7 +133,7 @@ def protected() -> Iterator[None]:
 
 @contextlib.contextmanager
 def tolerant_output() -> Iterator[None]:
-    """Counts what cannot be written to standard output in the block, instead of raising."""
+    """Drops and counts what cannot be written to standard output within the block, instead of raising."""
     out = sys.stdout
     with contextlib.redirect_stdout(LossyStream(out)):
         yield
@@ -138,9 +141,9 @@ def tolerant_output() -> Iterator[None]:
 
 @contextlib.contextmanager
 def output_to_stderr() -> Iterator[None]:
-    """Sends what others print in the block, C libraries and child processes included, to standard error.
+    """Redirects everything printed within the block, by C libraries and child processes too, to standard error.
 
-    So standard output has nothing but the result that a command prints after the block.
+    Standard output then carries only the result that the command prints after the block.
     """
     sys.stdout.flush()
     kept = os.dup(1)

@@ -143,7 +143,7 @@ def test_a_run_is_resumed_as_it_was_begun(tmp_path: Path) -> None:
     process = start("dqn-train", "--repository", tmp_path / "store", "--run-dir", folder, "--stop-return", 1e9, OFTEN)
     until_checkpoint(process, folder)
     twice = run("dqn-train", "--resume", folder)
-    assert (twice.returncode, twice.stderr) == (1, f"error: {folder} is locked: another dqn-train is at work there.\n")
+    assert (twice.returncode, twice.stderr) == (1, f"error: {folder} is locked: another dqn-train is running there.\n")
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=10)
     assert process.returncode == 130

@@ -187,7 +187,7 @@ def test_the_loop_survives_failed_rounds_and_counts_them(tmp_path: Path, trained
         process.terminate()
         output, errors = process.communicate(timeout=20)
     assert process.returncode == 0, errors
-    assert "is not what was published" in errors
+    assert "differs from what was published" in errors
     assert len(output.splitlines()) >= 2
     assert "Traceback" not in errors
 

@@ -111,8 +111,8 @@ def test_verify_finds_what_is_damaged(shell: Shell, repository: ModelRepository)
     (repository.root / "cartpole/aliases/challenger").write_text("9\n")
     done = shell.run("verify", status=1)
     assert "cartpole version 2: ok" in done.stdout
-    assert "model.onnx is not what was published" in done.stdout
-    assert "challenger of cartpole names version 9, which is gone" in done.stdout
+    assert "model.onnx differs from what was published" in done.stdout
+    assert "challenger of cartpole names version 9, which no longer exists" in done.stdout
     assert done.stderr == "error: 2 of 3 checks failed.\n"
     assert [finding["ok"] for finding in shell.json("verify", "cartpole@2")] == [True]
     assert not shell.json("verify", "cartpole", status=1)[0]["ok"]
@@ -138,7 +138,7 @@ def test_prune_says_what_it_removes(shell: Shell, repository: ModelRepository) -
         (["show", "cartpole@9"], "cartpole has no version 9; it has versions 1-2 and aliases champion."),
         (["show", "../../etc"], "There is no model '../../etc' in"),
         (["promote", "cartpole@9"], "cartpole has no version 9"),
-        (["promote", "cartpole@1", "--alias", "A/B"], "'A/B' cannot name an alias"),
+        (["promote", "cartpole@1", "--alias", "A/B"], "'A/B' is not a valid alias"),
         (["rollback", "cartpole", "--alias", "best"], "cartpole has no alias 'best'"),
         (["verify", "nothing"], "There is no model 'nothing' in"),
         (["prune", "nothing"], "There is no model 'nothing' in"),

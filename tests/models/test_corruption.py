@@ -50,9 +50,9 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], type[ModelError], str]] = {
     "binary manifest": (lambda at: (at / "manifest.json").write_bytes(b"\xff\x00"), ManifestError, "not valid JSON"),
     "JSON of another kind": (lambda at: (at / "manifest.json").write_text("[1]"), ManifestError, "schema_version None"),
     "missing field": (lambda at: edit_manifest(at, environment={}), ManifestError, "field 'environment.id'"),
-    "wrong hash": (lambda at: flip_last_byte(at / "model.onnx"), IntegrityError, "is not what was published"),
+    "wrong hash": (lambda at: flip_last_byte(at / "model.onnx"), IntegrityError, "differs from what was published"),
     "truncated ONNX": (lambda at: (at / "model.onnx").write_bytes(linear_onnx()[:99]), IntegrityError, "99 bytes with"),
-    "ONNX gone": (lambda at: (at / "model.onnx").unlink(), IntegrityError, "gone from the disk"),
+    "ONNX gone": (lambda at: (at / "model.onnx").unlink(), IntegrityError, "missing from the disk"),
     "ONNX not listed": (lambda at: edit_manifest(at, files={}), NotFoundError, "no file 'model.onnx'"),
     "truncated before publishing": (lambda at: replace_onnx(at, linear_onnx()[:99]), PolicyError, "does not load"),
     "empty ONNX": (lambda at: replace_onnx(at, b""), PolicyError, "does not load"),
@@ -65,7 +65,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], type[ModelError], str]] = {
     "another policy": (
         lambda at: replace_onnx(at, linear_onnx(np.ones((3, 2), np.float32))),
         PolicyError,
-        "other inputs or outputs than its manifest says",
+        "differ from its manifest",
     ),
 }
 
@@ -116,7 +116,9 @@ def test_an_alias_with_garbage_is_named_and_can_be_repaired(repository: ModelRep
 def test_an_alias_to_a_missing_version_is_named_and_can_be_repaired(repository: ModelRepository) -> None:
     """Resolving it says which version is gone; nothing else is affected, and a roll back repairs it."""
     (repository.root / "cartpole/aliases/champion").write_text("7\n")
-    with pytest.raises(NotFoundError, match="champion of cartpole names version 7, which is gone; it has versions 1-2"):
+    with pytest.raises(
+        NotFoundError, match="champion of cartpole names version 7, which no longer exists; it has versions 1-2"
+    ):
         repository.resolve("cartpole")
     assert [finding["error"] for finding in check(repository) if not finding["ok"]]
     assert repository.load_policy("cartpole", GOOD).n_actions == 2

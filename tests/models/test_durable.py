@@ -55,7 +55,7 @@ def test_a_lock_is_held_by_one_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
     with (
         durable.exclusive_lock(path, "another publish", 0),
-        pytest.raises(RepositoryError, match=r"is locked: another publish is at work there\."),
+        pytest.raises(RepositoryError, match=r"is locked: another publish is running there\."),
         durable.exclusive_lock(path, "another publish", 0.05),
     ):
         pytest.fail("two holders")

@@ -95,11 +95,11 @@ def test_damaged_version_is_not_promoted(admin: Server, store: ModelRepository) 
     (store.root / "cartpole/2/model.onnx").write_bytes(b"damaged")
     response = put(admin, "/models/cartpole/aliases/champion", b'{"version": 2}')
     assert response.status_code == 409
-    assert "is not what was published" in response.json()["detail"]
+    assert "differs from what was published" in response.json()["detail"]
     (store.root / "cartpole/aliases/champion").write_text("2\n")
     refreshed = admin.post("/models/cartpole/refresh", b"", headers=ADMIN).json()
     assert (refreshed["outcome"], refreshed["champion"]) == ("failed", 1)
-    assert "is not what was published" in refreshed["detail"]
+    assert "differs from what was published" in refreshed["detail"]
     assert admin.get("/readyz").json()["version"] == 1
     pinned = admin.post("/act", {**OBSERVATION, "version": 2})
     assert (pinned.status_code, pinned.headers["content-type"]) == (503, MEDIA_TYPE)

@@ -134,7 +134,7 @@ def test_starting_with_a_bad_champion(empty: ModelRepository) -> None:
     with running_server(empty) as server:
         ready = server.get("/readyz")
         assert ready.status_code == 503
-        assert "is not what was published" in ready.json()["detail"]
+        assert "differs from what was published" in ready.json()["detail"]
         assert server.post("/act", OBSERVATION).status_code == 503
         empty.promote("cartpole", 2)
         server.wait_ready()

@@ -1,4 +1,4 @@
-"""Spaces of numbers: Gymnasium's Box, as observations or, divided into steps, as actions."""
+"""Continuous spaces: Gymnasium's Box, as observations or, discretized, as actions."""
 
 import math
 from typing import Annotated, Any, Literal, Self
@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from dqn_models.spaces.leaf import LeafSpace, joint_actions, shape_in_words
+from dqn_models.spaces.actions import ComponentActions
+from dqn_models.spaces.leaf import LeafSpace, shape_in_words
 
-_BOUNDED = 1e4  # a wider bound is as good as none: nobody sees such values
+_BOUNDED = 1e4  # a wider bound is as good as none: such values do not occur
 
 
 def _bound_from_json(value: Any) -> Any:
-    """Reads a bound; JSON has no infinity, so the manifest spells it as a string."""
+    """Parses a bound; JSON has no infinity, so the manifest writes it as a string."""
     return {"-inf": -math.inf, "inf": math.inf}.get(value, value) if isinstance(value, str) else value
 
 
@@ -26,7 +27,7 @@ Bound = Annotated[float, BeforeValidator(_bound_from_json), PlainSerializer(_bou
 
 
 class BoxSpace(LeafSpace):
-    """A Gymnasium Box; a bound that is the same everywhere is written once."""
+    """A Gymnasium Box; a bound shared by all elements is written once."""
 
     type: Literal["Box"] = "Box"
     shape: list[int]
@@ -36,17 +37,17 @@ class BoxSpace(LeafSpace):
 
     @property
     def tensor_shape(self) -> tuple[int, ...]:
-        """The shape of one observation; that of a single number is ()."""
+        """Shape of one observation; () for a scalar."""
         return tuple(self.shape)
 
     @property
     def tensor_dtype(self) -> np.dtype[Any]:
-        """The dtype of observations in replay and of the graph's input; a bool is a uint8 of 0 or 1."""
+        """Dtype of observations in replay and of the graph's input; a bool becomes a uint8 of 0 or 1."""
         return np.dtype(np.uint8 if self.dtype in ("uint8", "bool") else np.float32)
 
     @property
     def is_boolean(self) -> bool:
-        """Whether environments may give its elements as booleans."""
+        """Whether environments may return its elements as booleans."""
         return self.dtype == "bool"
 
     @property
@@ -55,17 +56,17 @@ class BoxSpace(LeafSpace):
         return max(self.high) if isinstance(self.high, list) else self.high
 
     def describe(self) -> str:
-        """An observation in words."""
+        """A short description of an observation."""
         return f"{shape_in_words(self.shape)} of type {self.dtype}"
 
     def example(self, mean: list[float]) -> Any:
-        """An observation as JSON has it, from the mean of those that training saw, element by element or of all."""
+        """An example observation in JSON form, from the mean in training, per element or over all elements."""
         is_real = np.dtype(self.dtype).kind == "f"
         rounded = np.broadcast_to(np.round(mean, 3 if is_real else 0), self.size).reshape(self.shape)
         return rounded.astype(float if is_real else int).tolist()
 
     def sample(self, seen: NDArray[Any], count: int, generator: np.random.Generator) -> NDArray[Any]:
-        """Observations [count, *shape] from all over the space; where it has no bounds, wide around those `seen`."""
+        """Random observations [count, *shape]: uniform within bounds; without bounds, spread widely around `seen`."""
         low, high = (np.broadcast_to(np.reshape(bound, (-1,)), self.size) for bound in (self.low, self.high))
         if self.tensor_dtype == np.uint8 and isinstance(self.low, float) and isinstance(self.high, float):
             flat = generator.integers(int(self.low), int(self.high), (count, self.size), np.uint8, endpoint=True)
@@ -80,34 +81,28 @@ class BoxSpace(LeafSpace):
         return flat.reshape(count, *self.shape).astype(self.tensor_dtype)
 
 
-class DiscretizedBoxSpace(BoxSpace):
-    """A Gymnasium Box of actions, each element of which takes `discretize` values, evenly spaced between its bounds."""
+class DiscretizedBoxSpace(BoxSpace, ComponentActions):
+    """A Gymnasium Box of actions in which each element takes `discretize` evenly spaced values."""
 
-    discretize: int = Field(ge=2, description="values of each element; the first is the low bound, the last the high")
-
-    @property
-    def n(self) -> int:
-        """The number of joint actions, each with a Q-value."""
-        return int(self.discretize**self.size)
+    discretize: int = Field(ge=2, description="number of values per element, from the low bound to the high bound")
 
     @property
     def action_dtype(self) -> np.dtype[Any]:
-        """The dtype of the graph's actions."""
+        """Dtype of the graph's actions."""
         return np.dtype(np.float32)
 
     @property
     def components(self) -> tuple[int, ...]:
-        """How many values each element of an action takes, in C order."""
+        """Number of values of each element of an action, in C order."""
         return (self.discretize,) * self.size
 
-    def action(self, indices: Any) -> Any:
-        """The actions [..., *shape] with these indices [...], which count in C order: the first element slowest."""
+    def component_values(self, steps: NDArray[Any]) -> NDArray[Any]:
+        """The values of the elements, [..., size], at these steps between the bounds."""
         low, high = (np.broadcast_to(np.reshape(bound, (-1,)), self.size) for bound in (self.low, self.high))
-        steps = joint_actions(self.components)[indices]
         values = low + (high - low) * steps / (self.discretize - 1)
         if np.dtype(self.dtype).kind in "iu":
             values = values.round()
-        return values.reshape((*steps.shape[:-1], *self.shape)).astype(np.float32)
+        return np.asarray(values, np.float32)
 
     @model_validator(mode="after")
     def _check_bounds(self) -> Self:
@@ -115,5 +110,5 @@ class DiscretizedBoxSpace(BoxSpace):
         if not all(
             math.isfinite(value) for bound in bounds for value in (bound if isinstance(bound, list) else [bound])
         ):
-            raise ValueError("discretize needs finite bounds")
+            raise ValueError("discretize requires finite bounds")
         return self

@@ -1,4 +1,4 @@
-"""Observations of several parts: Gymnasium's Dict and Tuple, nested as they like; and what the manifest may hold."""
+"""Observations with several parts: Gymnasium's Dict and Tuple, arbitrarily nested; and the unions for the manifest."""
 
 from abc import abstractmethod
 from collections import Counter
@@ -21,27 +21,27 @@ _AnySpace = Annotated[
 
 
 class CompositeSpace(BaseModel):
-    """A space whose observations have several leaves, one input of the graph each.
+    """A space whose observations have several leaves, each an input of the graph.
 
-    In memory an observation is a row: an element of a structured array, with a field for each leaf.
+    In memory an observation is a row: an element of a structured array with one field per leaf.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     @abstractmethod
     def members(self) -> Iterator[tuple[str | int, "ObservationSpace"]]:
-        """The members that are observed, each with its key in an observation."""
+        """The observed members, each with its key in an observation."""
 
     def describe(self) -> str:
-        """An observation in words."""
+        """A short description of an observation."""
         return "; ".join(f"{leaf.name}: {leaf.space.describe()}" for leaf in self.leaves)
 
     @abstractmethod
     def example(self, mean: list[float]) -> Any:
-        """An observation as JSON has it, from the mean of those that training saw, leaf by leaf."""
+        """An example observation in JSON form, from the mean in training, leaf by leaf."""
 
     def sample(self, seen: NDArray[Any], count: int, generator: np.random.Generator) -> NDArray[Any]:
-        """Rows [count] from all over the space; where it has no bounds, wide around the rows `seen`."""
+        """Random rows [count]: uniform within bounds; without bounds, spread widely around the rows `seen`."""
         rows = np.zeros(count, self.row_dtype)
         for leaf in self.leaves:
             rows[leaf.name] = leaf.space.sample(seen[leaf.name], count, generator)
@@ -49,7 +49,7 @@ class CompositeSpace(BaseModel):
 
     @cached_property
     def leaves(self) -> tuple[Leaf, ...]:
-        """All leaves, those of the first member first."""
+        """All leaves, in the order of the members."""
         found: list[Leaf] = []
         for key, member in self.members():
             paths = (((key, *leaf.path), leaf.space) for leaf in member.leaves)
@@ -58,34 +58,34 @@ class CompositeSpace(BaseModel):
 
     @cached_property
     def row_dtype(self) -> np.dtype[Any]:
-        """The dtype of a row: a field for each leaf, aligned."""
+        """Dtype of a row: one field per leaf, aligned."""
         return np.dtype([(leaf.name, leaf.space.row_dtype) for leaf in self.leaves], align=True)
 
     @property
     def tensor_shape(self) -> tuple[int, ...]:
-        """The shape of a row as an element of an array: a scalar."""
+        """Shape of a row as an element of an array: a scalar."""
         return ()
 
     @property
     def tensor_dtype(self) -> np.dtype[Any]:
-        """The dtype of observations in memory, a structured one."""
+        """Dtype of observations in memory, a structured dtype."""
         return self.row_dtype
 
     @property
     def size(self) -> int:
-        """The number of elements of an observation, all leaves together."""
+        """Number of elements of an observation over all leaves."""
         return sum(leaf.space.size for leaf in self.leaves)
 
     @property
     def described_elements(self) -> int:
-        """How many numbers the manifest's statistics have, leaf by leaf."""
+        """Length of the manifest's statistics over all leaves."""
         return sum(leaf.space.described_elements for leaf in self.leaves)
 
     def values(self, observation: Any) -> tuple[Any, ...]:
-        """The leaves' values, in order, of an observation in the space's own form: dicts and tuples or lists.
+        """The leaf values, in order, of an observation in the environment's form: nested dicts and tuples or lists.
 
-        `np.array([values, ...], row_dtype)` makes rows of them. What is left out of the space is ignored. Raises
-        KeyError, IndexError or TypeError where a leaf is missing.
+        `np.array([values, ...], row_dtype)` turns them into rows. Members left out of the space are ignored. Raises
+        KeyError, IndexError or TypeError if a leaf is missing.
         """
         found = []
         for leaf in self.leaves:
@@ -96,9 +96,9 @@ class CompositeSpace(BaseModel):
         return tuple(found)
 
     def flatten(self, observation: Any) -> NDArray[Any]:
-        """The row, an array of shape (), of an observation in the space's own form.
+        """The row, an array of shape (), for an observation in the environment's form.
 
-        Raises what `values` raises, and ValueError where a leaf does not fit.
+        Raises what `values` raises, and ValueError if a leaf has the wrong shape.
         """
         values = self.values(observation)
         fitting = (leaf.space.flatten(value) for leaf, value in zip(self.leaves, values, strict=True))
@@ -109,14 +109,14 @@ class CompositeSpace(BaseModel):
         names = Counter(leaf.name for leaf in self.leaves)
         repeated = [name for name, count in names.items() if count > 1]
         if repeated:
-            raise ValueError(f"leaves share the name {repeated[0]!r}")
+            raise ValueError(f"two leaves are named {repeated[0]!r}")
         if not all(names) or not names:
-            raise ValueError("there is a leaf without a name" if names else "there is no leaf to observe")
+            raise ValueError("a leaf has no name" if names else "there are no leaves to observe")
         return self
 
 
 class DictSpace(CompositeSpace):
-    """A Gymnasium Dict; members that no network can read are left out."""
+    """A Gymnasium Dict, without members that no network can read."""
 
     type: Literal["Dict"] = "Dict"
     spaces: dict[str, _AnySpace]
@@ -126,13 +126,13 @@ class DictSpace(CompositeSpace):
         yield from self.spaces.items()
 
     def example(self, mean: list[float]) -> Any:
-        """An observation as JSON has it, from the mean of those that training saw, leaf by leaf."""
+        """An example observation in JSON form, from the mean in training, leaf by leaf."""
         rest = iter(mean)
         return {key: _example(space, rest) for key, space in self.spaces.items()}
 
 
 class TupleSpace(CompositeSpace):
-    """A Gymnasium Tuple; a member that no network can read is null, so that the others keep their places."""
+    """A Gymnasium Tuple; a member that no network can read is null, so that the others keep their indices."""
 
     type: Literal["Tuple"] = "Tuple"
     spaces: list[_AnySpace | None]
@@ -142,7 +142,7 @@ class TupleSpace(CompositeSpace):
         yield from ((index, space) for index, space in enumerate(self.spaces) if space is not None)
 
     def example(self, mean: list[float]) -> Any:
-        """An observation as JSON has it, from the mean of those that training saw, leaf by leaf."""
+        """An example observation in JSON form, from the mean in training, leaf by leaf."""
         rest = iter(mean)
         return [None if space is None else _example(space, rest) for space in self.spaces]
 
@@ -158,9 +158,9 @@ ObservationSpace = Annotated[
     BoxSpace | DiscreteSpace | MultiDiscreteSpace | MultiBinarySpace | DictSpace | TupleSpace,
     Field(discriminator="type"),
 ]
-"""The space of an observation, told by its `type`."""
+"""An observation space, discriminated by `type`."""
 
 ActionSpace = Annotated[
     DiscreteSpace | MultiDiscreteSpace | MultiBinarySpace | DiscretizedBoxSpace, Field(discriminator="type")
 ]
-"""The space of an action, told by its `type`; `n` is the number of Q-values, and `action(indices)` the actions."""
+"""An action space, discriminated by `type`; `n` is the number of Q-values, `action(indices)` returns the actions."""

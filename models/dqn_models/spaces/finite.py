@@ -1,7 +1,6 @@
-"""Spaces of integers: Gymnasium's Discrete, MultiDiscrete and MultiBinary, of observations and of actions.
+"""Integer spaces: Gymnasium's Discrete, MultiDiscrete and MultiBinary, for observations and actions.
 
-An action has an index from 0 to n - 1, one for each Q-value. Of several components each combination is a joint action,
-whose indices count in C order: the first component slowest.
+actions.py describes the Q-values and indices of such actions.
 """
 
 import math
@@ -11,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from dqn_models.spaces.leaf import LeafSpace, joint_actions, shape_in_words
+from dqn_models.spaces.actions import ComponentActions, FiniteActions
+from dqn_models.spaces.leaf import shape_in_words
 
 
-class DiscreteSpace(LeafSpace):
+class DiscreteSpace(FiniteActions):
     """A Gymnasium Discrete: the integers from `start` to `start + n - 1`."""
 
     type: Literal["Discrete"] = "Discrete"
@@ -23,105 +23,89 @@ class DiscreteSpace(LeafSpace):
 
     @property
     def tensor_shape(self) -> tuple[int, ...]:
-        """The shape of one observation, a scalar."""
+        """Shape of one observation: a scalar."""
         return ()
 
     @property
     def tensor_dtype(self) -> np.dtype[Any]:
-        """The dtype of observations in replay and of the graph's input."""
+        """Dtype of observations in replay and of the graph's input."""
         return np.dtype(np.int64)
 
     @property
     def bounds(self) -> tuple[Any, Any]:
-        """The least and the greatest integer."""
+        """The smallest and the largest integer."""
         return self.start, self.start + self.n - 1
 
     @property
-    def action_dtype(self) -> np.dtype[Any]:
-        """The dtype of the graph's actions."""
-        return np.dtype(np.int64)
-
-    @property
     def components(self) -> tuple[int, ...]:
-        """How many values each component of an action has; a single one."""
+        """Number of values of each component of an action; there is one component."""
         return (self.n,)
 
     def action(self, indices: Any) -> Any:
-        """The actions [...] with these indices [...], in the environment's own form."""
+        """The actions [...] with these indices [...], in the environment's form."""
         return indices + self.start if self.start else indices
 
     def describe(self) -> str:
-        """An observation in words."""
+        """A short description of an observation."""
         return f"one integer from {self.start} to {self.start + self.n - 1}"
 
     def example(self, mean: list[float]) -> int:  # noqa: ARG002  (a mean need not be an integer)
-        """An observation as JSON has it."""
+        """An example observation in JSON form."""
         return self.start
 
     def sample(self, seen: NDArray[Any], count: int, generator: np.random.Generator) -> NDArray[Any]:  # noqa: ARG002
-        """Observations [count] from all over the space."""
+        """Uniformly random observations [count]."""
         return generator.integers(self.start, self.start + self.n, count, dtype=np.int64)
 
 
-class MultiDiscreteSpace(LeafSpace):
-    """A Gymnasium MultiDiscrete: integers, each from its `start` to its `start + n - 1`."""
+class MultiDiscreteSpace(ComponentActions):
+    """A Gymnasium MultiDiscrete: integers, each from its own `start` to `start + n - 1`."""
 
     type: Literal["MultiDiscrete"] = "MultiDiscrete"
-    nvec: list[int] = Field(min_length=1, description="how many integers each component has, in C order")
-    start: list[int] = Field(default=[], description="the least of each component; by default 0")
-    shape: list[int] = Field(default=[], description="by default one dimension")
+    nvec: list[int] = Field(min_length=1, description="number of values of each component, in C order")
+    start: list[int] = Field(default=[], description="smallest value of each component; default: 0")
+    shape: list[int] = Field(default=[], description="default: one dimension")
 
     @property
     def tensor_shape(self) -> tuple[int, ...]:
-        """The shape of one observation."""
+        """Shape of one observation."""
         return tuple(self.shape) or (len(self.nvec),)
 
     @property
     def tensor_dtype(self) -> np.dtype[Any]:
-        """The dtype of observations in replay and of the graph's input."""
+        """Dtype of observations in replay and of the graph's input."""
         return np.dtype(np.int64)
 
     @property
     def starts(self) -> list[int]:
-        """The least integer of each component."""
+        """The smallest integer of each component."""
         return self.start or [0] * len(self.nvec)
 
     @property
-    def n(self) -> int:
-        """The number of joint actions, each with a Q-value."""
-        return math.prod(self.nvec)
-
-    @property
     def bounds(self) -> tuple[Any, Any]:
-        """The least and the greatest integer of each component, [*shape]."""
+        """The smallest and the largest integer of each component, each [*shape]."""
         low, counts = (np.reshape(values, self.tensor_shape) for values in (self.starts, self.nvec))
         return low, low + counts - 1
 
     @property
-    def action_dtype(self) -> np.dtype[Any]:
-        """The dtype of the graph's actions."""
-        return np.dtype(np.int64)
-
-    @property
     def components(self) -> tuple[int, ...]:
-        """How many values each component of an action has, in C order."""
+        """Number of values of each component of an action, in C order."""
         return tuple(self.nvec)
 
-    def action(self, indices: Any) -> Any:
-        """The actions [..., *shape] with these indices [...], in the environment's own form."""
-        flat = joint_actions(self.components)[indices] + self.starts
-        return flat.reshape((*flat.shape[:-1], *self.tensor_shape))
+    def component_values(self, steps: NDArray[Any]) -> NDArray[Any]:
+        """The integers [..., components] at these steps from their start."""
+        return np.asarray(steps + np.array(self.starts, np.int64))
 
     def describe(self) -> str:
-        """An observation in words."""
+        """A short description of an observation."""
         return f"{shape_in_words(self.tensor_shape)}, each an integer of {_counts(self.nvec)}"
 
     def example(self, mean: list[float]) -> Any:  # noqa: ARG002  (a mean need not be an integer)
-        """An observation as JSON has it."""
+        """An example observation in JSON form."""
         return np.reshape(self.starts, self.tensor_shape).tolist()
 
     def sample(self, seen: NDArray[Any], count: int, generator: np.random.Generator) -> NDArray[Any]:  # noqa: ARG002
-        """Observations [count, *shape] from all over the space."""
+        """Uniformly random observations [count, *shape]."""
         low = np.array(self.starts, np.int64)
         flat = generator.integers(low, low + np.array(self.nvec, np.int64), (count, self.size), dtype=np.int64)
         return flat.reshape(count, *self.tensor_shape)
@@ -129,11 +113,11 @@ class MultiDiscreteSpace(LeafSpace):
     @model_validator(mode="after")
     def _check_sizes(self) -> Self:
         if min(self.nvec) < 1 or len(self.starts) != len(self.nvec) or math.prod(self.tensor_shape) != len(self.nvec):
-            raise ValueError("nvec, start and shape do not fit together")
+            raise ValueError("nvec, start and shape have inconsistent sizes")
         return self
 
 
-class MultiBinarySpace(LeafSpace):
+class MultiBinarySpace(ComponentActions):
     """A Gymnasium MultiBinary: zeros and ones."""
 
     type: Literal["MultiBinary"] = "MultiBinary"
@@ -141,12 +125,12 @@ class MultiBinarySpace(LeafSpace):
 
     @property
     def tensor_shape(self) -> tuple[int, ...]:
-        """The shape of one observation."""
+        """Shape of one observation."""
         return tuple(self.shape)
 
     @property
     def tensor_dtype(self) -> np.dtype[Any]:
-        """The dtype of observations in replay and of the graph's input."""
+        """Dtype of observations in replay and of the graph's input."""
         return np.dtype(np.uint8)
 
     @property
@@ -155,48 +139,37 @@ class MultiBinarySpace(LeafSpace):
         return 1.0
 
     @property
-    def n(self) -> int:
-        """The number of joint actions, each with a Q-value."""
-        return int(2**self.size)
-
-    @property
     def bounds(self) -> tuple[Any, Any]:
         """Zero and one."""
         return 0, 1
 
     @property
     def is_boolean(self) -> bool:
-        """Whether environments may give its elements as booleans."""
+        """Whether environments may return its elements as booleans."""
         return True
 
     @property
-    def action_dtype(self) -> np.dtype[Any]:
-        """The dtype of the graph's actions."""
-        return np.dtype(np.int64)
-
-    @property
     def components(self) -> tuple[int, ...]:
-        """How many values each component of an action has, in C order."""
+        """Number of values of each component of an action, in C order."""
         return (2,) * self.size
 
-    def action(self, indices: Any) -> Any:
-        """The actions [..., *shape] with these indices [...], in the environment's own form."""
-        flat = joint_actions(self.components)[indices]
-        return flat.reshape((*flat.shape[:-1], *self.shape))
+    def component_values(self, steps: NDArray[Any]) -> NDArray[Any]:
+        """The bits [..., components], which are the steps themselves."""
+        return np.asarray(steps, np.int64)
 
     def describe(self) -> str:
-        """An observation in words."""
+        """A short description of an observation."""
         return f"{shape_in_words(self.shape)}, each 0 or 1"
 
     def example(self, mean: list[float]) -> Any:
-        """An observation as JSON has it, from the mean of those that training saw, element by element or of all."""
+        """An example observation in JSON form, from the mean in training, per element or over all elements."""
         return np.broadcast_to(np.round(mean), self.size).astype(int).reshape(self.shape).tolist()
 
     def sample(self, seen: NDArray[Any], count: int, generator: np.random.Generator) -> NDArray[Any]:  # noqa: ARG002
-        """Observations [count, *shape] from all over the space."""
+        """Uniformly random observations [count, *shape]."""
         return generator.integers(0, 2, (count, *self.shape), dtype=np.uint8)
 
 
-def _counts(nvec: list[int], most: int = 8) -> str:
-    """Such as "3, 2 and more"."""
-    return ", ".join(map(str, nvec[:most])) + (" and more" if len(nvec) > most else "") + " values"
+def _counts(nvec: list[int], limit: int = 8) -> str:
+    """E.g. "3, 2 values"; a long list ends in "and more"."""
+    return ", ".join(map(str, nvec[:limit])) + (" and more" if len(nvec) > limit else "") + " values"

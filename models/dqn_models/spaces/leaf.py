@@ -1,13 +1,12 @@
-"""What the spaces that one tensor can hold have in common: a *leaf* of an observation, or the whole of it.
+"""The base of spaces that fit in one tensor: a *leaf* of an observation, or the whole observation.
 
-In memory a batch of observations is one NumPy array: [batch, *shape] for such a space, and a structured array [batch]
-with one field for each leaf for a Dict or a Tuple (composite.py). So whatever stores, slices or copies observations
-treats both alike, and fields are taken apart only where tensors are needed.
+In memory a batch of observations is one NumPy array: [batch, *shape] for such a space, and for a Dict or Tuple
+(composite.py) a structured array [batch] with one field per leaf. Code that stores, slices or copies observations
+treats both alike; fields are separated only where tensors are needed.
 """
 
 import math
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,22 +14,20 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 MAX_DESCRIBED_ELEMENTS = 4_096
-"""A leaf of more elements is described by statistics of all of them together."""
-MOST_JOINT_ACTIONS = 4_096
-"""A policy has one Q-value for each joint action; of more components than make so many nothing can be learned."""
+"""A leaf with more elements is described by statistics over all of them."""
 
 
 class Leaf(NamedTuple):
-    """A part of an observation that one tensor holds."""
+    """A part of an observation that fits in one tensor."""
 
     name: str
-    """Its path with dots, such as "goal.position" or, in a Tuple, "1"; empty where it is the whole observation."""
+    """Its dotted path, e.g. "goal.position" or, in a Tuple, "1"; empty if it is the whole observation."""
     path: tuple[str | int, ...]
     space: "LeafSpace"
 
     @property
     def input_name(self) -> str:
-        """The name of the graph's input."""
+        """Name of the graph's input."""
         return f"observation.{self.name}" if self.path else "observation"
 
 
@@ -41,37 +38,37 @@ class LeafSpace(BaseModel):
 
     @property
     def tensor_shape(self) -> tuple[int, ...]:
-        """The shape of one observation."""
+        """Shape of one observation."""
         raise NotImplementedError
 
     @property
     def tensor_dtype(self) -> np.dtype[Any]:
-        """The dtype of observations in replay and of the graph's input: float32, uint8 or int64."""
+        """Dtype of observations in replay and of the graph's input: float32, uint8 or int64."""
         raise NotImplementedError
 
     def describe(self) -> str:
-        """An observation in words."""
+        """A short description of an observation."""
         raise NotImplementedError
 
     def example(self, mean: list[float]) -> Any:
-        """An observation as JSON has it, from the mean of those that training saw, element by element or of all."""
+        """An example observation in JSON form, from the mean in training, per element or over all elements."""
         raise NotImplementedError
 
     def sample(self, seen: NDArray[Any], count: int, generator: np.random.Generator) -> NDArray[Any]:
-        """Observations [count, *shape] from all over the space; where it has no bounds, wide around those `seen`."""
+        """Random observations [count, *shape]: uniform within bounds; without bounds, spread widely around `seen`."""
         raise NotImplementedError
 
     @property
     def bounds(self) -> tuple[Any, Any] | None:
-        """The least and the greatest of the integers, one for all elements or arrays [*shape]; None: all of the dtype.
+        """The smallest and the largest integer, scalars or arrays [*shape]; None: anything that the dtype holds.
 
-        A Box does not say what a policy may be shown, so that observations beyond its bounds are accepted.
+        A Box has none: policies accept observations beyond its bounds.
         """
         return None
 
     @property
     def is_boolean(self) -> bool:
-        """Whether environments may give its elements as booleans."""
+        """Whether environments may return its elements as booleans."""
         return False
 
     @property
@@ -81,21 +78,21 @@ class LeafSpace(BaseModel):
 
     @property
     def row_dtype(self) -> np.dtype[Any]:
-        """The dtype of an observation as an element of an array: `np.zeros(n, row_dtype)` has the shape [n, *shape]."""
+        """Dtype of an observation as an array element: `np.zeros(n, row_dtype)` has the shape [n, *shape]."""
         return np.dtype((self.tensor_dtype, self.tensor_shape))
 
     @property
     def size(self) -> int:
-        """The number of elements of an observation."""
+        """Number of elements of an observation."""
         return math.prod(self.tensor_shape)
 
     @property
     def described_elements(self) -> int:
-        """How many numbers the manifest's statistics have: one per element, or one for all where these are many."""
+        """Length of the manifest's statistics: one number per element, or a single one if there are many elements."""
         return self.size if self.size <= MAX_DESCRIBED_ELEMENTS else 1
 
     def flatten(self, observation: Any) -> NDArray[Any]:
-        """The observation as the array [*shape] that stands for it in memory. Raises ValueError where it cannot."""
+        """The observation as an array [*shape] of the tensor dtype. Raises ValueError if it does not fit."""
         array = np.asarray(observation, self.tensor_dtype)
         if array.shape != self.tensor_shape:
             raise ValueError(f"the shape is {list(array.shape)}; expected {list(self.tensor_shape)}")
@@ -103,19 +100,5 @@ class LeafSpace(BaseModel):
 
 
 def shape_in_words(shape: Sequence[int]) -> str:
-    """Such as "2 x 3 numbers"."""
+    """E.g. "2 x 3 numbers"."""
     return f"{' x '.join(map(str, shape))} numbers" if shape else "one number"
-
-
-@cache
-def joint_actions(counts: tuple[int, ...]) -> NDArray[np.int64]:
-    """All combinations of components with so many values each, [n, components], in C order: the first is the slowest.
-
-    Raises ValueError for more than a policy can have.
-    """
-    n = math.prod(counts)
-    if n > MOST_JOINT_ACTIONS:
-        raise ValueError(f"there are {n:,} joint actions; a policy has at most {MOST_JOINT_ACTIONS:,}")
-    found = np.stack(np.unravel_index(np.arange(n), counts), axis=1)
-    found.flags.writeable = False
-    return found

@@ -15,7 +15,9 @@ from dqn_training.choosing.probe import probe_steps
 from dqn_training.cli.options import RetrainOptions, TuneOptions
 from dqn_training.cli.train_options import TrainOptions
 from dqn_training.envs.checks import FaultyEnvironmentError
+from dqn_training.envs.instances import fit_instances
 from dqn_training.run.directory import RunDirectory
+from dqn_training.run.resources import check_machine
 from dqn_training.tracking.recorder import Tracker
 
 Options = TypeVar("Options", TrainOptions, RetrainOptions, TuneOptions)
@@ -32,6 +34,17 @@ def wrong_usage() -> Iterator[None]:
         raise
     except ValueError as error:
         raise cli_support.UsageError(str(error)) from error
+
+
+def fitted(options: Options, environment: EnvironmentInfo) -> Options:
+    """The options with what the preset chooses for the environment, and with instances as it allows them.
+
+    What is chosen is said on standard error. Raises ValueError when the machine has no place for the run.
+    """
+    options = with_choices(options, environment)
+    config = fit_instances(options.config, environment, lambda line: print(line, file=sys.stderr))
+    check_machine(config, environment)
+    return dataclasses.replace(options, config=config)
 
 
 def with_choices(options: Options, environment: EnvironmentInfo) -> Options:

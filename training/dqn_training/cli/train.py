@@ -9,7 +9,7 @@ from dqn_models import cli_support
 from dqn_models.manifest import EnvironmentInfo, Manifest
 from dqn_models.repository import ModelRepository
 from dqn_models.streams import output_to_stderr
-from dqn_training.cli.running import check_trackers, make_trackers, with_choices, wrong_usage
+from dqn_training.cli.running import check_trackers, fitted, make_trackers, wrong_usage
 from dqn_training.cli.train_options import RECORDED, TrainOptions
 from dqn_training.envs.make import environment_for
 from dqn_training.evaluation.play import remarks
@@ -17,7 +17,6 @@ from dqn_training.publishing.publish import publish
 from dqn_training.publishing.trials import check_comparable
 from dqn_training.run.candidate import WarmStart
 from dqn_training.run.directory import RunDirectory, library_versions, new_run_directory
-from dqn_training.run.resources import check_machine
 from dqn_training.run.run import Run
 from dqn_training.tracking.live_plot import LivePlot
 from dqn_training.tracking.metrics_csv import MetricsFile
@@ -36,8 +35,7 @@ def run(options: TrainOptions) -> None:
             check_trackers(options)
             with wrong_usage():
                 environment = environment_for(options.config)
-                options = with_choices(options, environment)
-                check_machine(options.config, environment)
+                options = fitted(options, environment)
                 plot = LivePlot(_title(options)) if options.live_plot else None
                 if options.resume is None and options.run_dir is not None:
                     RunDirectory(options.run_dir).check_new()

@@ -11,11 +11,10 @@ from dqn_models import cli_support
 from dqn_models.streams import output_to_stderr
 from dqn_training.cli.flags import seconds
 from dqn_training.cli.options import TuneOptions
-from dqn_training.cli.running import with_choices, wrong_usage
+from dqn_training.cli.running import fitted, wrong_usage
 from dqn_training.envs.make import environment_for
 from dqn_training.presets import default_model_name
 from dqn_training.run.directory import runs_directory
-from dqn_training.run.resources import check_machine
 from dqn_training.seeds import trial_seeds
 from dqn_training.tuning import report
 from dqn_training.tuning.confirm import Finalist, confirm, finalists
@@ -45,8 +44,7 @@ def run(options: TuneOptions) -> None:
 def _search(options: TuneOptions) -> Search:
     with wrong_usage():
         environment = environment_for(options.config)
-        options = with_choices(options, environment)
-        check_machine(options.config, environment)
+        options = fitted(options, environment)
     size = (options.first_seed, options.seeds, options.evaluations, options.episodes)
     return Search(options.config, environment, *size)
 

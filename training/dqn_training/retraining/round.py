@@ -2,7 +2,8 @@
 
 import contextlib
 import dataclasses
-from typing import Any, Literal, NamedTuple
+import sys
+from typing import Literal, NamedTuple
 
 import structlog
 
@@ -10,9 +11,10 @@ from dqn_models.manifest import EnvironmentInfo
 from dqn_models.repository import ModelRepository
 from dqn_training.checkpoint.store import CheckpointFile
 from dqn_training.config import DQNConfig
+from dqn_training.envs.instances import fit_instances
 from dqn_training.envs.make import environment_for
 from dqn_training.evaluation.gate import Rule
-from dqn_training.publishing.publish import publish
+from dqn_training.publishing.publish import Published, publish
 from dqn_training.publishing.trials import check_comparable
 from dqn_training.run.callbacks import Callback
 from dqn_training.run.candidate import Candidate, WarmStart
@@ -61,18 +63,18 @@ class Round:
         second).
         """
         environment = environment_for(self.config)
-        check_machine(self.config, environment)
+        config = fit_instances(self.config, environment, self._say)
+        check_machine(config, environment)
         check_comparable(environment, self.repository, self.model)
         with self.repository.job(self.model, LOCK), contextlib.ExitStack() as locks:
             champion = self.repository.alias(self.model)
             starts: dict[Start, list[int | None]] = {"warm": [champion], "scratch": [None], "both": [champion, None]}
             parents = starts[self.start] if champion else [None]
-            trained = [self._train(environment, parent, locks) for parent in parents]
-            candidate, directory = max(trained, key=lambda one: one[0].best.mean)
-            published = publish(candidate, self.repository, self.model, self.rule, "dqn-retrain", directory)
-            for _, directory in trained:
-                directory.finish(published.as_json())
-                CheckpointFile(directory.checkpoint).remove()
+            trained = [self._train(config, environment, parent, locks) for parent in parents]
+            published = self._publish(max(trained, key=lambda one: one.candidate.best.mean))
+            for one in trained:
+                one.directory.finish(published.as_json())
+                CheckpointFile(one.directory.checkpoint).remove()
         gate = published.manifest.gate
         return RoundResult(
             model=self.model,
@@ -84,23 +86,46 @@ class Round:
         )
 
     def _train(
-        self, environment: EnvironmentInfo, parent: int | None, locks: contextlib.ExitStack
-    ) -> tuple[Candidate, RunDirectory]:
+        self, config: DQNConfig, environment: EnvironmentInfo, parent: int | None, locks: contextlib.ExitStack
+    ) -> "_Trained":
         """One run, from a version's weights or from scratch; its directory stays locked until the round is over."""
         warm = WarmStart.of(self.repository, self.model, parent) if parent else None
-        seed = round_seed(self.config.seed, max(self.repository.versions(self.model), default=0))
-        config = dataclasses.replace(self.config, seed=seed)
+        seed = round_seed(config.seed, max(self.repository.versions(self.model), default=0))
+        config = dataclasses.replace(config, seed=seed)
         directory = RunDirectory(new_run_directory(f"{self.model}-round"))
         locks.enter_context(directory.locked())
         fields = {"name": self.model, "preset": self.preset, "gate": self.rule, "parent": parent}
         directory.begin(self.repository.root, config, **fields)
         recorder = Recorder(config, MetricsFile(directory.metrics))
+        progress = None
         with contextlib.closing(recorder), contextlib.ExitStack() as stack:
             callbacks: list[Callback] = [recorder]
-            say: Any = structlog.get_logger().info
             if self.progress:
                 title = f"{self.model}, retraining, {'warm start' if warm else 'from scratch'}"
                 progress = stack.enter_context(TrainingProgress(config, title))
-                callbacks, say = [progress, recorder], progress.say
+                callbacks = [progress, recorder]
+            say = progress.say if progress else self._say
             run = Run(config, self.preset, environment, callbacks, warm, directory, say=say)
-            return run.train(), directory
+            return _Trained(run.train(), directory, progress)
+
+    def _publish(self, best: "_Trained") -> Published:
+        """Judges the better candidate of the round; its progress shows the episodes that are played for that."""
+        asked = (best.candidate, self.repository, self.model, self.rule, "dqn-retrain", best.directory)
+        if best.progress is None:
+            return publish(*asked)
+        with best.progress as progress:
+            return publish(*asked, progress.judging)
+
+    def _say(self, line: str) -> None:
+        if self.progress:
+            print(line, file=sys.stderr)
+        else:
+            structlog.get_logger().info(line)
+
+
+class _Trained(NamedTuple):
+    """One run of a round."""
+
+    candidate: Candidate
+    directory: RunDirectory
+    progress: TrainingProgress | None

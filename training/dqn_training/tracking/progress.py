@@ -41,17 +41,20 @@ class TrainingProgress(Callback):
         self._task = self._bar.add_task(title, total=1.0, facts="")
 
     def __enter__(self) -> Self:
-        """Begins to show."""
+        """Begins to show, or continues after an end."""
         if self._console.is_terminal:
             self._bar.start()
-        else:
-            self.say(f"{self._title}: at most {self._config.total_env_steps:,} environment steps")
         return self
 
     def __exit__(self, *_: object) -> None:
         """Clears the display."""
         if self._console.is_terminal:
             self._bar.stop()
+
+    def begin(self, _: TrainingState) -> None:
+        """Says what begins, where no bar has it."""
+        if not self._console.is_terminal:
+            self.say(f"{self._title}: at most {self._config.total_env_steps:,} environment steps")
 
     def step(self, state: TrainingState) -> None:
         """Shows the state from time to time, and after every evaluation."""
