@@ -110,7 +110,7 @@ def test_a_flat_step_equals_pytorchs_own_step(optimizer: str) -> None:
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "adamw-amsgrad"])
 def test_moments_that_have_become_denormal_are_zero(optimizer: str) -> None:
-    """The moments of a gradient that was 1e-37 once are 0 a step later; outside, denormal numbers stay what they are."""
+    """The moments of a gradient that was 1e-37 once are 0 a step later; outside, such numbers stay as they are."""
     parameters = nn.Parameter(torch.ones(32))
     adam = Adam(parameters, DQNConfig(optimizer=optimizer))  # type: ignore[arg-type]
     for gradient in (1e-37, 0.0, 0.0, 0.0):

@@ -248,7 +248,7 @@ class _Flatten:
     def __init__(self, layer: nn.Flatten) -> None:
         self._layer = layer
 
-    def forward(self, inputs: Tensor, rows: int | None) -> Tensor:
+    def forward(self, inputs: Tensor, rows: int | None) -> Tensor:  # noqa: ARG002  (a LayerGrad)
         self._shape = (-1, *inputs.shape[1:])
         outputs: Tensor = self._layer(inputs)
         return outputs
