@@ -1,4 +1,4 @@
-"""Models with spaces of every kind, and observations of each as an environment gives them."""
+"""Models with spaces of every kind, and observations of each as an environment returns them."""
 
 from typing import Any
 
@@ -63,7 +63,7 @@ def publish_spaces(store: ModelRepository) -> None:
 
 
 def observe(model: str) -> Any:
-    """A random observation of a model's space, as an environment gives it: with arrays, and all that is left out."""
+    """A random observation of a model's space, as an environment returns it: with arrays and left-out parts."""
     if model == "nested":
         return {
             "mission": "go to the red ball",
@@ -90,7 +90,7 @@ def observe(model: str) -> Any:
 
 
 def plain(observation: Any) -> Any:
-    """The same as JSON has it."""
+    """The same as JSON values."""
     if isinstance(observation, dict):
         return {key: plain(value) for key, value in observation.items()}
     if isinstance(observation, tuple | list):
