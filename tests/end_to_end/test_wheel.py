@@ -19,9 +19,10 @@ from packaging.utils import canonicalize_name
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = {"dqn_models", "dqn_training", "dqn_serving", "dqn_client"}
+PACKAGES = {"dqn_models", "dqn_experience", "dqn_training", "dqn_serving", "dqn_client"}
 COMMANDS = {
     "dqn-models": "models",
+    "dqn-experience": "experience",
     "dqn-serve": "serve",
     "dqn-train": "train",
     "dqn-evaluate": "train",
@@ -152,11 +153,11 @@ def test_the_client_without_its_extra_says_so(bare: Installation) -> None:
     )
 
 
-@pytest.mark.parametrize("extra", ["models", "serve", "train"])
+@pytest.mark.parametrize("extra", ["models", "experience", "serve", "train"])
 def test_an_extra_is_enough_for_its_commands_and_the_others_say_what_they_need(bare: Installation, extra: str) -> None:
     """With the packages of an extra alone, its commands answer --help, and every other command names its own extra."""
     bare.bring(*EXTRAS[extra])
-    enough = {extra, "models"}
+    enough = {extra, "models"} | ({"experience"} if extra == "serve" else set())  # a server records experience
     for command, needed in COMMANDS.items():
         done = bare.run(command, "--help")
         if needed in enough:
@@ -176,8 +177,8 @@ def test_the_image_that_serves_keeps_only_commands_that_work(tmp_path: Path, whe
     assert lines
     script = re.sub(r"^ *#.*\n", "", lines[1], flags=re.MULTILINE).replace("\\\n", " ")
     subprocess.run(["/bin/sh", "-ec", script], cwd=bare.bin.parent, check=True, timeout=60)
-    assert {path.name for path in bare.bin.glob("dqn-*")} == {"dqn-models", "dqn-serve"}
-    assert {path.name for path in bare.site.glob("dqn_*")} >= {"dqn_models", "dqn_serving"}
+    assert {path.name for path in bare.bin.glob("dqn-*")} == {"dqn-models", "dqn-experience", "dqn-serve"}
+    assert {path.name for path in bare.site.glob("dqn_*")} >= {"dqn_models", "dqn_experience", "dqn_serving"}
     assert not list(bare.site.glob("dqn_training")) + list(bare.site.glob("dqn_client"))
 
 
@@ -199,7 +200,7 @@ def test_the_client_needs_neither_numpy_nor_onnx_runtime(bare: Installation) -> 
     assert not closure(tuple(EXTRAS["client"])) & {"numpy", "onnxruntime", "pydantic", "torch", "fastapi"}
 
 
-@pytest.mark.parametrize("extra", ["models", "serve", "train"])
+@pytest.mark.parametrize("extra", ["models", "experience", "serve", "train"])
 def test_every_package_of_an_extra_is_checked(bare: Installation, extra: str) -> None:
     """Whichever package of its extra is missing, a command names the extra."""
     command = next(name for name, needed in COMMANDS.items() if needed == extra)

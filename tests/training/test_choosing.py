@@ -49,13 +49,16 @@ def test_randomness_is_detected_whichever_generator_it_comes_from(draws: str) ->
 
 
 def test_a_table_and_a_picture_have_networks_of_their_own() -> None:
-    """One-hot rows need neither layer normalization nor longer returns; images need small batches."""
+    """Tables need neither layer normalization nor longer returns; small images need no convolutions in short runs."""
     table, _ = chosen(COUNTDOWN, space="discrete")
     picture, _ = chosen(COUNTDOWN, space="pixels")
+    longer, _ = chosen(COUNTDOWN, total_env_steps=1_000_000, space="pixels")
     numbers, _ = chosen(COUNTDOWN, space="box")
-    assert (table.layer_norm, table.n_step, table.tau) == (False, 1, 0.01)
-    assert picture.batch_size < table.batch_size == numbers.batch_size
+    assert (table.layer_norm, table.n_step, table.train_every) == (False, 1, 2)
+    assert (picture.network, longer.network) == ("mlp", "auto")
+    assert longer.batch_size < picture.batch_size == numbers.batch_size
     assert numbers.layer_norm
+    assert picture.layer_norm
 
 
 @pytest.mark.parametrize(("reward", "scale"), [(1.0, 1.0), (200.0, 0.01), (0.001, 1_000.0), (0.0, 1.0)])

@@ -22,6 +22,7 @@ from dqn_training.run.checkpoints import Checkpoints
 from dqn_training.run.directory import RunDirectory
 from dqn_training.run.run import Run
 
+MATCHING = "tests.training.branching_environments:Matching-v0"
 SHORT: dict[str, Any] = {
     "hidden_sizes": (16,),
     "batch_size": 16,
@@ -72,8 +73,10 @@ def flat(value: Any) -> list[Any]:
         DQNConfig("CartPole-v1", **SHORT, noisy=True, dueling=True, distribution="c51", prioritized=True),
         DQNConfig("FrozenLake-v1", **SHORT, target_update="periodic", policy_weights="learned", target_update_every=7),
         DQNConfig("Acrobot-v1", **SHORT, algorithm="pqn", rollout_steps=7, policy_weights="learned"),
+        DQNConfig(MATCHING, **SHORT, prioritized=True, vectorization="sync"),
+        DQNConfig(MATCHING, **SHORT, algorithm="pqn", rollout_steps=7, policy_weights="learned", vectorization="sync"),
     ],
-    ids=["cartpole", "sync", "rainbow", "frozenlake", "pqn"],
+    ids=["cartpole", "sync", "rainbow", "frozenlake", "pqn", "branching", "branching-pqn"],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one(config: DQNConfig, tmp_path: Path) -> None:
     """After 150 steps, a checkpoint, and 150 more in new objects, every part of the state has the same bits."""

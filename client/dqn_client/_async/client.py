@@ -98,7 +98,10 @@ class AsyncPolicyClient:
         return await self._call(api.act_batch(self._prefix, observations, **options))
 
     async def q_values(self, observation: Observation, **options: Unpack[ActOptions]) -> QValues:
-        """The Q-values of all joint actions for one observation, and the selected action."""
+        """The Q-values of all joint actions for one observation, and the selected action.
+
+        Where actions branch, they are those of the values of all components, component after component.
+        """
         return await self._call(api.q_values(self._prefix, observation, **options))
 
     async def q_values_batch(self, observations: Values, **options: Unpack[ActOptions]) -> QValuesBatch:
