@@ -82,7 +82,7 @@ class BranchingGrad:
         self._layer = layer
         self._outputs = outputs
 
-    def forward(self, inputs: Tensor, rows: int) -> Tensor:
+    def forward(self, inputs: Tensor, rows: int | None) -> Tensor:
         """The Q-values [batch, n]."""
         return self._layer.combined(self._outputs.forward(inputs, rows))
 
