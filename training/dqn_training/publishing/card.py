@@ -29,8 +29,8 @@ A DQN policy for the Gymnasium environment `{environment.id}`{kwargs},
 published {manifest.created_at:%Y-%m-%d %H:%M} UTC.{wrappers}
 
 ## What it does
-Maps an observation ({observation}) to the Q-values of its {actions.n} actions and the greedy
-one. {_actions(actions)}.{_masked(environment)} The file `model.onnx` (opset
+Maps an observation ({observation}) to the Q-values of {_q_values(actions)} and the greedy
+action. {_actions(actions)}.{_masked(environment)} The file `model.onnx` (opset
 {manifest.onnx.opset}) contains all preprocessing: give it observations as the environment does{within}.
 
 ## How it was trained
@@ -54,6 +54,13 @@ not known. What training saw, element by element (many: all together): low {_num
 ## Licence
 The weights carry the licence of the project that trained them; dqn-policy-server itself is under the MIT licence.
 """.encode()
+
+
+def _q_values(space: ActionSpace) -> str:
+    """What has Q-values, in words."""
+    if space.branches:
+        return f"the {space.n} values of its {len(space.branches)} components, which are chosen one by one,"
+    return f"its {space.n} actions"
 
 
 def _actions(space: ActionSpace) -> str:
