@@ -168,7 +168,7 @@ def test_what_is_no_run_cannot_be_resumed(tmp_path: Path) -> None:
     """Resuming a directory without run.json, or with a broken one, is wrong usage."""
     missing = run_here("dqn-train", "--resume", tmp_path)
     assert missing.returncode == 2
-    assert f"{tmp_path} is not the directory of a run: it has no run.json." in missing.stderr
+    assert f"{tmp_path} is not a run directory: run.json is missing." in missing.stderr
     (tmp_path / "run.json").write_text("{")
     broken = run_here("dqn-train", "--resume", tmp_path)
     assert broken.returncode == 2

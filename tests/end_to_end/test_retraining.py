@@ -106,7 +106,7 @@ def test_a_round_says_what_its_run_has_to_say(quick: Path, interval: list[str]) 
     process.terminate()
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors
-    assert "Checkpoints lack the state of these environments: they run in processes of their own" in errors
+    assert "Checkpoints cannot include the state of these environments: they run in separate processes" in errors
 
 
 def test_the_first_round_of_a_model_makes_its_first_champion(tmp_path: Path) -> None:

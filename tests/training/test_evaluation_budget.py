@@ -159,7 +159,7 @@ def test_no_other_fault_names_the_flags_for_a_single_instance(fault: str) -> Non
     ("fault", "words"),
     [
         ("exception", "Faulty-v0 failed in step 2 of an episode: LookupError"),
-        ("death", "The process in which .*Faulty-v0 was evaluated ended"),
+        ("death", "The process in which .*Faulty-v0 was evaluated died"),
     ],
 )
 def test_an_environment_that_fails_in_the_process_of_its_evaluation_is_named(fault: str, words: str) -> None:

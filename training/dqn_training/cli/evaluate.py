@@ -69,14 +69,14 @@ def _evaluate(options: EvaluateOptions) -> tuple[str, dict[str, Any]]:
 def _film(path: Path, environment: EnvironmentInfo) -> Callable[[Policy, int, int, int], dict[str, Any]]:
     """Films episodes when it is called; what would prevent that is raised before."""
     with cli_support.needs_extra("--video", "video"):
-        from dqn_training.evaluation.video import EpisodeRenderer, check_film, write_film  # noqa: PLC0415  (an extra)
+        from dqn_training.evaluation.video import EpisodeRenderer, check_video, write_video  # noqa: PLC0415  (an extra)
     with wrong_usage():
-        check_film(path)
+        check_video(path)
         renderer = EpisodeRenderer(environment)
 
     def film(policy: Policy, seed: int, episodes: int, step_limit: int) -> dict[str, Any]:
         with contextlib.closing(renderer):
-            frames = write_film(path, renderer.frames(policy, seed, episodes, step_limit), renderer.fps)
+            frames = write_video(path, renderer.frames(policy, seed, episodes, step_limit), renderer.fps)
         return {"file": str(path), "frames": frames, "fps": renderer.fps, "returns": renderer.returns}
 
     return film

@@ -1,4 +1,4 @@
-"""Gymnasium's spaces to those of the manifest, and what stands in the way where a policy cannot have one."""
+"""Conversion of Gymnasium's spaces to those of the manifest, or an explanation why a space is not supported."""
 
 import json
 import math
@@ -27,9 +27,9 @@ AnySpace = spaces.Space[Any]
 
 
 def observed(env_id: str, space: AnySpace) -> tuple[ObservationSpace, list[str]]:
-    """The space of observations for the manifest, and the names of the leaves that it leaves out.
+    """The observation space for the manifest, and the names of the leaves that it leaves out.
 
-    Raises ValueError when a policy cannot take such observations.
+    Raises ValueError if a policy cannot take such observations.
     """
     left_out: list[str] = []
     try:
@@ -37,20 +37,20 @@ def observed(env_id: str, space: AnySpace) -> tuple[ObservationSpace, list[str]]
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise ValueError(
-            f"{env_id} has the observation space {space}, in which {reason}. Rename them by a wrapper, as in --wrapper "
-            "my_module:MyWrapper."
+            f"{env_id} has the observation space {space}, in which {reason}. Rename them with a wrapper, as in "
+            "--wrapper my_module:MyWrapper."
         ) from error
     if found is None:
         raise ValueError(
-            f"{env_id} has the observation space {space}, in which there is nothing that a network can read: a Box, "
-            "Discrete, MultiDiscrete or MultiBinary, or a Dict or Tuple with one of these in it. Turn its observations "
-            "into numbers by a wrapper, as in --wrapper my_module:MyWrapper; packages often bring one."
+            f"{env_id} has the observation space {space}, which a network cannot read; expected a Box, Discrete, "
+            "MultiDiscrete or MultiBinary, or a Dict or Tuple that contains one. Convert its observations with a "
+            "wrapper, as in --wrapper my_module:MyWrapper; packages often provide one."
         )
     return found, left_out
 
 
 def acted(env_id: str, space: AnySpace, discretize: int | None) -> ActionSpace:
-    """The space of actions for the manifest. Raises ValueError when a policy cannot choose such actions."""
+    """The action space for the manifest. Raises ValueError if a policy cannot choose such actions."""
     if isinstance(space, spaces.Discrete):
         return DiscreteSpace(n=int(space.n), start=int(space.start))
     if isinstance(space, spaces.Box):
@@ -58,19 +58,18 @@ def acted(env_id: str, space: AnySpace, discretize: int | None) -> ActionSpace:
     found = _multi(space)
     if found is None:
         raise ValueError(
-            f"{env_id} has the action space {space}; a DQN policy chooses among the actions of a Discrete, "
-            "MultiDiscrete or MultiBinary space, or of a Box with --discretize. Turn it into one of these by a "
-            "wrapper, as in --wrapper my_module:MyWrapper."
+            f"{env_id} has the action space {space}; DQN supports Discrete, MultiDiscrete and MultiBinary spaces, and "
+            "Box with --discretize. Convert it to one of these with a wrapper, as in --wrapper my_module:MyWrapper."
         )
-    _check_count(env_id, space, found.n, "Reduce them by a wrapper, as in --wrapper my_module:MyWrapper.")
+    _check_count(env_id, space, found.n, "Reduce them with a wrapper, as in --wrapper my_module:MyWrapper.")
     return found
 
 
 def _discretized(env_id: str, space: spaces.Box, discretize: int | None) -> DiscretizedBoxSpace:
     if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
         raise ValueError(
-            f"{env_id} has the action space {space}, which has no bounds to divide it between. Give it those that suit "
-            f"the environment, such as --wrapper 'BoundedAction={_example_bounds(space)}'."
+            f"{env_id} has the action space {space}, which is unbounded and cannot be discretized. Set bounds that "
+            f"suit the environment, e.g. --wrapper 'BoundedAction={_example_bounds(space)}'."
         )
     if discretize is None:
         raise ValueError(
@@ -82,7 +81,7 @@ def _discretized(env_id: str, space: spaces.Box, discretize: int | None) -> Disc
 
 
 def _example_bounds(space: spaces.Box) -> str:
-    """Arguments of BoundedAction as JSON: the bounds that there are, and others one away from them, or from zero."""
+    """Arguments of BoundedAction as JSON: existing bounds; missing ones are 1 away from the other bound or from 0."""
     low = np.where(np.isfinite(space.low), space.low, np.where(np.isfinite(space.high), space.high - 1, -1))
     high = np.where(np.isfinite(space.high), space.high, np.where(np.isfinite(space.low), space.low + 1, 1))
     ends = {"low": low, "high": high}
@@ -92,27 +91,27 @@ def _example_bounds(space: spaces.Box) -> str:
 
 
 def _division(elements: int) -> str:
-    """How a continuous action of so many elements can be divided, or why not."""
+    """How to discretize a continuous action with this number of elements, or why that is impossible."""
     fits = next((values for values in (5, 3, 2) if values**elements <= MAX_JOINT_ACTIONS), None)
     if fits is None:
         return (
-            f"Even two values for each of its {elements} elements are more than {MAX_JOINT_ACTIONS:,} joint actions. "
-            "Reduce them by a wrapper, as in --wrapper my_module:MyWrapper."
+            f"Even two values for each of its {elements} elements make more than {MAX_JOINT_ACTIONS:,} joint actions. "
+            "Reduce them with a wrapper, as in --wrapper my_module:MyWrapper."
         )
     what = "it" if elements == 1 else f"each of its {elements} elements"
-    return f"--discretize {fits} divides {what} into {fits} values."
+    return f"--discretize {fits} gives {what} {fits} values."
 
 
 def _check_count(env_id: str, space: AnySpace, count: int, remedy: str) -> None:
     if count > MAX_JOINT_ACTIONS:
         raise ValueError(
-            f"{env_id} has the action space {space}, which has {count:,} joint actions here; a policy has one Q-value "
-            f"for each, and at most {MAX_JOINT_ACTIONS:,}. {remedy}"
+            f"{env_id} has the action space {space}, which makes {count:,} joint actions; a policy has one Q-value "
+            f"for each, at most {MAX_JOINT_ACTIONS:,}. {remedy}"
         )
 
 
 def _space(space: AnySpace, path: tuple[str, ...], left_out: list[str]) -> ObservationSpace | None:
-    """None where nothing in it can be read; each such leaf is added to `left_out`."""
+    """The space for the manifest; None if nothing in it can be read. Unreadable leaves are added to `left_out`."""
     if isinstance(space, spaces.Discrete):
         return DiscreteSpace(n=int(space.n), start=int(space.start))
     if isinstance(space, spaces.Box) and all(space.shape):
@@ -134,8 +133,8 @@ def _space(space: AnySpace, path: tuple[str, ...], left_out: list[str]) -> Obser
 def _check_keys(space: spaces.Dict) -> None:
     for key in space:
         if not isinstance(key, str):
-            raise ValueError(  # noqa: TRY004  (of a user's space)
-                f"An observation's part has the key {key!r}; expected a text, such as {str(key)!r}, as JSON needs it."
+            raise ValueError(  # noqa: TRY004  (about a user's space)
+                f"The observation space has the key {key!r}; JSON requires a string, such as {str(key)!r}."
             )
 
 
