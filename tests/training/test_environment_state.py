@@ -99,7 +99,7 @@ def test_equal_tables_are_kept_once_and_written_again_only_when_they_change(tmp_
 @pytest.mark.parametrize(
     ("env_id", "mode", "words"),
     [
-        ("CartPole-v1", "async", "processes of their own"),
+        ("CartPole-v1", "async", "separate processes"),
         ("ALE/Breakout-v5", "sync", "ALEInterface"),
         ("tests.training.test_environment_state:Clockwork-v0", "sync", "engine is of type builtins.generator"),
         ("tests.training.test_environment_state:Hoarder-v0", "sync", "hoard.func is a function with state"),
