@@ -59,7 +59,7 @@ def test_a_replay_buffer_beyond_the_free_memory_is_refused() -> None:
     free = available_bytes()
     assert 0 < free < 1 << 50
     check_machine(DQNConfig(), environment)
-    with pytest.raises(ValueError, match=r"replay_capacity is \d+; at up to 32 bytes each .* at most \d+ fit"):
+    with pytest.raises(ValueError, match=r"replay_capacity is \d+; at up to 32 bytes each, .* Use at most \d+\."):
         check_machine(DQNConfig(replay_capacity=free // 16), environment)
     check_machine(DQNConfig(replay_capacity=free // 16, algorithm="pqn"), environment)
 
@@ -70,9 +70,9 @@ def test_a_replay_buffer_beyond_the_free_memory_is_refused() -> None:
         (
             5_000_000,
             128,
-            r"hidden_sizes is \(128,\); .* 640,000,515 parameters.* ONNX file would have 2.6 GB; .* at most 2.1 GB",
+            r"hidden_sizes is \(128,\); .* 640,000,515 parameters.* ONNX file would have 2.6 GB; .* limit is 2.1 GB",
         ),
-        (1_000_000, 500, r"hidden_sizes is \(500,\); .* at least 18.0 GB, and this machine has 8.0 GB of free memory"),
+        (1_000_000, 500, r"hidden_sizes is \(500,\); .* at least 18.0 GB, but this machine has 8.0 GB of free memory"),
     ],
 )
 def test_a_network_beyond_the_free_memory_or_an_onnx_file_is_refused(
