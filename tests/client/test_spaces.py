@@ -12,7 +12,7 @@ from dqn_client import RequestRefusedError
 from dqn_models.policy import Policy
 from dqn_models.repository import ModelRepository
 from dqn_testing.server import Server
-from dqn_testing.spaced_models import ACTION_SPACES, OBSERVATION_SPACES, observe
+from dqn_testing.spaced_models import ACTION_SPACES, OBSERVATION_SPACES, observe, only, some_indices
 from tests.client.clients import open_client
 
 TAKEN: dict[str, Any] = {
@@ -22,6 +22,8 @@ TAKEN: dict[str, Any] = {
     "scalar": spaces.MultiBinary((2, 2)),
     "multidiscrete": spaces.MultiDiscrete([3, 2]),
     "multibinary": spaces.Box(-1, 1, (), np.float32),
+    "branches": spaces.MultiDiscrete([3, 2, 4], start=[0, -1, 2]),
+    "levels": spaces.Box(-1, np.array([[1, 1, 1, 1], [1, 1, 1, 3]], np.float32), (2, 4), np.float32),
 }
 """The environment's action space, by model."""
 
@@ -55,14 +57,25 @@ def test_observations_in_the_form_of_the_space(
 @pytest.mark.parametrize("model", OBSERVATION_SPACES)
 def test_actions_are_what_the_environment_takes(kind: str, spaced: Server, model: str) -> None:
     """`np.asarray(action, env.action_space.dtype)` is in the environment's action space, greedy and explored."""
-    n = ACTION_SPACES[model].n
+    space = ACTION_SPACES[model]
+    last = some_indices(space)[-1]
     with open_client(kind, spaced.url, model=model) as client:
         for seed in range(8):
             answer = client.act(observe(model), epsilon=0.5, seed=seed)
             assert TAKEN[model].contains(np.asarray(answer.action, TAKEN[model].dtype))
             assert answer.propensity is not None
-        masked = client.act(observe(model), action_mask=np.arange(n) == n - 1)
-        assert masked.action == ACTION_SPACES[model].action(np.arange(n))[-1].tolist()
+        masked = client.act(observe(model), action_mask=np.array(only(space, last)))
+        assert masked.action == space.action(last).tolist()
+
+
+def test_a_tuple_of_masks_of_actions_that_branch(kind: str, spaced: Server) -> None:
+    """One mask a component, as Gymnasium has them, however many combinations there are; by a stream as well."""
+    space, observation = ACTION_SPACES["levels"], observe("levels")
+    index = some_indices(space)[0]
+    masks = tuple(np.arange(5) == step for step in index)
+    with open_client(kind, spaced.url, model="levels") as client, client.stream() as stream:
+        for answer in (client.act(observation, action_mask=masks), stream.act(observation, action_mask=masks)):
+            assert answer.action == space.action(index).tolist()
 
 
 @pytest.mark.parametrize("wrap", [OrderedDict, UserDict, types.MappingProxyType], ids=lambda wrap: wrap.__name__)

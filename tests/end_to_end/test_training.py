@@ -196,13 +196,16 @@ def test_several_trainings_of_one_model_all_publish_and_the_best_is_champion(tmp
     assert ModelRepository(tmp_path).alias("cartpole") == champion
 
 
-def test_an_environment_of_which_a_process_holds_one_instance_goes_all_the_way(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flags", [["--num-envs", 1], ["--num-envs", 2]])
+def test_an_environment_of_which_a_process_holds_one_instance_goes_all_the_way(
+    tmp_path: Path, flags: list[Any]
+) -> None:
     """Trained, evaluated, gated, published, played again and retrained, each instance alone in its process."""
     store = ["--repository", tmp_path]
     few = ["--total-env-steps", 400, "--learning-starts", 128, "--gate-episodes", 5, "--report-episodes", 1]
-    flags = ["--env-id", "tests.training.environments:Single-v0", "--num-envs", 1, "--eval-envs", 1, *few, *store]
-    manifest = result("dqn-train", *flags)
+    manifest = result("dqn-train", "--env-id", "tests.training.environments:Single-v0", *flags, *few, *store)
     assert (manifest["promoted"], manifest["evaluation"]["episodes"]) == (True, 1)
+    assert manifest["training"]["config"]["eval_envs"] == 1
     assert result("dqn-evaluate", "single", "--episodes", 3, *store)["mean_length"] == 20
     assert result("dqn-retrain", "--once", "--name", "single", *store)["champion_version"] == 1
 

@@ -236,19 +236,29 @@ class Endless(gymnasium.Env[Any, Any]):
 
 
 class Single(Endless):
-    """An emulator of which a process can hold only one instance."""
+    """An emulator of which a process can hold only one instance, from its constructor or its first reset on."""
 
-    _is_open = False
+    _open: "Single | None" = None
 
-    def __init__(self, length: int = 20) -> None:
-        if Single._is_open:
-            raise RuntimeError("only one emulator per process, close the other one first")
-        Single._is_open = True
+    def __init__(self, length: int = 20, opens: str = "made") -> None:
         super().__init__(length)
+        if opens == "made":
+            self._take()
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Takes the place of the process's only one, if that is free."""
+        self._take()
+        return super().reset(seed=seed, options=options)
+
+    def _take(self) -> None:
+        if Single._open not in (None, self):
+            raise RuntimeError("only one emulator per process, close the other one first")
+        Single._open = self
 
     def close(self) -> None:
         """Lets another one be opened."""
-        Single._is_open = False
+        if Single._open is self:
+            Single._open = None
 
 
 gymnasium.register("Endless-v0", f"{__name__}:Endless")

@@ -15,6 +15,7 @@ from dqn_training.evaluation.evaluator import Evaluator
 from dqn_training.learning.state import TrainingState
 from dqn_training.publishing.publish import publish
 from dqn_training.publishing.trials import play_test_episodes
+from dqn_training.retraining.round import Round
 from dqn_training.run.callbacks import Callback
 from dqn_training.run.candidate import Candidate
 from dqn_training.run.run import Run
@@ -109,6 +110,22 @@ def test_progress_is_shown_while_an_evaluation_plays(capsys: pytest.CaptureFixtu
     progress._seconds = 0.0
     trained(ENDLESS, callbacks=(progress,), total_env_steps=500)
     assert "evaluating: 100 of at most 200 steps" in capsys.readouterr().err
+
+
+def test_progress_is_shown_while_a_round_of_retraining_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The lines of a round go on with the gate and the final evaluation."""
+    monkeypatch.setattr("dqn_training.tracking.progress._PLAIN_SECONDS", 0.0)
+    monkeypatch.setenv("DQN_RUNS", str(tmp_path / "runs"))
+    few = {"total_env_steps": 500, "report_episodes": 5, "gate_episodes": 5}
+    config = DQNConfig(ENDLESS, {"length": 10}, **QUICK | few)
+    for number in range(2):
+        Round(ModelRepository(tmp_path), "endless", config, "general", "warm", "non-inferior", progress=True).run()
+        said = capsys.readouterr().err
+        assert said.count("at most 500 environment steps") == 1
+        assert "training is done, final evaluation: 10 steps" in said
+        assert ("training is done, gate: 10 steps" in said) == (number == 1)
 
 
 def test_one_instance_a_process_is_enough(tmp_path: Path) -> None:

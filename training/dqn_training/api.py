@@ -10,6 +10,7 @@ from dqn_models.cli_support import default_repository
 from dqn_models.repository import ModelRepository
 from dqn_training.choosing import CHOOSES, choose_settings
 from dqn_training.config import DQNConfig
+from dqn_training.envs.instances import fit_instances
 from dqn_training.envs.make import environment_for
 from dqn_training.evaluation.gate import Rule
 from dqn_training.presets import default_model_name, default_preset, preset_config
@@ -40,9 +41,14 @@ def train(env_id_or_config: str | DQNConfig, *, callbacks: Sequence[Callback] = 
     if preset == CHOOSES:
         config, lines = choose_settings(config, environment, settings)
         for line in lines:
-            print(f"{CHOOSES}: {line}", file=sys.stderr)
+            _say(f"{CHOOSES}: {line}")
+    config = fit_instances(config, environment, _say)
     check_machine(config, environment)
     return Run(config, preset, environment, callbacks).train()
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
 
 
 def publish(

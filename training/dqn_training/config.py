@@ -28,6 +28,9 @@ class DQNConfig:
     arguments, e.g. FlattenObservation or 'TimeLimit={"max_episode_steps": 100}'."""
     discretize: Annotated[int | None, Between(2)] = None
     """Number of evenly spaced values per element of a continuous (Box) action; required for continuous actions."""
+    branching: Literal["auto", "on"] = "auto"
+    """Action branching: separate Q-values for each component of an action instead of one per combination. auto: if
+    there are more than 4,096 combinations; on: always."""
     action_masks: Literal["auto", "off"] = "auto"
     """Action masks of the environment, from info["action_mask"], action_masks() or a Dict observation's action_mask.
     auto: use masks if the environment has them, and take only allowed actions; off: ignore masks."""

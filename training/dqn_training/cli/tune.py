@@ -1,4 +1,4 @@
-"""`dqn-tune`: searches settings for an environment."""
+"""`dqn-tune`: searches for good settings for an environment."""
 
 import shlex
 import sys
@@ -11,11 +11,10 @@ from dqn_models import cli_support
 from dqn_models.streams import output_to_stderr
 from dqn_training.cli.flags import seconds
 from dqn_training.cli.options import TuneOptions
-from dqn_training.cli.running import with_choices, wrong_usage
+from dqn_training.cli.running import fitted, wrong_usage
 from dqn_training.envs.make import environment_for
 from dqn_training.presets import default_model_name
 from dqn_training.run.directory import runs_directory
-from dqn_training.run.resources import check_machine
 from dqn_training.seeds import trial_seeds
 from dqn_training.tuning import report
 from dqn_training.tuning.confirm import Finalist, confirm, finalists
@@ -36,7 +35,7 @@ def run(options: TuneOptions) -> None:
             confirmed = _confirm(options, study, search)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"Interrupted; {len(finished(study))} finished trials are kept in {path}, and the same command resumes "
+                f"Interrupted; {len(finished(study))} finished trials are stored in {path}. The same command resumes "
                 "the search."
             ) from None
     _report(options, study, search, confirmed, path)
@@ -45,14 +44,13 @@ def run(options: TuneOptions) -> None:
 def _search(options: TuneOptions) -> Search:
     with wrong_usage():
         environment = environment_for(options.config)
-        options = with_choices(options, environment)
-        check_machine(options.config, environment)
+        options = fitted(options, environment)
     size = (options.first_seed, options.seeds, options.evaluations, options.episodes)
     return Search(options.config, environment, *size)
 
 
 def _work(options: TuneOptions, path: Path, search: Search, deadline: float) -> None:
-    """Runs the trials, in this process where it is the only one."""
+    """Runs the trials, in this process unless there are several jobs."""
     if options.jobs == 1:
         work(path, search, options.trials, deadline)
         return
@@ -76,14 +74,14 @@ def _confirm(options: TuneOptions, study: Study, search: Search) -> list[Finalis
 
 
 def _report(options: TuneOptions, study: Study, search: Search, confirmed: list[Finalist], path: Path) -> None:
-    preset, picture = path.with_name("preset.toml"), path.with_name("tuning.png")
+    preset, plot = path.with_name("preset.toml"), path.with_name("tuning.png")
     report.write_preset(preset, study, search, confirmed, shlex.join(["dqn-tune", *sys.argv[1:]]))
-    report.draw(picture, study, f"{options.config.env_id}, {options.seeds} seeds a trial")
+    report.draw(plot, study, f"{options.config.env_id}, {options.seeds} seeds per trial")
     if options.json:
-        files = {"preset": str(preset), "storage": str(path), "plot": str(picture)}
+        files = {"preset": str(preset), "storage": str(path), "plot": str(plot)}
         cli_support.print_json(report.result(study, confirmed) | files)
         return
     report.print_table(study)
     if confirmed:
         report.print_confirmed(confirmed, _other_seeds(options))
-    print(f"picture  {picture}\npreset   {preset}\ntrain    dqn-train --preset {preset}")
+    print(f"plot    {plot}\npreset  {preset}\ntrain   dqn-train --preset {preset}")

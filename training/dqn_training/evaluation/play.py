@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqn_models.manifest import EnvironmentInfo, Evaluation
-from dqn_models.masks import ACTION_MASK, BoolArray, drawn_allowed
+from dqn_models.masks import ACTION_MASK, BoolArray
 from dqn_models.spaces import ActionSpace
 from dqn_training.envs.checks import AnyEnv, several_instances
 from dqn_training.envs.make import make_described
@@ -21,6 +21,7 @@ from dqn_training.evaluation.statistics import mean_interval
 SLOTS = 32
 """Default number of single environments that play at once."""
 _NATIVE_SLOTS = 1_024
+_ACTIONS = 1  # beside a seed: actions must not follow the random numbers of the episode with that seed
 _STEPS_WITHOUT_END, _STEPS = 1_000, 27_000
 
 Tick = Callable[[int], None]
@@ -35,8 +36,8 @@ class Player(Protocol):
     def act(self, observations: NDArray[Any], /) -> NDArray[Any]:
         """Actions [batch, ...] for observations [batch, *observation_shape]."""
 
-    def choose(self, observations: NDArray[Any], masks: BoolArray, /) -> NDArray[np.int64]:
-        """Indices [batch] of actions allowed by masks [batch, n_actions]; each row must allow at least one."""
+    def choose(self, observations: NDArray[Any], masks: BoolArray, actions: ActionSpace, /) -> NDArray[np.int64]:
+        """Indices [batch, ...] of actions allowed by masks [batch, n]; each row must allow at least one."""
 
 
 class RandomPolicy:
@@ -45,26 +46,27 @@ class RandomPolicy:
     def __init__(self, environment: EnvironmentInfo, seed: int) -> None:
         self.observation_dtype = environment.observation_space.tensor_dtype
         self._actions = environment.action_space
-        self._generator = np.random.default_rng(seed)
+        self._generator = np.random.default_rng([seed, _ACTIONS])
 
     def act(self, observations: NDArray[Any]) -> NDArray[Any]:
         """Actions [batch, ...]; only the number of observations matters."""
-        actions: NDArray[Any] = self._actions.action(self._generator.integers(self._actions.n, size=len(observations)))
+        actions: NDArray[Any] = self._actions.action(self._actions.random(self._generator, len(observations)))
         return actions
 
-    def choose(self, observations: NDArray[Any], masks: BoolArray) -> NDArray[np.int64]:  # noqa: ARG002  (Player's signature)
-        """Indices [batch] of actions allowed by masks [batch, n_actions]."""
-        return drawn_allowed(masks, self._generator.random(len(masks)))
+    def choose(self, observations: NDArray[Any], masks: BoolArray, actions: ActionSpace) -> NDArray[np.int64]:  # noqa: ARG002  (a Player's)
+        """Indices [batch, ...] of actions allowed by masks [batch, n]."""
+        return actions.random_allowed(masks, self._generator.random(actions.draws_shape(len(masks))))
 
 
 def decide(player: Player, actions: ActionSpace, observations: NDArray[Any], masks: BoolArray | None) -> NDArray[Any]:
     """Actions [batch, ...] in the environment's form for a batch of observations, selected as by the server.
 
-    With masks [batch, n_actions], only allowed actions; any action where a row allows none.
+    With masks [batch, n], only allowed actions; any action where a row allows none.
     """
     if masks is None:
         return player.act(observations)
-    chosen: NDArray[Any] = actions.action(player.choose(observations, masks | ~masks.any(axis=1, keepdims=True)))
+    allowed = masks | ~actions.possible(masks)[:, np.newaxis]
+    chosen: NDArray[Any] = actions.action(player.choose(observations, allowed, actions))
     return chosen
 
 

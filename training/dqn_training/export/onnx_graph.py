@@ -1,7 +1,7 @@
-"""Q-network to ONNX: the nodes of each layer (nodes.py), written out directly.
+"""Exports a Q-network to ONNX by writing the nodes of each layer (nodes.py) directly.
 
-PyTorch's exporter takes seconds, and its file holds paths of the machine. A Q-network here is a sequence of a few known
-layers, so that its graph can be written in a millisecond, byte for byte the same each time; see docs/adr/0002.
+PyTorch's exporter takes seconds, and its files contain paths of the machine. A Q-network here is a sequence of a few
+known layers, so its graph can be written in a millisecond and reproducibly, byte for byte; see docs/adr/0002.
 """
 
 from typing import Any
@@ -12,7 +12,8 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from dqn_models.manifest import EnvironmentInfo, OnnxInfo, TensorSpec
-from dqn_models.spaces import ActionSpace, DiscreteSpace
+from dqn_models.spaces import ActionSpace, ComponentActions, DiscreteSpace
+from dqn_models.spaces.actions import layout_of
 from dqn_training.export.nodes import Graph, write_layer
 
 _Q_VALUES = "q_values"
@@ -23,10 +24,10 @@ _ONNX_DTYPES = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "int64
 
 
 def export(q_network: nn.Sequential, environment: EnvironmentInfo, reward_scale: float = 1.0) -> bytes:
-    """The policy as a serialised ONNX graph: the observation, leaf by leaf, to q_values and greedy action.
+    """The policy as a serialised ONNX graph, from the leaves of an observation to `q_values` and the greedy `action`.
 
-    The Q-values are in the unit of the environment's rewards, of which the network learned `reward_scale` times. The
-    last layer of the network must be called `q_values`. Raises ValueError for a layer without an ONNX counterpart.
+    The Q-values are in units of the environment's rewards: the network's are divided by `reward_scale`. The last layer
+    of the network must be called `q_values`. Raises ValueError for a layer without an ONNX counterpart.
     """
     graph = Graph("observation")
     for name, layer in q_network.named_children():
@@ -49,7 +50,7 @@ def export(q_network: nn.Sequential, environment: EnvironmentInfo, reward_scale:
 
 
 def onnx_info(environment: EnvironmentInfo) -> OnnxInfo:
-    """What the manifest says of the graph for an environment."""
+    """The manifest's description of the graph for an environment."""
     space = environment.observation_space
     actions = environment.action_space
     q_values = TensorSpec(name="q_values", dtype="float32", shape=["batch", actions.n])
@@ -62,15 +63,32 @@ def onnx_info(environment: EnvironmentInfo) -> OnnxInfo:
 
 
 def _write_action(graph: Graph, space: ActionSpace) -> None:
-    """The greedy action, in the environment's own form."""
+    """Adds the greedy action in the environment's form."""
     if isinstance(space, DiscreteSpace):
         graph.node("ArgMax", "action" if space.start == 0 else "action_index", axis=1, keepdims=0)
         if space.start != 0:
             graph.node("Add", "action", graph.constant("action_start", np.array(space.start, np.int64)))
         return
+    if isinstance(space, ComponentActions) and space.branching:
+        _write_branches(graph, space)
+        return
     graph.node("ArgMax", "action_index", axis=1, keepdims=0)
     index, graph.value = graph.value, graph.constant("actions", space.action(np.arange(space.n)))
     graph.node("Gather", "action", index, axis=0)
+
+
+def _write_branches(graph: Graph, space: ComponentActions) -> None:
+    """The best value of each component: where its Q-values are highest, looked up among the values of all."""
+    layout = layout_of(space.branches)
+    branches, graph.value = graph.constant("branches", layout.positions), _Q_VALUES
+    graph.node("Gather", "branch_q_values", branches, axis=1)  # [batch, branches, most of a branch]
+    graph.node("ArgMax", "branch_index", axis=2, keepdims=0)
+    graph.node("Add", "value_index", graph.constant("branch_offsets", layout.offsets))
+    index, graph.value = graph.value, graph.constant("values", space.branch_values())
+    shape = space.tensor_shape
+    graph.node("Gather", "action" if len(shape) == 1 else "action_values", index, axis=0)
+    if len(shape) != 1:
+        graph.node("Reshape", "action", graph.constant("action_shape", np.array([-1, *shape], np.int64)))
 
 
 def _tensor(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> TensorSpec:
