@@ -122,7 +122,7 @@ def test_a_model_that_does_not_exist_is_not_trained_by_mistake(quick: Path, inte
     before = sorted(quick.rglob("*"))
     done = run_here("dqn-retrain", *interval, "--repository", quick, "--name", "cartpoel")
     assert done.returncode == 2
-    assert f"{quick} has no champion of cartpoel. To train a first version, name its --env-id or" in done.stderr
+    assert f"{quick} has no champion of cartpoel. To train a first version, give --env-id or" in done.stderr
     assert sorted(quick.rglob("*")) == before
 
 

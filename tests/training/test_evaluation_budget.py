@@ -124,8 +124,8 @@ def test_progress_is_shown_while_a_round_of_retraining_is_judged(
         Round(ModelRepository(tmp_path), "endless", config, "general", "warm", "non-inferior", progress=True).run()
         said = capsys.readouterr().err
         assert said.count("at most 500 environment steps") == 1
-        assert "training is done, final evaluation: 10 steps" in said
-        assert ("training is done, gate: 10 steps" in said) == (number == 1)
+        assert "training finished, final evaluation: 10 steps" in said
+        assert ("training finished, gate: 10 steps" in said) == (number == 1)
 
 
 def test_one_instance_a_process_is_enough(tmp_path: Path) -> None:
