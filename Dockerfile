@@ -25,6 +25,7 @@ for extra in ('train', 'serve')]"
 FROM builder AS wheel
 COPY README.md LICENSE ./
 COPY models models
+COPY experience experience
 COPY training training
 COPY serving serving
 COPY client client

@@ -1,4 +1,4 @@
-"""The agent's mathematics, against numbers worked out by hand on a linear Q-network."""
+"""The agent's arithmetic, against numbers worked out by hand on a linear Q-network."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch import nn
 
 from dqn_models.spaces import DiscreteSpace
 from dqn_training.config import DQNConfig
+from dqn_training.learning.adam import Adam
 from dqn_training.learning.agent import DQNAgent
 from dqn_training.replay.source import Batch
 
@@ -46,7 +47,7 @@ def test_the_loss_is_that_of_the_td_error(settings: dict[str, Any], loss: float)
 
 
 def test_a_terminated_transition_does_not_bootstrap() -> None:
-    """With discount 0 the target is the return alone: error 1 - 3 = -2, Huber 1.5."""
+    """With discount 0 the target is just the return: error 1 - 3 = -2, Huber 1.5."""
     assert float(agent().update(batch(reward=3.0, discount=0.0)).loss) == pytest.approx(1.5)
 
 
@@ -105,6 +106,17 @@ def test_a_flat_step_equals_pytorchs_own_step(optimizer: str) -> None:
         theirs.step()
     for mine, other in zip(network.parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(mine, other)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "adamw-amsgrad"])
+def test_moments_that_have_become_denormal_are_zero(optimizer: str) -> None:
+    """The moments of a gradient that was 1e-37 once are 0 a step later; outside, such numbers stay as they are."""
+    parameters = nn.Parameter(torch.ones(32))
+    adam = Adam(parameters, DQNConfig(optimizer=optimizer))  # type: ignore[arg-type]
+    for gradient in (1e-37, 0.0, 0.0, 0.0):
+        adam.step(torch.full((32,), gradient))
+    assert not adam.state_dict()["_mean"].any()
+    assert (torch.full((32,), 1e-38) / 10).all()
 
 
 def test_the_published_network_is_the_learned_one_or_its_average() -> None:

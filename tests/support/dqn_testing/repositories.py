@@ -1,4 +1,4 @@
-"""Small real artifacts for tests: a linear policy as ONNX and versions of it in a repository, made without torch."""
+"""Small real artifacts for tests: a linear policy as ONNX and versions of it in a repository, created without torch."""
 
 from typing import Any
 
@@ -160,7 +160,7 @@ def publish_discrete(repository: ModelRepository, model: str = "lake", n: int = 
 
 
 def publish_box(store: ModelRepository, dtype: str) -> None:
-    """Publishes a policy for Box([2, 2], dtype), called like the dtype; its Q-values are the first three elements."""
+    """Publishes a policy for Box([2, 2], dtype), named after the dtype; its Q-values are the first three elements."""
     tensor = SPACES[dtype]
     nodes = [
         helper.make_node("Cast", ["observation"], ["floats"], to=TensorProto.FLOAT),

@@ -136,7 +136,7 @@ class DQNAgent(Stateful):
         self, observations: NDArray[Any], actions: NDArray[np.int64], td_target: NDArray[np.float32]
     ) -> UpdateResult:
         """One gradient step of the Q-values of `actions` [batch, ...] towards given targets [batch]."""
-        outputs = self._learning.forward(self._learning.encode(self._inputs(observations)), len(actions))
+        outputs = self._learning.forward(self._learning.encode(self._inputs(observations)))
         return self._learn(outputs, actions, self._tensor(td_target), None)
 
     def values(self, observations: NDArray[Any], masks: BoolArray | None = None) -> NDArray[np.float32]:
@@ -186,14 +186,14 @@ class DQNAgent(Stateful):
         observations, following = batch.observations, batch.next_observations
         if self.config.double_dqn and observations.dtype.names is None and observations[0].size <= _AT_ONCE:
             encoded = encode(self._inputs(np.concatenate((observations, following))))
-            outputs, next_outputs = forward(encoded, count), self._target_outputs(encoded[count:])
-            judged = outputs[count:]
+            both, next_outputs = forward(encoded, count), self._target_outputs(encoded[count:])
+            outputs, judged = both[:count], both[count:]
         else:
             encoded = encode(self._inputs(following))
-            outputs, next_outputs = forward(encode(self._inputs(observations)), count), self._target_outputs(encoded)
+            outputs, next_outputs = forward(encode(self._inputs(observations))), self._target_outputs(encoded)
             judged = self._outputs(encoded) if self.config.double_dqn else next_outputs
         judged = self._allowed(self._means(judged), batch.next_masks)
-        return outputs[:count], self._objective.outputs_of_best(next_outputs, judged)
+        return outputs, self._objective.outputs_of_best(next_outputs, judged)
 
     def _allowed(self, q_values: Tensor, masks: BoolArray | None) -> Tensor:
         """The Q-values [batch, n], minus infinity where an action is not allowed."""
