@@ -177,7 +177,7 @@ def test_a_mask_of_all_combinations_is_refused() -> None:
     """Such a mask says nothing of single components; the sentence says what is expected."""
     environment = describe(MATCHING, {"masks": "joint"})
     made = make_described(environment)
-    with pytest.raises(FaultyEnvironmentError, match=r"of shape \[262144\].*a mask for each of the 6 components"):
+    with pytest.raises(FaultyEnvironmentError, match=r"of shape \[262144\].*one mask for each of the 6 components"):
         made.reset(seed=0)
 
 
