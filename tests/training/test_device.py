@@ -60,7 +60,7 @@ def test_a_replay_buffer_beyond_the_free_memory_is_refused() -> None:
     free = available_bytes()
     assert 0 < free < 1 << 50
     check_machine(DQNConfig(), environment)
-    with pytest.raises(ValueError, match=r"replay_capacity is \d+; at up to 32 bytes each, .* Use at most \d+\."):
+    with pytest.raises(ValueError, match=r"replay_capacity is \d+; at up to 31 bytes each, .* Use at most \d+\."):
         check_machine(DQNConfig(replay_capacity=free // 16), environment)
     check_machine(DQNConfig(replay_capacity=free // 16, algorithm="pqn"), environment)
 
