@@ -1,4 +1,4 @@
-"""Settings: wrong ones are refused with a sentence that names the field, the value and what is allowed."""
+"""Settings: invalid ones are refused with a sentence that names the field, the value and what is allowed."""
 
 import json
 from typing import Any
@@ -47,7 +47,7 @@ def test_a_wrong_value_is_refused_with_a_sentence(changes: dict[str, Any], sente
 
 
 def test_every_preset_survives_its_json_form() -> None:
-    """What the manifest keeps of a configuration gives the same configuration back."""
+    """A configuration survives being stored in the manifest."""
     for config in map(preset_config, preset_names()):
         assert DQNConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
@@ -58,7 +58,7 @@ def test_fields_of_a_newer_release_are_left_out() -> None:
 
 
 def test_the_tutorial_preset_is_the_tutorial() -> None:
-    """Every number of the starting system stands in the preset."""
+    """The preset has every number of the starting system."""
     tutorial = preset_config("tutorial")
     assert (tutorial.num_envs, tutorial.hidden_sizes, tutorial.layer_norm) == (1, (128, 128), False)
     assert (tutorial.replay_capacity, tutorial.batch_size, tutorial.learning_starts) == (10_000, 128, 128)

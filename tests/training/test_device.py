@@ -1,4 +1,4 @@
-"""Devices: which is chosen, and that nothing but explicit moves connects arrays and tensors."""
+"""Devices: which one is chosen, and that arrays and tensors are moved only explicitly."""
 
 import dataclasses
 from typing import Any
@@ -20,7 +20,7 @@ with_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUD
 
 
 @without_gpu
-def test_a_gpu_that_is_not_there_is_refused() -> None:
+def test_a_missing_gpu_is_refused() -> None:
     """`cuda` without a device is an error with the remedy; auto and cpu are not."""
     with pytest.raises(ValueError, match=r"device is 'cuda', but torch .* finds no CUDA device.*; use auto or cpu"):
         check_device(DQNConfig(device="cuda"))
@@ -41,7 +41,7 @@ def test_auto_is_a_gpu_only_for_convolutions(monkeypatch: pytest.MonkeyPatch) ->
 @with_gpu
 @pytest.mark.parametrize("distribution", ["none", "c51", "quantile"])
 def test_an_update_on_the_gpu_is_that_on_the_cpu(distribution: str) -> None:
-    """The same agent and batch give the same loss and weights but for rounding."""
+    """The same agent and batch give the same loss and weights, up to rounding."""
     from tests.training.test_losses import weighted
 
     made, batch = weighted("huber", distribution)

@@ -16,7 +16,9 @@ from dqn_training.envs.vector import AnyVectorEnv, make_vector_environment
 from dqn_training.evaluation.play import play
 
 FAULTY = "tests.training.environments:Faulty-v0"
-IN_STEP = "in step 2 of an episode"  # the seventh step: the first episode has five, then comes the next one's second
+IN_STEP = (
+    "in step 2 of an episode"  # the seventh step: the first episode has five, so this is the second of the next one
+)
 
 FAULTS = [
     ("nan reward", "box", "gave the reward nan"),
@@ -54,7 +56,7 @@ def test_a_fault_is_named_with_its_step(fault: str, space: str, words: str) -> N
     ],
 )
 def test_a_fault_of_a_vector_version_is_named(fault: str, words: str) -> None:
-    """An environment's own vector version is watched as well."""
+    """An environment's own vector version is checked as well."""
     env_id = "tests.training.environments:FaultyVector-v0"
     environments = make_vector_environment(describe(env_id, {"fault": fault}), 2, "native")
     environments.reset(seed=1)
@@ -71,14 +73,14 @@ def test_a_fault_in_a_process_is_the_same_sentence(fault: str) -> None:
 
 @pytest.mark.parametrize("fault", ["nan", "huge", "huge reward"])
 def test_evaluation_says_the_same_as_training(fault: str) -> None:
-    """What a policy cannot take ends an evaluation at that step, too, instead of a mean of nonsense."""
+    """An observation that a policy cannot take also ends an evaluation at that step, instead of a meaningless mean."""
     with pytest.raises(FaultyEnvironmentError) as caught:
         play(Policy(linear_onnx(np.zeros((2, 3)))), describe(FAULTY, {"fault": fault}), 1, 40, 100)  # 32 play at a time
     assert str(caught.value) == play_until_fault(fault, "box", "sync")
 
 
 def test_a_process_that_dies_is_named() -> None:
-    """An environment's process that is killed ends the run at once; the other processes end too."""
+    """If an environment's process is killed, the run ends at once, and so do the other processes."""
     assert play_until_fault("death", "box", "async") == f"A process of {FAULTY} ended in step 8 of 2 environments."
 
 
@@ -121,7 +123,7 @@ def test_the_command_ends_with_one_sentence(fault: str, mode: str, words: str, t
 
 
 def play_until_fault(fault: str, space: str, mode: Vectorization) -> str:
-    """The sentence of the error that playing the faulty environment ends with."""
+    """Plays the faulty environment until it fails; returns the error's sentence."""
     config = dataclasses.replace(DQNConfig(), env_id=FAULTY, env_kwargs={"fault": fault, "space": space})
     environments = make_vector_environment(environment_for(config), 2, mode)
     try:

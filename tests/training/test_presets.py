@@ -20,7 +20,7 @@ UNUSUAL = DQNConfig(
 
 @pytest.mark.parametrize("config", [UNUSUAL, *map(preset_config, preset_names())])
 def test_a_written_preset_is_read_back(tmp_path: Path, config: DQNConfig) -> None:
-    """Every preset and every kind of value survives the way through the file; fields at their default are not in it."""
+    """Every preset and every kind of value survives a round trip through the file, which omits default values."""
     path = tmp_path / "p.toml"
     path.write_text(preset_text(config, "found by\n\na search"), encoding="utf-8")
     assert read_preset(path) == config
@@ -68,7 +68,7 @@ def test_an_unknown_preset_is_wrong_usage(preset: str, sentence: str) -> None:
 
 @pytest.mark.slow
 def test_a_preset_file_decides_the_defaults(tmp_path: Path) -> None:
-    """`--help` shows the file's settings as defaults; the flags beside it win."""
+    """`--help` shows the file's settings as defaults; flags override them."""
     path = tmp_path / "mine.toml"
     path.write_text(preset_text(UNUSUAL, "mine"), encoding="utf-8")
     shown = " ".join(run_here("dqn-train", "--preset", path, "--help").stdout.replace("│", " ").split())
