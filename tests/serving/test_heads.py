@@ -31,7 +31,7 @@ def reader(tmp_path: Path) -> RequestHeadCache:
     ],
 )
 def test_plain_calls_take_it(reader: RequestHeadCache, head: bytes, template: str) -> None:
-    """What common clients send is recognised, the second time as well as the first."""
+    """What common clients send is recognized, the second time as well as the first."""
     for _ in range(2):
         found = reader.read(head)
         assert found is not None

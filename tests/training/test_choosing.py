@@ -68,7 +68,7 @@ def test_rewards_of_another_size_are_scaled(reward: float, scale: float) -> None
 
 
 @pytest.mark.parametrize(("unit", "normalize"), [(1.0, False), (0.001, True), (1_000.0, True)])
-def test_numbers_of_another_size_are_normalised(unit: float, *, normalize: bool) -> None:
+def test_numbers_of_another_size_are_normalized(unit: float, *, normalize: bool) -> None:
     """A position in kilometres or millimetres works as well as one in metres."""
     assert chosen(WALK, unit=unit)[0].normalize is normalize
 

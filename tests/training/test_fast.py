@@ -16,7 +16,7 @@ NETWORKS = {
     "linear": nn.Sequential(nn.Linear(4, 3)),
     "without bias": nn.Sequential(nn.Linear(4, 8, bias=False), nn.ReLU(), nn.Linear(8, 3, bias=False)),
     "mlp": nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3)),
-    "normalised": nn.Sequential(nn.Linear(4, 16), nn.LayerNorm(16), nn.ReLU(), nn.Linear(16, 3)),
+    "normalized": nn.Sequential(nn.Linear(4, 16), nn.LayerNorm(16), nn.ReLU(), nn.Linear(16, 3)),
     "one-hot": nn.Sequential(OneHot(5, -2), nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 2)),
     "indexed": nn.Sequential(Index(5, -2), IndexedLinear(5, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, 2)),
     "indexed and noisy": nn.Sequential(Index(5, -2), IndexedNoisyLinear(5, 8, 0.5), nn.ReLU(), nn.Linear(8, 2)),
@@ -32,7 +32,7 @@ CONVOLUTIONS = {
     "several": nn.Sequential(
         PixelScale(), nn.Conv2d(3, 8, 4, 2), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(36, 2)
     ),
-    "normalised": nn.Sequential(
+    "normalized": nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.LayerNorm([4, 10, 10]), nn.ReLU(), nn.Flatten(), nn.Linear(400, 2)
     ),
     "dilated, in groups": nn.Sequential(

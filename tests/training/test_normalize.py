@@ -32,7 +32,7 @@ def trained(config: DQNConfig, steps: int, weights: dict[str, torch.Tensor] | No
 
 
 def layers(network: torch.nn.Module) -> list[Normalize]:
-    """The layers that normalise."""
+    """The layers that normalize."""
     return [layer for layer in network.modules() if isinstance(layer, Normalize)]
 
 
@@ -68,7 +68,7 @@ def test_a_warm_start_keeps_its_statistics() -> None:
     assert (layers(warm.agent.q_network)[0].mean == layers(first.agent.q_network)[0].mean).all()
 
 
-def test_numbers_of_each_leaf_are_normalised_and_integers_are_not() -> None:
+def test_numbers_of_each_leaf_are_normalized_and_integers_are_not() -> None:
     """Of several leaves, those that are numbers but not images; constant ones are only shifted."""
     config = DQNConfig(SPACED, env_kwargs={"observes": "nested"}, **SHORT)
     state = trained(config, 100)

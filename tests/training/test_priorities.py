@@ -1,4 +1,4 @@
-"""Prioritised replay: the sum tree and its draws, against plain loops in double precision."""
+"""Prioritized replay: the sum tree and its draws, against plain loops in double precision."""
 
 import numpy as np
 import pytest

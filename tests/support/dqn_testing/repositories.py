@@ -32,7 +32,7 @@ SPACES = {
 
 
 def linear_onnx(weights: np.ndarray[Any, Any] = CARTPOLE_WEIGHTS, bias: float = 0.0, start: int = 0) -> bytes:
-    """A policy whose q_values are `observation @ weights + bias`, as a serialised ONNX graph."""
+    """A policy whose q_values are `observation @ weights + bias`, as a serialized ONNX graph."""
     size, n_actions = weights.shape
     constants = {
         "weights": weights.astype(np.float32),
@@ -73,7 +73,7 @@ def graph_onnx(
     outputs: list[tuple[str, int, list[int | str]]],
     constants: dict[str, np.ndarray[Any, Any]],
 ) -> bytes:
-    """Any graph, serialised."""
+    """Any graph, serialized."""
     graph = helper.make_graph(
         nodes,
         "policy",
@@ -82,8 +82,8 @@ def graph_onnx(
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    serialised: bytes = model.SerializeToString()
-    return serialised
+    serialized: bytes = model.SerializeToString()
+    return serialized
 
 
 def draft(model: str = "cartpole", mean: float = 400.0, start: int = 0, **changes: Any) -> ManifestDraft:

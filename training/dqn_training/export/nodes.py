@@ -192,10 +192,13 @@ def _dueling(graph: Graph, name: str, layer: DuelingHead) -> None:
 
 
 def _branching(graph: Graph, name: str, layer: BranchingHead) -> None:
-    features = graph.value
-    _sequential(graph, f"{name}.value", layer.value)
+    features, (head, value_stream) = graph.value, layer.folded()
+    if value_stream is None:
+        write_layer(graph, name, head)
+        return
+    write_layer(graph, f"{name}.value", value_stream)
     value, graph.value = graph.value, features
-    _sequential(graph, f"{name}.advantage", layer.centred_advantage())
+    write_layer(graph, f"{name}.advantage", head)
     graph.node("Add", name, value)
 
 
