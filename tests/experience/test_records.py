@@ -57,7 +57,7 @@ def test_nothing_else_names_episodes(episode: str) -> None:
         (Outcome("e", 0, math.inf), "must be finite"),
         (Outcome("e", -1, 0.0), "is not from 0"),
         (Outcome("e", MAX_STEP + 1, 0.0), "is not from 0"),
-        (Outcome("e", 0, 0.0, observation=b"x"), "is no end"),
+        (Outcome("e", 0, 0.0, observation=b"x"), "does not end the episode"),
         (Outcome("e", 0, 0.0, "truncated", b"x"), "has 1 bytes; expected 16"),
         (Outcome("e", 0, 0.0, executed=-1), "executed action"),
         (Outcome("a b", 0, 0.0), "cannot name"),
