@@ -1,8 +1,8 @@
 """Reproducible exploration: every draw is a hash of (salt, model, episode, step).
 
-So a repeated request gets the same action, whichever process answers it, and a log can be recomputed. The draws of an
-episode are the outputs of a SplitMix64 generator (Steele et al., 2014) whose seed is a BLAKE2b hash; step s uses outputs
-2s and 2s + 1.
+So a repeated request gets the same action, whichever process answers it, and a log can be recomputed. The draws of
+an episode are the outputs of a SplitMix64 generator (Steele et al., 2014) whose seed is a BLAKE2b hash; step s uses
+outputs 2s and 2s + 1.
 """
 
 from hashlib import blake2b

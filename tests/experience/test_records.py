@@ -72,7 +72,7 @@ def test_an_invalid_outcome_is_refused(outcome: Outcome, message: str) -> None:
 @pytest.mark.parametrize(
     ("recorded", "message"),
     [
-        (RecordedEpisode("e", b"", [], []), "one at least"),
+        (RecordedEpisode("e", b"", [], []), "at least one"),
         (RecordedEpisode("e", bytes(32), [0], []), "1 actions and 0 rewards"),
         (RecordedEpisode("e", bytes(32), [0], [0.0], []), "0 propensities"),
         (RecordedEpisode("e", bytes(16), [0], [0.0]), "expected 32, 2 rows of 16"),
