@@ -30,11 +30,11 @@ MAX_JOINT_ACTIONS = 4_096
 
 
 def flat_mask(mask: Values) -> Values:
-    """The mask of one observation as the server takes it.
+    """The mask of one observation in the form that the server takes.
 
-    Converts a tuple of masks, which Gymnasium has for the components of a MultiDiscrete action: to an entry for each
+    Converts a tuple of masks, which Gymnasium has for the components of a MultiDiscrete action, to one entry for each
     joint action, the last component changing fastest, or, if there are too many of these, to one mask after the other.
-    Returns others as is.
+    Returns other masks as is.
     """
     if isinstance(mask, tuple) and mask and all(hasattr(part, "__len__") for part in mask):
         if math.prod(map(len, mask)) > MAX_JOINT_ACTIONS:

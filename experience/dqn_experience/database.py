@@ -106,6 +106,8 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
                     f"{path} has the log's schema version {version}, of a newer release; this one reads up to "
                     f"{SCHEMA_VERSION}. Upgrade it."
                 )
+            if path.suffix == SEALED and is_empty(connection):
+                raise DamagedError(f"{path} has nothing of a log file in it, though it was sealed.")
             yield connection
     except (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError, OverflowError) as error:
         raise DamagedError(f"{path} is damaged or no log file: {error}.") from error

@@ -1,7 +1,7 @@
 """The files of a log: which there are, whose they are, how one is sealed, and which go first where space is short.
 
-log/20261127T173003-plant1-7f3a91c2.live      written by a process that holds the lock of the same name
-log/20261127T172502-plant1-03bd11fe.sqlite    sealed: no process writes it, and it never changes
+log/20261127T173003.118274-plant1-7f3a91c2.live      written by a process that holds the lock of the same name
+log/20261127T172502.904310-plant1-03bd11fe.sqlite    sealed: no process writes it, and it never changes
 """
 
 import contextlib
@@ -60,8 +60,9 @@ def size_of(path: Path) -> int:
 def new_path(store: Path, node: str = "") -> Path:
     """The path of a log file that nobody has: names sort by the time at which they were made."""
     shown = _NOT_IN_NAMES.sub("-", node or socket.gethostname())[:48]
-    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-    return log_folder(store) / f"{stamp}-{shown}-{secrets.token_hex(4)}{LIVE}"
+    now = time.time_ns()
+    stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now // 10**9))
+    return log_folder(store) / f"{stamp}.{now // 1000 % 10**6:06}-{shown}-{secrets.token_hex(4)}{LIVE}"
 
 
 def hold(path: Path) -> int | None:

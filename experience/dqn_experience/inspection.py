@@ -68,12 +68,13 @@ def _describe_model(store: Path, model: str) -> dict[str, Any]:
 def newest(store: Path, model: str, count: int, episode: str | None = None) -> list[dict[str, Any]]:
     """The newest events of a model, the oldest of them first, in JSON's types."""
     events: list[dict[str, Any]] = []
-    for file in reversed(log_files(store)):
+    found = log_files(store)
+    for file in [*(file for file in found if not file.sealed), *(file for file in reversed(found) if file.sealed)]:
+        if file.sealed and len(events) >= count:
+            break
         with contextlib.suppress(DamagedError, FileNotFoundError), opened_log(file.path) as connection:
             if not database.is_empty(connection):
                 events += _events(connection, model, episode)
-        if len(events) >= count:
-            break
     events.sort(key=lambda event: event["time"])
     return events[-count:]
 

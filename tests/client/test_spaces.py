@@ -1,4 +1,4 @@
-"""Every space in the form that `env.reset()` gives, by every call and stream of both clients."""
+"""Every space in the form that `env.reset()` returns, in every call and stream of both clients."""
 
 import types
 from collections import OrderedDict, UserDict
@@ -29,7 +29,7 @@ TAKEN: dict[str, Any] = {
 
 
 def test_every_space_is_covered() -> None:
-    """An environment's action space for each model."""
+    """Every served model has its environment's action space here."""
     assert TAKEN.keys() == OBSERVATION_SPACES.keys()
 
 
@@ -37,7 +37,7 @@ def test_every_space_is_covered() -> None:
 def test_observations_in_the_form_of_the_space(
     kind: str, spaced: Server, spaced_store: ModelRepository, model: str
 ) -> None:
-    """Dicts, tuples, arrays and scalars go as the environment gives them; the actions are the file's."""
+    """Dicts, tuples, arrays and scalars are sent as the environment returns them; the actions are those of the file."""
     policy: Policy = spaced_store.load_policy(model, 1)
     observations = [observe(model) for _ in range(4)]
     space = OBSERVATION_SPACES[model]
@@ -90,7 +90,7 @@ def test_any_mapping(kind: str, spaced: Server, wrap: Any) -> None:
 
 
 def test_refusals_name_the_part(kind: str, spaced: Server) -> None:
-    """The server's sentence about a part is the error's message; NaN is named as well."""
+    """The error's message is the server's sentence about the part; NaN is named as well."""
     wrong = observe("nested")
     wrong["goal"]["position"][1] = np.nan
     expected = "observation.goal.position[1] is NaN; nested version 1 expects a finite float32 number."
@@ -104,7 +104,7 @@ def test_refusals_name_the_part(kind: str, spaced: Server) -> None:
 
 
 def test_the_catalog_shows_the_spaces(kind: str, spaced: Server) -> None:
-    """`client.model()` has the spaces of its champion, whose example is accepted as it is."""
+    """`client.model()` has the spaces of its champion, whose example observation is accepted."""
     with open_client(kind, spaced.url, model="nested") as client:
         known = client.model()
         assert known.spaces["n_actions"] == 6

@@ -1,4 +1,4 @@
-"""Which records can be."""
+"""Which records are valid."""
 
 import json
 import math
@@ -63,8 +63,8 @@ def test_nothing_else_names_episodes(episode: str) -> None:
         (Outcome("a b", 0, 0.0), "cannot name"),
     ],
 )
-def test_an_outcome_that_cannot_be_is_refused(outcome: Outcome, message: str) -> None:
-    """The sentence says which and why."""
+def test_an_invalid_outcome_is_refused(outcome: Outcome, message: str) -> None:
+    """The sentence says which one and why."""
     with pytest.raises(RecordError, match=message):
         check_outcome(outcome, 16)
 
@@ -81,15 +81,15 @@ def test_an_outcome_that_cannot_be_is_refused(outcome: Outcome, message: str) ->
         (RecordedEpisode("e", bytes(32), [0], [0.0], [0.0]), "propensity"),
     ],
 )
-def test_a_whole_episode_that_cannot_be_is_refused(recorded: RecordedEpisode, message: str) -> None:
-    """Lengths must match, actions exist, rewards and propensities be numbers of their kind."""
+def test_an_invalid_whole_episode_is_refused(recorded: RecordedEpisode, message: str) -> None:
+    """Lengths must match, actions must exist, and rewards and propensities must be valid numbers."""
     with pytest.raises(RecordError, match=message):
         check_recorded(recorded, behavior())
 
 
 @pytest.mark.parametrize("n_actions", [1, 7, 8, 9, 4096])
 def test_masks_survive_as_bits(n_actions: int) -> None:
-    """One without a mask allows all."""
+    """A missing mask allows all actions."""
     masks = np.random.default_rng(0).random((5, n_actions)) < 0.5
     found = unpacked_masks(packed_masks([*masks, None], n_actions), n_actions)
     assert (found == [*masks, np.ones(n_actions, np.bool_)]).all()

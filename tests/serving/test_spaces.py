@@ -1,4 +1,4 @@
-"""Every space of observations and actions, in its own form, by every call: the policy's own answers."""
+"""Every space of observations and actions, in its own form, in every call: the answers are the policy's."""
 
 import math
 from typing import Any
@@ -19,7 +19,7 @@ every_model = pytest.mark.parametrize("model", OBSERVATION_SPACES)
 
 
 def batch_of(model: str) -> tuple[list[Any], Any]:
-    """Observations as an environment gives them, and the same as rows."""
+    """Observations as an environment returns them, and the same as rows."""
     observations = [observe(model) for _ in range(BATCH)]
     space = OBSERVATION_SPACES[model]
     return observations, np.array([space.flatten(observation) for observation in observations], space.tensor_dtype)
@@ -33,13 +33,13 @@ def tensors_of(model: str, rows: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def policy(spaced_store: ModelRepository, model: str) -> Policy:
-    """The policy of a model, here."""
+    """The policy of a model, loaded in this process."""
     return spaced_store.load_policy(model, 1)
 
 
 @every_model
 def test_native_calls(spaced: Server, policy: Policy, model: str) -> None:
-    """One observation and a batch, with what the space leaves out in them, get the file's actions and Q-values."""
+    """One observation and a batch, including parts that the space leaves out, get the file's actions and Q-values."""
     observations, rows = batch_of(model)
     q_values, actions = policy.run(rows)
     for observation, action in zip(observations, actions, strict=True):
@@ -57,7 +57,7 @@ def test_native_calls(spaced: Server, policy: Policy, model: str) -> None:
 @every_model
 @pytest.mark.parametrize("encoding", [JSON, MSGPACK])
 def test_streams(spaced: Server, policy: Policy, model: str, encoding: str) -> None:
-    """A stream takes the same form in JSON and in MessagePack, alone and after one another."""
+    """A stream takes the same form in JSON and in MessagePack, for single frames and for several."""
     observations, rows = batch_of(model)
     actions = policy.act(rows).tolist()
     with stream(spaced, f"/models/{model}/act/stream", encoding) as opened:
@@ -70,7 +70,7 @@ def test_streams(spaced: Server, policy: Policy, model: str, encoding: str) -> N
 
 @every_model
 def test_masks_and_exploration_go_by_index(spaced: Server, model: str) -> None:
-    """A mask has a boolean for each Q-value, and exploring draws an index; the action answered is its own."""
+    """A mask has a boolean for each Q-value, and exploring draws an index; the answer is its action."""
     observation, space = observe(model), ACTION_SPACES[model]
     for index in some_indices(space):
         expected, mask = space.action(index).tolist(), only(space, index)
@@ -169,8 +169,8 @@ def test_actions_are_counted_by_index(spaced: Server, policy: Policy, model: str
 
 
 @every_model
-def test_the_model_says_what_it_takes(spaced: Server, model: str) -> None:
-    """A model shows its spaces in words, as the manifest has them, and by an example that every call accepts."""
+def test_a_model_describes_its_spaces(spaced: Server, model: str) -> None:
+    """A model shows its spaces in words, as in the manifest, and with an example that every call accepts."""
     known = spaced.get(f"/models/{model}").json()["spaces"]
     space, actions = OBSERVATION_SPACES[model], ACTION_SPACES[model]
     assert known["observation_space"] == space.model_dump(mode="json")

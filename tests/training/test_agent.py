@@ -1,4 +1,4 @@
-"""The agent's mathematics, against numbers worked out by hand on a linear Q-network."""
+"""The agent's arithmetic, against numbers worked out by hand on a linear Q-network."""
 
 from typing import Any
 
@@ -47,7 +47,7 @@ def test_the_loss_is_that_of_the_td_error(settings: dict[str, Any], loss: float)
 
 
 def test_a_terminated_transition_does_not_bootstrap() -> None:
-    """With discount 0 the target is the return alone: error 1 - 3 = -2, Huber 1.5."""
+    """With discount 0 the target is just the return: error 1 - 3 = -2, Huber 1.5."""
     assert float(agent().update(batch(reward=3.0, discount=0.0)).losses) == pytest.approx(1.5)
 
 

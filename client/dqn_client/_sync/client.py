@@ -101,7 +101,7 @@ class PolicyClient:
     def q_values(self, observation: Observation, **options: Unpack[ActOptions]) -> QValues:
         """The Q-values of all joint actions for one observation, and the selected action.
 
-        Where actions branch, they are those of the values of all components, component after component.
+        If actions branch, there is one for each value of each component, component after component.
         """
         return self._call(api.q_values(self._prefix, observation, **options))
 

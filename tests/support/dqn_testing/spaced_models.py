@@ -1,4 +1,4 @@
-"""Models with spaces of every kind, and observations of each as an environment gives them."""
+"""Models with spaces of every kind, and observations of each as an environment returns them."""
 
 from typing import Any
 
@@ -82,7 +82,7 @@ def only(space: ActionSpace, index: Any) -> list[bool]:
 
 
 def observe(model: str) -> Any:
-    """A random observation of a model's space, as an environment gives it: with arrays, and all that is left out."""
+    """A random observation of a model's space, as an environment returns it: with arrays and left-out parts."""
     if model == "nested":
         return {
             "mission": "go to the red ball",
@@ -110,7 +110,7 @@ def observe(model: str) -> Any:
 
 
 def plain(observation: Any) -> Any:
-    """The same as JSON has it."""
+    """The same as JSON values."""
     if isinstance(observation, dict):
         return {key: plain(value) for key, value in observation.items()}
     if isinstance(observation, tuple | list):

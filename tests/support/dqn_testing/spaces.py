@@ -1,4 +1,4 @@
-"""Policies of any space of observations and actions, as linear ONNX graphs made without torch."""
+"""Policies of any space of observations and actions, as linear ONNX graphs created without torch."""
 
 from typing import Any
 

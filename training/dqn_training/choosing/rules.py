@@ -72,7 +72,7 @@ def observations(config: DQNConfig, environment: EnvironmentInfo, facts: Facts) 
 
 
 def numbers(_: DQNConfig, __: EnvironmentInfo, facts: Facts) -> Choice:
-    """Numbers of another size than the network's first weights are made for are normalised."""
+    """Numbers of another size than the network's first weights are made for are normalized."""
     low, high = _USUAL_NUMBERS
     if not facts.number_size or low <= facts.number_size <= high:
         return _NOTHING

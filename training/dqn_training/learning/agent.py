@@ -23,7 +23,7 @@ from dqn_training.networks.q_network import choose_device
 from dqn_training.replay.source import Batch
 
 _SEEN = 10_000
-"""Observations, at most, whose statistics normalise the rest."""
+"""Observations, at most, whose statistics normalize the rest."""
 _AT_ONCE = 4_096
 """Values of an observation up to which one pass of two batches takes less time than two: larger leave the caches."""
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dqn_training.networks.branching import BranchingGrad, BranchingHead
 from dqn_training.networks.indexed import IndexedLinear, picked_rows
 from dqn_training.networks.leaves import Inputs, LeafEncoders
 
@@ -118,6 +119,8 @@ def _layer_grad(layer: nn.Module, *, is_first: bool) -> LayerGrad:
         return _Linear(layer, is_first=is_first)
     if type(layer) is nn.Conv2d and layer.bias is not None and layer.padding == (0, 0):
         return _Conv2d(layer, is_first=is_first)
+    if isinstance(layer, BranchingHead):
+        return BranchingGrad(layer, _layer_grad(layer.outputs, is_first=False))
     return _LAYERS.get(type(layer), _Differentiated)(layer)
 
 
