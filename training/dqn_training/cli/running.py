@@ -54,7 +54,7 @@ def with_choices(options: Options, environment: EnvironmentInfo) -> Options:
     """
     if options.given is None or options.preset != CHOOSES or options.config.algorithm == "pqn":
         return options
-    print(f"{CHOOSES}: looks at the environment with {probe_steps(options.config):,} random steps", file=sys.stderr)
+    print(f"{CHOOSES}: probes the environment with {probe_steps(options.config):,} random steps", file=sys.stderr)
     config, lines = choose_settings(options.config, environment, options.given)
     for line in lines:
         print(f"{CHOOSES}: {line}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The head of actions that branch: a state value that all components share, and advantages of each one's values."""
+"""The head for actions that branch: a shared state value, and advantages of each component's values."""
 
 import copy
 from typing import Any
