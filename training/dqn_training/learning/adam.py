@@ -12,8 +12,8 @@ from dqn_training.config import DQNConfig
 
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 _LARGE = 30_000
-"""Parameters from which a step takes most of its time in moving them through memory, once for each operation (81,000,
-two layers of 128 for a table of 500 rows: 540 us less a step)."""
+"""Number of parameters from which a step is limited by memory bandwidth, which each operation needs (81,000 parameters,
+two layers of 128 for 500 states: 540 us less per step)."""
 
 
 class Adam(Stateful):
@@ -37,7 +37,7 @@ class Adam(Stateful):
         self._fused_step = torch._fused_adam_ if config.optimizer == "adam" else torch._fused_adamw_
 
     def step(self, gradient: Tensor) -> None:
-        """Moves the parameters against the gradient [parameters].
+        """Updates the parameters with the gradient [parameters].
 
         Moments of what has no gradient any more shrink until they are denormal numbers, which take a processor a
         hundred times as long as others: half of the step in preset `tutorial`. They count as 0 here.

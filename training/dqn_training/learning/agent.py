@@ -23,7 +23,7 @@ from dqn_training.networks.q_network import choose_device
 from dqn_training.replay.source import Batch
 
 _SEEN = 10_000
-"""Observations, at most, whose statistics normalize the rest."""
+"""Maximum number of observations behind the statistics for normalization."""
 _AT_ONCE = 4_096
 """Elements of an observation up to which one pass over two batches is faster than two passes: larger ones leave the
 caches."""
@@ -85,7 +85,7 @@ class DQNAgent(Stateful):
         generator: np.random.Generator,
         masks: BoolArray | None = None,
     ) -> NDArray[np.int64]:
-        """Epsilon-greedy actions as indices [num_envs], or rows of them where actions branch.
+        """Epsilon-greedy actions as indices [num_envs], or as rows of indices if actions branch.
 
         One coin for each environment: all components explore, or none. Only actions that the masks [num_envs, n] allow,
         if there are masks; where one allows none, any. Noisy layers have new noise each time, the same for all
@@ -163,7 +163,7 @@ class DQNAgent(Stateful):
     def _learn(
         self, outputs: Tensor, actions: NDArray[np.int64], target: Tensor, weights: NDArray[np.float32] | None
     ) -> UpdateResult:
-        """One gradient step of the outputs that `_learning` has just computed."""
+        """One gradient step on the outputs that `_learning` has just computed."""
         taken = self._tensor(actions)
         losses, d_outputs = self._objective.loss(outputs, taken, target)
         errors = None

@@ -73,7 +73,7 @@ class LayerGrad(Protocol):
     """A layer that stores what its backward pass needs from the forward pass."""
 
     def forward(self, inputs: Tensor, rows: int | None) -> Tensor:
-        """The layer's outputs [batch, ...], of which the first `rows` are learned from; may overwrite the inputs.
+        """The layer's outputs [batch, ...], with gradients for the first `rows`; may overwrite the inputs.
 
         None stands for all rows: a slice of all of them would cost microseconds.
         """
@@ -94,11 +94,11 @@ class Backpropagation:
         first = learned[0] if learned else len(layers)  # nothing before it needs a gradient
         self.first = first
         self.encode = forward_of(layers[:first])
-        """Observations to the inputs of the first layer that learns, layer number `first`."""
+        """Maps observations to the inputs of the first trainable layer, number `first`."""
         self._layers = [_layer_grad(layer, is_first=not index) for index, layer in enumerate(layers[first:])]
 
     def forward(self, encoded: Inputs, rows: int | None = None) -> Tensor:
-        """The network's outputs [batch, ...] for encoded observations; the first `rows`, or all, are learned from.
+        """The network's outputs [batch, ...] for encoded observations, with gradients for the first `rows` or all.
 
         Call it, and `backward`, inside torch.no_grad.
         """

@@ -29,7 +29,7 @@ class Normalize(nn.Module):
         self.register_buffer("scale", torch.ones(width))
 
     def forward(self, numbers: Tensor) -> Tensor:
-        """The normalized numbers, from -10 to 10."""
+        """The normalized features, clipped to [-10, 10]."""
         return ((numbers - self.mean) * self.scale).clamp(-LIMIT, LIMIT)
 
 

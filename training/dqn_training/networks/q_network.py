@@ -31,11 +31,11 @@ from dqn_training.networks.normalize import Normalize
 Layers = OrderedDict[str, nn.Module]
 """Named layers in order of application."""
 _MOST_ONE_HOT = 128
-"""The most integers that become one-hot rows; of more, they index the first layer's weights, which takes less time."""
+"""Maximum number of integers that become one-hot rows; more index the first layer's weights, which is faster."""
 _MOST_WITHOUT_EMBEDDING = 512
-"""The same where they would index an embedding's weights, which is another network."""
+"""The same limit if they would index an embedding's weights, which makes a different network."""
 _EMBEDDING = 64
-"""Features of a leaf of more integers than that, where it is one of several leaves or has several components."""
+"""Features of a leaf with more integers, if it is one of several leaves or has several components."""
 
 
 class Features(NamedTuple):
@@ -46,10 +46,10 @@ class Features(NamedTuple):
 
 
 def make_q_network(config: DQNConfig, space: ObservationSpace, actions: ActionSpace) -> nn.Sequential:
-    """A network from observations, a tensor or one for each leaf (leaves.py), to Q-values [batch, actions.n].
+    """A network from observations, one tensor or one per leaf (leaves.py), to Q-values [batch, actions.n].
 
-    Its last layer is called `q_values`. With a distribution that layer only takes means, and what comes before it gives
-    the distribution's logits or quantiles [batch, n_actions, atoms].
+    Its last layer is called `q_values`. With a distribution that layer only computes means of the preceding logits or
+    quantiles [batch, n_actions, atoms].
     """
     layers, features = _leaves(config, space) if isinstance(space, CompositeSpace) else _encoder(config, space)
     sizes = config.hidden_sizes[:-1] if config.dueling else config.hidden_sizes
