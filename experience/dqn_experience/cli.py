@@ -1,4 +1,4 @@
-"""`dqn-experience`: look at what production recorded, and make datasets of it to learn from."""
+"""`dqn-experience`: inspect what production recorded, and turn it into datasets for training."""
 
 import sys
 import time
@@ -52,7 +52,7 @@ Reference = Annotated[
 
 @app.command
 def stat(model: Model = None, /, *, store: Store = None, json: AsJson = False) -> None:
-    """Say what the log and the datasets have: events, bytes, open and closed episodes, returns."""
+    """Summarize the log and the datasets: events, bytes, open and closed episodes, returns."""
     found = inspection.describe(_store(store), model)
     if json:
         cli_support.print_json(found)
@@ -81,7 +81,7 @@ def tail(
     store: Store = None,
     json: AsJson = False,
 ) -> None:
-    """Print the newest decisions and outcomes of a model, the oldest of them first."""
+    """Print the newest decisions and outcomes of a model, in the order in which they happened."""
     if count < 1:
         raise cli_support.UsageError(f"--count is {count}; at least one event must be shown.")
     events = inspection.newest(_store(store), model, count, episode)
@@ -96,7 +96,7 @@ def tail(
 
 @app.command
 def verify(model: Model = None, /, *, store: Store = None, json: AsJson = False) -> None:
-    """Check every row of the log and every file of every dataset; ends with 1 where something is damaged."""
+    """Check every row of the log and every file of every dataset; exits with 1 if something is damaged."""
     results = inspection.check(_store(store), model)
     if json:
         cli_support.print_json(results)
@@ -110,7 +110,7 @@ def verify(model: Model = None, /, *, store: Store = None, json: AsJson = False)
 
 @app.command
 def audit(reference: Reference, /, *, store: Store = None, repository: Repository = None, json: AsJson = False) -> None:
-    """Recompute every propensity of a dataset from the versions that acted; ends with 1 where one is wrong."""
+    """Recompute every propensity of a dataset from the versions that acted; exits with 1 if one is wrong."""
     place = _store(store)
     described = datasets.manifest(place, *datasets.resolve(place, reference))
     result = inspection.audit(place, described, _q_values(repository))
@@ -150,9 +150,9 @@ def make_datasets(
     repository: Repository = None,
     json: AsJson = False,
 ) -> None:
-    """Join decisions and outcomes, close episodes, and make a dataset of all that began since the last one.
+    """Join decisions and outcomes, close episodes, and make a dataset of the episodes that began since the last one.
 
-    Safe to repeat at any time, and to kill: a dataset exists once it is complete.
+    Safe to repeat, or to kill, at any time: a dataset exists only once it is complete.
     """
     place = _store(store)
     settings = JoinSettings(idle_seconds, reward_wait_seconds, missing_reward)
@@ -240,7 +240,7 @@ def _store(store: Path | None) -> Path:
 
 
 def _q_values(repository: Path | None) -> QValues:
-    """Q-values by the repository's own ONNX files; each version is loaded once, and None where it is gone."""
+    """Q-values by the repository's own ONNX files; each version is loaded once, and None if it is gone."""
     models = RepositoryReader(repository or cli_support.default_repository())
     loaded: dict[tuple[str, int], Policy | None] = {}
 
@@ -280,7 +280,7 @@ def _sentence(model: str, made: Compacted) -> str:
 
 
 def _as_model_errors(command: Callable[[], None]) -> None:
-    """Errors of experience end a command like those of models: with one sentence."""
+    """Turns this package's errors into model errors, which end a command with one sentence."""
     try:
         command()
     except (ExperienceError, DamagedError) as error:

@@ -1,4 +1,4 @@
-"""What waits to be written: batches of decisions as a server makes them, packed into runs, and reports."""
+"""Records that wait to be written: batches of decisions, packed into runs, and reports."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
@@ -14,12 +14,12 @@ from dqn_experience.records import Behavior, Outcome, RecordedEpisode, check_epi
 from dqn_experience.settings import Counters
 
 PER_DECISION = 96
-"""Bytes that a waiting decision takes in memory beside its observation, about."""
+"""Approximate bytes that a waiting decision takes in memory besides its observation."""
 _UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 class Batch(NamedTuple):
-    """Decisions that one behavior made at a time; sequences have an element for each."""
+    """Decisions that one behavior made at the same time; sequences have an element for each."""
 
     behavior: Behavior
     time: int
@@ -35,7 +35,7 @@ class Batch(NamedTuple):
 
     @property
     def size(self) -> int:
-        """The bytes that it takes in memory, about."""
+        """The approximate bytes that it takes in memory."""
         return len(self.observations) + PER_DECISION * len(self.steps)
 
     def only(self, rows: list[int]) -> "Batch":

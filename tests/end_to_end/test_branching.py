@@ -1,4 +1,4 @@
-"""An environment with 262,144 joint actions through every command: trained, judged, served, played and retrained."""
+"""An environment with 262,144 joint actions through every command: trained, evaluated, served, played and retrained."""
 
 import json
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def train(store: Path, model: str, *flags: object, **kwargs: Any) -> Any:
 
 
 def play(act: Callable[..., Any], seed: int, **kwargs: Any) -> float:
-    """The return of an episode that is played by the answers of `act`, with masks where the environment has some."""
+    """The return of an episode that is played with the answers of `act`, with masks if the environment has them."""
     environment: Any = gymnasium.make(MATCHING, **kwargs)
     observation, info = environment.reset(seed=seed)
     total, is_over = 0.0, False
@@ -50,14 +50,14 @@ def infer(server: Server, model: str, observation: Any) -> dict[str, Any]:
 
 
 def returns(store: Path, model: str) -> list[float]:
-    """What `dqn-evaluate` finds for the episodes that are played here."""
+    """The returns that `dqn-evaluate` finds for the episodes that are played here."""
     flags = ["--repository", store, "--episodes", EPISODES, "--seed", SEED]
     found: list[float] = result("dqn-evaluate", model, *flags)["returns"]
     return found
 
 
 def test_actions_that_branch_go_through_all_commands(tmp_path: Path) -> None:
-    """A run learns far more than chance and says why it branches; what is served plays as judged, and is retrained."""
+    """A run learns to play far above chance and says why it branches; the served policy plays as evaluated."""
     flags = ["--env-id", MATCHING, "--name", "many", "--repository", tmp_path, "--total-env-steps=5000", *BRIEF]
     output = run("dqn-train", *flags, "--json")
     assert output.returncode == 0, output.stderr
@@ -89,8 +89,8 @@ def test_actions_that_branch_go_through_all_commands(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("masks", ["tuple", "row"])
-def test_masks_of_components_are_served_as_they_were_judged(tmp_path: Path, masks: str) -> None:
-    """An environment that raises at a forbidden value trains; clients send its masks as they are, and must."""
+def test_masks_of_components_are_served_as_they_were_evaluated(tmp_path: Path, masks: str) -> None:
+    """An environment that raises at a forbidden value can be trained; clients must send its masks, unchanged."""
     manifest = train(tmp_path, "masked", "--total-env-steps=1500", masks=masks)
     assert manifest["environment"]["action_mask"] == "info"
     judged = returns(tmp_path, "masked")
@@ -109,7 +109,7 @@ def test_masks_of_components_are_served_as_they_were_judged(tmp_path: Path, mask
 
 
 def test_continuous_actions_of_many_elements(tmp_path: Path) -> None:
-    """--discretize 5 of six elements branches: actions are floats in the shape of the Box, played as judged."""
+    """--discretize 5 of six elements branches: actions are floats in the shape of the Box, played as evaluated."""
     sizes: Any = {"sizes": [5] * 6, "acts": "levels"}
     manifest = train(tmp_path, "levels", "--discretize", 5, "--total-env-steps=3000", **sizes)
     assert manifest["environment"]["action_space"]["branching"] is True
@@ -122,7 +122,7 @@ def test_continuous_actions_of_many_elements(tmp_path: Path) -> None:
 
 
 def test_what_cannot_branch_is_refused_in_a_sentence(tmp_path: Path) -> None:
-    """Distributions are not learned by components; the sentence names the flag and the remedy."""
+    """Distributions cannot be learned by component; the sentence names the flag and the remedy."""
     refused = run("dqn-train", "--env-id", MATCHING, "--repository", tmp_path, "--preset", "rainbow")
     assert refused.returncode == 2
     assert "distribution is 'c51'" in refused.stderr

@@ -50,7 +50,7 @@ def test_a_policy_learns_from_pixels(pixels: tuple[ModelRepository, Any]) -> Non
     assert manifest["environment"]["wrappers"] == [{"name": "FrameStackObservation", "kwargs": {"stack_size": 2}}]
     assert len(manifest["observations"]["mean"]) == 2 * 12 * 14 * 3
     card = repository.read_file("pixels", 1, "MODEL_CARD.md").decode()
-    assert "Observations pass `FrameStackObservation` with `{'stack_size': 2}`." in card
+    assert "Wrapper: `FrameStackObservation` with `{'stack_size': 2}`." in card
 
 
 @pytest.mark.slow

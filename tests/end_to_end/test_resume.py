@@ -113,7 +113,7 @@ def test_the_same_command_in_a_loop_ends_as_an_undisturbed_run(tmp_path: Path) -
     assert ModelRepository(tmp_path / "parts").versions("cartpole") == [1]
     other = run_here("dqn-train", *words, "--seed", 7)
     assert other.returncode == 2
-    assert f"--seed is 7, but the run in {folder} began with 0." in other.stderr
+    assert f"--seed is 7, but the run in {folder} was started with 0." in other.stderr
     nowhere = run_here("dqn-train", "--resume", "auto")
     assert (nowhere.returncode, "--resume auto needs --run-dir DIR" in nowhere.stderr) == (2, True)
 
@@ -131,7 +131,7 @@ def test_a_moved_run_publishes_where_the_project_is(tmp_path: Path, monkeypatch:
     assert ModelRepository(after / "store").versions("cartpole") == [1]
     gone = run_here("dqn-train", "--resume", after / "absolute")
     assert gone.returncode == 2
-    assert f"publishes in {before}/store, which does not exist. If it was moved, say where" in gone.stderr
+    assert f"publishes to {before}/store, which does not exist. If it was moved, give its new" in gone.stderr
     result("dqn-train", "--resume", after / "absolute", "--repository", after / "store")
     assert ModelRepository(after / "store").versions("cartpole") == [1, 2]
     assert not before.exists()
@@ -155,7 +155,7 @@ def test_a_run_is_resumed_as_it_was_started(tmp_path: Path) -> None:
     ):
         refused = run_here("dqn-train", "--resume", folder, flag, value)
         assert refused.returncode == 2
-        assert f"{flag} is {value}, but the run in {folder} began with {was}." in refused.stderr
+        assert f"{flag} is {value}, but the run in {folder} was started with {was}." in refused.stderr
     other = run_here("dqn-train", "--run-dir", folder, "--repository", tmp_path / "store")
     assert other.returncode == 2
     assert f"{folder} already holds a run: resume it with --resume {folder}" in other.stderr
@@ -168,7 +168,7 @@ def test_what_is_not_a_run_cannot_be_resumed(tmp_path: Path) -> None:
     """Resuming a directory without run.json, or with a broken one, is wrong usage."""
     missing = run_here("dqn-train", "--resume", tmp_path)
     assert missing.returncode == 2
-    assert f"{tmp_path} is not the directory of a run: it has no run.json." in missing.stderr
+    assert f"{tmp_path} is not a run directory: run.json is missing." in missing.stderr
     (tmp_path / "run.json").write_text("{")
     broken = run_here("dqn-train", "--resume", tmp_path)
     assert broken.returncode == 2

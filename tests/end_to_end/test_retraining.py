@@ -106,7 +106,7 @@ def test_a_round_passes_on_the_warnings_of_its_run(quick: Path, interval: list[s
     process.terminate()
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors
-    assert "Checkpoints lack the state of these environments: they run in processes of their own" in errors
+    assert "Checkpoints cannot include the state of these environments: they run in separate processes" in errors
 
 
 def test_the_first_round_of_a_model_trains_its_first_champion(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_model_that_does_not_exist_is_not_trained_by_mistake(quick: Path, inte
     before = sorted(quick.rglob("*"))
     done = run_here("dqn-retrain", *interval, "--repository", quick, "--name", "cartpoel")
     assert done.returncode == 2
-    assert f"{quick} has no champion of cartpoel. To train a first version, name its --env-id or" in done.stderr
+    assert f"{quick} has no champion of cartpoel. To train a first version, give --env-id or" in done.stderr
     assert sorted(quick.rglob("*")) == before
 
 

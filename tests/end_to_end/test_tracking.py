@@ -69,7 +69,7 @@ def test_a_killed_and_resumed_run_leaves_the_same_metrics(tmp_path: Path, uninte
     resumed = run("dqn-train", "--resume", directory, *trackers)
     assert resumed.returncode == 0, resumed.stderr
     assert rows(directory / "metrics.csv") == rows(uninterrupted)
-    assert "does not take this run's numbers" in resumed.stderr
+    assert "does not accept this run's data" in resumed.stderr
     assert "did not get the last" in resumed.stderr
     events = EventAccumulator(str(directory / "tensorboard"), {"scalars": 0}).Reload()
     for name in SCALARS.keys() - TIMES:

@@ -117,7 +117,7 @@ def test_a_second_version_passes_the_gate(tmp_path: Path, trained: Trained) -> N
         (["--env-id", "Pendulum-v1"], "action space"),
         (["--env-kwargs", "3"], "not a JSON object"),
         pytest.param(["--device", "cuda"], "finds no CUDA device", marks=without_gpu),
-        (["--replay-capacity", "100000000000"], "GB of free memory; at most"),
+        (["--replay-capacity", "100000000000"], "GB of free memory. Use at most"),
         (["--name", "../x"], "'../x' is not a valid model name"),
         (["--preset", "nope"], "nope"),
         (["--nonsense"], "--nonsense"),

@@ -46,7 +46,7 @@ def test_a_search_continues_and_writes_a_preset(tmp_path: Path) -> None:
     assert len(confirmed) == 3
     assert all(len(scores) == 2 for scores in found["confirmed"].values())
     best = max(confirmed, key=lambda name: confirmed[name])
-    assert f"settings of: {best}." in (tmp_path / "preset.toml").read_text()
+    assert f"settings of {best}." in (tmp_path / "preset.toml").read_text()
     text = (tmp_path / "preset.toml").read_text()
     assert text.startswith("# Found by: dqn-tune --env-id tests.training")
     assert "eval_every" not in text

@@ -62,7 +62,11 @@ def test_a_gif_of_an_environment_that_opens_windows(tmp_path: Path, store: Path)
         ("cartpole", ["--video", "{folder}/v.avi"], "v.avi; its name must end in .mp4 or .gif."),
         ("cartpole", ["--video", "{folder}/no/v.mp4"], "which cannot be written: No such file or directory."),
         ("cartpole", ["--video", "{folder}/v.gif", "--video-episodes", "0"], "--video-episodes is 0; it must be at"),
-        ("plain", ["--video", "{folder}/v.gif"], "Countdown-v0 cannot be filmed: it renders nothing, and a film needs"),
+        (
+            "plain",
+            ["--video", "{folder}/v.gif"],
+            "Countdown-v0 cannot be recorded: its render modes are none; a video needs",
+        ),
     ],
 )
 def test_what_prevents_a_video_is_reported_before_playing(

@@ -1,8 +1,8 @@
 """A process that records, or compacts, until it is killed: `python recorder.py STORE`.
 
 A line on standard input starts a child, forked after all imports so that it starts at once: `record` plays episodes
-without end, `compact` makes datasets without end, and `compact 17` makes one and kills itself at the 17th line of the
-code that does so. Each line on standard output says what is done: `started PID`, `decided NAME STEP` before outcomes
+endlessly, `compact` makes datasets endlessly, and `compact 17` makes one and kills itself at the 17th line of the code
+that does so. Each line on standard output reports progress: `started PID`, `decided NAME STEP` before outcomes
 are reported, `acknowledged NAME STEPS`, `released NUMBER`, and `ended STATUS` when the child is gone.
 """
 
@@ -27,7 +27,7 @@ TRACED = {"compaction.py", "datasets.py", "durable.py", "files.py"}
 
 
 def report(*words: object) -> None:
-    """Says it to the test; one write, so that a kill tears no line."""
+    """Reports to the test, in one write, so that a kill tears no line."""
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
@@ -42,14 +42,14 @@ def record(store: Path) -> None:
 
 
 def make(store: Path) -> None:
-    """Makes a dataset of what is closed by now."""
+    """Makes a dataset of the episodes closed so far."""
     dataset = compact(store, MODEL, SETTINGS, now=time.time_ns() // 1_000_000 + 1).dataset
     if dataset is not None:
         report("released", dataset.dataset)
 
 
 def kill_at_line(number: int) -> None:
-    """Lets this process kill itself when the code reaches its `number`-th line from here on."""
+    """Makes this process kill itself when it reaches the `number`-th line of the code from here on."""
     lines = itertools.count(1)
 
     def trace(frame: FrameType, event: str, _argument: Any) -> Any:

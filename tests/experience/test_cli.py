@@ -1,4 +1,4 @@
-"""`dqn-experience`, as a person types it."""
+"""`dqn-experience`, as users type it."""
 
 import json
 from contextlib import closing
@@ -32,7 +32,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Ten episodes by version 1 of the model, and one of somebody else."""
+    """Ten episodes by version 1 of the model, and one by somebody else."""
     store, generator = tmp_path / "store", np.random.default_rng(0)
     with closing(ExperienceWriter(store, WriterSettings(seal_bytes=2000))) as writer:
         for number in range(10):
@@ -51,7 +51,7 @@ def store(tmp_path: Path) -> Path:
 
 
 def test_from_a_log_to_an_audited_dataset(store: Path, repository: Path) -> None:
-    """compact, stat, audit, verify and prune say what they did, as text and as one line of JSON."""
+    """compact, stat, audit, verify and prune report what they did, as text and as one line of JSON."""
     places = ("--store", store, "--repository", repository)
     (made,) = result("dqn-experience", "compact", *AT_ONCE, *places)
     assert (made["dataset"], made["episodes"], made["steps"], made["imported"]) == (1, 11, 41, 1)
@@ -73,7 +73,7 @@ def test_from_a_log_to_an_audited_dataset(store: Path, repository: Path) -> None
     assert (after["log"]["files"], after["models"][0]["datasets"]) == (0, found["models"][0]["datasets"])
 
 
-def test_tail_shows_what_was_last(store: Path) -> None:
+def test_tail_shows_the_latest(store: Path) -> None:
     """Of all episodes or of one, the oldest first."""
     events = result("dqn-experience", "tail", MODEL, "--store", store, "--episode", "e9")
     assert [event["kind"] for event in events].count("decision") == 4
@@ -85,7 +85,7 @@ def test_tail_shows_what_was_last(store: Path) -> None:
 
 
 def test_a_wrong_propensity_ends_an_audit_with_1(store: Path, repository: Path) -> None:
-    """And is counted in the manifest of the dataset."""
+    """It is also counted in the manifest of the dataset."""
     with closing(ExperienceWriter(store)) as writer:
         seen = np.zeros((1, 4), np.float32)
         writer.append(behavior(), ["forged"], [0], seen, [0], [0.4], [0.25])
@@ -97,12 +97,12 @@ def test_a_wrong_propensity_ends_an_audit_with_1(store: Path, repository: Path) 
 
 
 def test_damage_ends_verify_with_1(store: Path) -> None:
-    """With the name of the file."""
+    """The file is named."""
     path = min((store / "log").iterdir())
     path.write_bytes(path.read_bytes()[:3000])
     done = run("dqn-experience", "verify", "--store", store)
     assert done.returncode == 1
-    assert f"{path.name}: {path} is damaged or no log file" in done.stdout
+    assert f"{path.name}: {path} is damaged or not a log file" in done.stdout
     assert "files and datasets are damaged" in done.stderr
 
 
@@ -116,15 +116,15 @@ def test_damage_ends_verify_with_1(store: Path) -> None:
         (["compact", "--idle-seconds", "soon"], 2, "soon"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(tmp_path: Path, words: list[str], status: int, message: str) -> None:
-    """Without a traceback, with the exit status of its kind."""
+def test_a_failure_is_one_sentence(tmp_path: Path, words: list[str], status: int, message: str) -> None:
+    """Without a traceback, and with the right exit status."""
     done = run("dqn-experience", *words, "--store", tmp_path)
     assert done.returncode == status
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_an_empty_store_is_no_failure(tmp_path: Path) -> None:
+def test_an_empty_store_is_not_a_failure(tmp_path: Path) -> None:
     """Each command says that there is nothing."""
     for words in (["stat"], ["compact"], ["verify"], ["prune"], ["tail", MODEL]):
         done = run("dqn-experience", *words, "--store", tmp_path / "none")

@@ -19,27 +19,27 @@ SETTINGS = JoinSettings(idle_seconds=60, reward_wait_seconds=600)
 
 
 class Clock:
-    """The time, which a test sets; in ms."""
+    """A clock that a test sets, in ms."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """From now on everybody has this time."""
+        """Replaces the clock of the code under test."""
         self.now = 1_800_000_000_000
         monkeypatch.setattr("dqn_experience.writer.time.time_ns", lambda: self.now * 1_000_000)
 
     def pass_(self, seconds: float) -> None:
-        """Lets time pass."""
+        """Advances the clock."""
         self.now += round(seconds * 1000)
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time."""
+    """A clock under the test's control."""
     return Clock(monkeypatch)
 
 
 @pytest.fixture
 def player(tmp_path: Path, clock: Clock) -> Any:  # noqa: ARG001  (the time must be set first)
-    """Whoever is recorded."""
+    """The recorded player."""
     with closing(ExperienceWriter(tmp_path)) as writer:
         yield Player(writer)
 
@@ -50,18 +50,18 @@ def flush(player: Player) -> None:
 
 
 def made(store: Path, now: int, **changes: Any) -> Compacted:
-    """Compacts."""
+    """The datasets that a compaction makes."""
     return compact(store, MODEL, SETTINGS, now=now, **changes)
 
 
 def episodes(store: Path, result: Compacted) -> dict[str, Episode]:
-    """Of the dataset, by name."""
+    """The episodes of the dataset, by name."""
     assert result.dataset is not None
     return {episode.name: episode for episode in datasets.episodes(store, result.dataset)}
 
 
 def test_a_dataset_has_what_happened(tmp_path: Path, player: Player, clock: Clock) -> None:
-    """Observations, actions, rewards and ends of each; an abandoned one ends with its last observation."""
+    """Observations, actions, rewards and ends of each episode; an abandoned one ends with its last observation."""
     player.play("terminated", 5)
     player.play("truncated", 4, "truncated")
     player.play("abandoned", 3, "")
@@ -83,7 +83,7 @@ def test_a_dataset_has_what_happened(tmp_path: Path, player: Player, clock: Cloc
 
 
 def test_early_failures_do_not_come_first(tmp_path: Path, player: Player, clock: Clock) -> None:
-    """An episode that began before others keeps them back until it is closed, however long they are over."""
+    """An open episode holds back those that began after it, however long ago they ended."""
     player.decide("long", 0)
     for number in range(5):
         clock.pass_(1)
@@ -100,7 +100,7 @@ def test_early_failures_do_not_come_first(tmp_path: Path, player: Player, clock:
 
 
 def test_datasets_follow_each_other_without_gap_or_overlap(tmp_path: Path, player: Player, clock: Clock) -> None:
-    """Each episode is in exactly one; compacting again makes none; the same log makes the same parts."""
+    """Each episode is in exactly one; compacting again makes none; the same log gives the same parts."""
     seen: list[str] = []
     for number in range(4):
         player.play(f"a{number}", 3)
@@ -116,7 +116,7 @@ def test_datasets_follow_each_other_without_gap_or_overlap(tmp_path: Path, playe
 
 
 def test_the_same_log_makes_the_same_bytes(tmp_path: Path, player: Player, clock: Clock) -> None:
-    """Whenever it is compacted, in one part or in the same many."""
+    """Whenever it is compacted, into one part or several."""
     for number in range(20):
         player.play(f"e{number}", 5)
     clock.pass_(100)
@@ -131,7 +131,7 @@ def test_the_same_log_makes_the_same_bytes(tmp_path: Path, player: Player, clock
 
 
 def test_rewards_that_are_missing_are_waited_for(tmp_path: Path, player: Player, clock: Clock) -> None:
-    """For as long as the setting says; then the episode is left out, or gets the default."""
+    """For the configured time; after that the episode is left out, or gets the default."""
     for step in range(3):
         player.decide("late", step)
     player.writer.report(MODEL, [player.outcome("late", 2, 3), Outcome("late", 0, 5.0)]).result(10)
@@ -159,7 +159,7 @@ def test_rewards_that_are_missing_are_waited_for(tmp_path: Path, player: Player,
 def test_what_cannot_be_learned_from_is_left_out_with_its_reason(
     tmp_path: Path, player: Player, clock: Clock, reason: str, decided: list[int], outcomes: list[Any]
 ) -> None:
-    """And costs no other episode."""
+    """No other episode is affected."""
     for step in decided:
         player.decide("bad", step)
     for each in outcomes:
@@ -175,7 +175,7 @@ def test_what_cannot_be_learned_from_is_left_out_with_its_reason(
 def test_a_repeated_decision_counts_once_and_a_contradiction_drops_its_episode(
     tmp_path: Path, player: Player, clock: Clock
 ) -> None:
-    """A request that was sent again, and one that has another observation or got another action."""
+    """A repeated request, and one with another observation or another action."""
     made_by = player.behavior
     for name in ("again", "action", "observation"):
         player.play(name, 3)
@@ -213,7 +213,7 @@ def test_the_audit_finds_every_wrong_propensity(tmp_path: Path, clock: Clock) ->
 
 
 def test_whole_episodes_from_elsewhere_are_in_the_dataset(tmp_path: Path, player: Player, clock: Clock) -> None:
-    """With unknown propensities where nobody knows them, and without an audit."""
+    """With unknown propensities, if they are not known, and without an audit."""
     seen = np.arange(12, dtype=np.float32).reshape(3, 4)
     for name, propensities in (("plc", None), ("person", [0.5, 0.25])):
         recorded = RecordedEpisode(name, seen.tobytes(), [1, 0], [1.0, 2.0], propensities, "truncated")
@@ -230,8 +230,8 @@ def test_whole_episodes_from_elsewhere_are_in_the_dataset(tmp_path: Path, player
     assert (result.dataset.imported, result.dataset.audit) == (2, Audit(2, 0, 0, 4))
 
 
-def test_an_executed_action_stands_beside_the_decided_one(tmp_path: Path, player: Player, clock: Clock) -> None:
-    """Where an outcome says that another one was really done."""
+def test_an_executed_action_is_kept_with_the_decided_one(tmp_path: Path, player: Player, clock: Clock) -> None:
+    """If an outcome says that a different action was executed."""
     first = player.decide("e", 0)
     player.decide("e", 1)
     player.writer.report(MODEL, [Outcome("e", 0, 1.0, executed=1 - first), Outcome("e", 1, 1.0, "terminated")]).result(
@@ -268,7 +268,7 @@ def test_observations_of_several_parts_and_pixels_come_back(tmp_path: Path, cloc
         assert (episode.observations == seen).all()
 
 
-def test_drift_bins_are_those_of_the_dataset_before(tmp_path: Path, player: Player, clock: Clock) -> None:
+def test_drift_bins_are_those_of_the_previous_dataset(tmp_path: Path, player: Player, clock: Clock) -> None:
     """One step of each episode is counted."""
     for round_ in range(2):
         for number in range(50):
@@ -281,7 +281,7 @@ def test_drift_bins_are_those_of_the_dataset_before(tmp_path: Path, player: Play
 
 
 def test_episodes_of_several_versions_are_marked(tmp_path: Path, player: Player, clock: Clock) -> None:
-    """They are learned from, but judge no version."""
+    """They can be learned from, but evaluate no version."""
     player.decide("mixed", 0)
     player.behavior = behavior(2)
     player.decide("mixed", 1)
@@ -295,7 +295,7 @@ def test_episodes_of_several_versions_are_marked(tmp_path: Path, player: Player,
 
 
 def test_an_empty_store_has_nothing_to_release(tmp_path: Path) -> None:
-    """Nor has one with another model's experience alone."""
+    """Nor has one with only another model's experience."""
     assert compact(tmp_path, MODEL).dataset is None
     store_with(tmp_path, ("a", 2, "terminated"))
     assert compact(tmp_path, "other").dataset is None

@@ -1,4 +1,4 @@
-"""Kills of whoever records and of whoever compacts."""
+"""Kills of processes that record or compact."""
 
 import os
 import random
@@ -39,7 +39,7 @@ class Recorder:
         return int(pid)
 
     def reports(self) -> Iterator[list[str]]:
-        """What the child did, up to and with its end."""
+        """What the child did, up to and including its end."""
         for line in self._output:
             yield line.split()
             if line.startswith("ended"):
@@ -57,7 +57,7 @@ def recorder(store: Path) -> Iterator[Recorder]:
 @pytest.mark.slow
 @pytest.mark.parametrize(("seed", "kills"), [(0, 15), pytest.param(1, 200, marks=pytest.mark.long)])
 def test_a_killed_recorder_loses_no_acknowledged_outcome(tmp_path: Path, seed: int, kills: int) -> None:
-    """After every SIGKILL all files can be read, and in the end every acknowledged episode is whole in the datasets."""
+    """After every SIGKILL all files can be read, and every acknowledged episode ends up complete in the datasets."""
     chance = random.Random(seed)
     acknowledged: dict[str, int] = {}
     with recorder(tmp_path) as child:
@@ -65,7 +65,7 @@ def test_a_killed_recorder_loses_no_acknowledged_outcome(tmp_path: Path, seed: i
             pid, wanted = child.start("record"), chance.randint(1, 6)
             begun, reports = time.monotonic(), child.reports()
             seen = [next(reports) for _ in range(wanted)]
-            time.sleep(chance.uniform(0, (time.monotonic() - begun) / wanted))  # somewhere on the way to the next
+            time.sleep(chance.uniform(0, (time.monotonic() - begun) / wanted))  # somewhere before the next
             os.kill(pid, signal.SIGKILL)
             seen += reports
             assert seen.pop() == ["ended", str(-signal.SIGKILL)]

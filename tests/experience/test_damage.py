@@ -36,13 +36,13 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def the_file(store: Path) -> Path:
-    """Its only file of the log."""
+    """The only log file of a store."""
     (path,) = (store / "log").iterdir()
     return path
 
 
-def assert_true_or_said(store: Path) -> None:
-    """What is read was written, each value of it; what is not read is said."""
+def assert_true_or_reported(store: Path) -> None:
+    """Every value that is read was written; what is not read is reported."""
     log = read_log(store, MODEL)
     for row in log.decisions:
         assert log.names[row["episode"]] in {"a", "b", "c"}
@@ -56,7 +56,7 @@ def assert_true_or_said(store: Path) -> None:
 
 
 def is_refused(store: Path) -> bool:
-    """Whether the damage has hit the version of the schema."""
+    """Whether the damage affects the schema version."""
     try:
         read_log(store, MODEL)
     except DamagedError as error:
@@ -65,7 +65,7 @@ def is_refused(store: Path) -> bool:
 
 
 def assert_observations_are_true(log: ModelLog) -> None:
-    """A row that can be fetched is the one that was observed."""
+    """A row that can be read is the one that was observed."""
     rows = RowReader(log)
     for decision in log.decisions:
         try:
@@ -80,7 +80,7 @@ def assert_observations_are_true(log: ModelLog) -> None:
 def test_damage_anywhere_in_a_file_is_never_read_as_something_else(
     tmp_path: Path, original: Path, kind: str, step: int
 ) -> None:
-    """Flipped and zeroed bytes, and files cut off there: the rest is read, and it is said that something is missing."""
+    """Flipped and zeroed bytes, and files cut off there: the rest is read, and the loss is reported."""
     store = shutil.copytree(original, tmp_path / "store")
     path, chance = the_file(store), random.Random(0)
     whole = path.read_bytes()
@@ -92,11 +92,11 @@ def test_damage_anywhere_in_a_file_is_never_read_as_something_else(
             damaged = whole[:place] + bytes([new]) + whole[place + 1 :]
         path.write_bytes(damaged)
         if not is_refused(store):
-            assert_true_or_said(store)
+            assert_true_or_reported(store)
 
 
-def test_a_damaged_file_costs_only_its_own_episodes(tmp_path: Path, original: Path) -> None:
-    """The dataset has the others, and its manifest says which file was damaged."""
+def test_a_damaged_file_affects_only_its_own_episodes(tmp_path: Path, original: Path) -> None:
+    """The dataset has the others, and its manifest names the damaged file."""
     store = shutil.copytree(original, tmp_path / "store")
     path = the_file(store)
     store_with(store, ("d", 2, "terminated"))
@@ -108,7 +108,7 @@ def test_a_damaged_file_costs_only_its_own_episodes(tmp_path: Path, original: Pa
 
 
 def test_damaged_observations_drop_their_episodes(tmp_path: Path, original: Path) -> None:
-    """They have a checksum of their own."""
+    """They have a separate checksum."""
     store = shutil.copytree(original, tmp_path / "store")
     with closing(sqlite3.connect(the_file(store))) as connection, connection:
         connection.execute("UPDATE decisions SET observations = zeroblob(length(observations)) WHERE id = 1")
@@ -121,8 +121,8 @@ def test_damaged_observations_drop_their_episodes(tmp_path: Path, original: Path
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b"SQLite format 3\x00" + bytes(5000), bytes(4096)])
-def test_files_that_are_no_log_are_said_and_cost_nothing(tmp_path: Path, data: bytes) -> None:
-    """An empty live one is what a kill leaves, and is as good as none; the next writer removes it."""
+def test_files_that_are_not_logs_are_reported_and_ignored(tmp_path: Path, data: bytes) -> None:
+    """An empty live file is what a kill leaves, and does not count; the next writer removes it."""
     store = store_with(tmp_path, ("a", 2, "terminated"))
     for suffix in (".sqlite", ".live"):
         foreign = store / f"log/20200101T000000-foreign-00000000{suffix}"
@@ -137,7 +137,7 @@ def test_files_that_are_no_log_are_said_and_cost_nothing(tmp_path: Path, data: b
 
 
 def test_a_newer_release_is_refused_and_an_equal_one_is_not(tmp_path: Path) -> None:
-    """Whatever it may have written would be missing in a dataset that nobody can change afterwards."""
+    """Its records would be missing from a dataset that cannot be changed afterwards."""
     store = store_with(tmp_path, ("a", 2, "terminated"))
     for version, refused in ((SCHEMA_VERSION, False), (SCHEMA_VERSION + 1, True)):
         with closing(sqlite3.connect(the_file(store))) as connection, connection:
@@ -150,7 +150,7 @@ def test_a_newer_release_is_refused_and_an_equal_one_is_not(tmp_path: Path) -> N
 
 
 def test_a_dataset_is_verified_as_it_is_read(tmp_path: Path) -> None:
-    """A part that is damaged or gone, a manifest that is none or of a newer release."""
+    """A damaged or missing part, and an invalid manifest or one of a newer release."""
     store = store_with(tmp_path, ("a", 2, "terminated"))
     made = compact(store, MODEL, SETTINGS, now=LATER).dataset
     assert made is not None
@@ -182,7 +182,7 @@ def test_a_dataset_is_verified_as_it_is_read(tmp_path: Path) -> None:
         (f"{MODEL}@x", "names no dataset"),
     ],
 )
-def test_a_dataset_that_is_not_there_is_named(tmp_path: Path, reference: str, message: str) -> None:
-    """With what there is."""
+def test_a_missing_dataset_is_named(tmp_path: Path, reference: str, message: str) -> None:
+    """Along with those that exist."""
     with pytest.raises(ExperienceError, match=message):
         datasets.resolve(tmp_path, reference)

@@ -1,4 +1,4 @@
-"""Exploration whose draws are hashes."""
+"""Exploration with hashes as random numbers."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from dqn_experience.exploration import draw, episode_key, explore, share_of
 DECISIONS = 40_000
 
 
-def test_a_decision_is_the_same_whoever_makes_it_again() -> None:
-    """Equal salt, model, episode and step give an equal action; the values are fixed for all time."""
+def test_a_decision_can_be_reproduced_anywhere() -> None:
+    """The same salt, model, episode and step give the same action; the values are fixed for all time."""
     key = episode_key("salt", "cartpole", "line3-0917")
     assert [explore(key, step, 0, 0.5, 4) for step in range(50)] == [
         explore(key, step, 0, 0.5, 4) for step in range(50)
@@ -21,7 +21,7 @@ def test_a_decision_is_the_same_whoever_makes_it_again() -> None:
 
 @pytest.mark.parametrize(("salt", "model", "episode"), [("other", "m", "e"), ("s", "other", "e"), ("s", "m", "other")])
 def test_each_part_of_the_name_matters(salt: str, model: str, episode: str) -> None:
-    """Another salt, model or episode has other draws."""
+    """Another salt, model or episode gives other draws."""
     assert draw(episode_key("s", "m", "e"), 0) != draw(episode_key(salt, model, episode), 0)
 
 
@@ -52,14 +52,14 @@ def test_draws_are_uniform_and_independent_of_each_other() -> None:
     for values in (in_one, across, shares):
         counts = np.bincount((values * 100).astype(int), minlength=100)
         chi_squared = ((counts - DECISIONS / 100) ** 2 / (DECISIONS / 100)).sum()
-        assert chi_squared < 160  # one in ten thousand is above, of 99 degrees of freedom
+        assert chi_squared < 160  # exceeded once in ten thousand times, with 99 degrees of freedom
         assert abs(np.corrcoef(values[1:], values[:-1])[0, 1]) < 4 / DECISIONS**0.5
     assert abs(np.corrcoef(across, shares)[0, 1]) < 4 / DECISIONS**0.5
 
 
 @pytest.mark.parametrize(("epsilon", "propensity"), [(0.0, 1.0), (1.0, 0.25)])
 def test_the_extremes(epsilon: float, propensity: float) -> None:
-    """Without exploration the greedy action is certain; with nothing else all are equally likely."""
+    """Without exploration the greedy action is certain; with exploration only, all are equally likely."""
     key = episode_key("", "m", "e")
     found = [explore(key, step, 3, epsilon, 4) for step in range(200)]
     assert {each.propensity for each in found} == {propensity}

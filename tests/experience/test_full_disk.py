@@ -1,4 +1,4 @@
-"""Disks that fill up, and disks that may not be written."""
+"""Full and read-only disks."""
 
 import contextlib
 import shutil
@@ -32,7 +32,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def report(writer: ExperienceWriter, episode: str) -> bool:
-    """Reports an outcome; whether it was acknowledged."""
+    """Reports an outcome; returns whether it was acknowledged."""
     try:
         writer.report(MODEL, [Outcome(episode, 0, 1.0, "terminated")]).result(10)
     except UnavailableError:
@@ -41,7 +41,7 @@ def report(writer: ExperienceWriter, episode: str) -> bool:
 
 
 def assert_nothing_is_lost(store: Path, acknowledged: set[str]) -> None:
-    """Everything can be read, and has what was acknowledged."""
+    """Everything can be read, including all that was acknowledged."""
     log = read_log(store, MODEL)
     assert acknowledged <= {log.names[row["episode"]] for row in log.outcomes}
     assert not any(source.error or source.damaged_rows for source in log.sources)
@@ -49,7 +49,7 @@ def assert_nothing_is_lost(store: Path, acknowledged: set[str]) -> None:
 
 @pytest.mark.parametrize("free_pages", [0, 1, 2, 3, 5, 8, 13, 21, 34, 55])
 def test_a_disk_that_fills_up_loses_nothing_that_was_acknowledged(small_disk: Path, free_pages: int) -> None:
-    """Decisions go on in memory; outcomes are refused; once there is space again all goes on by itself."""
+    """Decisions continue in memory and outcomes are refused; with space again, everything recovers by itself."""
     store = small_disk / "store"
     with closing(ExperienceWriter(store, WriterSettings(retry_seconds=0.005))) as writer:
         player = Player(writer)
@@ -72,8 +72,8 @@ def test_a_disk_that_fills_up_loses_nothing_that_was_acknowledged(small_disk: Pa
     assert {log.names[row["episode"]] for row in log.decisions} >= {f"full{number}" for number in range(60)}
 
 
-def test_a_disk_that_may_not_be_written_is_said_and_read(small_disk: Path) -> None:
-    """Outcomes are refused; what is there can be read and exported."""
+def test_a_read_only_disk_is_reported_and_read(small_disk: Path) -> None:
+    """Outcomes are refused; existing records can be read and exported."""
     store = store_with(small_disk / "store", ("a", 2, "terminated"))
     mount("-o", "remount,ro", str(small_disk))
     with closing(ExperienceWriter(store)) as writer:
@@ -84,7 +84,7 @@ def test_a_disk_that_may_not_be_written_is_said_and_read(small_disk: Path) -> No
 
 
 def test_a_compaction_on_a_full_disk_fails_and_leaves_the_log(small_disk: Path) -> None:
-    """With 0, 1, 2, ... pages left it makes the dataset or says why not; nothing that was there is damaged."""
+    """With 0, 1, 2, ... pages left it makes the dataset or says why not; nothing that existed is damaged."""
     store = store_with(small_disk / "store", *((f"e{number}", 3, "terminated") for number in range(5)))
     copy, settings, done = shutil.copytree(store, small_disk.with_name("copy")), JoinSettings(0, 0), []
     for free_pages in range(12):

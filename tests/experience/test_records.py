@@ -1,4 +1,4 @@
-"""Which records can be."""
+"""Which records are valid."""
 
 import json
 import math
@@ -57,14 +57,14 @@ def test_nothing_else_names_episodes(episode: str) -> None:
         (Outcome("e", 0, math.inf), "must be finite"),
         (Outcome("e", -1, 0.0), "is not from 0"),
         (Outcome("e", MAX_STEP + 1, 0.0), "is not from 0"),
-        (Outcome("e", 0, 0.0, observation=b"x"), "but no end"),
+        (Outcome("e", 0, 0.0, observation=b"x"), "does not end the episode"),
         (Outcome("e", 0, 0.0, "truncated", b"x"), "has 1 bytes; expected 16"),
         (Outcome("e", 0, 0.0, executed=-1), "executed action"),
         (Outcome("a b", 0, 0.0), "cannot name"),
     ],
 )
-def test_an_outcome_that_cannot_be_is_refused(outcome: Outcome, message: str) -> None:
-    """The sentence says which and why."""
+def test_an_invalid_outcome_is_refused(outcome: Outcome, message: str) -> None:
+    """The sentence says which one and why."""
     with pytest.raises(RecordError, match=message):
         check_outcome(outcome, 16)
 
@@ -72,7 +72,7 @@ def test_an_outcome_that_cannot_be_is_refused(outcome: Outcome, message: str) ->
 @pytest.mark.parametrize(
     ("recorded", "message"),
     [
-        (RecordedEpisode("e", b"", [], []), "one at least"),
+        (RecordedEpisode("e", b"", [], []), "at least one"),
         (RecordedEpisode("e", bytes(32), [0], []), "1 actions and 0 rewards"),
         (RecordedEpisode("e", bytes(32), [0], [0.0], []), "0 propensities"),
         (RecordedEpisode("e", bytes(16), [0], [0.0]), "expected 32, 2 rows of 16"),
@@ -81,15 +81,15 @@ def test_an_outcome_that_cannot_be_is_refused(outcome: Outcome, message: str) ->
         (RecordedEpisode("e", bytes(32), [0], [0.0], [0.0]), "propensity"),
     ],
 )
-def test_a_whole_episode_that_cannot_be_is_refused(recorded: RecordedEpisode, message: str) -> None:
-    """Lengths must match, actions exist, rewards and propensities be numbers of their kind."""
+def test_an_invalid_whole_episode_is_refused(recorded: RecordedEpisode, message: str) -> None:
+    """Lengths must match, actions must exist, and rewards and propensities must be valid numbers."""
     with pytest.raises(RecordError, match=message):
         check_recorded(recorded, behavior())
 
 
 @pytest.mark.parametrize("n_actions", [1, 7, 8, 9, 4096])
 def test_masks_survive_as_bits(n_actions: int) -> None:
-    """One without a mask allows all."""
+    """A missing mask allows all actions."""
     masks = np.random.default_rng(0).random((5, n_actions)) < 0.5
     found = unpacked_masks(packed_masks([*masks, None], n_actions), n_actions)
     assert (found == [*masks, np.ones(n_actions, np.bool_)]).all()

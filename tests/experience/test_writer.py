@@ -34,7 +34,7 @@ def steps_of(log: ModelLog) -> set[tuple[str, int]]:
 
 
 def test_what_is_acknowledged_can_be_read_at_once(tmp_path: Path) -> None:
-    """While the writer goes on, a reader finds every acknowledged outcome and every decision before it."""
+    """While the writer is running, a reader finds every acknowledged outcome and every decision before it."""
     with recording(tmp_path) as (writer, player):
         player.play("a", 5)
         log = read_log(tmp_path, MODEL)
@@ -47,7 +47,7 @@ def test_what_is_acknowledged_can_be_read_at_once(tmp_path: Path) -> None:
 
 
 def test_decisions_alone_are_written_before_long(tmp_path: Path) -> None:
-    """No outcome need ask for it; what a writer is closed with is written as well."""
+    """Without any outcome; what a writer still has when it is closed is also written."""
     with recording(tmp_path, group_seconds=0.001) as (writer, player):
         for step in range(1000):
             player.decide("a", step)
@@ -73,8 +73,8 @@ def test_every_column_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert log.behaviors == [made]
 
 
-def test_an_equal_repeat_is_accepted_and_a_contradiction_is_not(tmp_path: Path) -> None:
-    """In one call or in several, before or after it is durable; a call with a contradiction records nothing."""
+def test_an_identical_repeat_is_accepted_and_a_contradiction_is_not(tmp_path: Path) -> None:
+    """In one call or several, before or after it is durable; a call with a contradiction records nothing."""
     with recording(tmp_path) as (writer, _):
         first = writer.report(MODEL, [Outcome("a", 0, 1.0), Outcome("a", 0, 1.0)])
         writer.report(MODEL, [Outcome("a", 0, 1.0)]).result(10)
@@ -90,7 +90,7 @@ def test_an_equal_repeat_is_accepted_and_a_contradiction_is_not(tmp_path: Path) 
 
 
 def test_whole_episodes_are_idempotent_as_well(tmp_path: Path) -> None:
-    """By their name."""
+    """They are identified by name."""
     with recording(tmp_path) as (writer, _):
         made = behavior(0)
         recorded = RecordedEpisode("plc-1", bytes(48), [0, 1], [1.0, 2.0], None, "terminated")
@@ -101,7 +101,7 @@ def test_whole_episodes_are_idempotent_as_well(tmp_path: Path) -> None:
     assert [imported.recorded for imported in read_log(tmp_path, MODEL).imported] == [recorded]
 
 
-def test_one_bad_outcome_refuses_its_call(tmp_path: Path) -> None:
+def test_one_invalid_outcome_refuses_its_call(tmp_path: Path) -> None:
     """Nothing of that call is recorded."""
     with recording(tmp_path) as (writer, _):
         with pytest.raises(RecordError):
@@ -110,7 +110,7 @@ def test_one_bad_outcome_refuses_its_call(tmp_path: Path) -> None:
         writer.report(MODEL, []).result(10)
 
 
-def test_decisions_that_cannot_be_are_counted_and_cost_no_others(tmp_path: Path) -> None:
+def test_invalid_decisions_are_counted_and_affect_no_others(tmp_path: Path) -> None:
     """Names, lengths, dtypes and numbers that do not fit; appending never raises."""
     seen = observation("a", 0)[None]
     with recording(tmp_path, group_seconds=0.2) as (writer, player):
@@ -129,7 +129,7 @@ def test_decisions_that_cannot_be_are_counted_and_cost_no_others(tmp_path: Path)
 
 
 def test_a_sample_has_whole_episodes_chosen_by_their_names(tmp_path: Path) -> None:
-    """Others leave nothing, their outcomes are accepted, and what is recorded says with which probability."""
+    """Others leave no trace, their outcomes are accepted, and records have their probability of being kept."""
     with recording(tmp_path, sample=0.3, salt="s") as (writer, player):
         for number in range(60):
             player.play(f"e{number}", 3)
@@ -142,7 +142,7 @@ def test_a_sample_has_whole_episodes_chosen_by_their_names(tmp_path: Path) -> No
 
 
 def test_files_are_sealed_by_size_and_never_change_again(tmp_path: Path) -> None:
-    """All decisions are there, over many files; a sealed one has nothing beside it."""
+    """All decisions are there, across many files; a sealed file has no side files."""
     with recording(tmp_path, seal_bytes=1) as (writer, player):
         for number in range(5):
             player.play(f"e{number}", 2)
@@ -156,7 +156,7 @@ def test_files_are_sealed_by_size_and_never_change_again(tmp_path: Path) -> None
 
 
 def test_files_are_sealed_by_age(tmp_path: Path) -> None:
-    """Also when nothing more is recorded."""
+    """Even if nothing more is recorded."""
     with recording(tmp_path, seal_seconds=0.05) as (writer, player):
         player.play("a", 2)
         sealed = threading.Event()
@@ -166,8 +166,8 @@ def test_files_are_sealed_by_age(tmp_path: Path) -> None:
         assert writer.counters.sealed == 1
 
 
-def test_the_quota_lets_the_oldest_files_go(tmp_path: Path) -> None:
-    """The log stays within it, the newest records are there, and what went is counted."""
+def test_the_quota_removes_the_oldest_files(tmp_path: Path) -> None:
+    """The log stays within it, the newest records are there, and the removed ones are counted."""
     with recording(tmp_path, quota_bytes=400_000) as (writer, player):
         for number in range(60):
             seen = np.zeros((500, 4), np.float32)
@@ -181,8 +181,8 @@ def test_the_quota_lets_the_oldest_files_go(tmp_path: Path) -> None:
     assert "p0" not in log.names
 
 
-def test_a_store_that_is_gone_refuses_outcomes_and_takes_decisions(tmp_path: Path) -> None:
-    """Where a folder cannot be made, outcomes fail with a typed error; once it can, all is as before."""
+def test_a_missing_store_refuses_outcomes_and_takes_decisions(tmp_path: Path) -> None:
+    """While its folder cannot be created, outcomes fail with a typed error; afterwards everything is as before."""
     store = tmp_path / "store"
     store.write_text("in the way")
     with recording(store, retry_seconds=0.01) as (writer, player):
@@ -203,8 +203,8 @@ def test_a_store_that_is_gone_refuses_outcomes_and_takes_decisions(tmp_path: Pat
     assert writer.counters.refused > 0
 
 
-def test_a_log_that_is_removed_while_it_is_written_begins_again(tmp_path: Path) -> None:
-    """Nothing is acknowledged that lies in a file without a name."""
+def test_a_log_that_is_removed_while_it_is_written_is_restarted(tmp_path: Path) -> None:
+    """Nothing is acknowledged that is in an unlinked file."""
     store = tmp_path / "store"
     with recording(store, retry_seconds=0.01) as (writer, player):
         player.play("a", 2)
@@ -227,7 +227,7 @@ def retry(writer: ExperienceWriter, outcome: Outcome) -> None:
 
 
 def test_a_full_buffer_drops_whole_episodes_by_their_names(tmp_path: Path) -> None:
-    """While the disk is gone memory stays bounded; those with the lowest hashes stay, and say how likely that was."""
+    """While the disk is gone, memory stays bounded; those with the lowest hashes stay, with their probability."""
     store = tmp_path / "store"
     store.write_text("in the way")
     with recording(store, retry_seconds=0.01, buffer_bytes=64_000) as (writer, player):
@@ -245,7 +245,7 @@ def test_a_full_buffer_drops_whole_episodes_by_their_names(tmp_path: Path) -> No
 
 
 def test_two_writers_and_a_third_that_follows_a_killed_one_share_a_store(tmp_path: Path) -> None:
-    """Each has its own file; what a dead one left is sealed by the next."""
+    """Each has its own file; the next one seals what a dead one left."""
     with recording(tmp_path, node="one") as (_, player), recording(tmp_path, node="two") as (_, other):
         player.play("a", 2)
         other.play("b", 2)

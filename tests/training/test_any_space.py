@@ -56,7 +56,7 @@ def described(space: Space) -> ObservationSpace | None:
     try:
         found, _ = observed("any", space)
     except ValueError as error:
-        assert "nothing that a network can read" in str(error)  # noqa: PT017  (the other outcome returns)
+        assert "which a network cannot read" in str(error)  # noqa: PT017  (the other outcome returns)
         return None
     adapter: TypeAdapter[ObservationSpace] = TypeAdapter(ObservationSpace)
     again = adapter.validate_json(adapter.dump_json(found))
@@ -72,7 +72,7 @@ TWO = spaces.Discrete(2)
     [
         (spaces.Dict({"a.b": TWO, "a": spaces.Dict(b=TWO)}), "two leaves are named 'a.b'. Rename them"),
         (spaces.Dict({"": TWO}), "a leaf has no name. Rename them"),
-        (spaces.Dict(cast(Any, {1: TWO})), "has the key 1; expected a text, such as '1'"),
+        (spaces.Dict(cast(Any, {1: TWO})), "has the key 1; JSON requires a string, such as '1'"),
     ],
 )
 def test_parts_without_a_unique_name_are_refused(space: Space, sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""Actions of more combinations than a policy can have Q-values for: each component is learned by itself."""
+"""Actions with too many combinations for one Q-value each: each component is learned separately."""
 
 import itertools
 from typing import Any
@@ -79,13 +79,13 @@ def test_all_components_have_the_target_of_the_mean(
     batch = Batch(first[None], np.array([[0, 2]]), one, np.float32(0.5) * one, second[None], np.array([0]), one, masks)
     found = agent(**changes).update(batch)
     assert found.errors is not None
-    assert (float(found.loss), float(found.errors)) == pytest.approx((loss, error))
+    assert (float(found.losses), float(found.errors)) == pytest.approx((loss, error))
 
 
 @pytest.mark.parametrize("acts", ["integers", "bits", "levels"])
 @pytest.mark.parametrize("changes", [{}, {"dueling": True}, {"noisy": True, "layer_norm": False}], ids=str)
 def test_the_exported_policy_computes_what_the_network_computes(acts: str, changes: dict[str, Any]) -> None:
-    """Parity holds for every kind of action; each of its components is where its Q-values are highest."""
+    """Parity holds for every kind of action; each component is the one with its highest Q-value."""
     sizes = {"integers": UNEQUAL, "bits": (2,) * 14, "levels": (5,) * 6}[acts]
     config = settings(sizes, acts, hidden_sizes=(32, 16), discretize=5 if acts == "levels" else None, **changes)
     environment = environment_for(config)
@@ -147,7 +147,7 @@ def test_gradients_are_those_of_autograd(sizes: tuple[int, ...], *, dueling: boo
     ids=["eights", "unequal", "bits", "levels", "pqn", "few"],
 )
 def test_what_is_seen_is_matched(sizes: tuple[int, ...], acts: str, changes: dict[str, Any]) -> None:
-    """Within 4,000 steps far more components match than by chance, by replay or rollouts, with any of these options."""
+    """Within 4,000 steps far more components match than by chance, with replay or rollouts and any of these options."""
     said: list[str] = []
     brief = {"total_env_steps": 4_000, "gamma": 0.0, "epsilon_decay_steps": 1_000, "hidden_sizes": (64,), **changes}
     config = settings(sizes, acts, **brief)
@@ -161,7 +161,7 @@ def test_what_is_seen_is_matched(sizes: tuple[int, ...], acts: str, changes: dic
 
 @pytest.mark.parametrize("masks", ["tuple", "row"])
 def test_masks_of_components(masks: str) -> None:
-    """Forbidden values are never tried, learned from or played, of which this environment would raise at the first."""
+    """Forbidden values are never tried, learned from or played: this environment would raise at the first one."""
     config = settings(masks=masks, total_env_steps=1_000)
     environment = environment_for(config)
     assert environment.action_mask == "info"
@@ -174,10 +174,10 @@ def test_masks_of_components(masks: str) -> None:
 
 
 def test_a_mask_of_all_combinations_is_refused() -> None:
-    """Such a mask says nothing of single components; the sentence says what is expected."""
+    """Such a mask says nothing about single components; the sentence says what is expected."""
     environment = describe(MATCHING, {"masks": "joint"})
     made = make_described(environment)
-    with pytest.raises(FaultyEnvironmentError, match=r"of shape \[262144\].*a mask for each of the 6 components"):
+    with pytest.raises(FaultyEnvironmentError, match=r"of shape \[262144\].*one mask for each of the 6 components"):
         made.reset(seed=0)
 
 
@@ -190,7 +190,7 @@ def test_distributions_are_refused() -> None:
 
 
 def test_random_actions_do_not_follow_the_episode_of_their_seed() -> None:
-    """The environment draws as many integers of the same sizes, so that the same stream would match them all."""
+    """The environment draws the same number of integers of the same sizes, so the same stream would match them all."""
     environment = describe(MATCHING, {})
     returns = [play(RandomPolicy(environment, seed), environment, seed, 1, 100).returns[0] for seed in range(20)]
     assert np.mean(returns) == pytest.approx(10 / 8, abs=0.5)
@@ -209,7 +209,7 @@ def test_exploring_draws_each_component_by_itself() -> None:
 
 
 def test_begun_episodes_and_the_ring_keep_rows_of_indices() -> None:
-    """Over several laps of replay, the actions of drawn transitions are those that were taken for what was seen."""
+    """Over several laps of replay, the actions of drawn transitions are those taken for their observations."""
     config = settings(replay_capacity=200, learning_starts=50, batch_size=16, n_step=1)
     environment = environment_for(config)
     state = make_state(config, environment, None)

@@ -57,13 +57,13 @@ def test_labels_make_groups(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "Name the directories of the runs to compare"),
+        ([], "Give the directories of the runs to compare"),
         (["{folder}/nowhere"], "There is no {folder}/nowhere"),
         (["{folder}/empty"], "There is no {folder}/empty/metrics.csv."),
         (["{folder}/a", "--metric", "lost"], "{folder}/a has no column lost; it has env_steps,"),
         (["{folder}/a", "--metric", "loss"], "{folder}/a has no loss yet."),
-        (["{folder}/a", "--out", "c.pdf"], "--out is c.pdf; the picture is a PNG"),
-        (["{folder}/a", "--out", "/nowhere/c.png"], "there is no directory /nowhere"),
+        (["{folder}/a", "--out", "c.pdf"], "--out is c.pdf; the plot is a PNG"),
+        (["{folder}/a", "--out", "/nowhere/c.png"], "the directory /nowhere does not exist"),
     ],
 )
 def test_wrong_usage_of_compare(tmp_path: Path, arguments: list[str], sentence: str) -> None:

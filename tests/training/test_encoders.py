@@ -75,5 +75,5 @@ def test_what_does_not_fit_is_refused_with_a_sentence() -> None:
         convolutions(DQNConfig(network="conv"), space(4))
     with pytest.raises(ValueError, match="conv_layers: 64x4x2 does not fit the 3 x 3 values before it"):
         convolutions(DQNConfig(conv_layers=("32x8x6", "64x4x2")), space(20, 20, 3))
-    with pytest.raises(ValueError, match="conv_layers has '32x8'; each is FILTERSxKERNELxSTRIDE"):
+    with pytest.raises(ValueError, match="conv_layers has '32x8'; expected FILTERSxKERNELxSTRIDE"):
         DQNConfig(conv_layers=("32x8",))

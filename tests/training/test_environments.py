@@ -39,9 +39,9 @@ def test_discrete_spaces_keep_their_start() -> None:
     [
         ("Nope-v7", {}, ["env_id is 'Nope-v7'"]),
         ("Nope-v7", {}, ["as in my_module:Nope-v7"]),
-        ("nomodule:X-v0", {}, ["nomodule", "looked for in the working directory"]),
-        ("my_env.py:X-v0", {}, ["name of a module, not of its file: my_env:X-v0."]),
-        ("envs/my_env.py:X-v0", {}, ["name of a module, not of its file: envs.my_env:X-v0."]),
+        ("nomodule:X-v0", {}, ["nomodule", "searched for in the working directory"]),
+        ("my_env.py:X-v0", {}, ["module before the colon, not its file: my_env:X-v0."]),
+        ("envs/my_env.py:X-v0", {}, ["module before the colon, not its file: envs.my_env:X-v0."]),
         (
             "tests.training.environments:NoSeed",
             {},

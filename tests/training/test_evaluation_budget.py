@@ -124,8 +124,8 @@ def test_progress_is_shown_while_a_round_of_retraining_is_judged(
         Round(ModelRepository(tmp_path), "endless", config, "general", "warm", "non-inferior", progress=True).run()
         said = capsys.readouterr().err
         assert said.count("at most 500 environment steps") == 1
-        assert "training is done, final evaluation: 10 steps" in said
-        assert ("training is done, gate: 10 steps" in said) == (number == 1)
+        assert "training finished, final evaluation: 10 steps" in said
+        assert ("training finished, gate: 10 steps" in said) == (number == 1)
 
 
 def test_one_instance_per_process_is_enough(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_no_other_fault_names_the_flags_for_a_single_instance(fault: str) -> Non
     ("fault", "words"),
     [
         ("exception", "Faulty-v0 failed in step 2 of an episode: LookupError"),
-        ("death", "The process in which .*Faulty-v0 was evaluated ended"),
+        ("death", "The process in which .*Faulty-v0 was evaluated died"),
     ],
 )
 def test_an_environment_that_fails_in_the_process_of_its_evaluation_is_named(fault: str, words: str) -> None:

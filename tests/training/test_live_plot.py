@@ -37,4 +37,4 @@ def test_closing_the_window_does_not_end_training(
     plot = LivePlot("cartpole")
     assert Run(config, "general", environment_for(config), [plot]).train().env_steps >= 300
     plot.keep_open()
-    assert capsys.readouterr().err.count("--live-plot cannot draw any more: application has been destroyed") == 1
+    assert capsys.readouterr().err.count("--live-plot stopped drawing: application has been destroyed") == 1

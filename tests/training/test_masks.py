@@ -87,7 +87,7 @@ def test_masks_can_be_ignored() -> None:
     config = settings(action_masks="off")
     assert environment_for(config).action_mask is None
     with pytest.raises(
-        FaultyEnvironmentError, match=r'is not allowed in state .* by info\["action_mask"\] or a method'
+        FaultyEnvironmentError, match=r'is not allowed in state .* in info\["action_mask"\] or by a method'
     ):
         trained(config)
 
@@ -120,13 +120,13 @@ def test_joint_masks_are_learned_with() -> None:
     [
         (
             "length",
-            r"gave an action mask of shape \[11\] in step 2 of an episode; expected 12 booleans, or 0 and 1\. --action",
+            r"returned an action mask of shape \[11\] in step 2 of an episode; expected 12 booleans, or 0s and 1s\.",
         ),
-        ("text", "gave an action mask of dtype <U"),
-        ("values", "gave an action mask with 2 in it"),
-        ("ragged", "gave an action mask that is no array"),
-        ("none", r"gave an action mask of shape \[\]"),
-        ("missing", "gave no action_mask in its info, as it does in its first reset, in step 2"),
+        ("text", "returned an action mask of dtype <U"),
+        ("values", "returned an action mask that contains 2"),
+        ("ragged", "returned an action mask that is not an array"),
+        ("none", r"returned an action mask of shape \[\]"),
+        ("missing", "returned no action_mask in its info, unlike in its first reset, in step 2"),
         ("exception", "failed in step 2 of an episode: RuntimeError at mask_environments.py"),
     ],
 )

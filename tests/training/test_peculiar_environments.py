@@ -22,7 +22,7 @@ from dqn_training.run.run import Run
 
 MODULE = "tests.training.peculiar_environments"
 PECULIAR = f"{MODULE}:Peculiar-v0"
-HINT = "For an environment that wants int: --wrapper PlainAction."
+HINT = "For an environment that requires int, use --wrapper PlainAction."
 
 
 def policy() -> Policy:

@@ -83,7 +83,7 @@ def test_the_gate_says_that_the_champion_was_trained_for_another_environment(
     same = offered(dataclasses.replace(playing(candidate, BALANCING, seed=2), environment=other), repository)
     assert changed.manifest.gate
     assert same.manifest.gate
-    sentence = "Both played CartPole-v1 {'sutton_barto_reward': True}; the champion was trained for CartPole-v1."
+    sentence = "Both played CartPole-v1 {'sutton_barto_reward': True}; the champion was trained in CartPole-v1."
     assert sentence in changed.manifest.gate.reason
     assert ("Both played" in same.manifest.gate.reason) != changed.promoted
 

@@ -138,7 +138,7 @@ def test_where_environments_cannot_be_captured_new_episodes_begin(tmp_path: Path
     checkpoints = Checkpoints(tmp_path / "checkpoint", 1e-9, said.append)
     with contextlib.closing(fresh(config)) as first:
         checkpoints.restore(first, None)
-        assert "Checkpoints lack the state of these environments: they run in processes of their own" in said[0]
+        assert "Checkpoints cannot include the state of these environments: they run in separate processes" in said[0]
         steps(config, first, 50)
         assert isinstance(first.replay, ReplayBuffer)
         first.replay._observations[first.replay._slot(first.replay.time)] = 77.0  # the newest, of running episodes

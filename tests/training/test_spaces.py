@@ -161,8 +161,8 @@ def test_sync_and_async_take_the_same_trajectories(observes: str) -> None:
 @pytest.mark.parametrize(
     ("fault", "observes", "sentence"),
     [
-        ("missing", "nested", "gave an observation without 'goal.position' in reset"),
-        ("nan", "nested", "gave an observation whose 'goal.position' is with nan in it in reset"),
+        ("missing", "nested", "returned an observation without 'goal.position' in reset"),
+        ("nan", "nested", "returned an observation whose 'goal.position' is with nan in it in reset"),
         ("outside", "nested", "whose 'hands' is outside of MultiDiscrete"),
     ],
 )
@@ -188,7 +188,7 @@ def test_a_box_of_integers_may_give_floats(mode: Any) -> None:
         (SPACED, {"acts": "box"}, "--discretize 5"),
         (SPACED, {"acts": "unbounded"}, "--wrapper 'BoundedAction="),
         (SPACED, {"acts": "tuple"}, "--wrapper my_module:MyWrapper"),
-        (f"{MODULE}:Blind-v0", {}, "nothing that a network can read"),
+        (f"{MODULE}:Blind-v0", {}, "which a network cannot read"),
     ],
 )
 def test_a_space_that_no_policy_can_have_is_refused_with_a_remedy(
@@ -244,8 +244,8 @@ def test_wrappers_are_recorded_and_applied_again() -> None:
         ("TimeLimit=5", "arguments as a JSON object"),
         ("nomodule:X", "cannot be imported"),
         (f"{MODULE}:Nope", "has no Nope"),
-        ("TransformReward", "does not fit"),
-        ('TimeLimit={"max_episode_steps": 2, "x": 1}', "does not fit"),
+        ("TransformReward", "cannot wrap"),
+        ('TimeLimit={"max_episode_steps": 2, "x": 1}', "cannot wrap"),
     ],
 )
 def test_a_wrapper_that_cannot_be_applied_is_refused(wrapper: str, words: str) -> None:

@@ -16,12 +16,12 @@ ROW = np.dtype(("<f4", (4,)))
 
 
 def behavior(version: int = 1, *, model: str = MODEL, row: np.dtype[Any] = ROW, n_actions: int = 2) -> Behavior:
-    """A version of a model, or, with 0, somebody else."""
+    """A version of a model or, with 0, somebody else."""
     return Behavior(model, version, f"{version:064}", row_of(row), n_actions, SALT)
 
 
 def observation(episode: str, step: int) -> NDArray[np.float32]:
-    """What is observed in a step, or after the last one."""
+    """The observation in a step, or after the last one."""
     return np.array([len(episode), step, step % 7, -step], np.float32)
 
 
@@ -32,7 +32,7 @@ def q_values(_model: str, _version: int, observations: NDArray[Any]) -> NDArray[
 
 
 class Player:
-    """Plays episodes and has them recorded."""
+    """Plays episodes and records them."""
 
     def __init__(self, writer: ExperienceWriter, *, epsilon: float = 0.1, behavior: Behavior | None = None) -> None:
         """Decides epsilon-greedily as `behavior`."""
@@ -40,7 +40,7 @@ class Player:
         self.behavior = behavior or globals()["behavior"]()
 
     def decide(self, episode: str, step: int) -> int:
-        """Decides and records it; the action."""
+        """Makes and records a decision; returns the action."""
         seen = observation(episode, step)[None]
         greedy = int(q_values("", 0, seen)[0].argmax())
         key = episode_key(self.behavior.salt, self.behavior.model, episode)
@@ -49,13 +49,13 @@ class Player:
         return action
 
     def outcome(self, episode: str, step: int, steps: int, end: str = "terminated") -> Outcome:
-        """The outcome of a step of an episode with so many."""
+        """The outcome of a step of an episode with this many steps."""
         last = step == steps - 1 and end
         final = observation(episode, steps).tobytes() if last else None
         return Outcome(episode, step, float(step), end if last else "", final)  # type: ignore[arg-type]  # one of the three
 
     def play(self, episode: str, steps: int, end: str = "terminated") -> None:
-        """A whole episode, its outcomes durable."""
+        """Plays a whole episode until its outcomes are durable."""
         for step in range(steps):
             self.decide(episode, step)
         outcomes = [self.outcome(episode, step, steps, end) for step in range(steps)]
@@ -63,7 +63,7 @@ class Player:
 
 
 def store_with(path: Path, *episodes: tuple[str, int, str], epsilon: float = 0.1) -> Path:
-    """A store in which these episodes (name, steps, end) were recorded and whose files are sealed."""
+    """A store with recordings of these episodes (name, steps, end) and with its files sealed."""
     writer = ExperienceWriter(path)
     player = Player(writer, epsilon=epsilon)
     for name, steps, end in episodes:

@@ -1,4 +1,4 @@
-"""Action masks of environments: where they are found, and how they become one boolean for each joint action."""
+"""Action masks of environments: where to find them, and their conversion to one boolean per joint action."""
 
 import contextlib
 from typing import Any
@@ -23,18 +23,18 @@ _PLACES: dict[MaskSource, str] = {
 
 
 class WrongMaskError(ValueError):
-    """A mask that is no mask of the environment's actions, in words that follow its name."""
+    """A mask that does not fit the action space; the message continues a sentence that starts with the environment."""
 
 
 def find_masks(environment: _AnyEnv, observations: ObservationSpace, actions: ActionSpace) -> MaskSource | None:
-    """Where an environment says which actions are allowed; it is reset for that.
+    """Finds out where an environment provides action masks, by resetting it; None if nowhere.
 
-    In this order: in the info of its reset; by `action_masks()`, as sb3-contrib calls it; in the member `action_mask`
-    of its Dict observations, if that has as many elements as there are actions.
+    Checked in this order: the info of its reset; a method `action_masks()`, sb3-contrib's convention; the member
+    `action_mask` of its Dict observations, if that has one element per action.
     """
     info: Any = {}
-    kept = process_generators()  # the process's own, from which its reset may draw
-    with contextlib.suppress(Exception):  # a run will meet it again, and say it
+    kept = process_generators()  # its reset may draw from the global generators
+    with contextlib.suppress(Exception):  # the run will hit the error again and report it
         _, info = environment.reset(seed=0)
     restore_process_generators(kept)
     if isinstance(info, dict) and info.get(ACTION_MASK) is not None:
@@ -48,17 +48,17 @@ def find_masks(environment: _AnyEnv, observations: ObservationSpace, actions: Ac
 
 
 def masks_in_words(environment: EnvironmentInfo) -> str:
-    """A sentence about the masks of an environment that has some."""
-    assert environment.action_mask is not None  # noqa: S101  (it is what the sentence is about)
-    ask = "" if environment.action_mask == "observation" else " A server will ask for action_mask with each request."
+    """A sentence about the masks of an environment that has action masks."""
+    assert environment.action_mask is not None  # noqa: S101  (the caller has checked it)
+    request = "" if environment.action_mask == "observation" else " The server will require action_mask in requests."
     return (
-        f"Action masks come from {_PLACES[environment.action_mask]}: only allowed actions are tried, learned from and "
-        f"judged (--action-masks off ignores them).{ask}"
+        f"Action masks come from {_PLACES[environment.action_mask]}: training and evaluation take only allowed actions "
+        f"(--action-masks off ignores the masks).{request}"
     )
 
 
 def random_action(actions: ActionSpace, info: dict[str, Any], generator: np.random.Generator) -> Any:
-    """An action in the environment's own form, of those that the mask in a Checked's info allows, if it has one."""
+    """A random action in the environment's form, among those allowed by the mask in a Checked's info, if any."""
     mask = info.get(ACTION_MASK, np.zeros(actions.n, np.bool_))
     if actions.branches:
         masks = mask[np.newaxis] | ~actions.possible(mask[np.newaxis])
@@ -71,16 +71,16 @@ class MaskReader:
     """Reads the masks of one environment."""
 
     def __init__(self, source: MaskSource, actions: ActionSpace) -> None:
-        """`source` is where they are."""
+        """`source` is where the environment provides them."""
         self._source = source
         self._n = actions.n
         self._components = actions.components
         self._branches = bool(actions.branches)
 
     def read(self, environment: _AnyEnv, observation: Any, info: Any, *, ended: bool) -> BoolArray:
-        """Which actions are allowed in the present state, [n_actions].
+        """Which actions are allowed in the current state, [n_actions].
 
-        All of them where the mask is missing as an episode has `ended`. Raises WrongMaskError, and whatever the
+        If the mask is missing after the episode has `ended`, all are. Raises WrongMaskError, and whatever the
         environment raises.
         """
         if self._source == "method":
@@ -89,7 +89,7 @@ class MaskReader:
             return self._joint(observation[ACTION_MASK])
         if not isinstance(info, dict) or ACTION_MASK not in info:
             if not ended:
-                raise WrongMaskError("gave no action_mask in its info, as it does in its first reset,")
+                raise WrongMaskError("returned no action_mask in its info, unlike in its first reset,")
             return np.ones(self._n, np.bool_)
         return self._joint(info[ACTION_MASK])
 
@@ -99,7 +99,7 @@ class MaskReader:
         if isinstance(mask, tuple | list) and len(mask) == len(self._components) and np.ndim(mask[0]) == 1:
             return self._of_components([self._flags(*each) for each in zip(mask, self._components, strict=True)])
         total = sum(self._components)
-        if np.shape(mask) == (total,) and not self._branches:  # one after the other, as sb3-contrib has them
+        if np.shape(mask) == (total,) and not self._branches:  # concatenated, as in sb3-contrib
             return joint_mask(np.split(self._flags(mask, total), np.cumsum(self._components)[:-1]))
         return self._flags(mask, self._n)
 
@@ -111,24 +111,24 @@ class MaskReader:
         try:
             found: NDArray[Any] = np.asarray(mask)
         except ValueError:  # lists of different lengths
-            raise WrongMaskError("gave an action mask that is no array") from None
+            raise WrongMaskError("returned an action mask that is not an array") from None
         if found.shape != (count,):
-            raise WrongMaskError(f"gave an action mask of shape {list(found.shape)}")
+            raise WrongMaskError(f"returned an action mask of shape {list(found.shape)}")
         if found.dtype.kind == "b":
             return found.copy()
         if found.dtype.kind not in "iuf":
-            raise WrongMaskError(f"gave an action mask of dtype {found.dtype}")
+            raise WrongMaskError(f"returned an action mask of dtype {found.dtype}")
         flags: BoolArray = found == 1
         if not (flags | (found == 0)).all():
             wrong = found[~(flags | (found == 0))][0]
-            raise WrongMaskError(f"gave an action mask with {wrong} in it")
+            raise WrongMaskError(f"returned an action mask that contains {wrong}")
         return flags
 
     @property
     def expected(self) -> str:
-        """A mask in words."""
-        flags = f"{self._n:,} booleans, or 0 and 1"
+        """A description of a valid mask."""
+        flags = f"{self._n:,} booleans, or 0s and 1s"
         if len(self._components) == 1:
             return flags
-        joined = f"{flags}, of one component after the other" if self._branches else flags
-        return f"a mask for each of the {len(self._components)} components of an action, or {joined}"
+        joined = f"{flags}, component by component" if self._branches else flags
+        return f"one mask for each of the {len(self._components)} components of an action, or {joined}"
