@@ -30,7 +30,9 @@ app = SubcommandApp()
 
 Store = Annotated[
     Path | None,
-    tyro.conf.arg(metavar="DIR", help="folder of the experience (default: $DQN_EXPERIENCE, else experience/store)"),
+    tyro.conf.arg(
+        metavar="DIR", help="directory of the experience store (default: $DQN_EXPERIENCE, else experience/store)"
+    ),
 ]
 Repository = Annotated[
     Path | None,
@@ -41,12 +43,14 @@ Repository = Annotated[
 ]
 AsJson = Annotated[bool, tyro.conf.arg(help="print one JSON line instead of text")]
 Model = Annotated[
-    str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL]", help="only this model (default: all of them)")
+    str | None,
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="[MODEL]", help="name of the only model to process (default: all models)"),
 ]
 Reference = Annotated[
     str,
     tyro.conf.Positional,
-    tyro.conf.arg(metavar="MODEL[@DATASET]", help="model, with the number of a dataset (default: its latest)"),
+    tyro.conf.arg(metavar="MODEL[@DATASET]", help="name of the model and number of the dataset (default: the latest)"),
 ]
 
 
@@ -76,8 +80,8 @@ def tail(
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL", help="name of the model")],
     /,
     *,
-    count: Annotated[int, tyro.conf.arg(help="how many of the newest events are shown")] = 20,
-    episode: Annotated[str | None, tyro.conf.arg(metavar="NAME", help="only events of this episode")] = None,
+    count: Annotated[int, tyro.conf.arg(help="number of events to show")] = 20,
+    episode: Annotated[str | None, tyro.conf.arg(metavar="NAME", help="show only the events of this episode")] = None,
     store: Store = None,
     json: AsJson = False,
 ) -> None:
@@ -132,19 +136,17 @@ def make_datasets(
     /,
     *,
     idle_seconds: Annotated[
-        float, tyro.conf.arg(help="an episode of which nothing has come for so many seconds was abandoned")
+        float, tyro.conf.arg(help="seconds without new records after which an open episode counts as abandoned")
     ] = 60.0,
     reward_wait_seconds: Annotated[
-        float, tyro.conf.arg(help="how many seconds an episode waits for rewards that are missing")
+        float, tyro.conf.arg(help="seconds that an episode waits for missing rewards")
     ] = 600.0,
     missing_reward: Annotated[
         float | None,
-        tyro.conf.arg(
-            metavar="VALUE", help="what a reward that never came is worth (default: its episode is left out)"
-        ),
+        tyro.conf.arg(metavar="VALUE", help="value of a reward that never arrived (default: leave its episode out)"),
     ] = None,
     skip_audit: Annotated[
-        bool, tyro.conf.arg(help="do not recompute the recorded propensities from the versions in the repository")
+        bool, tyro.conf.arg(help="do not check recorded propensities against the versions in the repository")
     ] = False,
     store: Store = None,
     repository: Repository = None,
@@ -208,8 +210,8 @@ def prune(
     model: Model = None,
     /,
     *,
-    keep: Annotated[int, tyro.conf.arg(help="how many of the newest datasets of a model stay")] = 20,
-    dry_run: Annotated[bool, tyro.conf.arg(help="only say what would be removed")] = False,
+    keep: Annotated[int, tyro.conf.arg(help="number of the newest datasets to keep for each model")] = 20,
+    dry_run: Annotated[bool, tyro.conf.arg(help="only report what would be removed")] = False,
     store: Store = None,
     json: AsJson = False,
 ) -> None:
