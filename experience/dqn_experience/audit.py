@@ -9,11 +9,11 @@ from dqn_experience.datasets import Audit, Part
 from dqn_experience.records import unpacked_masks
 
 QValues = Callable[[str, int, NDArray[np.generic]], NDArray[np.float32] | None]
-"""Q-values [n, n_actions] of a model's version for observations [n]; None where there is no such version."""
+"""Q-values [n, n_actions] of a model's version for observations [n]; None if there is no such version."""
 
 _TOLERANCE = 1e-5
 _TIE = 1e-4
-"""Relative or absolute: Q-values this close may change places with the size of the batch that they were computed in."""
+"""Relative or absolute: the order of Q-values this close may depend on the size of the batch that computed them."""
 _BATCH = 1_024
 
 
@@ -21,13 +21,13 @@ class Auditor:
     """Audits the parts of a dataset of one model."""
 
     def __init__(self, model: str, n_actions: int, q_values: QValues) -> None:
-        """Recomputes with `q_values`."""
+        """`q_values` recomputes the Q-values."""
         self._model, self._n_actions, self._q_values = model, n_actions, q_values
         self._checked = self._wrong = self._ties = self._skipped = 0
 
     @property
     def result(self) -> Audit:
-        """What was found so far."""
+        """The findings so far."""
         return Audit(self._checked, self._wrong, self._ties, self._skipped)
 
     def audit(self, part: Part) -> NDArray[np.uint32]:

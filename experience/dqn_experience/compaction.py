@@ -1,6 +1,6 @@
-"""Makes a dataset of what a log has of a model since the last one. Done again, or after a kill, it makes the same one.
+"""Makes a dataset of a model's new experience in the log. Repeated, or after a kill, it makes the same dataset.
 
-All that it must remember is in the datasets themselves: each says up to which watermark of start times it goes.
+Its only state is in the datasets themselves: each one records up to which watermark of start times it goes.
 """
 
 import hashlib
@@ -31,10 +31,10 @@ _PART_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Compacted:
-    """What compaction of a model has led to.
+    """The result of compacting the log of a model.
 
     Attributes:
-        dataset: its manifest; None where nothing was released.
+        dataset: its manifest; None if nothing was released.
         open_episodes: how many episodes are not closed yet.
         dropped: closed episodes that were left out, by reason.
     """
@@ -53,10 +53,10 @@ def compact(
     now: int | None = None,
     part_bytes: int = _PART_BYTES,
 ) -> Compacted:
-    """Releases the closed episodes of a model into a dataset; audits it where `q_values` are given.
+    """Releases the closed episodes of a model into a dataset; audits it if `q_values` is given.
 
-    `now` is in ms since 1970 (default: the time). Raises DamagedError for a log file of a newer release,
-    dqn_models.errors.RepositoryError where another process compacts this model, OSError.
+    `now` is in ms since 1970 (default: the current time). Raises DamagedError for a log file of a newer release,
+    dqn_models.errors.RepositoryError if another process is compacting this model, and OSError.
     """
     folder = datasets.folder_of(store, model)
     with durable.exclusive_lock(folder / LOCK, "another compaction", 0.0):
@@ -95,7 +95,7 @@ class _Compaction:
             return Compacted(None, joined.open_episodes, dict(dropped))
         builder = PartBuilder(log, joined, behavior, rows)
         number = datasets.begin(self._store, self._model)
-        facts = _Facts(behavior, self._q_values)
+        facts = _Summary(behavior, self._q_values)
         folder = datasets.folder_of(self._store, self._model) / str(number)
         written: dict[str, PartFile] = {}
         for chunk in split(fitting, joined, size, self._part_bytes):
@@ -116,7 +116,7 @@ class _Compaction:
         log: ModelLog,
         joined: JoinedEpisodes,
         behavior: Behavior,
-        facts: "_Facts",
+        facts: "_Summary",
         written: dict[str, PartFile],
         dropped: "Counter[str]",
     ) -> DatasetManifest:
@@ -147,8 +147,8 @@ class _Compaction:
         )
 
 
-class _Facts:
-    """What a manifest says of the parts of a dataset."""
+class _Summary:
+    """What a manifest records about the parts of a dataset."""
 
     def __init__(self, behavior: Behavior, q_values: QValues | None) -> None:
         self.ends: Counter[str] = Counter()
@@ -169,7 +169,7 @@ class _Facts:
         self._returns.append(np.add.reduceat(part["rewards"], part["offsets"][:-1]))
 
     def returns(self) -> dict[str, float]:
-        """Of the episodes, rewards not discounted."""
+        """The undiscounted returns of the episodes."""
         if not self._returns:
             return {}
         values = np.concatenate(self._returns)

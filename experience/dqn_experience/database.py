@@ -1,7 +1,7 @@
 """One log file: a SQLite database with the columns of many decisions in a row, and a checksum for each row.
 
-A column whose values are all equal is kept as one value. The observations are the last column, with a checksum of their
-own, so that they are read only where they are needed.
+A column whose values are all equal is stored as one value. The observations are the last column, with a separate
+checksum, so that they are read only when they are needed.
 """
 
 import contextlib
@@ -21,9 +21,9 @@ from dqn_experience.records import Behavior, Outcome, RecordedEpisode
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x44514E45  # "DQNE": what `file` shows
 LIVE, SEALED = ".live", ".sqlite"
-"""Suffixes of files that are written and of those that never change again."""
+"""Suffixes of files that are being written and of those that never change again."""
 MAX_RUN = 65_536
-"""Decisions in a row at most: indices of its episodes are uint16."""
+"""Maximum decisions in a row: the indices of its episodes are uint16."""
 
 _TABLES = """
 CREATE TABLE behaviors (id INTEGER PRIMARY KEY, crc INTEGER NOT NULL, body TEXT NOT NULL);
@@ -57,22 +57,22 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Run(NamedTuple):
-    """A row of decisions: what one behavior decided within moments, in the order in which it did."""
+    """A row of decisions: what one behavior decided within a short time, in order."""
 
     behavior: int
     time: int
     """Of the first decision, in milliseconds since 1970."""
     episodes: list[str]
     columns: dict[str, NDArray[Any]]
-    """By the names of COLUMNS, [count] each."""
+    """The columns, [count] each, by the names in COLUMNS."""
     masks: NDArray[np.uint8] | None
     """Bits [count, (n_actions + 7) // 8] of the actions that were allowed; None: all."""
     observations: bytes
-    """Rows; empty where they were not read."""
+    """Rows; empty if they were not read."""
 
 
 def open_new(path: Path) -> sqlite3.Connection:
-    """Makes a log file in which every commit is durable. Raises sqlite3.Error, also where the file exists."""
+    """Creates a log file in which every commit is durable. Raises sqlite3.Error, also if the file exists."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
     try:
         connection.execute("PRAGMA journal_mode=WAL")
@@ -93,8 +93,8 @@ def open_new(path: Path) -> sqlite3.Connection:
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
     """Opens a log file for reading.
 
-    Raises DamagedError where it is no log file or a newer release wrote it, and where it turns out to be damaged as it
-    is read, FileNotFoundError where it is gone.
+    Raises DamagedError if it is not a log file or was written by a newer release, or if it turns out to be damaged
+    while it is read; FileNotFoundError if it is gone.
     """
     if not path.exists():
         raise FileNotFoundError(f"{path} is gone.")
@@ -107,14 +107,14 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
                     f"{SCHEMA_VERSION}. Upgrade it."
                 )
             if path.suffix == SEALED and is_empty(connection):
-                raise DamagedError(f"{path} has nothing of a log file in it, though it was sealed.")
+                raise DamagedError(f"{path} was sealed but has no log in it.")
             yield connection
     except (sqlite3.Error, msgspec.MsgspecError, UnicodeDecodeError, OverflowError) as error:
-        raise DamagedError(f"{path} is damaged or no log file: {error}.") from error
+        raise DamagedError(f"{path} is damaged or not a log file: {error}.") from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """A connection that changes nothing; where the folder may not be written, the file is read as it lies there."""
+    """A read-only connection; if the folder is not writable, the file is read as it is."""
     quoted = path.absolute().as_uri()
     ways = ("mode=rw", "mode=ro", "immutable=1") if path.suffix == SEALED else ("mode=rw", "mode=ro")
     for options in ways:
@@ -135,18 +135,18 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def is_empty(connection: sqlite3.Connection) -> bool:
-    """Whether a file was left before its tables were made."""
+    """Whether a file was abandoned before its tables were created."""
     return bool(connection.execute("SELECT count(*) FROM sqlite_master WHERE name='seals'").fetchone()[0] == 0)
 
 
 def insert_behavior(connection: sqlite3.Connection, number: int, behavior: Behavior) -> None:
-    """Adds what runs refer to by its number, unless it is there."""
+    """Adds a behavior, to which runs refer by number, unless it is there."""
     body = msgspec.json.encode(behavior).decode()
     connection.execute("INSERT OR IGNORE INTO behaviors VALUES (?, ?, ?)", (number, _checksum(number, body), body))
 
 
 def insert_run(connection: sqlite3.Connection, run: Run) -> int:
-    """Adds decisions; how many bytes they take."""
+    """Adds decisions; returns the bytes that they take."""
     count = len(run.columns["steps"])
     columns = [_packed(run.columns[name].astype(dtype, copy=False)) for name, dtype in COLUMNS.items()]
     masks = None if run.masks is None else run.masks.tobytes()
@@ -162,7 +162,7 @@ def insert_run(connection: sqlite3.Connection, run: Run) -> int:
 
 
 def insert_outcomes(connection: sqlite3.Connection, model: str, time: int, outcomes: Sequence[Outcome]) -> int:
-    """Adds outcomes of a model that arrived at a time in milliseconds since 1970; how many bytes they take."""
+    """Adds outcomes of a model that arrived at a time in milliseconds since 1970; returns the bytes that they take."""
     body = _encode(outcomes)
     crc = _checksum(model, len(outcomes), time, body)
     connection.execute("INSERT INTO outcomes VALUES (NULL, ?, ?, ?, ?, ?)", (model, len(outcomes), time, crc, body))
@@ -170,7 +170,7 @@ def insert_outcomes(connection: sqlite3.Connection, model: str, time: int, outco
 
 
 def insert_episode(connection: sqlite3.Connection, behavior: int, time: int, recorded: RecordedEpisode) -> int:
-    """Adds a whole episode; how many bytes it takes."""
+    """Adds a whole episode; returns the bytes that it takes."""
     body = _encode(recorded)
     values = (behavior, time, _checksum(behavior, time, body), body)
     connection.execute("INSERT INTO episodes VALUES (NULL, ?, ?, ?, ?)", values)
@@ -178,7 +178,7 @@ def insert_episode(connection: sqlite3.Connection, behavior: int, time: int, rec
 
 
 def behaviors(connection: sqlite3.Connection) -> dict[int, Behavior]:
-    """What chose actions, by the number that runs refer to; without those whose checksum is wrong."""
+    """The behaviors by the number that runs refer to, without those whose checksum is wrong."""
     rows = connection.execute("SELECT id, crc, body FROM behaviors")
     return {number: _decode_behavior(body) for number, crc, body in rows if crc == _checksum(number, body)}
 
@@ -207,7 +207,7 @@ def _run(behavior: int, count: int, time: int, episodes: str, columns: list[byte
 
 
 def read_rows(connection: sqlite3.Connection, number: int) -> tuple[bytes, bytes | None]:
-    """Observations of a run, and its masks' bits. Raises DamagedError where they are not what was written."""
+    """Observations of a run, and its masks' bits. Raises DamagedError if they are not what was written."""
     fields = "observations, observations_crc, masks"
     found = connection.execute(f"SELECT {fields} FROM decisions WHERE id=?", (number,)).fetchone()  # noqa: S608  (names)
     if found is None or not isinstance(found[0], bytes) or zlib.crc32(found[0]) != found[1]:
@@ -230,7 +230,7 @@ def read_episodes(connection: sqlite3.Connection) -> Iterator[tuple[int, int, Re
 
 
 def last_time(connection: sqlite3.Connection) -> int:
-    """When the last record of a file was made, in ms since 1970; 0 where there is none."""
+    """When the last record of a file was made, in ms since 1970; 0 if there is none."""
     tables = (("until", "decisions"), ("time", "outcomes"), ("time", "episodes"))
     found = [connection.execute(f"SELECT max({column}) FROM {table}").fetchone()[0] for column, table in tables]  # noqa: S608  (names from above)
     return max((value for value in found if isinstance(value, int)), default=0)
@@ -247,7 +247,7 @@ def _unpacked(data: bytes, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
 
 
 def _checksum(*parts: Any) -> int:
-    """Of numbers, texts and bytes together."""
+    """The checksum of numbers, texts and bytes together."""
     crc = 0
     for part in parts:
         data = part if isinstance(part, bytes) else repr(part).encode()

@@ -1,4 +1,4 @@
-"""Datasets: immutable, numbered, hashed extracts of closed episodes, which training learns from.
+"""Datasets: immutable, numbered, hashed extracts of closed episodes, for training.
 
     datasets/cartpole/12/part-00001.npz    episodes in the order in which they began; no pickles
     datasets/cartpole/12/manifest.json     written last, create-if-absent: a dataset exists if and only if this does
@@ -30,7 +30,7 @@ Part = dict[str, NDArray[Any]]
 """Arrays of a part, by name: E episodes with S steps in all.
 
 observations [S + E], rows, of which an episode with T steps has T + 1; actions, executed [S], indices, the latter what
-was really done; rewards, propensities, epsilons, versions [S]; masks [S, bytes], bits, if there are any; offsets [E +
+was actually done; rewards, propensities, epsilons, versions [S]; masks [S, bytes], bits, if there are any; offsets [E +
 1], where an episode's steps begin; names, started (ms since 1970), ends (0 abandoned, 1 terminated, 2 truncated),
 passed (the probability with which the episode was recorded), mixed (several versions acted), imported, wrong
 (propensities that the audit found wrong) [E].
@@ -47,7 +47,7 @@ class PartFile(msgspec.Struct, frozen=True):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """A file of the log that a dataset was made from; `sha256` is null while it was written."""
+    """A file of the log that a dataset was made from; `sha256` is null if it was still being written."""
 
     file: str
     sha256: str | None
@@ -59,12 +59,12 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Audit(msgspec.Struct, frozen=True):
-    """What recomputing every propensity from the versions' own `model.onnx` has shown.
+    """The result of recomputing every propensity from the versions' own `model.onnx`.
 
     Attributes:
         checked: propensities that were recomputed.
         wrong: those that are not what the version, its epsilon and the mask give.
-        ties: those where two Q-values are so close that the order of additions decides; they count as right.
+        ties: those for which two Q-values are so close that the order of additions decides; they count as correct.
         skipped: those without a version, or with one that is gone.
     """
 
@@ -75,7 +75,7 @@ class Audit(msgspec.Struct, frozen=True):
 
 
 class FeatureBins(msgspec.Struct, frozen=True):
-    """Counts of a number of the observation in bins between `edges`, of one step an episode; non-finite ones last."""
+    """A histogram of one number of the observation, from one step per episode; the last bin has non-finite values."""
 
     name: str
     edges: list[float]
@@ -86,14 +86,14 @@ class DatasetManifest(msgspec.Struct, frozen=True):
     """What is known about a dataset. Times are ms since 1970.
 
     Attributes:
-        since, watermark: it has the episodes that began from the one up to before the other.
+        since, watermark: it has the episodes that began at or after `since` and before `watermark`.
         row: dtype of a row, as `records.row_of` writes it.
         ends: episodes by how they ended.
         versions: steps by the version that acted.
         returns: mean, std, min and max of the episodes' sums of rewards.
         dropped: closed episodes that were left out, by reason.
         open_episodes: those that were not closed.
-        contradictions, unknown_outcomes: outcomes that said something else than an earlier one, or had no decision.
+        contradictions, unknown_outcomes: outcomes that contradicted an earlier one, or had no decision.
     """
 
     model: str
@@ -135,7 +135,7 @@ class Episode(NamedTuple):
     masks: NDArray[np.bool_] | None
     terminated: bool
     truncated: bool
-    """Neither where it was abandoned: bootstrap from its last observation, too."""
+    """Neither if it was abandoned: then also bootstrap from its last observation."""
     passed: float
 
 
@@ -145,7 +145,7 @@ def models(store: Path) -> list[str]:
 
 
 def folder_of(store: Path, model: str) -> Path:
-    """Where a model's datasets lie."""
+    """The folder of a model's datasets."""
     check_model_name(model)
     return store / "datasets" / model
 
@@ -157,7 +157,7 @@ def numbers(store: Path, model: str) -> list[int]:
 
 
 def manifest(store: Path, model: str, number: int) -> DatasetManifest:
-    """The manifest of a dataset. Raises DamagedError where it does not parse, ExperienceError where there is none."""
+    """The manifest of a dataset. Raises DamagedError if it does not parse, ExperienceError if there is none."""
     path = folder_of(store, model) / str(number) / MANIFEST
     try:
         found = msgspec.json.decode(path.read_bytes(), type=DatasetManifest)
@@ -165,7 +165,7 @@ def manifest(store: Path, model: str, number: int) -> DatasetManifest:
         there = ", ".join(map(str, numbers(store, model))) or "none yet"
         raise ExperienceError(f"{model} has no dataset {number}; it has {there}.") from error
     except msgspec.MsgspecError as error:
-        raise DamagedError(f"{path} is no manifest of a dataset: {error}.") from error
+        raise DamagedError(f"{path} is not the manifest of a dataset: {error}.") from error
     if found.schema_version > SCHEMA_VERSION:
         raise DamagedError(
             f"{path} has schema version {found.schema_version}, of a newer release; this one reads up to "
@@ -187,7 +187,7 @@ def resolve(store: Path, reference: str) -> tuple[str, int]:
 
 
 def begin(store: Path, model: str) -> int:
-    """Takes the next number, which nobody else gets, and makes its folder. The caller holds the model's lock."""
+    """Reserves the next number and creates its folder. The caller holds the model's lock."""
     folder = folder_of(store, model)
     taken = [number for path in folder.glob("*") if (number := version_number(path.name))]
     number = max(taken, default=0) + 1
@@ -196,7 +196,7 @@ def begin(store: Path, model: str) -> int:
 
 
 def write_part(folder: Path, number: int, part: Part) -> tuple[str, PartFile]:
-    """Writes a part durably: its name and what the manifest says of it."""
+    """Writes a part durably; returns its name and its entry in the manifest."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **part)
     data = buffer.getvalue()
@@ -207,14 +207,14 @@ def write_part(folder: Path, number: int, part: Part) -> tuple[str, PartFile]:
 
 
 def commit(folder: Path, described: DatasetManifest) -> None:
-    """Makes a dataset exist."""
+    """Writes the manifest, which makes the dataset exist."""
     durable.sync_directory(folder)
     data = msgspec.json.format(msgspec.json.encode(described), indent=1) + b"\n"
     durable.commit_new(durable.write_temporary(folder / MANIFEST, data), folder / MANIFEST)
 
 
 def parts(store: Path, described: DatasetManifest) -> Iterator[Part]:
-    """The parts of a dataset. Raises DamagedError for one whose size or SHA-256 is not what the manifest says."""
+    """The parts of a dataset. Raises DamagedError for one whose size or SHA-256 differs from the manifest."""
     folder = folder_of(store, described.model) / str(described.dataset)
     for name, file in described.files.items():
         try:
@@ -252,7 +252,7 @@ def episodes(store: Path, described: DatasetManifest) -> Iterator[Episode]:
 
 
 def prune(store: Path, model: str, keep: int, *, dry_run: bool) -> tuple[list[int], list[int]]:
-    """Removes all but the newest `keep` datasets, and what crashes left. Both, by number. The caller holds the lock."""
+    """Removes all but the newest `keep` datasets, and what crashes left; returns both. The caller holds the lock."""
     folder, found = folder_of(store, model), numbers(store, model)
     old = found[:-keep]
     everything = sorted(number for path in folder.glob("*") if (number := version_number(path.name)))

@@ -1,8 +1,8 @@
-"""Bins for drift: how the numbers of observations are distributed, from one step of each episode.
+"""Histograms for drift: the distribution of the numbers in observations, from one step of each episode.
 
-Steps of an episode depend on each other, which makes every test of raw steps void; one step an episode is independent,
-and so rare that all of them can be kept until the bins are made. The bins are those of the model's dataset before, else
-tenths of this one, so that the counts of a model's datasets can be compared.
+The steps of an episode depend on each other, which invalidates every test on raw steps; single steps of different
+episodes are independent, and so few that all of them can be kept until the bins are chosen. The bins are those of the
+model's previous dataset, else tenths of this one, so that the counts of a model's datasets can be compared.
 """
 
 from hashlib import blake2b
@@ -34,7 +34,7 @@ class DriftSample:
         self._values.append(values)
 
     def bins(self, reference: list[FeatureBins]) -> list[FeatureBins]:
-        """Counts of each number, in the bins of `reference` where it has those of the same numbers."""
+        """Counts of each number, in the bins of `reference` if it has the same numbers."""
         if not self._values:
             return []
         values = np.concatenate(self._values)
@@ -52,7 +52,7 @@ def _binned(name: str, values: NDArray[np.float64], edges: list[float] | None) -
 
 
 def _flattened(rows: NDArray[Any]) -> tuple[list[str], NDArray[np.float64]]:
-    """Numbers of observations, [n, features], and their names; of many only as many as are kept, evenly spread."""
+    """Numbers of observations, [n, features], and their names; if there are too many, an evenly spread subset."""
     fields = rows.dtype.names
     leaves = [("", rows)] if fields is None else [(name, rows[name]) for name in fields]
     names, columns = [], []

@@ -1,8 +1,8 @@
 """Episodes of a log: which are closed, how they ended, and which are released.
 
-An episode is closed by its end, or when nothing more of it has come for a time. Closed episodes are released by a
-watermark of *start* times: all that began before it are closed. Otherwise a dataset would have those that failed early
-before those that did well for long, and everything that is learned or judged from it would be biased.
+An episode is closed by its end, or when nothing has arrived for a time. Closed episodes are released by a watermark of
+*start* times: all that began before it are closed. Otherwise a dataset would have episodes that failed early before
+those that went well for a long time, and everything learned or evaluated from it would be biased.
 """
 
 from collections import Counter
@@ -25,9 +25,9 @@ class JoinSettings:
     """When episodes are closed.
 
     Attributes:
-        idle_seconds: an episode of which nothing has come for so long is closed: it was abandoned.
+        idle_seconds: an episode without new records for this long is closed as abandoned.
         reward_wait_seconds: how long an episode that lacks rewards waits for them.
-        missing_reward: what a reward that never came is worth; None: its episode is left out.
+        missing_reward: the value of a reward that never arrived; None leaves its episode out.
     """
 
     idle_seconds: float = 60.0
@@ -40,16 +40,16 @@ class JoinedEpisodes(NamedTuple):
 
     Attributes:
         rows: decisions in the order of episodes and steps, indices of `log.decisions`.
-        rewards, executed: for each of `rows`; -1 where what was decided was executed, or nobody knows.
+        rewards, executed: for each of `rows`; -1 if the decided action was executed, or it is unknown.
         begins: where an episode begins in `rows`, with the total at the end: [episodes + 1].
-        used: how many of its steps an episode has in a dataset.
+        used: number of an episode's steps in a dataset.
         names: indices of `log.names`.
         started: when it began, in ms since 1970.
         ends: index of ENDS: 0 for an episode that was abandoned.
         final: index of the outcome that has the final observation; -1: there is none.
-        dropped: why closed episodes are left out, with how many.
-        open_episodes: how many are not closed.
-        contradictions: outcomes that said something else than an earlier one of the same step.
+        dropped: number of closed episodes that are left out, by reason.
+        open_episodes: number of episodes that are not closed.
+        contradictions: outcomes that contradicted an earlier one of the same step.
         unknown: outcomes of steps without a decision.
         watermark: all episodes that began before it, in ms since 1970, are closed.
     """
@@ -71,7 +71,7 @@ class JoinedEpisodes(NamedTuple):
 
 
 class EpisodeTable:
-    """Episodes of which there are decisions, with a number for each of what decides about them."""
+    """Episodes with decisions, and the numbers by which they are closed and released."""
 
     def __init__(self, log: ModelLog, rows: IntArray, joined: IntArray, doubtful: IntArray) -> None:
         """From decisions by episode and step, the outcome of each or -1, and the episodes with contradictory ones."""
@@ -131,7 +131,7 @@ class EpisodeTable:
         )
 
     def _reasons(self, used: IntArray, settings: JoinSettings) -> NDArray[np.str_]:
-        """Why episodes are of no use; "" where they are of use."""
+        """Why episodes are unusable; "" if they are usable."""
         reasons = np.full(len(self._names), "", "U16")
         missing = self._rewards < used
         if settings.missing_reward is None:

@@ -1,20 +1,20 @@
-"""What can be wrong with experience or with where it is kept; every message is a full sentence."""
+"""The errors of experience and its storage; every message is a full sentence."""
 
 
 class ExperienceError(Exception):
-    """Base of everything that this package raises on purpose."""
+    """Base class of this package's errors."""
 
 
 class RecordError(ExperienceError, ValueError):
-    """A record that cannot be: an unfit episode id, a reward that is not finite, arrays whose lengths do not match."""
+    """An invalid record: an unsuitable episode id, a reward that is not finite, arrays whose lengths do not match."""
 
 
 class ContradictionError(ExperienceError):
-    """A record of a step that has another one already, which says something else."""
+    """A record that contradicts an earlier one of the same step."""
 
 
 class UnavailableError(ExperienceError):
-    """The store takes no records that it must not lose: its disk is full, slow or gone. Worth another try later."""
+    """The store cannot record durably at present: its disk is full, slow or gone. Retrying later may succeed."""
 
 
 class DamagedError(ExperienceError):

@@ -1,8 +1,8 @@
-"""Exploration that can be replayed: every draw is a hash of (salt, model, episode, step).
+"""Reproducible exploration: every draw is a hash of (salt, model, episode, step).
 
-So a request that is sent again gets the action that it got, whoever answers it, and a log can be derived once more. The
-draws of an episode are the outputs of a SplitMix64 generator (Steele et al., 2014) whose seed is a BLAKE2b hash; step s
-uses outputs 2s and 2s + 1.
+So a repeated request gets the same action, whichever process answers it, and a log can be recomputed. The draws of
+an episode are the outputs of a SplitMix64 generator (Steele et al., 2014) whose seed is a BLAKE2b hash; step s uses
+outputs 2s and 2s + 1.
 """
 
 from hashlib import blake2b
@@ -17,20 +17,20 @@ _UNIT = 2.0**-53
 
 
 class Exploration(NamedTuple):
-    """The index of the action that is taken, and the probability with which it is."""
+    """The index of the action that is taken, and its probability."""
 
     action: int
     propensity: float
 
 
 def episode_key(salt: str, model: str, episode: str) -> int:
-    """The seed of an episode's draws; worth keeping for as long as the episode lasts."""
+    """The seed of an episode's draws; worth caching while the episode lasts."""
     text = f"{salt}\0{model}\0{episode}".encode()
     return int.from_bytes(blake2b(text, digest_size=8, person=b"dqn-explore").digest(), "little")
 
 
 def draw(key: int, number: int) -> float:
-    """The uniform draw from 0 up to 1 with this number, from 0 on, of an episode."""
+    """The uniform draw in [0, 1) with this number, counted from 0, of an episode."""
     bits = (key + (number + 1) * _GAMMA) & _MASK
     bits = ((bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
     bits = ((bits ^ (bits >> 27)) * 0x94D049BB133111EB) & _MASK
@@ -40,7 +40,7 @@ def draw(key: int, number: int) -> float:
 def explore(
     key: int, step: int, greedy: int, epsilon: float, n_actions: int, mask: NDArray[np.bool_] | None = None
 ) -> Exploration:
-    """With probability `epsilon` an allowed action drawn uniformly, else the greedy one; and how likely that was.
+    """With probability `epsilon` an allowed action drawn uniformly, else the greedy one; and its probability.
 
     `mask` [n_actions] is True where an action is allowed; it must allow `greedy`.
     """
@@ -52,9 +52,9 @@ def explore(
 
 
 def share_of(salt: str, model: str, episode: str) -> float:
-    """Where an episode lies from 0 up to 1: it is recorded if that is below the sampling fraction.
+    """The position of an episode in [0, 1): it is recorded if that is below the sampling fraction.
 
-    So whoever samples, with whatever fraction, records the same episodes first.
+    So all processes, with whatever fraction, record the same episodes first.
     """
     text = f"{salt}\0{model}\0{episode}".encode()
     return (int.from_bytes(blake2b(text, digest_size=8, person=b"dqn-sample").digest(), "little") >> 11) * _UNIT

@@ -1,4 +1,4 @@
-"""The files of a log: which there are, whose they are, how one is sealed, and which go first where space is short.
+"""The files of a log: finding, locking and sealing them, and removing the oldest if space is short.
 
 log/20261127T173003.118274-plant1-7f3a91c2.live      written by a process that holds the lock of the same name
 log/20261127T172502.904310-plant1-03bd11fe.sqlite    sealed: no process writes it, and it never changes
@@ -30,16 +30,16 @@ class LogFile(NamedTuple):
     path: Path
     sealed: bool
     size: int
-    """In bytes, with what SQLite keeps beside it."""
+    """In bytes, including SQLite's side files."""
 
 
 def log_folder(store: Path) -> Path:
-    """Where the log of a store lies."""
+    """The folder of a store's log."""
     return store / "log"
 
 
 def log_files(store: Path) -> list[LogFile]:
-    """The files of a log, the oldest first; none where there is no store."""
+    """The files of a log, the oldest first; none if there is no store."""
     found = []
     for path in sorted(log_folder(store).glob("[!.]*")):
         if path.suffix in {LIVE, SEALED}:
@@ -49,7 +49,7 @@ def log_files(store: Path) -> list[LogFile]:
 
 
 def size_of(path: Path) -> int:
-    """The bytes of a log file with what SQLite keeps beside it."""
+    """The bytes of a log file, including SQLite's side files."""
     size = path.stat().st_size
     for suffix in _SIDECARS:
         with contextlib.suppress(FileNotFoundError):
@@ -58,7 +58,7 @@ def size_of(path: Path) -> int:
 
 
 def new_path(store: Path, node: str = "") -> Path:
-    """The path of a log file that nobody has: names sort by the time at which they were made."""
+    """The path of a new log file: names sort by creation time."""
     shown = _NOT_IN_NAMES.sub("-", node or socket.gethostname())[:48]
     now = time.time_ns()
     stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now // 10**9))
@@ -66,9 +66,9 @@ def new_path(store: Path, node: str = "") -> Path:
 
 
 def hold(path: Path) -> int | None:
-    """Locks a log file for this process, until the descriptor is closed; None where another process writes it.
+    """Locks a log file for this process, until the descriptor is closed; None if another process is writing it.
 
-    The lock is on a file beside it: closing any descriptor of a database would release SQLite's own locks on it.
+    The lock is on a separate file: closing any descriptor of a database would release SQLite's own locks on it.
     """
     descriptor = os.open(path.with_suffix(LOCK), os.O_RDWR | os.O_CREAT, 0o666)
     try:
@@ -80,9 +80,9 @@ def hold(path: Path) -> int | None:
 
 
 def seal(connection: sqlite3.Connection, path: Path) -> bool:
-    """Makes a live file immutable under its final name; closes the connection. Whether it could.
+    """Makes a live file immutable under its final name and closes the connection; returns whether that succeeded.
 
-    It cannot while somebody reads the file: then `adopt` does it later.
+    It fails while somebody reads the file: then `adopt` does it later.
     """
     with contextlib.closing(connection):
         connection.execute("INSERT INTO seals VALUES (NULL, ?)", (time.time_ns() // 1_000_000,))
@@ -100,7 +100,7 @@ def seal(connection: sqlite3.Connection, path: Path) -> bool:
 
 
 def adopt(store: Path) -> list[Path]:
-    """Seals the live files of processes that are gone; what could not be sealed stays as it is. Which it sealed."""
+    """Seals the live files of dead processes and returns those sealed; others stay as they are."""
     sealed = []
     for file in log_files(store):
         if file.sealed:
@@ -135,14 +135,14 @@ def _adopted(path: Path) -> bool:
 
 
 def remove(path: Path) -> None:
-    """Removes a log file with what lies beside it."""
+    """Removes a log file with its side files."""
     for suffix in ("", *_SIDECARS):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     path.with_suffix(LOCK).unlink(missing_ok=True)
 
 
 def enforce_quota(store: Path, quota: int) -> list[Path]:
-    """Removes the oldest sealed files until the log has at most `quota` bytes. Which it removed."""
+    """Removes the oldest sealed files until the log has at most `quota` bytes; returns those removed."""
     found = log_files(store)
     size, removed = sum(file.size for file in found), []
     for file in found:

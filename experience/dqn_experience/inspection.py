@@ -1,4 +1,4 @@
-"""What can be said about a store's log and datasets without changing anything."""
+"""Read-only inspection of a store's log and datasets."""
 
 import contextlib
 import os
@@ -24,7 +24,7 @@ def default_store() -> Path:
 
 
 def describe(store: Path, model: str | None = None) -> dict[str, Any]:
-    """The log as a whole, and what it and the datasets have of each model, in JSON's types."""
+    """A summary of the log and, for each model, of its log and datasets, in JSON types."""
     found = log_files(store)
     names = [model] if model else sorted({*models_in(store), *datasets.models(store)})
     rows = [_describe_model(store, name) for name in names]
@@ -66,7 +66,7 @@ def _describe_model(store: Path, model: str) -> dict[str, Any]:
 
 
 def newest(store: Path, model: str, count: int, episode: str | None = None) -> list[dict[str, Any]]:
-    """The newest events of a model, the oldest of them first, in JSON's types."""
+    """The newest events of a model, in the order in which they happened, in JSON types."""
     events: list[dict[str, Any]] = []
     found = log_files(store)
     for file in [*(file for file in found if not file.sealed), *(file for file in reversed(found) if file.sealed)]:
@@ -121,7 +121,7 @@ def _events(connection: Any, model: str, episode: str | None) -> list[dict[str, 
 
 
 def _number(value: float) -> float | None:
-    """A number as JSON has it, in the digits that float32 keeps; None for NaN."""
+    """A number for JSON, with the digits that float32 has; None for NaN."""
     return None if value != value else float(f"{value:.7g}")  # noqa: PLR0124  (NaN alone differs from itself)
 
 
@@ -160,7 +160,7 @@ def _check_file(path: Path) -> str:
         return str(error)
     if damaged:
         return f"{damaged} rows are not what was written; the others can be read."
-    return "" if found == "ok" else f"SQLite says: {found}."
+    return "" if found == "ok" else f"SQLite reports: {found}."
 
 
 def _has_rows(connection: Any, number: int) -> bool:
@@ -180,7 +180,7 @@ def audit(store: Path, described: DatasetManifest, q_values: QValues) -> Audit:
 
 
 def released_files(store: Path) -> list[Path]:
-    """Sealed files of the log that no dataset needs any more: all that they have began before the watermarks."""
+    """Sealed files of the log that no dataset needs any more: all their episodes began before the watermarks."""
     watermarks: dict[str, int] = {}
     for model in datasets.models(store):
         numbers = datasets.numbers(store, model)

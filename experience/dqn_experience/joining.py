@@ -28,7 +28,7 @@ def _keys(records: NDArray[Any]) -> NDArray[np.uint64]:
 
 
 def _first_outcomes(log: ModelLog) -> tuple[NDArray[np.uint64], IntArray, int]:
-    """Keys of outcomes, one a step; which outcomes these are; and how many others said something else."""
+    """Keys of outcomes, one per step; the indices of these outcomes; and how many others contradict them."""
     order, first, _ = _first_of_each(_keys(log.outcomes))
     here, there = log.outcomes[order], log.outcomes[order[first]][np.cumsum(first) - 1]
     differ = (
@@ -38,7 +38,7 @@ def _first_outcomes(log: ModelLog) -> tuple[NDArray[np.uint64], IntArray, int]:
 
 
 def _first_decisions(log: ModelLog, rows: RowReader) -> tuple[IntArray, IntArray]:
-    """Decisions by episode and step, without repeats; and the episodes with a repeat that is another decision."""
+    """Decisions by episode and step, without repeats; and the episodes with a repeat that differs."""
     order, first, repeated = _first_of_each(_keys(log.decisions))
     originals = order[first][np.cumsum(first) - 1][repeated]
     doubtful = {
@@ -50,7 +50,7 @@ def _first_decisions(log: ModelLog, rows: RowReader) -> tuple[IntArray, IntArray
 
 
 def _first_of_each(keys: NDArray[np.uint64]) -> tuple[IntArray, NDArray[np.bool_], IntArray]:
-    """The order by key, then by arrival; where in it a key is the first of its kind; and the places where it is not."""
+    """The order by key, then by arrival; where in it a key occurs first; and where it is repeated."""
     order = np.argsort(keys, kind="stable").astype(np.int64)
     first = np.ones(len(order), np.bool_)
     first[1:] = keys[order][1:] != keys[order][:-1]

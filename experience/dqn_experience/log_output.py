@@ -1,4 +1,4 @@
-"""Where a writer's commits go: its current file, made when there is something to write, sealed by size and by age."""
+"""The output of a writer: its current file, created on demand, and sealed by size and age."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ class LogOutput:
     """The current file of one writer. All calls come from the writer's thread."""
 
     def __init__(self, store: Path, settings: WriterSettings, counters: Counters) -> None:
-        """Writes below `store`."""
+        """Writes under `store`."""
         self._store, self._settings, self._counters = store, settings, counters
         self._connection: sqlite3.Connection | None = None
         self._path, self._lock = Path(), -1
@@ -27,13 +27,13 @@ class LogOutput:
         self._seal_bytes = min(settings.seal_bytes, share)
 
     def seconds_to_seal(self) -> float | None:
-        """How long until the file is old enough to be sealed; None where there is none."""
+        """Seconds until the file is old enough to be sealed; None if there is none."""
         if self._connection is None:
             return None
         return max(0.0, self._begun + self._settings.seal_seconds - time.monotonic())
 
     def commit(self, runs: list[PackedRun], reports: list[Report]) -> None:
-        """Returns once all of it is durable. Raises sqlite3.Error or OSError where that failed: none of it counts."""
+        """Returns once everything is durable. Raises sqlite3.Error or OSError if not: nothing is recorded then."""
         if runs or reports:
             self._commit(runs, reports)
         if self._connection and (self._bytes >= self._seal_bytes or self.seconds_to_seal() == 0.0):
@@ -89,7 +89,7 @@ class LogOutput:
             path = files.new_path(self._store, self._settings.node)
             lock = files.hold(path)
             if lock is None:
-                raise OSError(f"{path} is another process's.")
+                raise OSError(f"{path} belongs to another process.")
             try:
                 self._connection = database.open_new(path)
                 durable.sync_directory(path.parent)
@@ -101,11 +101,11 @@ class LogOutput:
         return self._connection
 
     def _check_that_it_is_there(self) -> None:
-        """Raises FileNotFoundError where the file was removed: what is written there reaches nobody."""
+        """Raises FileNotFoundError if the file was removed: nobody would see what is written there."""
         self._path.stat()
 
     def _abandon(self, error: BaseException) -> None:
-        """Leaves the file after a failure: its last commit may be damaged. Where only the space was short, it stays."""
+        """Abandons the file after a failure, since its last commit may be damaged; keeps it if only space was short."""
         if self._connection is None:
             return
         with contextlib.suppress(sqlite3.Error):
@@ -118,7 +118,7 @@ class LogOutput:
         self._release()
 
     def close(self) -> None:
-        """Seals the file; the next commit makes another one. Then the oldest go, if the quota asks for it."""
+        """Seals the file; the next commit creates a new one. Then removes the oldest files if the quota requires it."""
         if self._connection is None:
             return
         try:

@@ -1,7 +1,7 @@
-"""What was reported of recent steps, so that an equal repeat is accepted once more and a contradiction is refused.
+"""What was reported for recent steps, so that an identical repeat is accepted and a contradiction is refused.
 
-The memory is bounded: of episodes that are long over nothing is known here, and joining the log settles what remains
-(the first record of a step counts). Workers of one server do not know of each other's.
+The memory is bounded: episodes that ended long ago are forgotten, and joining the log settles the rest (the first
+record of a step counts). Workers of one server do not know of each other's reports.
 """
 
 from collections import OrderedDict
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from dqn_experience.errors import ContradictionError
 
 WHOLE_EPISODE = -1
-"""The step of a whole episode."""
+"""The step number that stands for a whole episode."""
 _MAX_STEPS = 500_000
 
 
@@ -24,16 +24,16 @@ class Key(NamedTuple):
 
 
 class OutcomeIndex:
-    """Hashes of what was reported, by episode and step. For one thread at a time."""
+    """Hashes of what was reported, by episode and step. Not thread-safe."""
 
     def __init__(self, max_steps: int = _MAX_STEPS) -> None:
-        """Remembers so many steps, those of the episodes that were reported of last."""
+        """Remembers this many steps, those of the most recently reported episodes."""
         self._known: OrderedDict[tuple[str, str], dict[int, int]] = OrderedDict()
         self._waiting: dict[Key, Future[None]] = {}
         self._steps, self._max_steps = 0, max_steps
 
     def is_known(self, key: Key, content: int) -> bool:
-        """Whether just this was reported of a step before; raises ContradictionError where something else was."""
+        """Whether the same was reported for a step before; raises ContradictionError if something else was."""
         known = self._known.get((key.model, key.episode), {}).get(key.step)
         if known is None:
             return False
@@ -42,7 +42,7 @@ class OutcomeIndex:
         return True
 
     def waiting(self, key: Key) -> "Future[None] | None":
-        """What becomes done once a known record is durable; None where it is."""
+        """The future that is done once a known record is durable; None if it already is."""
         return self._waiting.get(key)
 
     def add(self, key: Key, content: int, durable: "Future[None]") -> None:
@@ -57,7 +57,7 @@ class OutcomeIndex:
             self._steps -= len(self._known.popitem(last=False)[1])
 
     def settle(self, keys: list[Key], *, recorded: bool) -> None:
-        """Says that records are durable, or that they were not recorded, so that they may be reported once more."""
+        """Marks records as durable, or as not recorded, so that they may be reported again."""
         for key in keys:
             self._waiting.pop(key, None)
             steps = self._known.get((key.model, key.episode))
@@ -67,8 +67,8 @@ class OutcomeIndex:
 
 def twice(key: Key) -> ContradictionError:
     """The error for a second, different record."""
-    what = "was recorded as a whole" if key.step == WHOLE_EPISODE else f"has an outcome of step {key.step}"
+    what = "was recorded as a whole" if key.step == WHOLE_EPISODE else f"has an outcome for step {key.step}"
     return ContradictionError(
-        f"Episode {key.episode} of {key.model} {what} already, and that one says something else. The first one counts; "
+        f"Episode {key.episode} of {key.model} {what} already, which differs from this one. The first one counts; "
         "give another episode another name."
     )

@@ -1,4 +1,4 @@
-"""Puts the parts of a dataset together: joined episodes with their observations, and whole ones from elsewhere."""
+"""Assembles the parts of a dataset: joined episodes with their observations, and whole ones from elsewhere."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -30,7 +30,7 @@ class _Rows(NamedTuple):
     damaged: NDArray[np.bool_]
 
     def cut(self, rows: slice) -> "_Rows":
-        """Those in these rows."""
+        """The data of these rows."""
         return _Rows(self.observations[rows], self.masks[rows], self.masked[rows], self.damaged[rows])
 
 
@@ -46,7 +46,7 @@ def pieces(joined: JoinedEpisodes, log: ModelLog, since: int) -> list[Piece]:
 
 
 def split(found: list[Piece], joined: JoinedEpisodes, row_bytes: int, part_bytes: int) -> Iterator[list[Piece]]:
-    """Cuts episodes into parts of about so many bytes of observations."""
+    """Splits episodes into parts with about this many bytes of observations."""
     chunk: list[Piece] = []
     size = 0
     for piece in found:
@@ -64,10 +64,10 @@ class PartBuilder:
     """Builds parts from a log."""
 
     def __init__(self, log: ModelLog, joined: JoinedEpisodes, behavior: Behavior, rows: RowReader) -> None:
-        """All episodes have observations and actions as those of `behavior`.
+        """All episodes have observations and actions like those of `behavior`.
 
         Attributes:
-            damaged: how many episodes were left out, as their observations are damaged or gone.
+            damaged: number of episodes left out because their observations are damaged or gone.
         """
         self._log, self._joined, self._behavior, self._rows = log, joined, behavior, rows
         self.damaged = 0
@@ -112,7 +112,7 @@ class PartBuilder:
         return found
 
     def _has_next(self, number: int) -> int:
-        """1 where the last step is left out, as there is no final observation: its own takes that one's place."""
+        """1 if the last step is left out: without a final observation, the step's own serves as that."""
         return int(self._joined.begins[number + 1] - self._joined.begins[number] - self._joined.used[number])
 
     def _gather(self, decisions: NDArray[Any]) -> _Rows:

@@ -1,8 +1,7 @@
-"""What waits to be written: batches of decisions as a server makes them, packed into runs, and reports."""
+"""Records that wait to be written: batches of decisions, packed into runs, and reports."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,13 +14,12 @@ from dqn_experience.records import Behavior, Outcome, RecordedEpisode, check_epi
 from dqn_experience.settings import Counters
 
 PER_DECISION = 96
-"""Bytes that a waiting decision takes in memory beside its observation, about."""
+"""Approximate bytes that a waiting decision takes in memory besides its observation."""
 _UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-_check_once = lru_cache(4096)(check_episode_id)
 
 
 class Batch(NamedTuple):
-    """Decisions that one behavior made at a time; sequences have an element for each."""
+    """Decisions that one behavior made at the same time; sequences have an element for each."""
 
     behavior: Behavior
     time: int
@@ -37,7 +35,7 @@ class Batch(NamedTuple):
 
     @property
     def size(self) -> int:
-        """The bytes that it takes in memory, about."""
+        """The approximate bytes that it takes in memory."""
         return len(self.observations) + PER_DECISION * len(self.steps)
 
     def only(self, rows: list[int]) -> "Batch":
@@ -117,7 +115,7 @@ def _packed(batches: list[Batch]) -> PackedRun:
     numbers: dict[str, int] = {}
     indices = [numbers.setdefault(episode, len(numbers)) for batch in batches for episode in batch.episodes]
     for episode in numbers:
-        _check_once(episode)
+        check_episode_id(episode)
     lengths = [len(batch.steps) for batch in batches]
     values: dict[str, Any] = {
         "numbers": indices,

@@ -1,6 +1,6 @@
 """Reads a log, live and sealed files alike: what was decided and reported for one model, column by column.
 
-Observations stay where they are until somebody needs them. What is damaged is left out, and said.
+Observations are not read until they are needed. Damaged records are left out and reported.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ OUTCOME = np.dtype(
 
 
 class RunPlace(NamedTuple):
-    """Where a run lies: in which file, and in which row of it."""
+    """The file and row of a run."""
 
     path: Path
     number: int
@@ -55,7 +55,7 @@ class RunPlace(NamedTuple):
 
 
 class SourceFile(NamedTuple):
-    """What was found in a file of the log, of all models."""
+    """What was found in a log file, for all models."""
 
     path: Path
     sealed: bool
@@ -64,7 +64,7 @@ class SourceFile(NamedTuple):
     episodes: int
     damaged_rows: int
     error: str
-    """Why the rest of the file could not be read; else empty."""
+    """Why the rest of the file could not be read; empty if it could."""
 
 
 class Imported(NamedTuple):
@@ -76,11 +76,11 @@ class Imported(NamedTuple):
 
 
 class ModelLog:
-    """What a log has of one model.
+    """The log of one model.
 
     Attributes:
-        behaviors: what chose actions; decisions refer to it by index.
-        runs: where the observations of decisions lie.
+        behaviors: what chose actions; decisions refer to them by index.
+        runs: where the observations of decisions are.
         names: of the episodes that decisions and outcomes refer to by index.
         decisions, outcomes: as DECISION and OUTCOME, in the order of files and rows.
         final_observations: rows of outcomes that have them, by the index of the outcome.
@@ -89,7 +89,7 @@ class ModelLog:
     """
 
     def __init__(self, model: str) -> None:
-        """Nothing yet."""
+        """Starts empty."""
         self.model = model
         self.behaviors: list[Behavior] = []
         self.runs: list[RunPlace] = []
@@ -102,14 +102,14 @@ class ModelLog:
         self._numbers: dict[str, int] = {}
 
     def number_of(self, episode: str) -> int:
-        """The index of an episode's name, which is added where it is missing."""
+        """The index of an episode's name, which is added if it is missing."""
         number = self._numbers.setdefault(episode, len(self.names))
         if number == len(self.names):
             self.names.append(episode)
         return number
 
     def behavior(self, behavior: Behavior) -> int:
-        """The index of a behavior, which is added where it is missing."""
+        """The index of a behavior, which is added if it is missing."""
         if behavior not in self.behaviors:
             self.behaviors.append(behavior)
         return self.behaviors.index(behavior)
@@ -123,7 +123,7 @@ def opened_log(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def models_in(store: Path) -> list[str]:
-    """The models that a log has something of."""
+    """The models that appear in a log."""
     found: set[str] = set()
     for file in log_files(store):
         with contextlib.suppress(DamagedError, FileNotFoundError), opened_log(file.path) as connection:
@@ -134,9 +134,9 @@ def models_in(store: Path) -> list[str]:
 
 
 def read_log(store: Path, model: str, since: int = 0) -> ModelLog:
-    """What a store's log has of one model; files without anything from `since` on, in ms since 1970, are left out.
+    """One model's part of a store's log; files with nothing at or after `since`, in ms since 1970, are skipped.
 
-    Raises DamagedError for a file of a newer release, which might have anything in it.
+    Raises DamagedError for a file of a newer release, whose contents are unknown.
     """
     log = ModelLog(model)
     decisions: list[NDArray[Any]] = []
@@ -243,14 +243,14 @@ class RowReader:
     """Fetches the observations and masks of runs."""
 
     def __init__(self, log: ModelLog) -> None:
-        """Reads what this log refers to."""
+        """Reads the runs that this log refers to."""
         self._log = log
         self.fetch = lru_cache(_CACHED_RUNS)(self._fetch)
 
     def _fetch(self, run: int) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
         """The observations [count] of a run, in its behavior's dtype, and the bits of its masks, or None.
 
-        Raises DamagedError where they are not what was written, FileNotFoundError where they were removed.
+        Raises DamagedError if they are not what was written, FileNotFoundError if they were removed.
         """
         place = self._log.runs[run]
         dtype = self._log.behaviors[place.behavior].dtype

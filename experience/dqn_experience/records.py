@@ -1,6 +1,6 @@
-"""Records: what decided, what it decided, and what the environment gave for it.
+"""Records: who decided, what was decided, and how the environment responded.
 
-An episode is one run of the controlled system. Its client names it, with 1 to 64 visible ASCII characters, and counts
+An episode is one run of the controlled system. Its client names it, with 1 to 64 visible ASCII characters, and numbers
 its steps. A decision and an outcome belong to a step: the outcome is the reward for that step's action and, at the end,
 how the episode ended and the observation that it ended in.
 """
@@ -8,6 +8,7 @@ how the episode ended and the observation that it ended in.
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import msgspec
@@ -22,6 +23,7 @@ UNKNOWN: Final = float("nan")
 """Propensity and epsilon of an action that somebody else chose."""
 
 End = Literal["", "terminated", "truncated"]
+_REMEMBERED = 4_096
 _EPISODE_ID = re.compile(r"[!-~]{1,64}")
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -36,7 +38,7 @@ class Behavior(msgspec.Struct, frozen=True):
         row: dtype of an observation's row, as `row_of` writes it.
         n_actions: number of joint actions; actions are recorded by index.
         salt: of the draws for exploration and sampling.
-        source: who chose where the version is 0, such as "plc".
+        source: who chose if the version is 0, such as "plc".
     """
 
     model: str
@@ -59,9 +61,9 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     Attributes:
         episode, step: of the decision.
         reward: for the action, finite.
-        end: "terminated" or "truncated" where the episode ended with this step.
+        end: "terminated" or "truncated" if the episode ended with this step.
         observation: bytes of the row of the final observation, at an end.
-        executed: index of the action that was really executed, where it was another one.
+        executed: index of the action that was actually executed, if it was a different one.
     """
 
     episode: str
@@ -93,7 +95,7 @@ class RecordedEpisode(msgspec.Struct, frozen=True, array_like=True):
 
 
 def row_of(dtype: np.dtype[Any]) -> dict[str, Any]:
-    """The dtype of a row, with its shape or its fields, as JSON can hold it."""
+    """The dtype of a row, with its shape or its fields, in JSON types."""
     if dtype.fields is None:
         return {"kind": dtype.base.str, "shape": list(dtype.shape)}
     fields = [(name, *dtype.fields[name][:2]) for name in dtype.names or ()]
@@ -111,40 +113,41 @@ def dtype_of(row: dict[str, Any]) -> np.dtype[Any]:
     return dtype
 
 
+@lru_cache(_REMEMBERED)
 def check_episode_id(episode: str) -> None:
-    """Raises RecordError when a text cannot name an episode."""
+    """Raises RecordError if a text cannot name an episode."""
     if not _EPISODE_ID.fullmatch(episode):
-        raise RecordError(f"{episode[:80]!r} cannot name an episode: 1 to 64 visible ASCII characters do.")
+        raise RecordError(f"{episode[:80]!r} cannot name an episode; expected 1 to 64 visible ASCII characters.")
 
 
-def check_outcome(outcome: Outcome, behavior_bytes: int | None = None) -> None:
-    """Raises RecordError when an outcome cannot be; `behavior_bytes` is the size of a row where it is known."""
+def check_outcome(outcome: Outcome, row_bytes: int | None = None) -> None:
+    """Raises RecordError for an invalid outcome; `row_bytes` is the size of a row, if known."""
     check_episode_id(outcome.episode)
-    place = f"episode {outcome.episode}, step {outcome.step}"
+    wrong = ""
     if not 0 <= outcome.step <= MAX_STEP:
-        raise RecordError(f"The step of {place} is not from 0 to {MAX_STEP}.")
-    if not math.isfinite(outcome.reward):
-        raise RecordError(f"The reward of {place} is {outcome.reward}; it must be finite.")
-    if outcome.observation is not None and not outcome.end:
-        raise RecordError(f"The outcome of {place} has a final observation, but is no end.")
-    if outcome.executed is not None and not 0 <= outcome.executed < MAX_ACTIONS:
-        raise RecordError(f"The executed action of {place} is {outcome.executed}; it must be an index of an action.")
-    if behavior_bytes is not None and outcome.observation is not None and len(outcome.observation) != behavior_bytes:
-        raise RecordError(
-            f"The final observation of {place} has {len(outcome.observation)} bytes; expected {behavior_bytes}."
-        )
+        wrong = f"the step is not from 0 to {MAX_STEP}"
+    elif not math.isfinite(outcome.reward):
+        wrong = f"the reward is {outcome.reward}, but must be finite"
+    elif outcome.executed is not None and not 0 <= outcome.executed < MAX_ACTIONS:
+        wrong = f"the executed action is {outcome.executed}, but must be the index of an action"
+    elif outcome.observation is not None and not outcome.end:
+        wrong = "it has a final observation, but does not end the episode"
+    elif outcome.observation is not None and len(outcome.observation) != (row_bytes or len(outcome.observation)):
+        wrong = f"the final observation has {len(outcome.observation)} bytes; expected {row_bytes}"
+    if wrong:
+        raise RecordError(f"Episode {outcome.episode}, step {outcome.step}: {wrong}.")
 
 
 def check_recorded(recorded: RecordedEpisode, behavior: Behavior) -> None:
-    """Raises RecordError when a whole episode cannot be one of this behavior's environment."""
+    """Raises RecordError if a whole episode does not fit this behavior's environment."""
     check_episode_id(recorded.episode)
     steps, size = len(recorded.actions), behavior.dtype.itemsize
     propensities = recorded.propensities
     if not steps or len(recorded.rewards) != steps or (propensities is not None and len(propensities) != steps):
         raise RecordError(
             f"Episode {recorded.episode} has {steps} actions and {len(recorded.rewards)} rewards"
-            f"{'' if propensities is None else f' and {len(propensities)} propensities'}; expected as many of each, "
-            "and one at least."
+            f"{'' if propensities is None else f' and {len(propensities)} propensities'}; expected the same number of "
+            "each, and at least one."
         )
     if len(recorded.observations) != size * (steps + 1):
         raise RecordError(
@@ -160,12 +163,12 @@ def check_recorded(recorded: RecordedEpisode, behavior: Behavior) -> None:
 
 
 def content_of(record: Outcome | RecordedEpisode) -> bytes:
-    """What makes records equal: two of one step contradict each other if this differs."""
+    """The content by which records are compared: two records of a step contradict each other if it differs."""
     return _encode(record)
 
 
 def packed_masks(masks: Sequence[NDArray[np.bool_] | None], n_actions: int) -> NDArray[np.uint8]:
-    """Action masks [n, n_actions] as bits, [n, (n_actions + 7) // 8]; None stands for one that allows every action."""
+    """Action masks [n, n_actions] as bits, [n, (n_actions + 7) // 8]; None is a mask that allows every action."""
     allowed = np.ones((len(masks), n_actions), np.bool_)
     for row, mask in enumerate(masks):
         if mask is not None:

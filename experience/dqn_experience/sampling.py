@@ -1,8 +1,8 @@
-"""Which episodes are recorded: a fraction by choice, and fewer of them while the disk does not keep up.
+"""Which episodes are recorded: a configured fraction, and fewer while the disk does not keep up.
 
-Whole episodes are recorded or not, by a hash of their names, and each decision is recorded with the probability that
-its episode had: what is missing is missing at random, and a reader knows how often. When the buffer fills, the fraction
-is halved again and again, so that those that are still recorded are those with the lowest hashes, every time.
+Whole episodes are recorded or not, by a hash of their names, and each decision is recorded along with its episode's
+probability of being kept: what is missing is missing at random, at a known rate. As the buffer fills, the fraction is
+halved repeatedly, so that the episodes that are still recorded are always those with the lowest hashes.
 """
 
 from functools import lru_cache
@@ -10,18 +10,18 @@ from functools import lru_cache
 from dqn_experience.exploration import share_of
 
 STEADY = 0.5
-"""Up to this part of the buffer nothing is left out."""
+"""Up to this fill level of the buffer, nothing is left out."""
 _RELAXED = 0.25
-"""Below this part of the buffer more is recorded again."""
+"""Below this fill level of the buffer, more is recorded again."""
 _CACHED_EPISODES = 65_536
 
 
 class Sampler:
-    """The fraction of episodes that is recorded now.
+    """The fraction of episodes that is being recorded.
 
     Attributes:
-        sample: the fraction that is recorded at most.
-        fraction: the one that is recorded now.
+        sample: the maximum fraction.
+        fraction: the current fraction.
     """
 
     def __init__(self, sample: float, salt: str) -> None:
@@ -34,7 +34,7 @@ class Sampler:
         return share_of(self._salt, model, episode)
 
     def tighten(self, fill: float) -> None:
-        """Records fewer episodes where `fill`, the part of the buffer that is taken, asks for it."""
+        """Records fewer episodes if `fill`, the used fraction of the buffer, requires it."""
         if fill <= STEADY:
             return
         halvings = 1

@@ -1,4 +1,4 @@
-"""What can be set about recording, and what is counted of it."""
+"""Settings and counters of recording."""
 
 from dataclasses import dataclass, field
 
@@ -9,14 +9,14 @@ class WriterSettings:
 
     Attributes:
         sample: fraction of episodes that is recorded.
-        salt: of the hash that samples.
-        quota_bytes: what the log may take on the disk; the oldest sealed files go first. 0: all there is.
-        group_seconds: how long decisions wait for others to be committed with.
-        buffer_bytes: what may wait in memory while the disk is slow or gone.
+        salt: of the hash used for sampling.
+        quota_bytes: maximum size of the log on the disk; the oldest sealed files are removed first. 0: no limit.
+        group_seconds: how long decisions wait for others to share a commit.
+        buffer_bytes: how much may wait in memory while the disk is slow or gone.
         patience_seconds: how long an outcome waits for the disk before further ones are refused.
-        retry_seconds: how long after a failed commit the next one is tried.
-        seal_bytes, seal_seconds: when a file is sealed.
-        node: what files are named after, beside the time (default: the machine).
+        retry_seconds: pause between a failed commit and the next attempt.
+        seal_bytes, seal_seconds: size and age at which a file is sealed.
+        node: part of the file names, next to the time (default: the name of the machine).
     """
 
     sample: float = 1.0
@@ -33,7 +33,7 @@ class WriterSettings:
 
 @dataclass
 class Counters:
-    """What a writer has done since it began; a metrics layer reads them at any time.
+    """What a writer has done since it started; may be read at any time.
 
     Attributes:
         decisions, outcomes, episodes: recorded durably.

@@ -1,8 +1,8 @@
 """Writes the log: decisions without waiting, outcomes that are acknowledged once they are durable.
 
-A thread commits what has come together, in one transaction: at once where an outcome waits, else 40 ms after the first
-decision. What arrives during a commit shares the next one. So a power cut costs at most 50 ms of decisions and no
-outcome that was acknowledged; a kill of the process costs no more.
+A thread commits everything that has accumulated in one transaction: at once if an outcome waits, else 40 ms after the
+first decision. What arrives during a commit shares the next one. So a power failure loses at most 50 ms of decisions
+and no acknowledged outcome; a kill of the process loses no more.
 """
 
 import logging
@@ -30,14 +30,14 @@ log = logging.getLogger(__name__)
 
 
 class ExperienceWriter:
-    """Records what one process decides and hears of. `append` and `report` are for one thread, such as an event loop's.
+    """Records the decisions and outcomes of one process. Call `append` and `report` in one thread, as of an event loop.
 
     Attributes:
-        counters: what it has done.
+        counters: what it has done so far.
     """
 
     def __init__(self, store: Path, settings: WriterSettings | None = None) -> None:
-        """Writes below `store`, from the first record on; makes what is missing there."""
+        """Writes under `store`, which is created with the first record."""
         self._settings = settings or WriterSettings()
         self.counters = Counters()
         self._sampler = Sampler(self._settings.sample, self._settings.salt)
@@ -55,17 +55,17 @@ class ExperienceWriter:
 
     @property
     def fraction(self) -> float:
-        """The fraction of episodes that is recorded now: less than the setting while the disk does not keep up."""
+        """The fraction of episodes being recorded: less than the setting while the disk does not keep up."""
         return self._sampler.fraction
 
     @property
     def pending_bytes(self) -> int:
-        """What waits in memory to be written, about."""
+        """Approximate bytes that wait in memory to be written."""
         return self._taken_in - self._written_out
 
     @property
     def is_available(self) -> bool:
-        """Whether outcomes are taken: the last commit did not fail, and none has been under way for too long."""
+        """Whether outcomes are accepted: the last commit did not fail, and none has been under way for too long."""
         works = self._thread.is_alive() and not self._closing.is_set()
         return works and not self._is_failing and not self._is_stuck
 
@@ -85,10 +85,10 @@ class ExperienceWriter:
         epsilons: Sequence[float],
         masks: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Takes the decisions of one batch; never waits and never fails.
+        """Records the decisions of one batch; never waits and never fails.
 
-        All of them have n elements; `observations` are rows [n] of the behavior's dtype, `actions` indices, `masks`
-        [n, n_actions] or None where all actions were allowed.
+        All arguments have n elements; `observations` are rows [n] of the behavior's dtype, `actions` indices, `masks`
+        [n, n_actions] or None if all actions were allowed.
         """
         batch = Batch(
             behavior,
@@ -117,7 +117,7 @@ class ExperienceWriter:
             self._wake.set()
 
     def _sampled(self, batch: Batch) -> Batch:
-        """The decisions of episodes that are recorded now; counts the others."""
+        """The decisions of episodes that are being recorded; counts the others."""
         model = batch.behavior.model
         kept = [row for row, episode in enumerate(batch.episodes) if self._sampler.takes(model, episode)]
         if len(kept) == len(batch.steps):
@@ -128,12 +128,12 @@ class ExperienceWriter:
         return batch.only(kept)
 
     def report(self, model: str, outcomes: Sequence[Outcome], row_bytes: int | None = None) -> "Future[None]":
-        """Takes outcomes: all of them, or none. The future is done once they are durable.
+        """Records outcomes: all of them, or none. The future is done once they are durable.
 
-        `row_bytes` is the size of an observation's row where it is known. An outcome that is known is not recorded
-        again, and waited for if need be. Raises RecordError for an outcome that cannot be, ContradictionError where
-        another one of the same step was taken, UnavailableError where the store does not take any; the future raises
-        that, too, if their commit fails.
+        `row_bytes` is the size of an observation's row, if known. An outcome that is already known is not recorded
+        again, but waited for if necessary. Raises RecordError for an invalid outcome, ContradictionError if another
+        one of the same step was recorded, UnavailableError if the store accepts none; the future also raises that if
+        the commit fails.
         """
         for outcome in outcomes:
             check_outcome(outcome, row_bytes)
@@ -142,7 +142,7 @@ class ExperienceWriter:
         return self._take(report, list(map(content_of, outcomes)))
 
     def record(self, behavior: Behavior, recorded: RecordedEpisode) -> "Future[None]":
-        """Takes a whole episode, as `report` takes outcomes."""
+        """Records a whole episode, as `report` records outcomes."""
         check_recorded(recorded, behavior)
         keys = [Key(behavior.model, recorded.episode, WHOLE_EPISODE)]
         report = Report(behavior.model, behavior, time.time_ns() // 1_000_000, [], recorded, keys, Future())
@@ -166,7 +166,7 @@ class ExperienceWriter:
         return all_done([*waiting, report.durable])
 
     def _new_among(self, report: Report, contents: list[bytes]) -> tuple[list[int], "list[Future[None]]"]:
-        """The rows that are not known yet, and what those that are known wait for."""
+        """The rows that are not known yet, and the futures of those that are."""
         new: dict[Key, int] = {}
         waiting = []
         for row, (key, content) in enumerate(zip(report.keys, contents, strict=True)):
@@ -183,7 +183,7 @@ class ExperienceWriter:
         return list(new.values()), waiting
 
     def close(self) -> None:
-        """Writes what waits, as far as the disk takes it, seals the file and ends."""
+        """Writes what waits, as far as the disk allows, seals the file and stops."""
         self._closing.set()
         self._wake.set()
         self._urgent.set()
@@ -198,12 +198,12 @@ class ExperienceWriter:
             self._urgent.clear()
             if not self._write():
                 self._closing.wait(self._settings.retry_seconds)
-                self._wake.set()  # for what is still unwritten
+                self._wake.set()  # for what is not written yet
         self._write()
         self._output.close()
 
     def _write(self) -> bool:
-        """Commits what waits; whether that succeeded. What did not is tried again, but for outcomes."""
+        """Commits what waits and returns whether that succeeded. On failure all but outcomes is retried."""
         if not self._unwritten:
             batches = [self._batches.popleft() for _ in range(len(self._batches))]
             self._unwritten = pack(batches, self.counters)
@@ -233,9 +233,7 @@ class ExperienceWriter:
             log.warning("experience cannot be recorded: %s", error)
         refused = sum(len(report.keys) for report in reports)
         self.counters.refused += refused
-        self._settle(
-            reports, UnavailableError(f"The store of experience could not be written: {error}. Try again later.")
-        )
+        self._settle(reports, UnavailableError(f"The experience store could not be written: {error}. Try again later."))
 
     def _settle(self, reports: list[Report], error: UnavailableError | None) -> None:
         with self._index_lock:

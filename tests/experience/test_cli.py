@@ -102,7 +102,7 @@ def test_damage_ends_verify_with_1(store: Path) -> None:
     path.write_bytes(path.read_bytes()[:3000])
     done = run("dqn-experience", "verify", "--store", store)
     assert done.returncode == 1
-    assert f"{path.name}: {path} is damaged or no log file" in done.stdout
+    assert f"{path.name}: {path} is damaged or not a log file" in done.stdout
     assert "files and datasets are damaged" in done.stderr
 
 

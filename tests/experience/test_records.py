@@ -53,11 +53,11 @@ def test_nothing_else_names_episodes(episode: str) -> None:
 @pytest.mark.parametrize(
     ("outcome", "message"),
     [
-        (Outcome("e", 0, math.nan), "reward of episode e, step 0 is nan"),
+        (Outcome("e", 0, math.nan), "Episode e, step 0: the reward is nan"),
         (Outcome("e", 0, math.inf), "must be finite"),
         (Outcome("e", -1, 0.0), "is not from 0"),
         (Outcome("e", MAX_STEP + 1, 0.0), "is not from 0"),
-        (Outcome("e", 0, 0.0, observation=b"x"), "is no end"),
+        (Outcome("e", 0, 0.0, observation=b"x"), "does not end the episode"),
         (Outcome("e", 0, 0.0, "truncated", b"x"), "has 1 bytes; expected 16"),
         (Outcome("e", 0, 0.0, executed=-1), "executed action"),
         (Outcome("a b", 0, 0.0), "cannot name"),
@@ -72,7 +72,7 @@ def test_an_invalid_outcome_is_refused(outcome: Outcome, message: str) -> None:
 @pytest.mark.parametrize(
     ("recorded", "message"),
     [
-        (RecordedEpisode("e", b"", [], []), "one at least"),
+        (RecordedEpisode("e", b"", [], []), "at least one"),
         (RecordedEpisode("e", bytes(32), [0], []), "1 actions and 0 rewards"),
         (RecordedEpisode("e", bytes(32), [0], [0.0], []), "0 propensities"),
         (RecordedEpisode("e", bytes(16), [0], [0.0]), "expected 32, 2 rows of 16"),

@@ -43,12 +43,12 @@ def batch(reward: float = 1.0, discount: float = 0.5) -> Batch:
 )
 def test_the_loss_is_that_of_the_td_error(settings: dict[str, Any], loss: float) -> None:
     """DQN and double DQN targets with squared and Huber loss give the numbers worked out by hand."""
-    assert float(agent(**settings).update(batch()).loss) == pytest.approx(loss)
+    assert float(agent(**settings).update(batch()).losses) == pytest.approx(loss)
 
 
 def test_a_terminated_transition_does_not_bootstrap() -> None:
     """With discount 0 the target is just the return: error 1 - 3 = -2, Huber 1.5."""
-    assert float(agent().update(batch(reward=3.0, discount=0.0)).loss) == pytest.approx(1.5)
+    assert float(agent().update(batch(reward=3.0, discount=0.0)).losses) == pytest.approx(1.5)
 
 
 def test_soft_update_moves_the_target_by_tau() -> None:
@@ -139,8 +139,8 @@ def test_regression_is_an_update_towards_given_targets() -> None:
     """A target of 3 for Q(s, a) = 1 has the loss, and leads to the weights, of a transition that ends with return 3."""
     made, other = agent(), agent()
     one = batch(reward=3.0, discount=0.0)
-    loss = made.regress(one.observations, one.actions, np.array([3.0], np.float32)).loss
-    assert float(loss) == float(other.update(one).loss) == pytest.approx(1.5)
+    loss = made.regress(one.observations, one.actions, np.array([3.0], np.float32)).losses
+    assert float(loss) == float(other.update(one).losses) == pytest.approx(1.5)
     assert torch.equal(made.parameters.data, other.parameters.data)
     q_values = made.q_network(torch.from_numpy(one.observations))
     assert made.values(one.observations).tolist() == q_values.amax(dim=1).tolist()

@@ -79,7 +79,7 @@ def test_all_components_have_the_target_of_the_mean(
     batch = Batch(first[None], np.array([[0, 2]]), one, np.float32(0.5) * one, second[None], np.array([0]), one, masks)
     found = agent(**changes).update(batch)
     assert found.errors is not None
-    assert (float(found.loss), float(found.errors)) == pytest.approx((loss, error))
+    assert (float(found.losses), float(found.errors)) == pytest.approx((loss, error))
 
 
 @pytest.mark.parametrize("acts", ["integers", "bits", "levels"])

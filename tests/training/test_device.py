@@ -41,15 +41,15 @@ def test_auto_is_a_gpu_only_for_convolutions(monkeypatch: pytest.MonkeyPatch) ->
 @with_gpu
 @pytest.mark.parametrize("distribution", ["none", "c51", "quantile"])
 def test_an_update_on_the_gpu_is_that_on_the_cpu(distribution: str) -> None:
-    """The same agent and batch give the same loss and weights, up to rounding."""
+    """The same agent and batch give the same losses and weights, up to rounding."""
     from tests.training.test_losses import weighted
 
     made, batch = weighted("huber", distribution)
     again, _ = weighted("huber", distribution)
     moved = DQNAgent(dataclasses.replace(again.config, device="cuda"), again.q_network, DiscreteSpace(n=2))
     first, second = made.update(batch), moved.update(batch)
-    assert second.loss.is_cuda
-    torch.testing.assert_close(second.loss.cpu(), first.loss)
+    assert second.losses.is_cuda
+    torch.testing.assert_close(second.losses.cpu(), first.losses)
     torch.testing.assert_close(moved.parameters.data.cpu(), made.parameters.data)
     assert moved.act(batch.observations, 0.0, np.random.default_rng(0)).shape == (len(batch.observations),)
 
@@ -102,6 +102,6 @@ def test_an_update_leaves_no_tensor_behind_on_the_cpu(distribution: str, setting
     observations = np.ones((4, 4), np.float32)
     learned = agent.update(Batch(observations, rows % 2, ones, ones, observations, rows, ones))
     assert learned.errors is not None
-    assert learned.loss.is_meta
+    assert learned.losses.is_meta
     assert learned.errors.is_meta
     assert agent.state_dict()["_noise"]["values"].is_meta

@@ -110,7 +110,7 @@ def test_every_call_but_health_needs_the_token(repository: ModelRepository) -> N
         for path in ("/v2", "/v2/models/cartpole", "/v2/models/cartpole/ready", "/v2/models/stats", "/v2/nothing"):
             response = server.get(path)
             assert (response.status_code, response.headers["www-authenticate"][:6]) == (401, "Bearer")
-            assert "needs a bearer token" in error_of(response)
+            assert "needs a valid bearer token" in error_of(response)
         assert send(server, {"inputs": [tensor()]}).status_code == 401
         assert send(server, {"inputs": [tensor()]}, authorization=f"Bearer {TOKEN}").status_code == 200
         documented = server.get("/openapi.json", headers={"authorization": f"Bearer {TOKEN}"}).json()["paths"]

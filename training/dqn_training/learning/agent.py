@@ -31,7 +31,7 @@ _AT_ONCE = 4_096
 class UpdateResult(NamedTuple):
     """The results of a gradient step; tensors, so that the GPU is not waited for in vain."""
 
-    loss: Tensor  # a scalar
+    losses: Tensor  # [batch], whose mean it descended
     errors: Tensor | None  # [batch], of the transitions before the step; None without prioritized replay
 
 
@@ -174,7 +174,7 @@ class DQNAgent(Stateful):
         self._descend(d_outputs.div_(len(losses)))
         self.gradient_steps += 1
         self._update_target()
-        return UpdateResult(losses.mean(), errors)
+        return UpdateResult(losses, errors)
 
     def _outputs_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The Q-network's outputs for the observations, and the target network's for the best next action.
@@ -209,12 +209,12 @@ class DQNAgent(Stateful):
         gradient = self.parameters.grad
         assert gradient is not None  # noqa: S101  (flatten_parameters made it)
         self._learning.backward(gradient_of_outputs)
-        limit = self.config.gradient_clip_at
+        limit, divisor = self.config.gradient_clip_at, None
         if self.config.gradient_clip == "value":
             gradient.clamp_(-limit, limit)
         elif self.config.gradient_clip == "norm":
-            gradient.mul_((limit / (torch.linalg.vector_norm(gradient) + 1e-6)).clamp_(max=1.0))
-        self.optimizer.step(gradient)
+            divisor = torch.linalg.vector_norm(gradient).div_(limit).clamp_(min=1.0)
+        self.optimizer.step(gradient, divisor)
 
     def _update_target(self) -> None:
         if self.config.target_update == "soft":

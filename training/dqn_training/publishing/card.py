@@ -29,7 +29,7 @@ A DQN policy for the Gymnasium environment `{environment.id}`{kwargs},
 published {manifest.created_at:%Y-%m-%d %H:%M} UTC.{wrappers}
 
 ## What it does
-Maps an observation ({observation}) to the Q-values of {actions.n} actions and the greedy action.
+Maps an observation ({observation}) to the Q-values of {_q_values(actions)} and the greedy action.
 {_actions(actions)}.{_masked(environment)} The file `model.onnx` (opset
 {manifest.onnx.opset}) includes all preprocessing: it takes observations as the environment returns them{within}.
 
@@ -55,6 +55,13 @@ The policy is greedy and deterministic; the server can add exploration.
 ## Licence
 The weights are under the licence of the project that trained them; dqn-policy-server itself is under the MIT licence.
 """.encode()
+
+
+def _q_values(space: ActionSpace) -> str:
+    """What the Q-values belong to."""
+    if space.branches:
+        return f"the {space.n} values of {len(space.branches)} components (each is chosen on its own)"
+    return f"{space.n} actions"
 
 
 def _actions(space: ActionSpace) -> str:

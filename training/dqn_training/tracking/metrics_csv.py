@@ -50,7 +50,7 @@ SCALARS: dict[str, Callable[["TrainingState", Row], float | None]] = {
     "evaluation_return": _new_evaluation,
     "training_return": lambda state, _: state.recent("total_reward"),
     "episode_length": lambda state, _: state.recent("length"),
-    "loss": lambda state, _: None if state.loss is None else float(state.loss),
+    "loss": lambda state, _: None if state.loss is None else float(state.loss.mean()),
     "epsilon": lambda state, _: state.epsilon,
     "learning_rate": lambda state, _: state.agent.optimizer.learning_rate,
     **{name: _health(name) for name in ("terminal_share", "action_gap", "largest_q", "dormant_share")},

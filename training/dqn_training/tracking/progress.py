@@ -123,7 +123,7 @@ class TrainingProgress(Callback):
         if not self._config.noisy:
             status.append(f"random actions {state.epsilon:.0%}")
         if state.loss is not None:
-            status.append(f"loss {float(state.loss):.3g}")
+            status.append(f"loss {float(state.loss.mean()):.3g}")
         return [*status, f"{state.env_steps / max(state.wall_seconds, 1e-9):,.0f} steps/s"]
 
     def _score(self, selection: Selection) -> str:
