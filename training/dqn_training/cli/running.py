@@ -82,8 +82,8 @@ def make_trackers(options: TrainOptions, run: RunDirectory) -> list[Tracker]:
         trackers.append(TensorBoardTracker(run.tensorboard))
     if _mlflow_uri(options) or run.mlflow.exists():
         with needs_extra(_MLFLOW, "mlflow"):
-            from dqn_training.tracking.mlflow_tracker import MlflowTracker, remembered  # noqa: PLC0415  (an extra)
-        uri = str(remembered(run.mlflow).get("uri") or _mlflow_uri(options))
+            from dqn_training.tracking.mlflow_tracker import MlflowTracker, saved_run  # noqa: PLC0415  (an extra)
+        uri = str(saved_run(run.mlflow).get("uri") or _mlflow_uri(options))
         params = {"preset": options.preset, **options.config.to_json()}
         trackers.append(MlflowTracker(uri, run.mlflow, options.name, run.path.resolve().name, params))
     return trackers

@@ -38,9 +38,9 @@ class Adam(Stateful):
     def step(self, gradient: Tensor, divisor: Tensor | None = None) -> None:
         """Updates the parameters with the gradient [parameters], divided by a scalar if given.
 
-        That is the operation of torch.optim's Adam and AdamW with fused=True. Moments of what has no gradient any more
-        shrink until they are denormal numbers, which take a processor a hundred times as long as others: half of the
-        step in preset `tutorial`. They count as 0 here.
+        Uses the operation of torch.optim's Adam and AdamW with fused=True. Moments of parameters that no longer get a
+        gradient decay to denormal numbers, which are a hundred times slower: they would take half of the step in preset
+        `tutorial`. They are flushed to 0 here.
         """
         self._steps += 1
         torch.set_flush_denormal(True)

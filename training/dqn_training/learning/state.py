@@ -11,7 +11,7 @@ from dqn_models.manifest import EnvironmentInfo
 from dqn_models.masks import ACTION_MASK, BoolArray
 from dqn_training.checkpoint.values import State, Stateful
 from dqn_training.config import DQNConfig
-from dqn_training.envs.checks import several_instances
+from dqn_training.envs.checks import single_instance_hint
 from dqn_training.envs.snapshot import UncapturableError, capture_environment, restore_environment
 from dqn_training.envs.vector import AnyVectorEnv, make_vector_environment, vectorization_of
 from dqn_training.learning.agent import DQNAgent
@@ -161,7 +161,7 @@ def make_state(config: DQNConfig, environment: EnvironmentInfo, weights: dict[st
         except RuntimeError as error:
             raise ValueError(f"The weights to start from do not fit the network: {error}") from error
     replay = _make_replay(config, environment)
-    with several_instances():
+    with single_instance_hint():
         environments = make_vector_environment(environment, config.num_envs, config.vectorization)
     seed_process(config.seed)  # again: the measurement for `auto` may have drawn from the generators
     observations, info = environments.reset(seed=first_seed("train", config.seed))
