@@ -30,7 +30,9 @@ LABELS = {
 _CPU_GOAL = 0.8
 _NOISE = 2.0  # standard errors
 _LEAST = 0.01
-_UNFINISHED = " **This is unfinished**: it shows what the command makes, and proves nothing before all have five seeds."
+_UNFINISHED = (
+    " **Unfinished**: not every system has five seeds in every environment yet; the tables say how many runs there are."
+)
 _PAGE = """# No flags, beside the defaults of others
 
 `.venv/bin/python benchmarks/zero_config.py` trains {count} environments with `dqn-train --env-id ID --total-env-steps
@@ -59,6 +61,8 @@ N` and with the DQN of Stable-Baselines3, of SBX and of CleanRL, each as it come
 {behind}
 
 {dear}
+
+Mean return, its standard deviation over seeds, (their number), and the median of the CPU seconds:
 
 {each}
 
@@ -181,7 +185,7 @@ def _dear(runs: Lines) -> str:
 
 
 def _each(runs: Lines, lines: Lines) -> str:
-    """A row for each environment: mean return with the standard deviation over seeds, and CPU seconds."""
+    """A row for each environment: mean return with the standard deviation over seeds, their number, and CPU seconds."""
     rows = []
     for name, task in TASKS.items():
         scale = f"{task.zero:g} to {task.reference:g} ({task.known_from})"
@@ -190,7 +194,7 @@ def _each(runs: Lines, lines: Lines) -> str:
             found = [line["mean"] for line in _of(runs, system, name)]
             failed = any("error" in line for line in _of(lines, system, name))
             spread = f" ± {np.std(found, ddof=1):.3g}" if len(found) > 1 else ""
-            text = f"{np.mean(found):.3g}{spread}; {_cpu(runs, system, name):.0f} s" if found else ""
+            text = f"{np.mean(found):.3g}{spread} ({len(found)}); {_cpu(runs, system, name):.0f} s" if found else ""
             cells.append(text or ("failed" if failed else "-"))
         presets = ", ".join(sorted({line["preset"] for line in _of(runs, "ours", name)}))
         ratio = f"{_cpu(runs, 'ours', name) / _cpu(runs, 'sb3', name):.2f}" if name in _common(runs, "sb3") else "-"

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -15,6 +15,7 @@ from rich.table import Table
 from tyro.extras import SubcommandApp
 
 from dqn_experience import datasets, files, inspection
+from dqn_experience import export as exporting
 from dqn_experience.audit import QValues
 from dqn_experience.compaction import LOCK, Compacted, compact
 from dqn_experience.episode_table import JoinSettings
@@ -167,6 +168,41 @@ def make_datasets(
         cli_support.print_json(results)
     elif not results:
         print(f"No experience in {place} yet.")
+
+
+@app.command
+def export(
+    reference: Reference,
+    /,
+    *,
+    to: Annotated[
+        Literal["parquet", "minari"],
+        tyro.conf.arg(
+            help="parquet: one file with a row a step (extra parquet); minari: a Minari dataset (extra minari)"
+        ),
+    ],
+    output: Annotated[
+        Path,
+        tyro.conf.arg(metavar="PATH", help="the Parquet file, or the folder of Minari datasets that gets this one"),
+    ],
+    store: Store = None,
+    json: AsJson = False,
+) -> None:
+    """Write a dataset for other tools; actions are indices."""
+    place = _store(store)
+    described = datasets.manifest(place, *datasets.resolve(place, reference))
+    shown: dict[str, Any] = {"model": described.model, "dataset": described.dataset, "output": str(output)}
+    with cli_support.needs_extra(f"--to {to}", to):
+        if to == "parquet":
+            shown["rows"] = exporting.write_parquet(place, described, output)
+        else:
+            shown["minari"] = exporting.write_minari(place, described, output)
+    if json:
+        cli_support.print_json(shown)
+    elif to == "parquet":
+        print(f"{described.model}@{described.dataset}: {shown['rows']:,} rows in {output}")
+    else:
+        print(f"{described.model}@{described.dataset}: minari.load_dataset({shown['minari']!r}), below {output}")
 
 
 @app.command
