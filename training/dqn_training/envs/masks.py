@@ -47,7 +47,7 @@ def find_masks(environment: _AnyEnv, observations: ObservationSpace, actions: Ac
     return None
 
 
-def masks_in_words(environment: EnvironmentInfo) -> str:
+def describe_masks(environment: EnvironmentInfo) -> str:
     """A sentence about the masks of an environment that has action masks."""
     assert environment.action_mask is not None  # noqa: S101  (the caller has checked it)
     request = "" if environment.action_mask == "observation" else " The server will require action_mask in requests."
