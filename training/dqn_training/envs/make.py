@@ -88,7 +88,11 @@ def make_environment(
         raise ValueError(f"env_kwargs is {dict(kwargs)}; {env_id} refuses it: {error}.") from error
     except Exception as error:
         raise UnmadeEnvironmentError(failure(env_id, "while it was made", error)) from error
-    return Checked(wrapped(environment, wrappers), env_id, masks)
+    try:
+        return Checked(wrapped(environment, wrappers), env_id, masks)
+    except BaseException:
+        environment.close()
+        raise
 
 
 def register(env_id: str) -> gymnasium.envs.registration.EnvSpec:
