@@ -137,7 +137,8 @@ def _train_ours(options: Options, task: Task, words: Sequence[str]) -> Mapping[s
         facts = _call([options.ours, _SCRIPT, "ours", task.env_id, *words, version])
     config, defaults = manifest["training"]["config"], DQNConfig().to_json()
     settings = {key: value for key, value in config.items() if value != defaults.get(key) and value != []}
-    return {**facts, "cpu_seconds": round(cpu_seconds, 1), "settings": settings}
+    preset = manifest["training"]["preset"]
+    return {**facts, "cpu_seconds": round(cpu_seconds, 1), "preset": preset, "settings": settings}
 
 
 def _call(command: Sequence[str | Path | None]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import documents
 import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
-from zero_tasks import SOURCE, TASKS, ZOO
+from zero_tasks import CHOSEN_ON, SOURCE, TASKS, ZOO
 
 from dqn_testing.intervals import interquartile_interval
 
@@ -27,6 +27,9 @@ LABELS = {
     "cleanrl": "CleanRL dqn.py, defaults",
 }
 
+_CPU_GOAL = 0.8
+_NOISE = 2.0  # standard errors
+_LEAST = 0.01
 _UNFINISHED = " **This is unfinished**: it shows what the command makes, and proves nothing before all have five seeds."
 _PAGE = """# No flags, beside the defaults of others
 
@@ -42,14 +45,20 @@ N` and with the DQN of Stable-Baselines3, of SBX and of CleanRL, each as it come
   dqn-train in the environments in which it runs.
 - **CPU seconds** are those of the whole process from its start to the trained policy; dqn-train's include its
   evaluations, its final report and the export.{contended}
-- Seeds here are {seeds}.{unfinished} The rules of `general` were chosen on other environments, with seeds from 100 on:
-  see [what each rests on](ablation.md#what-general-chooses).
+- Seeds here are {seeds}.{unfinished} The rules of the preset `general` were chosen with seeds from 100 on, on other
+  environments: {chosen}. See [what each rests on](ablation.md#what-general-chooses).
+- **{own}** have presets of their own, which dqn-train takes by itself there. Those were tuned on just these
+  environments, as RL Zoo's settings were; the second line of each system in the first table leaves them out.
 - SBX and CleanRL take vectors of floats only; they get the flattened observation, a number of a Discrete space one-hot.
   CleanRL needs Gymnasium 0.29, with its Taxi-v3, LunarLander-v2 and CliffWalking-v0.
 
 ![scores](zero_config.png)
 
 {overall}
+
+{behind}
+
+{dear}
 
 {each}
 
@@ -72,7 +81,11 @@ def write(report: Path, lines: Lines) -> None:
             contended=contended if any(line["contended"] for line in runs) else "",
             seeds=", ".join(map(str, seeds)),
             unfinished="" if _is_finished(runs) else _UNFINISHED,
+            chosen=", ".join(CHOSEN_ON),
+            own=", ".join(_own_presets(runs)),
             overall=_overall(runs),
+            behind=_behind(runs),
+            dear=_dear(runs),
             each=_each(runs, lines),
             machine=documents.machine({name: version(name) for name in ("torch", "numpy", "gymnasium")}),
         ),
@@ -103,6 +116,11 @@ def _common(runs: Lines, system: str) -> list[str]:
     return [name for name in TASKS if _of(runs, system, name) and _of(runs, "ours", name)]
 
 
+def _own_presets(runs: Lines) -> list[str]:
+    """The environments in which dqn-train took another preset than `general`."""
+    return [name for name in TASKS if any(line["preset"] != "general" for line in _of(runs, "ours", name))]
+
+
 def _interval(runs: Lines, system: str, names: Sequence[str]) -> tuple[float, float, float]:
     return interquartile_interval([_scores(runs, system, name) for name in names])
 
@@ -112,19 +130,54 @@ def _cpu(runs: Lines, system: str, name: str) -> float:
 
 
 def _overall(runs: Lines) -> str:
-    """A row for each system, beside ours in the same environments."""
-    rows = []
-    for system, label in LABELS.items():
-        names = _common(runs, system)
-        if not names:
-            continue
-        own, reference = (_interval(runs, each, names) for each in (system, "ours"))
-        ratios = [_cpu(runs, "ours", name) / _cpu(runs, system, name) for name in names]
-        count = sum(len(_of(runs, system, name)) for name in names)
-        cells = [f"{mean:.2f} ({low:.2f} to {high:.2f})" for mean, low, high in (own, reference)]
-        rows.append([label, *cells, f"{median(ratios):.2f} ({max(ratios):.2f})", str(len(names)), str(count)])
+    """A row for each system, beside ours in the same environments; and one where ours has no preset of its own."""
     columns = ("system", "score", "dqn-train there", "dqn-train's CPU seconds to its: median (worst)")
+    own, rows = _own_presets(runs), []
+    for system, label in LABELS.items():
+        every = _common(runs, system)
+        general = [name for name in every if name not in own]
+        for names, more in ((every, ""), (general, ", preset `general` alone")):
+            if names and not (more and len(general) == len(every)):
+                rows.append([label + more, *_compared(runs, system, names)])
     return documents.table((*columns, "environments", "runs"), rows)
+
+
+def _compared(runs: Lines, system: str, names: Sequence[str]) -> list[str]:
+    """The cells of a system and of ours over these environments."""
+    intervals = (_interval(runs, each, names) for each in (system, "ours"))
+    ratios = [_cpu(runs, "ours", name) / _cpu(runs, system, name) for name in names]
+    count = sum(len(_of(runs, system, name)) for name in names)
+    cells = [f"{mean:.2f} ({low:.2f} to {high:.2f})" for mean, low, high in intervals]
+    return [*cells, f"{median(ratios):.2f} ({max(ratios):.2f})", str(len(names)), str(count)]
+
+
+def _behind(runs: Lines) -> str:
+    """Where a peer's mean score is higher, and by how much of the noise over seeds."""
+    found = []
+    for system in list(LABELS)[1:]:
+        for name in _common(runs, system):
+            both = [_scores(runs, each, name) for each in (system, "ours")]
+            if min(map(len, both)) < 2:
+                continue
+            ahead = float(both[0].mean() - both[1].mean())
+            noise = _NOISE * float(np.hypot(*(np.std(scores, ddof=1) / len(scores) ** 0.5 for scores in both)))
+            if ahead > max(noise, _LEAST):
+                found.append(f"{LABELS[system]} in {name} (by {ahead:.2f}, noise {noise:.2f})")
+    return (
+        "**Ahead of dqn-train beyond the noise** (two standard errors of the difference of mean scores, and 0.01), "
+        f"where both have two seeds or more: {'; '.join(found) or 'nobody, in no environment'}."
+    )
+
+
+def _dear(runs: Lines) -> str:
+    """Where the goal of 0.8 of Stable-Baselines3's CPU seconds is missed."""
+    names = _common(runs, "sb3")
+    ratios = {name: _cpu(runs, "ours", name) / _cpu(runs, "sb3", name) for name in names}
+    dear = [f"{name} ({ratio:.2f})" for name, ratio in ratios.items() if ratio > _CPU_GOAL]
+    return (
+        f"**CPU seconds above {_CPU_GOAL} of those of Stable-Baselines3**: {', '.join(dear) or 'nowhere'} "
+        f"({len(names) - len(dear)} of {len(names)} environments are below)."
+    )
 
 
 def _each(runs: Lines, lines: Lines) -> str:
@@ -139,8 +192,12 @@ def _each(runs: Lines, lines: Lines) -> str:
             spread = f" ± {np.std(found, ddof=1):.3g}" if len(found) > 1 else ""
             text = f"{np.mean(found):.3g}{spread}; {_cpu(runs, system, name):.0f} s" if found else ""
             cells.append(text or ("failed" if failed else "-"))
-        rows.append([f"{task.env_id.partition(':')[2] or task.env_id}", f"{task.steps:,}", scale, *cells])
-    return documents.table(("environment", "steps", "score 0 to 1", *LABELS.values()), rows)
+        presets = ", ".join(sorted({line["preset"] for line in _of(runs, "ours", name)}))
+        ratio = f"{_cpu(runs, 'ours', name) / _cpu(runs, 'sb3', name):.2f}" if name in _common(runs, "sb3") else "-"
+        shown = task.env_id.partition(":")[2] or task.env_id
+        rows.append([shown, f"{task.steps:,}", scale, presets or "-", *cells, ratio])
+    columns = ("environment", "steps", "score 0 to 1", "preset", *LABELS.values(), "CPU to Stable-Baselines3's")
+    return documents.table(columns, rows)
 
 
 def _draw(runs: Lines, path: Path) -> None:

@@ -15,6 +15,12 @@ THIRD_PARTY = (
     "shimmy",
 )
 
+CHOSEN_ON = (
+    "the small ones of `benchmarks/choice_environments.py` (tables, numbers, a picture)",
+    "MinAtar/Asterix-v1",
+)
+"""The environments on which the rules of `general` were chosen: none of those below."""
+
 
 class Task(NamedTuple):
     """An environment: its id, the steps of training, and the returns that mean 0 and 1."""

@@ -1,9 +1,9 @@
 """Writes the code map of ARCHITECTURE.md from the docstrings of the modules, so that it cannot go stale.
 
     .venv/bin/python scripts/code_map.py            # rewrite the map
-    .venv/bin/python scripts/code_map.py --check    # fail if it is not what this would write
+    .venv/bin/python scripts/code_map.py --check    # fail if the map is out of date
 
-Folders are in the order of pyproject's import-linter layers, the highest first; files are in alphabetical order.
+Folders follow the order of the import-linter layers in pyproject.toml, highest first; files are sorted by name.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def _line(name: str, path: Path, depth: int) -> str:
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     sentence = " ".join(docstring.split("\n\n")[0].split())
     text = f"{'  ' * depth}{name}".ljust(_NAME_COLUMN) + " " + sentence
-    for end in ("; ", ": ", ", ", " "):  # cut a long sentence where it reads on without its rest
+    for end in ("; ", ": ", ", ", " "):  # cut a long sentence where it still reads well
         if len(text) <= _WIDTH:
             break
         text = text[:_WIDTH].rpartition(end)[0] if end in text[_NAME_COLUMN + 20 : _WIDTH] else text
@@ -48,7 +48,7 @@ def _line(name: str, path: Path, depth: int) -> str:
 
 
 def _layers() -> dict[str, int]:
-    """The place of each folder among the layers of its package."""
+    """The rank of each folder among the layers of its package."""
     tools = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
     names: list[str] = []
     for contract in tools["importlinter"]["contracts"]:
@@ -58,7 +58,7 @@ def _layers() -> dict[str, int]:
 
 
 def main() -> None:
-    """Rewrites the map, or checks it."""
+    """Rewrites the map, or checks that it is up to date."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if the map is out of date")
     options = parser.parse_args()

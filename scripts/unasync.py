@@ -3,7 +3,7 @@
     python scripts/unasync.py           write the generated files
     python scripts/unasync.py --check   exit with status 1 if they differ from what would be written
 
-Both clients are one text. What truly differs (sockets, sleep, locks) is in `dqn_client/backends`.
+The two clients share one source. What really differs (sockets, sleep, locks) is in `dqn_client/backends`.
 """
 
 import argparse
@@ -18,7 +18,7 @@ RUFF = Path(sys.executable).with_name("ruff")
 
 HEADER = "# Generated from {source} by scripts/unasync.py: change that file, then run `make generate`.\n"
 RULES = [
-    # words of the language
+    # keywords
     (r"\basync (def|with|for) ", r"\1 "),
     (r"\bawait ", ""),
     (r"\b__a(enter|exit)__", r"__\1__"),
@@ -30,7 +30,7 @@ RULES = [
     (r"\bAsync(?=[A-Z])", ""),
     (r"\bhandle_async_request\b", "handle_request"),
     (r"\ba(read|close)\b", r"\1"),
-    # words of the documentation
+    # documentation
     (r"\bfor asyncio\b", "for programs without an event loop"),
     (r", (and|or) event loop,", ""),
     (r"\bin another event loop\b", "in another process"),
@@ -40,7 +40,7 @@ RULES = [
 
 
 def blocking(source: Path) -> str:
-    """The blocking text of an asynchronous module, formatted."""
+    """The blocking version of an asynchronous module, formatted."""
     text = source.read_text("utf-8")
     for pattern, replacement in RULES:
         text = re.sub(pattern, replacement, text)

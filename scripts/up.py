@@ -1,7 +1,8 @@
-"""`make up`: trains a first policy if there is none, then serves it with the retraining job beside it until Ctrl-C.
+"""`make up`: trains a first policy if there is none, then serves it and runs the retraining job until Ctrl-C.
 
-Arguments go to `dqn-train`. From the environment come PORT (8000), DQN_MODEL (cartpole), DQN_REPOSITORY (models/store),
-EVERY (15m, how often to retrain) and METRICS_PORT (8001, where the retraining job serves its metrics; 0: nowhere).
+Arguments are passed to `dqn-train`. Environment variables and their defaults: PORT (8000), DQN_MODEL (cartpole),
+DQN_REPOSITORY (models/store), EVERY (15m: how often to retrain) and METRICS_PORT (8001: where the retraining job serves
+its metrics; 0 disables them).
 """
 
 import contextlib
@@ -25,18 +26,18 @@ POLL_SECONDS = 0.1
 
 
 def say(line: str) -> None:
-    """Shows the person at the terminal a line; that it cannot be written ends neither training nor serving."""
+    """Prints a line; if that fails, training and serving continue."""
     with streams.tolerant_output():
         print(line, flush=True)
 
 
 def start(name: str, *arguments: str) -> subprocess.Popen[bytes]:
-    """Starts one of our commands in a process group of its own: the terminal's Ctrl-C reaches only this script."""
+    """Starts one of our commands in its own process group, so that the terminal's Ctrl-C reaches only this script."""
     return subprocess.Popen([str(BIN / name), *arguments], process_group=0)  # noqa: S603
 
 
 def end(*processes: subprocess.Popen[bytes], with_signal: int = signal.SIGTERM) -> None:
-    """Asks commands to end and waits for them; a second Ctrl-C kills them."""
+    """Asks commands to stop and waits for them; a second Ctrl-C kills them."""
     for process in processes:
         if process.poll() is None:
             process.send_signal(with_signal)
@@ -50,7 +51,7 @@ def end(*processes: subprocess.Popen[bytes], with_signal: int = signal.SIGTERM) 
 
 
 def train(model: str, arguments: list[str]) -> None:
-    """Trains a first version. Raises ModelError when that fails."""
+    """Trains a first version. Raises ModelError if that fails."""
     say(f"There is no {model} yet: training one.")
     trainer = start("dqn-train", "--name", model, *arguments)
     try:
@@ -63,7 +64,7 @@ def train(model: str, arguments: list[str]) -> None:
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
-    """Returns once the server has a policy to answer with. Raises ModelError after START_SECONDS, or when it ends."""
+    """Returns once the server is ready. Raises ModelError after START_SECONDS, or if the server exits."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         with contextlib.suppress(OSError, http.client.HTTPException):
@@ -76,14 +77,14 @@ def wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
 
 
 def example(manifest: Manifest) -> str:
-    """An observation as JSON that this policy could meet: the mean of what training saw."""
+    """An example observation as JSON: the mean of those in training."""
     return json.dumps(manifest.environment.observation_space.example(manifest.observations.mean))
 
 
 def serve(repository: RepositoryReader, model: str, port: int) -> None:
     """Serves and retrains until a signal stops this script.
 
-    Raises ModelError when the server or the retraining job ends by itself.
+    Raises ModelError if the server or the retraining job exits by itself.
     """
     running = [start("dqn-serve", "--port", str(port), "--model", model)]
     try:
@@ -93,7 +94,7 @@ def serve(repository: RepositoryReader, model: str, port: int) -> None:
         announce(repository.manifest(model, repository.resolve(model)), port)
         ended, _ = os.wait()
         name = "server" if ended == running[0].pid else "retraining job"
-        raise ModelError(f"The {name} ended by itself; see its log above.")
+        raise ModelError(f"The {name} exited by itself; see its log above.")
     except KeyboardInterrupt:
         say("Stopping the server and the retraining job ...")
     finally:
@@ -101,15 +102,15 @@ def serve(repository: RepositoryReader, model: str, port: int) -> None:
 
 
 def announce(manifest: Manifest, port: int) -> None:
-    """Prints what is served and how to try it."""
+    """Prints what is being served and how to try it."""
     url = f"http://127.0.0.1:{port}"
-    say(f"\nServing {manifest.model} with the retraining job beside it; Ctrl-C ends both. Open or try:\n")
+    say(f"\nServing {manifest.model} and retraining it in the background; Ctrl-C stops both. Open or try:\n")
     say(f"  {url}/docs")
     say(f"  curl -s {url}/act -d '{{\"observation\": {example(manifest)}}}'\n")
 
 
 def main() -> None:
-    """Brings everything up and, at the end, down again."""
+    """Brings everything up, and down again at the end."""
     os.environ.setdefault("DQN_REPOSITORY", str(cli_support.default_repository()))
     repository = RepositoryReader(cli_support.default_repository())
     model = os.environ.get("DQN_MODEL") or "cartpole"

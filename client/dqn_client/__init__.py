@@ -1,7 +1,7 @@
-"""Calls a dqn-serve: `PolicyClient`, and `AsyncPolicyClient` for asyncio. Imports nothing else of this project."""
+"""Clients of dqn-serve: `PolicyClient`, and `AsyncPolicyClient` for asyncio. Imports nothing else of this project."""
 
 try:
-    import httpx  # noqa: F401  (only to say what is missing)
+    import httpx  # noqa: F401  (only to report what is missing)
     import msgspec  # noqa: F401
     import sniffio  # noqa: F401
     import websockets  # noqa: F401

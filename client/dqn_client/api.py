@@ -1,6 +1,6 @@
-"""Each call of the native API as a value, and the immutable type of its result. No input or output happens here.
+"""Each call of the native API as a value, with the immutable type of its result. Nothing is sent here.
 
-Fields of a response that this release does not know are ignored.
+Unknown fields in a response are ignored.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 ActionValue: TypeAlias = Any
 """An action as the environment takes it: an integer, or (nested) lists of numbers in the shape of its action space.
 
-`np.asarray(action, env.action_space.dtype)` is what `env.step` takes where the space has arrays.
+If the action space has arrays, pass `np.asarray(action, env.action_space.dtype)` to `env.step`.
 """
 
 
@@ -29,7 +29,7 @@ class Action(Struct, frozen=True):
     model: str
     version: int
     propensity: float | None = None
-    """Probability with which this action was selected; only where `epsilon` was given."""
+    """Probability with which this action was selected; only if `epsilon` was given."""
     q_values: tuple[float, ...] | None = None
     """One for each joint action; only from a stream opened with `q_values=True`."""
 
@@ -44,7 +44,7 @@ class Actions(Struct, frozen=True):
 
 
 class QValues(Struct, frozen=True):
-    """The Q-values [actions] of one observation, and the action selected."""
+    """The Q-values [actions] of one observation, and the selected action."""
 
     q_values: tuple[float, ...]
     action: ActionValue
@@ -54,7 +54,7 @@ class QValues(Struct, frozen=True):
 
 
 class QValuesBatch(Struct, frozen=True):
-    """The Q-values [batch, actions] of a batch, and the actions selected."""
+    """The Q-values [batch, actions] of a batch, and the selected actions."""
 
     q_values: tuple[tuple[float, ...], ...]
     actions: tuple[ActionValue, ...]
@@ -70,14 +70,14 @@ class Model(Struct, frozen=True):
     is_default: bool
     """Whether calls without a model name use this one."""
     champion: int | None
-    """The version that answers by default; None where there is none."""
+    """The version that answers by default; None if there is none."""
     aliases: dict[str, int]
     versions: tuple[int, ...]
     loaded_versions: tuple[int, ...]
     problem: str | None = None
-    """Why there is no champion to answer."""
+    """Why there is no champion; None if there is one."""
     spaces: dict[str, Any] | None = None
-    """What its champion observes and does, with an example; from `PolicyClient.model` only."""
+    """Observation and action space of its champion, with examples; from `PolicyClient.model` only."""
 
 
 class Models(Struct, frozen=True):
@@ -101,7 +101,7 @@ class Readiness(Struct, frozen=True):
 
 
 class Promotion(Struct, frozen=True):
-    """The version that an alias names now and the one before, and the champion that answers."""
+    """The version that an alias names now, the previous one, and the champion that answers."""
 
     model: str
     alias: str
@@ -111,7 +111,7 @@ class Promotion(Struct, frozen=True):
 
 
 class Refresh(Struct, frozen=True):
-    """The result of the server's look at its repository."""
+    """The result of a check of the server's repository."""
 
     model: str
     champion: int | None
@@ -125,19 +125,19 @@ Manifest = dict[str, Any]
 
 
 class SelectionOptions(TypedDict, total=False):
-    """How the action is selected; without any of these: greedily among all."""
+    """How the action is selected; without any of these, greedily among all."""
 
     epsilon: float | None
-    """Probability of a uniformly random action, in [0, 1]; the result then has the `propensity` of its action."""
+    """Probability of a uniformly random action, in [0, 1]; the result then includes `propensity`."""
     seed: int | None
     """Makes the random selection reproducible."""
     action_mask: Values | None
-    """Booleans or 0 and 1, one for each joint action or, for a batch, [batch, actions]; False: it is never selected.
-    For one observation also a tuple of masks, one for each component of an action, as Gymnasium has them."""
+    """Booleans (or 0 and 1), one for each joint action, or [batch, actions] for a batch; False is never selected.
+    For one observation also a tuple of masks, one for each component of an action, as in Gymnasium."""
 
 
 class ActOptions(SelectionOptions, total=False):
-    """What a call may give beside its observation."""
+    """The options of a call, besides its observation."""
 
     version: int | str | None
     """A version number or an alias; default: the champion."""
@@ -152,7 +152,7 @@ class Call(Generic[Result]):
     decode: Callable[[bytes], Result]
     body: bytes | None = None
     may_repeat: bool = True
-    """Whether the request may be sent again after the connection was lost and the server may have received it."""
+    """Whether to send the request again after losing the connection, although the server may have received it."""
 
 
 def _decoder(kind: type[Result]) -> Callable[[bytes], Result]:
@@ -222,12 +222,12 @@ def refresh(name: str) -> Call[Refresh]:
 
 
 def model_path(name: str) -> str:
-    """The path below which the calls of a model are."""
+    """The path prefix of a model's calls."""
     return f"/models/{_segment(name)}"
 
 
 def default_model(known: Iterable[Model]) -> str:
-    """The name of the server's default model. Raises NotFoundError where there is none."""
+    """The name of the server's default model. Raises NotFoundError if there is none."""
     for candidate in known:
         if candidate.is_default:
             return candidate.model
@@ -235,9 +235,9 @@ def default_model(known: Iterable[Model]) -> str:
 
 
 def _segment(name: str) -> str:
-    """A name as one segment of a path, also where it is "..", which URL libraries would resolve.
+    """A name as one segment of a path, even if it is "..", which URL libraries would resolve.
 
-    In the C locale Python gives the bytes of a non-ASCII argument as surrogates; they are sent as those bytes.
+    In the C locale Python represents the bytes of a non-ASCII argument as surrogates; these are sent as the bytes.
     """
     return name.replace(".", "%2E") if name in {".", ".."} else quote(name, safe="", errors="surrogateescape")
 
@@ -253,7 +253,7 @@ def _body(
     action_mask: Values | None = None,
     **unknown: object,
 ) -> bytes:
-    """The JSON body of a call; `method` is the client's method, whose TypeError an unknown option is."""
+    """The JSON body of a call; `method` is the client's method, which the TypeError for an unknown option names."""
     for name in unknown:
         hint = "; the client's constructor takes it" if name == "model" else ""
         raise TypeError(f"{method}() got an unexpected keyword argument {name!r}{hint}")

@@ -1,6 +1,6 @@
-"""Observations as JSON or MessagePack.
+"""Encoding of observations as JSON or MessagePack.
 
-Arrays become lists in C code: 1,024 observations of CartPole take 0.6 ms as JSON.
+Arrays become lists in C code: encoding 1,024 CartPole observations as JSON takes 0.6 ms.
 """
 
 import itertools
@@ -12,7 +12,7 @@ import msgspec
 
 
 class ArrayLike(Protocol):
-    """NumPy arrays and scalars, torch tensors on the CPU, and their like."""
+    """NumPy arrays and scalars, torch tensors on the CPU, and the like."""
 
     def tolist(self) -> Any:
         """The values as nested lists."""
@@ -20,14 +20,14 @@ class ArrayLike(Protocol):
 
 Values = ArrayLike | Sequence[Any]
 Observation = Values | Mapping[str, Any] | float
-"""In the form of the model's observation space, as the environment gives it: a number for a Discrete space, an array or
-lists for a Box, a dict for a Dict, a tuple for a Tuple, nested."""
+"""In the form of the model's observation space, as the environment returns it: a number for a Discrete space, an array
+or lists for a Box, a dict for a Dict, a tuple for a Tuple, nested."""
 
 
 def joint_mask(mask: Values) -> Values:
     """The mask of one observation with an entry for each joint action, the last component changing fastest.
 
-    A tuple of masks, as Gymnasium has one for each component of a MultiDiscrete action, becomes that; others stay.
+    Converts a tuple of masks, which Gymnasium has for the components of a MultiDiscrete action; returns others as is.
     """
     if isinstance(mask, tuple) and mask and all(hasattr(part, "__len__") for part in mask):
         return [all(flags) for flags in itertools.product(*mask)]
@@ -38,9 +38,9 @@ def to_json(fields: Mapping[str, Any]) -> bytes:
     """A JSON object. Raises TypeError for a value that is neither JSON nor an array."""
     try:
         body = _encode_json(fields)
-    except UnicodeEncodeError:  # a surrogate, such as of a non-ASCII argument in the C locale
+    except UnicodeEncodeError:  # a surrogate, as in a non-ASCII argument in the C locale
         body = b"null"
-    if b"null" in body:  # NaN and infinities: sent as such, so that the server can say which one it refuses
+    if b"null" in body:  # NaN and infinities: sent as such, so that the server can name the one that it rejects
         return json.dumps(fields, default=_plain).encode()
     return body
 
@@ -48,7 +48,7 @@ def to_json(fields: Mapping[str, Any]) -> bytes:
 def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
-    if hasattr(value, "__array__"):  # frame stacks of Gymnasium
+    if hasattr(value, "__array__"):  # Gymnasium's frame stacks
         return value.__array__().tolist()
     if isinstance(value, Mapping):
         return dict(value)

@@ -1,7 +1,7 @@
-"""A server as seen by a client: calls become httpx requests, responses become results or errors.
+"""A server as a client sees it: calls become httpx requests, responses become results or errors.
 
-Requests go straight to httpx's transports: its `Client` adds cookies, redirects, proxies of the environment and a third
-of the time, none of which a control loop wants.
+Requests go straight to httpx's transports: its `Client` adds cookies, redirects, proxies from the environment and a
+third to the time, none of which a control loop wants.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
 
 
 class Endpoint:
-    """The server's URL and what every request carries."""
+    """The server's URL and what all requests have in common."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Endpoint:
         headers: Mapping[str, str] | None,
         tls: ssl.SSLContext | None,
     ) -> None:
-        """Raises ValueError for a URL, token, header or timeout that is not valid."""
+        """Raises ValueError for an invalid URL, token, header or timeout."""
         self.url = _checked_url(base_url)
         if not timeout > 0:
             raise ValueError(f"timeout is {timeout}; it must be more than 0 (seconds).")
@@ -61,7 +61,7 @@ class Endpoint:
 
     @property
     def pool(self) -> httpx.Limits:
-        """How many connections are kept, and for how many seconds."""
+        """How many idle connections are kept, and for how many seconds."""
         return httpx.Limits(
             max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS, keepalive_expiry=_KEEP_SECONDS
         )
@@ -82,7 +82,7 @@ class Endpoint:
         )
 
     def decode(self, call: Call[Result], response: httpx.Response) -> Result:
-        """The result in a response. Raises the PolicyClientError that the response stands for."""
+        """The result in a response. Raises the PolicyClientError that the response represents."""
         body = response.content
         if response.status_code != 200:
             raise error_from(response.status_code, response.headers, body, self.url + call.path)
@@ -96,7 +96,7 @@ class Endpoint:
 
     @contextlib.contextmanager
     def translated_errors(self) -> Iterator[None]:
-        """Raises httpx's exceptions as this package's."""
+        """Translates httpx's exceptions into this package's."""
         try:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:

@@ -1,4 +1,4 @@
-"""What a call can fail with, in the server's own sentences where it refused."""
+"""The errors of a call; for a refusal, the message is the server's own."""
 
 import ssl
 from collections.abc import Mapping
@@ -12,10 +12,10 @@ _EXCERPT_CHARACTERS = 200
 
 
 class PolicyClientError(Exception):
-    """Base of everything that a call raises on purpose; can be pickled, so that workers can raise it."""
+    """Base class of all errors of a call; picklable, so that worker processes can raise them."""
 
     request_id: str | None = None
-    """The `X-Request-ID` of the response, which is in the server's log as well."""
+    """The `X-Request-ID` of the response, which also appears in the server's log."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Restores an error without calling its constructor, whose arguments are not those of `Exception`."""
@@ -64,7 +64,7 @@ class ConnectionLostError(PolicyClientError, ConnectionError):
     """The server could not be reached, or the connection ended before the response, and retries did not help."""
 
     def __init__(self, message: str, *, was_open: bool, may_pass: bool = True) -> None:
-        """`was_open`: the server may have carried out the call; `may_pass`: the next attempt may succeed."""
+        """`was_open`: the server may have executed the call; `may_pass`: the next attempt may succeed."""
         super().__init__(message)
         self.was_open = was_open
         self.may_pass = may_pass
@@ -75,7 +75,7 @@ class TimedOutError(PolicyClientError, TimeoutError):
 
 
 class UnexpectedResponseError(PolicyClientError):
-    """Not a response of dqn-serve, or its own failure (500)."""
+    """The response is not from dqn-serve, or reports an internal error (500)."""
 
 
 class _Problem(msgspec.Struct, frozen=True):
@@ -117,7 +117,7 @@ def refusal(
 
 
 def unreachable(url: str, error: BaseException) -> ConnectionLostError:
-    """The error where no connection could be made; retrying does not help against an untrusted certificate."""
+    """The error if no connection could be established; retrying does not help against an untrusted certificate."""
     causes = [error]
     while cause := causes[-1].__cause__ or causes[-1].__context__:
         causes.append(cause)
@@ -126,7 +126,7 @@ def unreachable(url: str, error: BaseException) -> ConnectionLostError:
 
 
 def lost(url: str, error: OSError) -> ConnectionLostError:
-    """The error where an open stream's connection failed."""
+    """The error if an open stream's connection failed."""
     return ConnectionLostError(f"Lost the stream {url}: {message_of(error)}.", was_open=True)
 
 
@@ -136,7 +136,7 @@ def timed_out(url: str, timeout: float) -> TimedOutError:
 
 
 def message_of(error: BaseException) -> str:
-    """The message of a library's exception, for the middle of a sentence."""
+    """The message of a library's exception, to embed in a sentence."""
     return (str(error) or type(error).__name__).rstrip(".")
 
 

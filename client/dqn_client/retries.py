@@ -1,4 +1,4 @@
-"""When a failed call is retried, and after what backoff."""
+"""Which failed calls are retried, and after how long."""
 
 import logging
 import random
@@ -14,18 +14,18 @@ _log = logging.getLogger("dqn_client")
 class RetryPolicy:
     """How a client retries after a 502, 503, 504 or a lost or refused connection; `RetryPolicy(0)`: never.
 
-    The backoff doubles from `initial_backoff` to `max_backoff` and is shortened at random by up to half, so that
-    clients that failed together do not return together; a `Retry-After` of the server is waited out in addition.
+    The backoff doubles from `initial_backoff` to `max_backoff`, and is shortened at random by up to half, so that
+    clients that failed together do not return together. A `Retry-After` from the server is waited out in addition.
     """
 
     max_retries: int = 20
     """Maximum number of retries of a call."""
     deadline: float = 30.0
-    """Seconds after the call, beyond which no retry begins."""
+    """Seconds after the start of the call beyond which no retry begins."""
     initial_backoff: float = 0.05
     """Seconds before the first retry."""
     max_backoff: float = 2.0
-    """Maximum seconds between two attempts."""
+    """Maximum seconds of backoff between two attempts."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for a negative number or NaN."""
@@ -45,7 +45,7 @@ class Attempts:
         self._deadline = time.monotonic() + policy.deadline
 
     def backoff_after(self, error: PolicyClientError) -> float:
-        """Seconds to wait before the next attempt. Raises `error` where there is to be none."""
+        """Seconds to wait before the next attempt. Raises `error` if there should be none."""
         self._failures += 1
         if not self._is_transient(error) or self._failures > self._policy.max_retries:
             raise error
@@ -63,7 +63,7 @@ class Attempts:
 
     def _backoff(self, error: PolicyClientError) -> float:
         if self._failures == 1 and isinstance(error, ConnectionLostError) and error.was_open:
-            return 0.0  # a kept connection had ended; a new one will most likely work
+            return 0.0  # an idle connection had been closed; a new one will most likely work
         longest = min(self._policy.max_backoff, self._policy.initial_backoff * 2.0 ** min(self._failures - 1, 64))
         requested = (error.retry_after or 0.0) if isinstance(error, NotReadyError) else 0.0
         return requested + random.uniform(longest / 2, longest)  # noqa: S311  (spreads clients; hides nothing)

@@ -28,12 +28,12 @@ def best_allowed(q_values: NDArray[np.float32], masks: BoolArray) -> NDArray[np.
 
 
 def drawn_allowed(masks: BoolArray, draws: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Index of a uniformly random allowed action, [batch], from uniform `draws` [batch] in [0, 1).
+    """Index of a uniformly random allowed action, [...], from uniform `draws` [...] in [0, 1).
 
-    Each row of `masks` [batch, n_actions] must allow at least one action.
+    Each row of `masks` [..., n_actions] must allow at least one action.
     """
-    ranks = (draws * masks.sum(axis=1)).astype(np.int64)  # which of the allowed actions, counted from 0
-    drawn: NDArray[np.int64] = (masks.cumsum(axis=1) > ranks[:, None]).argmax(axis=1)
+    ranks = (draws * masks.sum(axis=-1)).astype(np.int64)  # which of the allowed actions, counted from 0
+    drawn: NDArray[np.int64] = (masks.cumsum(axis=-1) > ranks[..., np.newaxis]).argmax(axis=-1)
     return drawn
 
 

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from dqn_models.errors import PolicyError
 from dqn_models.manifest import TensorSpec
-from dqn_models.masks import BoolArray, best_allowed
+from dqn_models.masks import BoolArray
+from dqn_models.spaces import ActionSpace
 
 # ONNX Runtime reads this on import, which happens only here. Otherwise it contacts a host of its vendor and keeps a
 # machine id and an event queue in the home directory.
@@ -51,7 +52,7 @@ class Policy:
         inputs, outputs: the graph's tensors as in the manifest.
         observation_shape: shape of one observation, without the batch dimension; () if it has several leaves.
         observation_dtype: float32, uint8 (pixels), int64 (Discrete), or a structured dtype.
-        n_actions: number of Q-values.
+        n_actions: number of Q-values: one per action or, if actions branch, one per value of each component.
         action_shape, action_dtype: of one action, as in the environment's action space.
         session: the ONNX Runtime session.
     """
@@ -128,13 +129,12 @@ class Policy:
         actions: Actions = self.session.run(["action"], self._feed(observations))[0]
         return actions
 
-    def choose(self, observations: Observations, masks: BoolArray) -> IntArray:
-        """Index of the best allowed action, [batch], for a batch of observations.
+    def choose(self, observations: Observations, masks: BoolArray, actions: ActionSpace) -> IntArray:
+        """Indices of the best allowed `actions`, [batch, ...], for a batch of observations.
 
         `masks` [batch, n_actions] is True where an action is allowed; each row must allow at least one.
         """
-        q_values: FloatArray = self.session.run(["q_values"], self._feed(observations))[0]
-        return best_allowed(q_values, masks)
+        return actions.best(self.q_values(observations), masks)
 
     def _feed(self, observations: Observations) -> dict[str, Observations]:
         if not self._fields:

@@ -1,4 +1,4 @@
-"""Puts a server together: its parts, its APIs, one application for all calls, and what the fast path needs of them."""
+"""Assembles a server: its parts, its APIs, one application for all calls, and what the fast path needs from them."""
 
 import contextlib
 import functools
@@ -25,15 +25,15 @@ from dqn_serving.api.stream.routes import stream_routes
 from dqn_serving.http.head_cache import FastRoute, RequestHeadCache
 from dqn_serving.http.middleware import AdmitRequests, ObserveRequests, allow_origins
 from dqn_serving.http.parts import ConnectionParts
-from dqn_serving.security.reloading import LOOK_SECONDS
+from dqn_serving.security.reloading import POLL_SECONDS
 from dqn_serving.services import Services
 from dqn_serving.telemetry.metrics import OTHER_ENDPOINT
 
 _DESCRIPTION = (
     "Observations in, actions and Q-values out, from the champion of each model in the repository. Errors are RFC 9457 "
-    'problem documents (`application/problem+json`), and `{"error": ...}` below `/v2`; a method other than those below '
-    "is a 405 with `Allow`, but `HEAD` is answered wherever `GET` is. Any request may have `X-Request-ID` and "
-    "`traceparent`: they stand in the log, and the id comes back."
+    'problem documents (`application/problem+json`), and `{"error": ...}` under `/v2`; a method not listed below gets '
+    "405 with `Allow`, except that `HEAD` works wherever `GET` does. Any request may carry `X-Request-ID` and "
+    "`traceparent`: both appear in the log, and the response returns the id."
 )
 
 
@@ -46,7 +46,7 @@ class Server:
         self._acts = ActCalls(services)
         self._infer = InferCall(services)
         calls = [
-            *self._acts.routes(),  # first: asked for most
+            *self._acts.routes(),  # first: requested most often
             *OipApi(services, self._infer).routes(),
             *StatusCalls(services).routes(),
             *AdminCalls(services).routes(),
@@ -55,7 +55,7 @@ class Server:
         self.app = _create_app(services, calls)
 
     def find_route(self, path: str) -> FastRoute | None:
-        """The call of a path that the fast path may take."""
+        """The call at this path, if the fast path may take it."""
         return self._acts.find(path) or self._infer.route(path)
 
     def connection_parts(self) -> ConnectionParts:
@@ -82,8 +82,8 @@ def _create_app(services: Services, calls: Sequence[CallRoute]) -> FastAPI:
         description=_DESCRIPTION,
         routes=[*calls, *docs_routes()],
         redoc_url=None,
-        docs_url=None,  # FastAPI's page loads from other people's servers
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours is; its asks the environment at each call
+        docs_url=None,  # FastAPI's page loads its assets from a CDN
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours is; FastAPI's reads the environment
     )
 
     @functools.cache
@@ -107,10 +107,10 @@ def _create_app(services: Services, calls: Sequence[CallRoute]) -> FastAPI:
 
 @contextlib.asynccontextmanager
 async def _watch(services: Services) -> AsyncIterator[None]:
-    """Loads what there is before the first request, then watches for changes until the last."""
-    await services.tasks.start("refresh", services.refresher.look, services.settings.refresh_seconds, at_once=True)
+    """Loads the models before the first request, then watches for changes until shutdown."""
+    await services.tasks.start("refresh", services.refresher.poll, services.settings.refresh_seconds, at_once=True)
     for files in services.reloaded:
-        await services.tasks.start(files.kind, files.look_beside, LOOK_SECONDS)
+        await services.tasks.start(files.kind, files.poll_in_thread, POLL_SECONDS)
     yield
     await services.tasks.stop()
     if services.traces is not None:

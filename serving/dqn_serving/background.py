@@ -26,13 +26,15 @@ class BackgroundTasks:
         self._is_stopping = False
 
     def unavailable_reason(self) -> str | None:
-        """Which task has failed and not succeeded since; None if there is none."""
+        """Which task has failed and not succeeded since; None if all are well."""
         for name, failure in self._failures.items():
-            return f"The background task {name!r} failed ({failure}) and has not worked since; it is being restarted."
+            return (
+                f"The background task {name!r} failed ({failure}) and has not succeeded since; it is being restarted."
+            )
         return None
 
     async def start(self, name: str, work: Work, seconds: float, *, at_once: bool = False) -> None:
-        """Does the work every `seconds` until `stop`; `at_once`: for the first time before this returns."""
+        """Repeats the work every `seconds` until `stop`; `at_once` runs it once before this returns."""
         self._restarts.add(name, 0)
         if at_once:
             await self._attempt(name, work)

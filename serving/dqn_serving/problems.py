@@ -36,14 +36,14 @@ CLOSE: tuple[Header, ...] = ((b"connection", b"close"),)
 
 
 class Served(NamedTuple):
-    """What answered."""
+    """The model and version that answered."""
 
     model: str
     version: int
 
 
 SERVED = "dqn.served"
-"""Where the scope of an answered request says what answered it."""
+"""Key of the version that answered, in the ASGI scope of an answered request."""
 
 
 class Answer(NamedTuple):
@@ -53,18 +53,18 @@ class Answer(NamedTuple):
     headers: tuple[Header, ...]
     body: bytes
     wire: bytes
-    """Headers and body as HTTP/1.1 writes them."""
+    """Headers and body as sent over HTTP/1.1."""
     served: Served | None = None
 
     async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        """Sends it."""
+        """Sends the response."""
         scope[SERVED] = self.served
         await send({"type": "http.response.start", "status": self.status, "headers": list(self.headers)})
         await send({"type": "http.response.body", "body": self.body})
 
 
 class Problem(Exception):  # noqa: N818  (RFC 9457's word)
-    """An answer other than 2xx, raised where the fault is found."""
+    """An error response, raised where the error is detected."""
 
     def __init__(
         self, status: int, detail: str, *, reason: Reason | None = None, headers: tuple[Header, ...] = ()
@@ -83,7 +83,7 @@ class Problem(Exception):  # noqa: N818  (RFC 9457's word)
         return fields | {"detail": self.detail} | ({"reason": self.reason} if self.reason else {})
 
     def answer(self) -> Answer:
-        """The response with this problem."""
+        """The response that carries this problem."""
         body = json.dumps(self.document()).encode()  # ASCII only, so what a client sent cannot break the encoding
         return make_answer(body, self.status, MEDIA_TYPE.encode(), self.headers)
 
@@ -102,7 +102,7 @@ def make_answer(
 
 
 def from_model_error(error: ModelError) -> Problem:
-    """The problem that an error of the repository is to a client: not there, in conflict, or damaged for now."""
+    """The problem that a client gets for a repository error: 404 if not found, 409 in conflict, else 503."""
     if isinstance(error, NotFoundError):
         return Problem(404, str(error))
     if isinstance(error, PromotionError):
@@ -111,5 +111,5 @@ def from_model_error(error: ModelError) -> Problem:
 
 
 def internal_error() -> Problem:
-    """The answer to a client if the fault is ours; the log has the rest."""
+    """The response to an unexpected error of the server; the log has the details."""
     return Problem(500, "The server failed to answer; its log says why.")

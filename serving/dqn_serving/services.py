@@ -1,4 +1,4 @@
-"""The parts of a running server that its calls share, put together once."""
+"""The parts of a running server that its calls share, assembled once."""
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class Services:
         self.request_log = RequestLog(access_log=settings.access_log, traces=self.traces)
 
     def unavailable_reason(self) -> str | None:
-        """Why requests that name no model cannot be answered, or will soon not be; None when they can."""
+        """Why requests that name no model cannot be answered, or soon will not be; None if they can."""
         if self.admission.is_draining:
             return "The server is shutting down."
         return self.tasks.unavailable_reason() or self.registry.unavailable_reason()

@@ -25,13 +25,13 @@ def _fits_a_header(token: SecretStr) -> SecretStr:
 
 
 def _split_at_commas(origins: str | Sequence[str]) -> list[str]:
-    """The option may be repeated; the variable is one text."""
+    """Origins from a repeated option, or from one comma-separated variable."""
     joined = origins if isinstance(origins, str) else ",".join(origins)
     return [part.strip() for part in joined.split(",") if part.strip()]
 
 
 def _is_an_origin(origin: str) -> str:
-    """As browsers send them."""
+    """The origin, if it has the form that browsers send. Raises ValueError otherwise."""
     if not _ORIGIN.fullmatch(origin):
         raise ValueError(
             f"{origin!r} is not an origin; expected one such as https://lab.example or http://localhost:3000"
@@ -46,7 +46,7 @@ class ServerSettings(BaseSettings):
         env_prefix=ENV_PREFIX,
         env_ignore_empty=True,
         frozen=True,
-        use_attribute_docstrings=True,  # they are the options' help
+        use_attribute_docstrings=True,  # they are the help of the options
         cli_prog_name="dqn-serve",
         cli_kebab_case=True,
         cli_implicit_flags=True,
@@ -65,51 +65,51 @@ class ServerSettings(BaseSettings):
     repository: Path = DEFAULT_REPOSITORY
     """directory of the model repository"""
     model: str | None = Field(None, pattern=f"^{MODEL_NAME.pattern}$")
-    """model of the calls that name none, such as /act; by default cartpole, or the only model in the repository"""
+    """default model, for calls that name none, such as /act; if unset: cartpole, or the only model in the repository"""
     refresh_seconds: float = Field(1.0, ge=0.05, le=3600)
     """seconds between checks of the repository for a new champion"""
     api_token: Annotated[SecretStr, AfterValidator(_fits_a_header)] | None = None
     """bearer token for the admin calls, which answer 403 without one; prefer the environment variable, which other
     users of the machine cannot read"""
     api_token_file: Annotated[Path, AfterValidator(auth.check_file)] | None = None
-    """file of further tokens, a line name:token for each; lines that begin with # are comments. The name appears in
+    """file of additional tokens, one name:token per line; lines that begin with # are comments. The name appears in
     the log and the history. Reloaded when it changes"""
     require_token: bool = False
     """require a token for every call except the health calls"""
     tls_certificate: Path | None = None
-    """PEM file of the certificate, followed by its issuers; with it the server speaks HTTPS only. Reloaded when it
+    """PEM file of the TLS certificate, followed by its issuers; the server then speaks HTTPS only. Reloaded when it
     changes"""
     tls_key: Path | None = None
-    """PEM file of the certificate's private key, not encrypted"""
+    """PEM file of the TLS certificate's private key, unencrypted"""
     cors_origins: Annotated[
         tuple[Annotated[str, AfterValidator(_is_an_origin)], ...], NoDecode, BeforeValidator(_split_at_commas)
     ] = ()
-    """comma-separated origins whose pages may call from a browser, such as https://lab.example, or * for all"""
+    """comma-separated origins whose web pages may call this server, such as https://lab.example, or * for all"""
     max_body_bytes: int = Field(4 * 1024 * 1024, ge=1024, le=1024**3)
     """maximum size of a request body in bytes; larger ones get 413"""
     max_batch_size: int = Field(4096, ge=1, le=1_000_000)
     """maximum observations per request; larger batches get 413"""
     lenient_masks: bool = False
-    """answer requests without action_mask also for models that were trained with the action masks of their environment;
-    by default these get 422, since the model may choose what the environment forbids"""
+    """also answer requests without action_mask for models that were trained with their environment's action masks; by
+    default such requests get 422, since the model might choose an action that the environment forbids"""
     max_loaded_versions: int = Field(8, ge=1, le=1000)
-    """versions kept loaded because requests named them, besides the champions"""
+    """maximum versions kept in memory besides the champions, because requests named them"""
     drain_seconds: float = Field(1.0, ge=0, le=3600)
-    """seconds to keep answering while not ready after SIGTERM, so that load balancers can take the server out"""
+    """seconds to keep answering after SIGTERM while /readyz reports not ready, so that load balancers stop sending"""
     shutdown_seconds: int = Field(30, ge=1, le=3600)
     """maximum seconds to wait for requests in flight at shutdown"""
     keep_alive_seconds: int = Field(75, ge=1, le=86400)
     """seconds after which an idle connection is closed"""
     request_seconds: float = Field(10.0, ge=0.1, le=3600)
-    """maximum seconds to receive a request's head, and again its body, and for the client to read the answer; then the
-    answer is 408 and the connection is closed"""
+    """maximum seconds to receive a request's head, to receive its body, and for the client to read the response, each;
+    after that the server answers 408 and closes the connection"""
     max_connections: int = Field(10_000, ge=1, le=1_000_000)
     """maximum connections per worker; further ones get 503"""
     max_waiting_seconds: float = Field(0.5, ge=0.01, le=3600)
-    """seconds of computing that may be queued; further requests get 503 at once, so that accepted ones are answered
+    """seconds of computation that may be queued; further requests get 503 at once, so that accepted ones are answered
     within about twice this time"""
     stream_ping_seconds: float = Field(20.0, gt=0, le=86400)
-    """seconds of silence after which a stream is pinged; after as many again it is closed"""
+    """seconds of silence after which a stream is pinged; after as many more without a reply it is closed"""
     access_log: bool = False
     """log every request"""
     otlp_endpoint: Annotated[str, Field(pattern="^https?://[^ ]+$"), AfterValidator(check_endpoint)] | None = None

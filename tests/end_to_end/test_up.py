@@ -125,7 +125,7 @@ def test_when_one_dies_the_other_is_ended_too(store: Path, name: str, called: st
         os.kill(children[name], signal.SIGKILL)
         status, said = running.end()
     assert status == 1
-    assert f"error: The {called} ended by itself; see its log above." in said
+    assert f"error: The {called} exited by itself; see its log above." in said
     assert "Traceback" not in said
     assert not any(alive(pid) for pid in children.values())
 

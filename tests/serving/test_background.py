@@ -18,13 +18,13 @@ from tests.serving.test_faults import request
 def test_refresher_that_dies(
     repository: ModelRepository, fault: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever ends a look at the repository: /readyz of both APIs is 503 until the next one, and it is counted."""
+    """Whatever ends a poll of the repository: /readyz of both APIs is 503 until the next one, and it is counted."""
     services = Services(read_settings(["--repository", str(repository.root)]))
     app = Server(services).app
     attempt(services)
     assert request(app, "GET", "/readyz")[0] == 200
     with monkeypatch.context() as patch, capture_logs() as logs:
-        patch.setattr(services.refresher, "look", failing(fault))
+        patch.setattr(services.refresher, "poll", failing(fault))
         attempt(services)
     assert [(entry["event"], entry["task"]) for entry in logs] == [("background task failed", "refresh")]
     status, problem = request(app, "GET", "/readyz")
@@ -38,21 +38,21 @@ def test_refresher_that_dies(
 
 
 def attempt(services: Services) -> None:
-    """One look at the repository, as the server's start takes it."""
+    """Polls the repository once, as the server does when it starts."""
 
     async def start() -> None:
-        await services.tasks.start("refresh", services.refresher.look, 3600, at_once=True)
+        await services.tasks.start("refresh", services.refresher.poll, 3600, at_once=True)
 
     asyncio.run(start())
 
 
 def failing(fault: BaseException) -> Callable[[], Any]:
-    """A look that ends with this."""
+    """A poll that raises `fault`."""
 
-    async def look() -> None:
+    async def poll() -> None:
         raise fault
 
-    return look
+    return poll
 
 
 def test_unreadable_repository_is_not_an_empty_one(

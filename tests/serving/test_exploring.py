@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dqn_models.spaces import DiscreteSpace
 from dqn_serving.inference.exploration import epsilon_greedy
 from dqn_testing.server import Server
 
@@ -55,7 +56,7 @@ def test_draws_follow_the_distribution() -> None:
     generator = np.random.default_rng(3)
     masks = np.array([[1, 1, 1, 1], [0, 1, 1, 0], [0, 0, 0, 1]], np.bool_)
     rows = np.tile(np.arange(3), 33_334)
-    selection = epsilon_greedy(np.array([0, 2, 3])[rows], masks[rows], 0.3, generator)
+    selection = epsilon_greedy(DiscreteSpace(n=4), np.array([0, 2, 3])[rows], masks[rows], 0.3, generator)
     assert selection.propensities is not None
     shares = [{0: 0.775, 1: 0.075, 2: 0.075, 3: 0.075}, {1: 0.15, 2: 0.85}, {3: 1.0}]
     for row, expected in enumerate(shares):

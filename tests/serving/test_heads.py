@@ -74,7 +74,7 @@ def test_anything_else_does_not(reader: RequestHeadCache, head: bytes) -> None:
 
 def test_memory_is_bounded(reader: RequestHeadCache, monkeypatch: pytest.MonkeyPatch) -> None:
     """Heads that never come again, and long ones, do not pile up in memory."""
-    monkeypatch.setattr(head_cache, "_MOST_REMEMBERED", 10)
+    monkeypatch.setattr(head_cache, "_MAX_REMEMBERED", 10)
     for number in range(100):
         assert reader.read(PLAIN.replace(b"Host: x", b"Host: %d" % number)) is not None
         assert len(reader._known) <= 10

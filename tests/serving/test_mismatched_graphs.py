@@ -26,13 +26,13 @@ DIFFERENCES: dict[str, tuple[str, str, Any, str]] = {
         "multidiscrete",
         "action_space",
         {"type": "MultiDiscrete", "nvec": [3, 2], "start": [7, 7]},
-        "answers action [2, 1], but [9, 8] is greedy",
+        "returns action [2, 1], but [9, 8] is greedy",
     ),
     "actions of another shape": (
         "multidiscrete",
         "action_space",
         {"type": "Discrete", "n": 6},
-        "answers actions of shape [2]; its environment's have []",
+        "returns actions of shape [2]; its environment takes []",
     ),
     "another name of a leaf": (
         "single",

@@ -16,7 +16,7 @@ from dqn_testing.server import Server, running_server
 from tests.serving.oip.wire import read, send, tensor
 from tests.serving.stream.client import JSON, MSGPACK, stream
 
-MISSING = "action_mask is missing: {} version 1 was trained and judged with the action masks of its environment."
+MISSING = "action_mask is missing: {} version 1 was trained and evaluated with the action masks of its environment."
 TAXI, BOARD = "/models/taxi", "/models/board"
 
 

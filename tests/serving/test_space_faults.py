@@ -185,7 +185,7 @@ def test_tensors(spaced: Server) -> None:
     assert refuse(spaced, "tuple", first, second, second | {"name": "observation.0"}).endswith(needed)
     assert (
         refuse(spaced, "tuple", first, second | {"shape": [1], "data": [5]})
-        == "observation.2 has 1 observations, observation.1 2; expected as many."
+        == "observation.2 has 1 observations, but observation.1 has 2; expected the same number."
     )
     assert (
         refuse(spaced, "tuple", first, second | {"data": [5, 2_000]})

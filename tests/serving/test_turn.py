@@ -24,7 +24,7 @@ OVERFLOWING = [0.0, 0.0, 3e38, 3e38]
 def services(repository: ModelRepository, monkeypatch: pytest.MonkeyPatch) -> Services:
     """The parts of a server with every model loaded; `policy_runs` notes the batch sizes of its runs."""
     assembled = Services(read_settings(["--repository", str(repository.root)]))
-    asyncio.run(assembled.refresher.look())
+    asyncio.run(assembled.refresher.poll())
     run = Policy.q_values
 
     def noted_run(policy: Policy, observations: Any) -> Any:

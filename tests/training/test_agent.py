@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from dqn_models.spaces import DiscreteSpace
 from dqn_training.config import DQNConfig
 from dqn_training.learning.agent import DQNAgent
 from dqn_training.replay.source import Batch
@@ -16,7 +17,7 @@ def agent(**changes: Any) -> DQNAgent:
     """Two observations, two actions: Q(s) = s W with W = [[1, 2], [3, 4]] (online), target W = [[10, 5], [1, 7]]."""
     network = nn.Sequential(nn.Linear(2, 2, bias=False))
     settings: dict[str, Any] = {"gradient_clip": "none", "n_step": 1, "policy_weights": "learned", **changes}
-    made = DQNAgent(DQNConfig(**settings), network, 2)
+    made = DQNAgent(DQNConfig(**settings), network, DiscreteSpace(n=2))
     made.parameters.data.copy_(torch.tensor([1.0, 3.0, 2.0, 4.0]))  # nn.Linear keeps the transpose
     made.target_parameters.copy_(torch.tensor([10.0, 1.0, 5.0, 7.0]))
     return made
@@ -93,7 +94,7 @@ def test_a_flat_step_equals_pytorchs_own_step(optimizer: str) -> None:
     reference.load_state_dict(network.state_dict())
     decay = 0.0 if optimizer == "adam" else 0.01
     config = DQNConfig(optimizer=optimizer, weight_decay=decay, gradient_clip="none")  # type: ignore[arg-type]
-    made = DQNAgent(config, network, 2)
+    made = DQNAgent(config, network, DiscreteSpace(n=2))
     kind = torch.optim.Adam if optimizer == "adam" else torch.optim.AdamW
     theirs = kind(reference.parameters(), lr=1e-3, weight_decay=decay, amsgrad=optimizer.endswith("amsgrad"))
     for _ in range(20):

@@ -110,7 +110,7 @@ def test_a_network_of_any_space_is_exported_faithfully(space: Space, normalize: 
         id="any", gymnasium_version="0", observation_space=found, action_space=DiscreteSpace(n=3)
     )
     torch.manual_seed(0)
-    network = make_q_network(DQNConfig(hidden_sizes=(8,), normalize=normalize), found, 3)
+    network = make_q_network(DQNConfig(hidden_sizes=(8,), normalize=normalize), found, DiscreteSpace(n=3))
     policy = Policy(export(network, environment))
     seen = found.sample(np.zeros(2, found.row_dtype), 40, np.random.default_rng(0))
     check_parity(network, policy, environment, seen, seed=0)

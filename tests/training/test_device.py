@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from dqn_models.spaces import DiscreteSpace
 from dqn_training.config import DQNConfig
 from dqn_training.envs.make import describe
 from dqn_training.learning.agent import DQNAgent
@@ -45,7 +46,7 @@ def test_an_update_on_the_gpu_is_that_on_the_cpu(distribution: str) -> None:
 
     made, batch = weighted("huber", distribution)
     again, _ = weighted("huber", distribution)
-    moved = DQNAgent(dataclasses.replace(again.config, device="cuda"), again.q_network, 2)
+    moved = DQNAgent(dataclasses.replace(again.config, device="cuda"), again.q_network, DiscreteSpace(n=2))
     first, second = made.update(batch), moved.update(batch)
     assert second.loss.is_cuda
     torch.testing.assert_close(second.loss.cpu(), first.loss)
@@ -94,8 +95,8 @@ def test_an_update_leaves_no_tensor_behind_on_the_cpu(distribution: str, setting
     config = DQNConfig(hidden_sizes=(8,), distribution=distribution, prioritized=True, **settings)  # type: ignore[arg-type]
     agent = DQNAgent(
         dataclasses.replace(config, device="meta"),  # type: ignore[arg-type]
-        make_q_network(config, environment.observation_space, 2),
-        2,
+        make_q_network(config, environment.observation_space, DiscreteSpace(n=2)),
+        DiscreteSpace(n=2),
     )
     rows, ones = np.arange(4), np.ones(4, np.float32)
     observations = np.ones((4, 4), np.float32)

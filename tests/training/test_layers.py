@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from dqn_models.spaces import DiscreteSpace
 from dqn_training.config import DQNConfig
 from dqn_training.envs.make import describe
 from dqn_training.learning.agent import DQNAgent
@@ -92,7 +93,9 @@ def test_a_noisy_agent_explores_without_epsilon_and_its_noise_can_be_captured() 
 
     def made() -> DQNAgent:
         torch.manual_seed(0)
-        return DQNAgent(config, make_q_network(config, environment.observation_space, 2), 2)
+        return DQNAgent(
+            config, make_q_network(config, environment.observation_space, DiscreteSpace(n=2)), DiscreteSpace(n=2)
+        )
 
     first, second = made(), made()
     observations = np.random.default_rng(0).normal(size=(1, 4)).astype(np.float32) * 0.1

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from dqn_models.spaces import DiscreteSpace
 from dqn_training.config import DQNConfig
 from dqn_training.learning.agent import DQNAgent
 from dqn_training.learning.losses import (
@@ -184,7 +185,7 @@ def weighted(loss: str, distribution: str) -> tuple[DQNAgent, Batch]:
         "c51": [CategoricalMean(-10, 10, ATOMS)],
         "quantile": [QuantileMean()],
     }
-    made = DQNAgent(config, nn.Sequential(*layers[distribution], *last[distribution]), 2)
+    made = DQNAgent(config, nn.Sequential(*layers[distribution], *last[distribution]), DiscreteSpace(n=2))
     generator = np.random.default_rng(1)
     observations = generator.normal(size=(2, BATCH, 3)).astype(np.float32)
     returns = generator.normal(size=BATCH).astype(np.float32) * 4

@@ -10,6 +10,7 @@ import pytest
 
 from dqn_models.masks import best_allowed, drawn_allowed, joint_mask
 from dqn_models.policy import Policy
+from dqn_models.spaces import DiscreteSpace
 from dqn_training.checkpoint.store import CheckpointFile
 from dqn_training.config import DQNConfig
 from dqn_training.envs.checks import FaultyEnvironmentError
@@ -182,7 +183,7 @@ def test_a_run_goes_on_with_its_masks(others: dict[str, Any], tmp_path: Path) ->
 
 def test_targets_take_the_best_allowed_action_of_the_next_state() -> None:
     """Replay gives each transition the mask of its next observation; one that allows nothing ends the return."""
-    replay = ReplayBuffer(40, 2, (), np.dtype(np.float32), 10, 1, 0.5, masked=True)
+    replay = ReplayBuffer(40, 2, (), np.dtype(np.float32), DiscreteSpace(n=10), 1, 0.5, masked=True)
     here, never = np.arange(2.0, dtype=np.float32), np.zeros(2, bool)
     masks = np.zeros((8, 2, 10), bool)
     masks[:, 0] = np.arange(10) == np.arange(8)[:, None]
@@ -209,11 +210,11 @@ def test_the_choice_among_allowed_actions() -> None:
 def test_an_exported_policy_chooses_among_allowed_actions() -> None:
     """What is played from a file chooses by its Q-values, and a film of it obeys the masks too."""
     candidate = trained(settings())
-    policy = Policy(candidate.onnx)
+    policy, actions = Policy(candidate.onnx), candidate.environment.action_space
     states, masks = np.eye(12, dtype=np.float32), np.eye(12, dtype=bool)[::-1]
-    assert policy.choose(states, masks).tolist() == list(range(11, -1, -1))
+    assert policy.choose(states, masks, actions).tolist() == list(range(11, -1, -1))
     q_values, _ = policy.run(states)
-    assert (policy.choose(states, ~masks) == np.where(masks, -np.inf, q_values).argmax(axis=1)).all()
+    assert (policy.choose(states, ~masks, actions) == np.where(masks, -np.inf, q_values).argmax(axis=1)).all()
     renderer = EpisodeRenderer(candidate.environment)
     assert len(list(renderer.frames(policy, 0, 3, 100))) == 3 * 7
     renderer.close()

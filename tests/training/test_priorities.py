@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from dqn_models.spaces import DiscreteSpace
 from dqn_training.replay.buffer import ReplayBuffer
 from dqn_training.replay.sum_tree import Priorities, SumTree
 
@@ -91,7 +92,9 @@ def test_new_transitions_have_the_largest_priority_so_far() -> None:
 
 def test_replay_draws_by_priority_only_what_is_a_transition() -> None:
     """Over several laps of the ring, drawn rows are ready, belong together and have weights; errors change the draw."""
-    replay = ReplayBuffer(40, 2, (), np.dtype(np.float32), 2, n_step=2, gamma=0.5, priority_exponent=1.0)
+    replay = ReplayBuffer(
+        40, 2, (), np.dtype(np.float32), DiscreteSpace(n=2), n_step=2, gamma=0.5, priority_exponent=1.0
+    )
     generator = np.random.default_rng(3)
     alive = np.ones(2, bool)
     for step in range(70):

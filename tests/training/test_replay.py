@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from dqn_models.spaces import DiscreteSpace
 from dqn_training.replay.buffer import ReplayBuffer
 
 GAMMA = 0.5
@@ -16,7 +17,7 @@ GAMMA = 0.5
 
 def buffer(n_step: int, num_envs: int = 1, capacity: int = 100) -> ReplayBuffer:
     """A buffer of scalar observations, so that an observation can be its own name."""
-    return ReplayBuffer(capacity, num_envs, (), np.dtype(np.float32), 2, n_step, GAMMA)
+    return ReplayBuffer(capacity, num_envs, (), np.dtype(np.float32), DiscreteSpace(n=2), n_step, GAMMA)
 
 
 def feed(replay: ReplayBuffer, steps: list[tuple[float, float, str]], first: float = 0.0) -> None:
@@ -134,7 +135,9 @@ def test_a_transition_takes_its_observation_and_at_most_16_bytes() -> None:
     """Next observations share the observations' storage; everything else of a transition is small numbers."""
     for n_actions, n_step, exponent in ((2, 1, 0.6), (18, 3, 0.6), (1_000, 500, None)):
         tracemalloc.start()  # counts what is asked for; the system hands it out as it is written
-        replay = ReplayBuffer(1_000_000, 8, (4,), np.dtype(np.float32), n_actions, n_step, GAMMA, exponent)
+        replay = ReplayBuffer(
+            1_000_000, 8, (4,), np.dtype(np.float32), DiscreteSpace(n=n_actions), n_step, GAMMA, exponent
+        )
         taken = tracemalloc.get_traced_memory()[0]
         tracemalloc.stop()
         assert 1_000_000 * 16 < taken <= 1_000_000 * (16 + 16), len(replay)
@@ -190,7 +193,7 @@ def test_the_buffer_is_the_naive_list(
     ends, rewards = history
     num_envs, time_steps = len(ends[0]), n_step + spare
     capacity = time_steps * num_envs + extra_rows * (num_envs - 1)
-    sizes = (capacity, num_envs, (), np.dtype(np.float32), 2, n_step, GAMMA)
+    sizes = (capacity, num_envs, (), np.dtype(np.float32), DiscreteSpace(n=2), n_step, GAMMA)
     uniform, prioritized = ReplayBuffer(*sizes), ReplayBuffer(*sizes, priority_exponent=1.0)
     for step, (end, reward) in enumerate(zip(ends, rewards, strict=True)):
         here, kinds = 1_000 * np.arange(num_envs) + step, np.array(end)

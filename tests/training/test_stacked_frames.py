@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from dqn_models.spaces import DiscreteSpace
 from dqn_training.replay.buffer import ReplayBuffer
 from dqn_training.replay.frames import frame_dtype
 
@@ -38,7 +39,7 @@ class Stacks:
 def filled(dtype: np.dtype[Any], steps: int, priority_exponent: float | None) -> tuple[ReplayBuffer, ReplayBuffer]:
     """The same steps in a buffer that keeps whole observations and in one that keeps frames."""
     base, shape = dtype.base, dtype.shape
-    sizes = (CAPACITY, ENVIRONMENTS, shape, base, 2, 2, 0.5, priority_exponent)
+    sizes = (CAPACITY, ENVIRONMENTS, shape, base, DiscreteSpace(n=2), 2, 0.5, priority_exponent)
     whole, stacked = ReplayBuffer(*sizes), ReplayBuffer(*sizes, frames=3)
     source, alive = Stacks(dtype, steps), np.ones(ENVIRONMENTS, np.bool_)
     for index in range(ENVIRONMENTS):

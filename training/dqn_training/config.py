@@ -28,6 +28,9 @@ class DQNConfig:
     as JSON if need be, such as FlattenObservation or 'TimeLimit={"max_episode_steps": 100}'."""
     discretize: Annotated[int | None, Between(2)] = None
     """Number of evenly spaced values of each element of a continuous (Box) action; such an environment needs it."""
+    branching: Literal["auto", "on"] = "auto"
+    """Q-values for each component of an action by itself instead of for each combination: auto: where there are more
+    than 4,096 combinations; on: also where there are fewer."""
     action_masks: Literal["auto", "off"] = "auto"
     """Action masks of the environment, from info["action_mask"], action_masks() or a Dict observation's action_mask.
     auto: where there are some, take only allowed actions; off: ignore them."""

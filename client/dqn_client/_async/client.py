@@ -34,13 +34,13 @@ from dqn_client.stream.session import OnVersion, Session
 
 
 class AsyncPolicyClient:
-    """Calls a dqn-serve. May be shared by several tasks.
+    """A client of dqn-serve, which several tasks may share.
 
-    Acting changes nothing in the server, so it is safe to ask twice: every call is retried after a 502, 503 or 504 and
-    after a lost or refused connection, as `retries` says; `promote` only where the server cannot have received it.
-    A 4xx is never retried, nor is a call that timed out. Every method raises a PolicyClientError where it fails.
+    Acting changes nothing on the server, so calls can safely be repeated: every call is retried after a 502, 503 or 504
+    and after a lost or refused connection, as `retries` specifies; `promote` only if the server cannot have got it. A
+    4xx is never retried, nor is a call that timed out. Every method raises a PolicyClientError if it fails.
 
-    Each process, and event loop, opens connections of its own. A pickled client is its arguments, the token included.
+    Each process, and event loop, opens its own connections. A pickled client consists of its arguments, token included.
     """
 
     def __init__(
@@ -55,18 +55,18 @@ class AsyncPolicyClient:
         tls: ssl.SSLContext | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        """Opens no connection yet. Raises ValueError for an argument that is not valid.
+        """Opens no connection yet. Raises ValueError for an invalid argument.
 
         Args:
-            base_url: such as http://127.0.0.1:8000, with the prefix that a proxy puts before all paths, if any.
+            base_url: such as http://127.0.0.1:8000, including the path prefix of a proxy, if any.
             model: the model that acts; default: the server's default model (DQN_MODEL).
-            token: the bearer token, where the server asks for one.
+            token: the bearer token, if the server requires one.
             timeout: seconds to wait for a connection, and for each part of a response.
             retries: when to retry.
             headers: sent with every request.
             tls: how to check the server's certificate, or present a client certificate; default: the system's
                 authorities.
-            transport: instead of `httpx.AsyncHTTPTransport()`, for proxies or Unix sockets; it then decides on TLS.
+            transport: replaces `httpx.AsyncHTTPTransport()`, for proxies or Unix sockets, and is then in charge of TLS.
                 Streams do not use it.
         """
         self._arguments: dict[str, Any] = {
@@ -87,9 +87,9 @@ class AsyncPolicyClient:
         self._transports: dict[Owner, httpx.AsyncBaseTransport] = {}
 
     async def act(self, observation: Observation, **options: Unpack[ActOptions]) -> Action:
-        """The action for one observation, as `env.step` returns it: numbers, arrays, lists, dicts, tuples.
+        """The action for one observation, in the form that `env.step` returns: numbers, arrays, lists, dicts, tuples.
 
-        `env.step` takes `np.asarray(client.act(observation).action, env.action_space.dtype)` where actions are arrays.
+        If actions are arrays, pass `np.asarray(client.act(observation).action, env.action_space.dtype)` to `env.step`.
         """
         return await self._call(api.act(self._prefix, observation, **options))
 
@@ -98,11 +98,11 @@ class AsyncPolicyClient:
         return await self._call(api.act_batch(self._prefix, observations, **options))
 
     async def q_values(self, observation: Observation, **options: Unpack[ActOptions]) -> QValues:
-        """The Q-values of all joint actions for one observation, and the action selected."""
+        """The Q-values of all joint actions for one observation, and the selected action."""
         return await self._call(api.q_values(self._prefix, observation, **options))
 
     async def q_values_batch(self, observations: Values, **options: Unpack[ActOptions]) -> QValuesBatch:
-        """The Q-values [batch, actions] for many observations, and the actions selected."""
+        """The Q-values [batch, actions] for many observations, and the selected actions."""
         return await self._call(api.q_values_batch(self._prefix, observations, **options))
 
     def stream(
@@ -117,11 +117,11 @@ class AsyncPolicyClient:
         """Acts over one WebSocket: `async with client.stream() as stream: await stream.act(observation)`.
 
         Args:
-            pin: keep the version that acts first for the whole stream, also across lost connections.
+            pin: keep the version that answers first for the whole stream, even across lost connections.
             version: a number or an alias instead of the champion; the stream is then pinned as well.
             q_values: include the Q-values in each action.
-            encoding: of the frames.
-            on_version: called with the new number after the acting version changed, before `act` returns.
+            encoding: of the frames, "msgpack" or "json".
+            on_version: called with the new number after another version has taken over, before `act` returns.
         """
         session = Session(
             self._endpoint,
@@ -147,19 +147,19 @@ class AsyncPolicyClient:
         return known.models
 
     async def model(self, name: str | None = None) -> Model:
-        """One model; default: this client's."""
+        """The model with this name; default: this client's."""
         return await self._call(api.model(name or await self._model_name()))
 
     async def manifest(self, version: int | str = "champion") -> Manifest:
-        """The manifest of a version (a number or an alias): see `dqn_models.manifest`."""
+        """The manifest of a version (a number or an alias): see docs/versions.md."""
         return await self._call(api.manifest(await self._model_name(), version))
 
     async def promote(self, version: int, alias: str = "champion") -> Promotion:
-        """Points the alias at the version; a new champion is served before this returns. Needs the token."""
+        """Points the alias at the version; a new champion is served before this returns. Requires the token."""
         return await self._call(api.promote(await self._model_name(), version, alias))
 
     async def refresh(self) -> Refresh:
-        """Makes the server look at its repository now. Needs the token."""
+        """Makes the server check its repository now. Requires the token."""
         return await self._call(api.refresh(await self._model_name()))
 
     async def close(self) -> None:
@@ -183,7 +183,7 @@ class AsyncPolicyClient:
         for name in ("tls", "transport"):
             if self._arguments[name] is not None:
                 raise PolicyClientError(
-                    f"A client with `{name}` cannot be pickled or copied; make the client in the process that uses it."
+                    f"A client with `{name}` cannot be pickled or copied; create it in the process that uses it."
                 )
         return partial(type(self), **self._arguments), ()
 
@@ -195,7 +195,7 @@ class AsyncPolicyClient:
         if self._custom_transport is not None and self._transports.keys() - {owner}:
             raise PolicyClientError(
                 "A client with `transport` works only in the process, and event loop, that used it first; "
-                "make another client here."
+                "create another client here."
             )
         drop_ended(self._transports, owner)
         transport = self._custom_transport or httpx.AsyncHTTPTransport(

@@ -45,7 +45,7 @@ class AsyncConnection:
         await self._flush()
 
     async def receive(self) -> bytes:
-        """The next message. Raises TimedOutError, ConnectionLostError or what the end of the connection stands for."""
+        """The next message. Raises TimedOutError, ConnectionLostError, or the error that the server closed with."""
         while (message := self._wire.next_message()) is None:
             try:
                 data = await self._socket.receive(_READ_BYTES)
@@ -66,23 +66,23 @@ class AsyncConnection:
         if data := self._wire.data_to_send():
             try:
                 await self._socket.send(data)
-            except OSError as error:  # a timeout as well: what was sent in part cannot be taken back
+            except OSError as error:  # or a timeout: a message sent in part cannot be taken back
                 raise lost(self._wire.url, error) from error
 
 
 @dataclass
 class _Local:
-    """What must not leave the process, or event loop, that it was made in."""
+    """What must not leave the process, or event loop, that it was created in."""
 
     lock: Lock = field(default_factory=Lock)
     connection: AsyncConnection | None = None
 
 
 class AsyncStream:
-    """Acts over one WebSocket; made by `AsyncPolicyClient.stream`.
+    """Acts over one WebSocket; created by `AsyncPolicyClient.stream`.
 
-    For one control loop; tasks that share it wait for each other. Each process, and event loop, opens a connection of
-    its own.
+    For one control loop; tasks that share it wait for each other. Each process, and event loop, opens its own
+    connection.
     """
 
     def __init__(self, session: Session, endpoint: Endpoint, retries: RetryPolicy) -> None:
@@ -120,7 +120,7 @@ class AsyncStream:
     async def act(self, observation: Observation, **options: Unpack[SelectionOptions]) -> Action:
         """The action for one observation, with `epsilon`, `seed` and `action_mask` as in `AsyncPolicyClient.act`.
 
-        A lost connection is reopened, to the same version if the stream is pinned, and the observation sent again.
+        A lost connection is reopened, to the same version if the stream is pinned, and the observation is sent again.
         Raises a PolicyClientError.
         """
         local = self._local()
@@ -137,7 +137,7 @@ class AsyncStream:
             await _disconnect(local)
 
     async def __aenter__(self) -> Self:
-        """Connects, and waits for the server to say which version answers. Raises a PolicyClientError."""
+        """Connects, and waits for the server to announce which version answers. Raises a PolicyClientError."""
         local = self._local()
         async with local.lock:
             await self._retry(local, lambda: self._connected(local))
@@ -190,7 +190,7 @@ class AsyncStream:
             local.connection = await self._connect()
         elif self._session.is_draining:
             self._session.is_draining = False
-            with contextlib.suppress(PolicyClientError):  # then the old one is used until its end
+            with contextlib.suppress(PolicyClientError):  # then the old one is used until it ends
                 new = await self._connect()
                 await _disconnect(local)
                 local.connection = new

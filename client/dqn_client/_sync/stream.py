@@ -46,7 +46,7 @@ class Connection:
         self._flush()
 
     def receive(self) -> bytes:
-        """The next message. Raises TimedOutError, ConnectionLostError or what the end of the connection stands for."""
+        """The next message. Raises TimedOutError, ConnectionLostError, or the error that the server closed with."""
         while (message := self._wire.next_message()) is None:
             try:
                 data = self._socket.receive(_READ_BYTES)
@@ -67,23 +67,23 @@ class Connection:
         if data := self._wire.data_to_send():
             try:
                 self._socket.send(data)
-            except OSError as error:  # a timeout as well: what was sent in part cannot be taken back
+            except OSError as error:  # or a timeout: a message sent in part cannot be taken back
                 raise lost(self._wire.url, error) from error
 
 
 @dataclass
 class _Local:
-    """What must not leave the process that it was made in."""
+    """What must not leave the process that it was created in."""
 
     lock: Lock = field(default_factory=Lock)
     connection: Connection | None = None
 
 
 class Stream:
-    """Acts over one WebSocket; made by `PolicyClient.stream`.
+    """Acts over one WebSocket; created by `PolicyClient.stream`.
 
-    For one control loop; threads that share it wait for each other. Each process opens a connection of
-    its own.
+    For one control loop; threads that share it wait for each other. Each process opens its own
+    connection.
     """
 
     def __init__(self, session: Session, endpoint: Endpoint, retries: RetryPolicy) -> None:
@@ -121,7 +121,7 @@ class Stream:
     def act(self, observation: Observation, **options: Unpack[SelectionOptions]) -> Action:
         """The action for one observation, with `epsilon`, `seed` and `action_mask` as in `PolicyClient.act`.
 
-        A lost connection is reopened, to the same version if the stream is pinned, and the observation sent again.
+        A lost connection is reopened, to the same version if the stream is pinned, and the observation is sent again.
         Raises a PolicyClientError.
         """
         local = self._local()
@@ -138,7 +138,7 @@ class Stream:
             _disconnect(local)
 
     def __enter__(self) -> Self:
-        """Connects, and waits for the server to say which version answers. Raises a PolicyClientError."""
+        """Connects, and waits for the server to announce which version answers. Raises a PolicyClientError."""
         local = self._local()
         with local.lock:
             self._retry(local, lambda: self._connected(local))
@@ -191,7 +191,7 @@ class Stream:
             local.connection = self._connect()
         elif self._session.is_draining:
             self._session.is_draining = False
-            with contextlib.suppress(PolicyClientError):  # then the old one is used until its end
+            with contextlib.suppress(PolicyClientError):  # then the old one is used until it ends
                 new = self._connect()
                 _disconnect(local)
                 local.connection = new

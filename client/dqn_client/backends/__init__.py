@@ -1,1 +1,1 @@
-"""What differs between the two clients: `aio` and `blocking` have the same names. All else is generated."""
+"""What differs between the two clients: `aio` and `blocking` define the same names. Everything else is generated."""

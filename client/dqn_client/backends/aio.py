@@ -1,4 +1,4 @@
-"""With asyncio: its streams, sleep and locks; the same names as in `blocking`."""
+"""The backend for asyncio: streams, sleep and locks; it defines the same names as `blocking`."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ __all__ = ["INTERRUPTIONS", "Lock", "Owner", "Socket", "current_owner", "drop_en
 _CLOSE_SECONDS = 1.0
 
 INTERRUPTIONS: tuple[type[BaseException], ...] = ()
-"""What may leave a message half sent or half received: nothing, as a transport keeps whole what a task wrote."""
+"""Exceptions that may leave a message half sent or half received: none, since a transport finishes every write."""
 
 
 class Owner(NamedTuple):
@@ -25,18 +25,18 @@ class Owner(NamedTuple):
 
 
 def current_owner() -> Owner:
-    """The running event loop. Raises PolicyClientError where there is none."""
+    """The running event loop. Raises PolicyClientError if there is none."""
     try:
         return Owner(asyncio.get_running_loop(), os.getpid())
     except RuntimeError:
         raise PolicyClientError(
-            "No asyncio event loop is running in this process; after a fork start one with asyncio.run(...), "
+            "No asyncio event loop is running in this process; after a fork, start one with asyncio.run(...), "
             "or use PolicyClient, which needs none."
         ) from None
 
 
 def drop_ended(by_owner: dict[Owner, Any], owner: Owner) -> bool:
-    """Removes what belongs to closed event loops. Returns whether other loops of this process are still open.
+    """Drops what belongs to closed event loops. Returns whether other loops of this process are still in use.
 
     Raises PolicyClientError in a loop that was inherited by a fork.
     """
@@ -44,11 +44,11 @@ def drop_ended(by_owner: dict[Owner, Any], owner: Owner) -> bool:
     for other in list(by_owner):
         if other.loop is owner.loop and other.process != owner.process:
             raise PolicyClientError(
-                f"This event loop belongs to process {other.process}, of which this one is a fork; "
+                f"This event loop belongs to process {other.process}, from which this one was forked; "
                 "start a new one with asyncio.run(...)."
             )
         if other.process != owner.process:
-            continue  # stays: deleted, it would take its sockets from the selector shared with the parent
+            continue  # stays: deleting it would remove its sockets from the selector shared with the parent
         if other.loop.is_closed():
             by_owner.pop(other, None)
         elif other != owner:
@@ -71,20 +71,20 @@ class Socket:
             return cls(*await asyncio.open_connection(*address, ssl=tls), timeout)
 
     async def send(self, data: bytes) -> None:
-        """Sends all of it."""
+        """Sends all the data."""
         self._writer.write(data)
         async with asyncio.timeout(self._timeout):
             await self._writer.drain()
 
-    async def receive(self, most: int) -> bytes:
-        """The next bytes, at most so many; none at the end."""
+    async def receive(self, size: int) -> bytes:
+        """The next bytes, at most `size`; empty at the end of the stream."""
         async with asyncio.timeout(self._timeout):
-            return await self._reader.read(most)
+            return await self._reader.read(size)
 
     async def close(self, last: bytes) -> None:
-        """Sends `last` if possible at once, and closes."""
+        """Sends `last` if that is possible at once, and closes."""
         self._writer.write(last)
         self._writer.close()
-        with contextlib.suppress(OSError):  # a timeout as well
+        with contextlib.suppress(OSError):  # or a timeout
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await self._writer.wait_closed()

@@ -1,4 +1,4 @@
-"""Without an event loop: plain sockets, read by the calling thread; the same names as in `aio`."""
+"""The backend without an event loop: plain sockets, read by the calling thread; it defines the same names as `aio`."""
 
 import os
 import socket
@@ -11,7 +11,7 @@ __all__ = ["INTERRUPTIONS", "Lock", "Owner", "Socket", "current_owner", "drop_en
 
 
 INTERRUPTIONS = (BaseException,)
-"""What may leave a message half sent or half received, so that its connection is of no further use."""
+"""Exceptions that may leave a message half sent or half received, which makes its connection unusable."""
 
 Owner = int
 """Who may use a connection: the process that opened it, by its id."""
@@ -20,7 +20,7 @@ current_owner = os.getpid
 
 
 def drop_ended(by_owner: dict[Owner, Any], owner: Owner) -> bool:
-    """Removes what a parent process opened, sending nothing: the parent still uses it. Returns False: no loops."""
+    """Drops what a parent process opened, sending nothing: the parent still uses it. Returns False: no loops."""
     for other in list(by_owner):
         if other != owner:
             by_owner.pop(other, None)

@@ -1,4 +1,4 @@
-"""What a stream knows across its connections: how to ask for an action, what the server said, where to reconnect."""
+"""The state of a stream across its connections: its options, its pending request, and the version that answers."""
 
 import itertools
 from collections.abc import Callable
@@ -31,7 +31,7 @@ class Session:
         encoding: Encoding = "msgpack",
         on_version: OnVersion | None = None,
     ) -> None:
-        """`prefix` is that of the client's calls; the rest is documented at `PolicyClient.stream`.
+        """`prefix` is that of the client's calls; for the other arguments see `PolicyClient.stream`.
 
         Raises ValueError for an unknown encoding.
         """
@@ -57,8 +57,8 @@ class Session:
             version, pin = self._hello.version, True
         query = {"version": version, "pin": "true" if pin else None, "q_values": "true" if self._q_values else None}
         given = {name: value for name, value in query.items() if value is not None}
-        words = urlencode(given, errors="surrogateescape")
-        url = f"ws{self._endpoint.url.removeprefix('http')}{self._path}{'?' if words else ''}{words}"
+        encoded = urlencode(given, errors="surrogateescape")
+        url = f"ws{self._endpoint.url.removeprefix('http')}{self._path}{'?' if encoded else ''}{encoded}"
         return Wire(url, self._endpoint.headers, self.codec.subprotocol)
 
     def receive_hello(self, message: bytes) -> None:
@@ -66,7 +66,7 @@ class Session:
         frame = self._decode(message)
         if not isinstance(frame, Hello):
             raise UnexpectedResponseError(
-                f"{self._endpoint.url}{self._path} began with {excerpt(message)}; expected a hello."
+                f"{self._endpoint.url}{self._path} began with {excerpt(message)}; expected a hello frame."
             )
         self._hello = frame
         self.is_draining = False
@@ -88,7 +88,7 @@ class Session:
         seed: int | None = None,
         action_mask: Values | None = None,
     ) -> bytes:
-        """The message that asks for an action; from now on answers to earlier ones are ignored."""
+        """The message that requests an action; answers to earlier requests are ignored from now on."""
         self._pending_id = next(self._ids)
         fields: dict[str, Any] = {"observation": observation, "id": self._pending_id}
         if epsilon is not None:
@@ -100,10 +100,10 @@ class Session:
         return self.codec.encode(fields)
 
     def receive(self, message: bytes) -> Action | None:
-        """The action asked for; None where the message is something else. Raises the server's refusal."""
+        """The requested action; None if the message is something else. Raises the server's refusal."""
         frame = self._decode(message)
         if isinstance(frame, ActionFrame):
-            if frame.id != self._pending_id:  # for a request that was given up
+            if frame.id != self._pending_id:  # for an abandoned request
                 return None
             return Action(frame.action, self.serving.model, frame.version, frame.propensity, frame.q_values)
         if isinstance(frame, ErrorFrame):
@@ -115,7 +115,7 @@ class Session:
 
     @property
     def serving(self) -> Hello:
-        """What the server last said of the version that answers. Raises RuntimeError before the first connection."""
+        """The version that answers, as last announced by the server. Raises RuntimeError if the stream is not open."""
         if self._hello is None:
             raise RuntimeError("The stream is not open; use it as `with client.stream() as stream:`.")
         return self._hello

@@ -1,7 +1,7 @@
-"""A WebSocket connection without input or output (sans-io): bytes in, messages out, and the reverse.
+"""The WebSocket protocol without I/O (sans-io): bytes in, messages out, and the reverse.
 
-The caller sends `data_to_send()` after each `send` and `receive_data`. So no second thread has to read, which would
-double the time of an exchange.
+The caller sends `data_to_send()` after each `send` and `receive_data`, so no second thread is needed for reading, which
+would double the time of a round trip.
 """
 
 from collections import deque
@@ -24,7 +24,7 @@ from dqn_client.errors import (
     error_from,
 )
 
-_LONGEST_MESSAGE = 2**24  # bytes; a hello with the bounds of every pixel is long
+_MAX_MESSAGE_BYTES = 2**24  # a hello frame with the bounds of every pixel is long
 
 
 class Wire:
@@ -35,7 +35,7 @@ class Wire:
         uri = parse_uri(url)
         self.url = url
         self.address = (uri.host, uri.port)
-        self._protocol = ClientProtocol(uri, subprotocols=[Subprotocol(subprotocol)], max_size=_LONGEST_MESSAGE)
+        self._protocol = ClientProtocol(uri, subprotocols=[Subprotocol(subprotocol)], max_size=_MAX_MESSAGE_BYTES)
         self._messages: deque[bytes] = deque()
         self._fragments: list[bytes] = []
         request = self._protocol.connect()
@@ -47,13 +47,13 @@ class Wire:
         return b"".join(self._protocol.data_to_send())
 
     def send(self, message: bytes, *, is_text: bool) -> None:
-        """Queues a message. Raises ConnectionLostError where the server has closed the connection."""
+        """Queues a message. Raises ConnectionLostError if the server has closed the connection."""
         if self._protocol.state is not State.OPEN:
             raise ConnectionLostError(self._close_message(), was_open=True)
         (self._protocol.send_text if is_text else self._protocol.send_binary)(message)
 
     def receive_data(self, data: bytes) -> None:
-        """Processes received bytes; empty: end of file. Raises the error that a refused handshake stands for."""
+        """Processes received bytes; empty at end of file. Raises the error of a refused handshake."""
         if data:
             self._protocol.receive_data(data)
         else:
@@ -67,7 +67,7 @@ class Wire:
             raise self._failed_handshake(self._protocol.handshake_exc)
 
     def next_message(self) -> bytes | None:
-        """The next message; None where more bytes are needed. Raises a PolicyClientError where the connection ended."""
+        """The next message; None if more bytes are needed. Raises a PolicyClientError if the connection has ended."""
         if self._messages:
             return self._messages.popleft()
         if self._protocol.state in {State.CLOSING, State.CLOSED}:
@@ -75,7 +75,7 @@ class Wire:
         return None
 
     def close(self) -> None:
-        """Queues a close frame where the connection is open."""
+        """Queues a close frame if the connection is open."""
         if self._protocol.state is State.OPEN:
             self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
 

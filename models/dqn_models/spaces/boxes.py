@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from dqn_models.spaces.leaf import LeafSpace, joint_actions, shape_in_words
+from dqn_models.spaces.actions import ComponentActions
+from dqn_models.spaces.leaf import LeafSpace, shape_in_words
 
 _BOUNDED = 1e4  # a wider bound is as good as none: such values do not occur
 
@@ -80,15 +81,10 @@ class BoxSpace(LeafSpace):
         return flat.reshape(count, *self.shape).astype(self.tensor_dtype)
 
 
-class DiscretizedBoxSpace(BoxSpace):
+class DiscretizedBoxSpace(BoxSpace, ComponentActions):
     """A Gymnasium Box of actions in which each element takes `discretize` evenly spaced values."""
 
     discretize: int = Field(ge=2, description="number of values per element, from the low bound to the high bound")
-
-    @property
-    def n(self) -> int:
-        """Number of joint actions, each with a Q-value."""
-        return int(self.discretize**self.size)
 
     @property
     def action_dtype(self) -> np.dtype[Any]:
@@ -100,14 +96,13 @@ class DiscretizedBoxSpace(BoxSpace):
         """Number of values of each element of an action, in C order."""
         return (self.discretize,) * self.size
 
-    def action(self, indices: Any) -> Any:
-        """The actions [..., *shape] with these indices [...], in C order: the first element varies slowest."""
+    def component_values(self, steps: NDArray[Any]) -> NDArray[Any]:
+        """The values of the elements, [..., size], at these steps between the bounds."""
         low, high = (np.broadcast_to(np.reshape(bound, (-1,)), self.size) for bound in (self.low, self.high))
-        steps = joint_actions(self.components)[indices]
         values = low + (high - low) * steps / (self.discretize - 1)
         if np.dtype(self.dtype).kind in "iu":
             values = values.round()
-        return values.reshape((*steps.shape[:-1], *self.shape)).astype(np.float32)
+        return np.asarray(values, np.float32)
 
     @model_validator(mode="after")
     def _check_bounds(self) -> Self:

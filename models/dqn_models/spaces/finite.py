@@ -1,7 +1,6 @@
 """Integer spaces: Gymnasium's Discrete, MultiDiscrete and MultiBinary, for observations and actions.
 
-An action has an index from 0 to n - 1, one for each Q-value. With several components, each combination of them is a
-joint action; these are numbered in C order: the first component varies slowest.
+actions.py describes the Q-values and indices of such actions.
 """
 
 import math
@@ -11,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from dqn_models.spaces.leaf import LeafSpace, joint_actions, shape_in_words
+from dqn_models.spaces.actions import ComponentActions, FiniteActions
+from dqn_models.spaces.leaf import shape_in_words
 
 
-class DiscreteSpace(LeafSpace):
+class DiscreteSpace(FiniteActions):
     """A Gymnasium Discrete: the integers from `start` to `start + n - 1`."""
 
     type: Literal["Discrete"] = "Discrete"
@@ -35,11 +35,6 @@ class DiscreteSpace(LeafSpace):
     def bounds(self) -> tuple[Any, Any]:
         """The smallest and the largest integer."""
         return self.start, self.start + self.n - 1
-
-    @property
-    def action_dtype(self) -> np.dtype[Any]:
-        """Dtype of the graph's actions."""
-        return np.dtype(np.int64)
 
     @property
     def components(self) -> tuple[int, ...]:
@@ -63,7 +58,7 @@ class DiscreteSpace(LeafSpace):
         return generator.integers(self.start, self.start + self.n, count, dtype=np.int64)
 
 
-class MultiDiscreteSpace(LeafSpace):
+class MultiDiscreteSpace(ComponentActions):
     """A Gymnasium MultiDiscrete: integers, each from its own `start` to `start + n - 1`."""
 
     type: Literal["MultiDiscrete"] = "MultiDiscrete"
@@ -87,30 +82,19 @@ class MultiDiscreteSpace(LeafSpace):
         return self.start or [0] * len(self.nvec)
 
     @property
-    def n(self) -> int:
-        """Number of joint actions, each with a Q-value."""
-        return math.prod(self.nvec)
-
-    @property
     def bounds(self) -> tuple[Any, Any]:
         """The smallest and the largest integer of each component, each [*shape]."""
         low, counts = (np.reshape(values, self.tensor_shape) for values in (self.starts, self.nvec))
         return low, low + counts - 1
 
     @property
-    def action_dtype(self) -> np.dtype[Any]:
-        """Dtype of the graph's actions."""
-        return np.dtype(np.int64)
-
-    @property
     def components(self) -> tuple[int, ...]:
         """Number of values of each component of an action, in C order."""
         return tuple(self.nvec)
 
-    def action(self, indices: Any) -> Any:
-        """The actions [..., *shape] with these indices [...], in the environment's form."""
-        flat = joint_actions(self.components)[indices] + self.starts
-        return flat.reshape((*flat.shape[:-1], *self.tensor_shape))
+    def component_values(self, steps: NDArray[Any]) -> NDArray[Any]:
+        """The integers [..., components] at these steps from their start."""
+        return np.asarray(steps + np.array(self.starts, np.int64))
 
     def describe(self) -> str:
         """A short description of an observation."""
@@ -133,7 +117,7 @@ class MultiDiscreteSpace(LeafSpace):
         return self
 
 
-class MultiBinarySpace(LeafSpace):
+class MultiBinarySpace(ComponentActions):
     """A Gymnasium MultiBinary: zeros and ones."""
 
     type: Literal["MultiBinary"] = "MultiBinary"
@@ -155,11 +139,6 @@ class MultiBinarySpace(LeafSpace):
         return 1.0
 
     @property
-    def n(self) -> int:
-        """Number of joint actions, each with a Q-value."""
-        return int(2**self.size)
-
-    @property
     def bounds(self) -> tuple[Any, Any]:
         """Zero and one."""
         return 0, 1
@@ -170,19 +149,13 @@ class MultiBinarySpace(LeafSpace):
         return True
 
     @property
-    def action_dtype(self) -> np.dtype[Any]:
-        """Dtype of the graph's actions."""
-        return np.dtype(np.int64)
-
-    @property
     def components(self) -> tuple[int, ...]:
         """Number of values of each component of an action, in C order."""
         return (2,) * self.size
 
-    def action(self, indices: Any) -> Any:
-        """The actions [..., *shape] with these indices [...], in the environment's form."""
-        flat = joint_actions(self.components)[indices]
-        return flat.reshape((*flat.shape[:-1], *self.shape))
+    def component_values(self, steps: NDArray[Any]) -> NDArray[Any]:
+        """The bits [..., components], which are the steps themselves."""
+        return np.asarray(steps, np.int64)
 
     def describe(self) -> str:
         """A short description of an observation."""

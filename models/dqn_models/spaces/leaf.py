@@ -7,7 +7,6 @@ treats both alike; fields are separated only where tensors are needed.
 
 import math
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,8 +15,6 @@ from pydantic import BaseModel, ConfigDict
 
 MAX_DESCRIBED_ELEMENTS = 4_096
 """A leaf with more elements is described by statistics over all of them."""
-MAX_JOINT_ACTIONS = 4_096
-"""A policy has one Q-value per joint action; beyond this number joint actions cannot be learned in practice."""
 
 
 class Leaf(NamedTuple):
@@ -105,17 +102,3 @@ class LeafSpace(BaseModel):
 def shape_in_words(shape: Sequence[int]) -> str:
     """E.g. "2 x 3 numbers"."""
     return f"{' x '.join(map(str, shape))} numbers" if shape else "one number"
-
-
-@cache
-def joint_actions(counts: tuple[int, ...]) -> NDArray[np.int64]:
-    """All combinations of components with these numbers of values, [n, components], in C order: the first is slowest.
-
-    Raises ValueError if there are more than MAX_JOINT_ACTIONS.
-    """
-    n = math.prod(counts)
-    if n > MAX_JOINT_ACTIONS:
-        raise ValueError(f"there are {n:,} joint actions; a policy has at most {MAX_JOINT_ACTIONS:,}")
-    found = np.stack(np.unravel_index(np.arange(n), counts), axis=1)
-    found.flags.writeable = False
-    return found

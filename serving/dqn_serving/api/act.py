@@ -1,4 +1,4 @@
-"""The calls that choose actions, `POST /act` and `/q-values`: on the fast path and by Starlette."""
+"""The calls that choose actions, `POST /act` and `/q-values`, on the fast path and through Starlette."""
 
 import re
 from functools import partial
@@ -23,14 +23,14 @@ from dqn_serving.problems import Answer, Problem, from_model_error, make_answer
 from dqn_serving.services import Services
 
 _PATH = re.compile(r"(/models/(?P<model>[^/]+))?/(?P<call>act|q-values)")
-_EXPECTED = "expected exactly one of observation and observations"  # never sent: the diagnosis says it better
+_EXPECTED = "expected exactly one of observation and observations"  # never sent: `explain` has a better sentence
 
 
 class ActCall:
     """One of the calls, for the default model or for a named one."""
 
     def __init__(self, services: Services, call: str, model: str | None = None) -> None:
-        """`call` is `act` or `q-values`; without a `model` the default one is meant."""
+        """`call` is `act` or `q-values`; without `model` it is the default model's."""
         self._services = services
         self._registry = services.registry
         self._batcher = services.batcher
@@ -41,9 +41,9 @@ class ActCall:
         self.refusal = overload().answer()
 
     def begin(self, _scope: Scope, body: bytes, deliver: Deliver) -> bool:
-        """Takes a call that needs no waiting and has no fault: `deliver` gets its answer, at the latest in this turn.
+        """Accepts a valid call that can be answered without waiting; `deliver` gets the answer within this turn.
 
-        False if there is more to do: `respond` finds out what.
+        False otherwise: `respond` then handles it.
         """
         served = self._registry.models.get((self._registry.default or "") if self.model is None else self.model)
         if served is None:
@@ -61,7 +61,7 @@ class ActCall:
         return True
 
     async def respond(self, request: Request) -> Answer:
-        """The answer to a call. Raises Problem, ModelError, and ClientDisconnect if nobody waits for one."""
+        """The answer to a call. Raises Problem, ModelError, and ClientDisconnect if the client has gone."""
         served = self._registry.get(request.path_params.get("model"))
         try:
             body = await self._services.bodies.read_json(request.scope, request.receive)
@@ -81,7 +81,7 @@ class ActCall:
             raise await self._explain(served, body, error) from None
 
     def _decide(self, request: ActRequest, loaded: LoadedPolicy, deliver: Deliver) -> None:
-        """Has a request decided. Raises ValueError or RecursionError if it does not fit the policy."""
+        """Runs a request, or queues it. Raises ValueError or RecursionError if it does not fit the policy."""
         reader, raw = loaded.observations, request.action_mask
         if request.observation is not UNSET and request.observations is UNSET:
             observation = reader.decode_one(request.observation)
@@ -103,14 +103,14 @@ class ActCall:
         is_kept = found.propensity is UNSET and not self._with_q_values
         answer: Answer | None = loaded.greedy_answers.get(found.action_index) if is_kept else None
         if answer is None:
-            action = loaded.actions[found.action_index]
+            action = loaded.action(found.action_index)
             document: schemas.ActAnswer | schemas.QValuesAnswer
             document = schemas.ActAnswer(action, *loaded.served, found.propensity)
             if self._with_q_values:
                 document = schemas.QValuesAnswer(found.q_values, action, *loaded.served, found.propensity)
             answer = make_answer(encode(document), served=loaded.served)
             if is_kept:
-                loaded.greedy_answers[found.action_index] = answer
+                loaded.greedy_answers.keep(found.action_index, answer)
         deliver(answer)
 
     def _render_batch(self, loaded: LoadedPolicy, found: BatchDecision | Problem) -> Answer:
@@ -125,7 +125,7 @@ class ActCall:
         return make_answer(encode(answer), served=loaded.served)
 
     async def _explain(self, served: ServedModel, body: bytes, error: Exception) -> Problem:
-        """What to answer to a body that did not fit: the first fault found."""
+        """The problem of a body that did not fit: the first fault found."""
         try:
             document = explain.parse(body)
             explain.check_fields(document, ActRequest.__struct_fields__)
@@ -139,7 +139,7 @@ class ActCall:
 
 
 class ActCalls:
-    """`POST /act`, `/q-values` and the same below `/models/{model}`."""
+    """`POST /act`, `/q-values` and the same under `/models/{model}`."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
@@ -150,6 +150,6 @@ class ActCalls:
         return ActCall(self._services, found["call"], found["model"]) if found else None
 
     def routes(self) -> list[CallRoute]:
-        """The same calls for the framework, which answers all that the fast path does not take."""
+        """The same calls for the framework, which answers everything that the fast path does not take."""
         calls = [ActCall(self._services, call, model) for model in (None, "") for call in ("act", "q-values")]
         return [CallRoute("POST", call.template, call.respond, act_operation(call.template)) for call in calls]

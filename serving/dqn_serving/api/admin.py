@@ -1,4 +1,4 @@
-"""Promoting, rolling back and refreshing by HTTP; every call needs the bearer token."""
+"""Promoting, rolling back and refreshing over HTTP; every call requires a bearer token."""
 
 import asyncio
 
@@ -37,12 +37,12 @@ class AdminCalls:
         change = operation(
             *(_ALIAS, "change_alias", "admin", "Promote or roll back", success(_CHANGED)),
             *(401, 403, 404, 409, 413, 415, 422),
-            description="Makes the alias name the version; a new champion answers before this call does.",
+            description="Points the alias at the version; a new champion is being served when this call returns.",
             requestBody={"required": True, "content": {"application/json": _BODY}},
         )
         refresh = operation(
-            *(_REFRESH, "refresh", "admin", "Look at the repository now", success(_REFRESHED), 401, 403, 404),
-            description="A version that failed to load before is tried again.",
+            *(_REFRESH, "refresh", "admin", "Check the repository now", success(_REFRESHED), 401, 403, 404),
+            description="A version that failed to load before is tried again at once.",
         )
         return [
             CallRoute("PUT", _ALIAS, self._change_alias, change),
@@ -63,7 +63,7 @@ class AdminCalls:
 
     async def _refresh(self, request: Request) -> Answer:
         model, services = request.path_params["model"], self._services
-        caller, _ = await self._read(request)  # the body is expected to be empty, but the connection is used again
+        caller, _ = await self._read(request)  # the body should be empty, but the connection is reused
         log.info("refresh requested", model=model[:128], by=caller)
         if model not in services.registry.models and not await asyncio.to_thread(services.repository.versions, model):
             raise Problem(404, f"There is no model {model[:128]!r} in the repository.")
@@ -72,7 +72,7 @@ class AdminCalls:
         return make_answer(encode(RefreshAnswer(model, self._champion(model), *refreshed)))
 
     async def _read(self, request: Request) -> tuple[str, bytes]:
-        """Who calls, and the body. Raises Problem."""
+        """The caller's name, and the body. Raises Problem."""
         caller = self._services.access.check_admin(request.scope)
         return caller, await self._services.bodies.read_json(request.scope, request.receive, is_always_answered=True)
 

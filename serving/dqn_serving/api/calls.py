@@ -1,4 +1,4 @@
-"""A call: its path, what answers it, and what `/openapi.json` says of it."""
+"""A call: its path, its endpoint and its operation in `/openapi.json`."""
 
 import re
 from collections.abc import Awaitable, Callable
@@ -17,16 +17,16 @@ from dqn_serving.problems import MEDIA_TYPE, Answer, Problem, make_answer
 Document = dict[str, Any]
 
 _SCHEMA = "#/components/schemas/{name}"
-# when each status comes, and an example
+# when each status is sent, and an example
 _ERRORS: dict[int, tuple[str, str]] = {
     400: ("The body is not JSON, or the request is not HTTP.", "The body is not JSON: unexpected end of data."),
-    401: ("The bearer token is missing or wrong.", "This call needs a bearer token of the server; none was sent."),
+    401: ("The bearer token is missing or wrong.", "This call needs a valid bearer token; none was sent."),
     403: (
         "Admin calls are off: the server has no token.",
         "Admin calls are off: this server runs without DQN_API_TOKEN and DQN_API_TOKEN_FILE.",
     ),
     404: ("Unknown model, version or alias.", "There is no model 'lake' here; models are: cartpole."),
-    408: ("The request came too slowly.", "The head took longer than the 10 s allowed (DQN_REQUEST_SECONDS)."),
+    408: ("The request arrived too slowly.", "The head took longer than the 10 s allowed (DQN_REQUEST_SECONDS)."),
     409: (
         "The version is damaged, or the repository changed meanwhile.",
         "model.onnx of cartpole version 2 differs from what was published.",
@@ -37,15 +37,18 @@ _ERRORS: dict[int, tuple[str, str]] = {
     ),
     414: ("The URL is too long.", "The URL is longer than the 8192 bytes allowed."),
     415: (
-        "The body has a Content-Encoding that this call does not know.",
+        "The body has a Content-Encoding that this call does not support.",
         "Content-Encoding is 'br'; allowed are gzip and deflate.",
     ),
     422: (
-        "The body is JSON but does not fit; the detail says what was sent and what is expected.",
+        "The body is JSON but not valid; the detail says what was sent and what is expected.",
         "observation has shape [3]; cartpole version 3 expects [4].",
     ),
-    431: ("The head has too many or too long fields.", "The head has more than the 128 fields or 65536 bytes allowed."),
-    500: ("A fault of the server; its log says more.", "The server failed to answer; its log says why."),
+    431: (
+        "The head is too long or has too many fields.",
+        "The head has more than the 128 fields or 65536 bytes allowed.",
+    ),
+    500: ("The server failed; its log has the details.", "The server failed to answer; its log says why."),
     503: (
         "Not ready, or overloaded; `Retry-After` says when to try again.",
         "cartpole has no champion yet. Promote a version: dqn-models promote cartpole@VERSION",
@@ -70,7 +73,7 @@ class CallRoute(Route):
         endpoint: Callable[[Request], Awaitable[Any]],
         operation: Document | None = None,
     ) -> None:
-        """`endpoint` makes the response; `operation` is what `/openapi.json` says, and None omits the call."""
+        """`endpoint` returns the response; `operation` is the entry in `/openapi.json`, and None omits the call."""
         super().__init__(path, endpoint, methods=[method])
         self.method = method.lower()
         self.operation = operation
@@ -79,7 +82,7 @@ class CallRoute(Route):
             response = await endpoint(Request(scope, receive, send))
             await response(scope, receive, send)
 
-        self.app = answer  # Starlette's own would look for exception handlers, as `AdmitRequests` does again
+        self.app = answer  # Starlette's own handles exceptions, as `AdmitRequests` already does
 
 
 def get(path: str, call: Callable[[Request], Awaitable[Any]], operation: Document) -> CallRoute:
@@ -92,9 +95,9 @@ def get(path: str, call: Callable[[Request], Awaitable[Any]], operation: Documen
 
 
 def operation(path: str, name: str, tag: str, summary: str, answers: Document, *errors: int, **more: Any) -> Document:
-    """What the document says of a call: `answers` by status, and the statuses of its errors, with what any call has.
+    """An OpenAPI operation: `answers` by status, the statuses of its `errors`, and what all calls have in common.
 
-    `name` identifies it among all calls; `more` are other fields of an operation.
+    `name` identifies it among all calls; `more` holds further fields of the operation.
     """
     parameters = [_path_parameter(each, path) for each in re.findall(r"{(\w+)}", path)] + more.pop("parameters", [])
     responses = refusals(path, *_ANYWHERE, *errors) | answers
@@ -112,13 +115,13 @@ def _path_parameter(name: str, path: str) -> Document:
     schema: Document = {"type": "string"}
     if name in _PATTERNS:
         schema["pattern"] = _PATTERNS[name]
-    elif is_oip(path):  # where versions are numbers; elsewhere they may be names of aliases
+    elif is_oip(path):  # versions are numbers here; elsewhere they may be aliases
         schema = {"type": "integer", "minimum": 1}
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
 def success(example: Any, description: str = "Success.") -> Document:
-    """The answer 200, of the class of the `example`, or any object if that is a dict."""
+    """The response 200, of the class of `example`, or any object if that is a dict."""
     first = example[0] if isinstance(example, list) else example
     schema: Document = {"type": "object"} if isinstance(first, dict) else reference(type(first).__name__)
     if isinstance(example, list):
@@ -147,7 +150,7 @@ def shared_responses() -> dict[str, Document]:
 
 
 def problem_response(status: int, meaning: str, detail: str, *, is_oip: bool = False) -> Document:
-    """The response with a problem; `detail` is an example."""
+    """The response that carries a problem; `detail` is an example."""
     media_type, schema, example = MEDIA_TYPE, "ProblemDocument", Problem(status, detail).document()
     if is_oip:
         media_type, schema, example = "application/json", "ErrorAnswer", {"error": detail}

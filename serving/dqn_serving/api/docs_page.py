@@ -33,7 +33,7 @@ _START = """SwaggerUIBundle({
   presets: [SwaggerUIBundle.presets.apis, SwaggerUIBundle.SwaggerUIStandalonePreset],
 });
 """
-# Swagger UI sets styles of elements, and its icons are data. All else comes from here, and nobody may frame the page.
+# Swagger UI uses inline styles and data URLs. Everything else comes from this server, and nobody may frame the page.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -41,7 +41,7 @@ _POLICY = (
 
 
 def docs_routes() -> list[BaseRoute]:
-    """`/docs` and what it loads: Swagger UI as the package fastapi-swagger brings it along."""
+    """`/docs` and what it loads: Swagger UI from the package fastapi-swagger."""
 
     async def page(_request: Request) -> Response:
         return Response(_PAGE, headers={"content-security-policy": _POLICY}, media_type="text/html")

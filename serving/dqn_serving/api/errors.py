@@ -1,4 +1,4 @@
-"""How every error is answered: which problem an exception is, and in which form a path's API wants it."""
+"""Error responses: which problem an exception becomes, in the form of the path's API."""
 
 import json
 from typing import Any
@@ -13,7 +13,7 @@ from dqn_serving.problems import Answer, Header, Problem, from_model_error, inte
 OIP_PREFIX = "/v2"
 
 _WHOLE_SERVER = frozenset({"*", "/", ""})
-"""What load balancers ask for OPTIONS of, and is no path of any call."""
+"""Targets of load balancers' OPTIONS requests that are not the path of any call."""
 
 log = structlog.get_logger()
 
@@ -29,13 +29,13 @@ def is_oip(path: str) -> bool:
 
 
 def oip_error(problem: Problem) -> Answer:
-    """A problem as the Open Inference Protocol has it: `{"error": ...}` with the problem's status."""
+    """A problem in the form of the Open Inference Protocol: `{"error": ...}` with the problem's status."""
     body = json.dumps({"error": problem.detail}).encode()  # ASCII only, whatever a client sent
     return make_answer(body, problem.status, headers=problem.headers)
 
 
 async def handle_error(request: Request, error: Exception) -> Any:
-    """The answer to a request that ended with an error; None if nobody waits for one."""
+    """The response to a request that raised an exception; None if the client has gone."""
     if isinstance(error, ClientDisconnect):
         return None
     problem = problem_of(error)
@@ -49,7 +49,7 @@ async def handle_error(request: Request, error: Exception) -> Any:
 
 
 def problem_of(error: Exception) -> Problem:
-    """The problem that an exception is to a client."""
+    """The problem that a client gets for an exception."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, ModelError):
@@ -63,7 +63,7 @@ def _from_http(error: HTTPException) -> Problem:
     """Starlette's own 404 and 405."""
     headers = tuple((name.lower().encode(), _in_order(value).encode()) for name, value in (error.headers or {}).items())
     if error.status_code == 404:
-        return Problem(404, "There is no such path here; /docs lists those that there are.", headers=headers)
+        return Problem(404, "There is no such path; /docs lists all calls.", headers=headers)
     if error.status_code == 405:
         allowed = dict(headers).get(b"allow", b"").decode()
         return Problem(405, f"The method is not allowed here; use {allowed}.", headers=headers)
@@ -71,12 +71,12 @@ def _from_http(error: HTTPException) -> Problem:
 
 
 def _in_order(methods: str) -> str:
-    """The value of an Allow header, in which Starlette names HEAD by chance before or after GET, or not at all."""
+    """The value of an Allow header, in which Starlette puts HEAD before or after GET at random, or leaves it out."""
     return ", ".join(sorted({method.strip() for method in methods.split(",")} - {"HEAD"}))
 
 
 def _allowed_methods(headers: tuple[Header, ...]) -> Answer:
-    """What OPTIONS is answered, from the Allow header of the refusal that it would get."""
+    """The response to OPTIONS, from the Allow header of the 405 that it would otherwise get."""
     allowed = next((value for name, value in headers if name == b"allow"), b"")
     methods = {b"OPTIONS", *(method.strip() for method in allowed.split(b",") if method)}
     methods |= {b"HEAD"} if b"GET" in methods else set()

@@ -17,13 +17,13 @@ from dqn_serving.problems import Problem, Reason
 
 Document = dict[str, Any]
 
-_MAX_DIGITS = 300  # a longer integer is beyond every type here, and slow to convert
+_MAX_DIGITS = 300  # a longer integer is out of range for every type here, and slow to convert
 _MAX_SHOWN = 40
 _MAX_DEPTH = 8
 _AT = re.compile(r"(?P<fault>.*?)(?: - at `\$\.?(?P<place>.*)`)?", re.DOTALL)
 
 
-# values in sentences: short, whatever was sent
+# how values appear in sentences: short, whatever was sent
 
 
 def rejected(reason: Reason, detail: str) -> Problem:
@@ -42,7 +42,7 @@ def is_number(value: Any) -> bool:
 
 
 def shape_of(value: Any) -> list[int]:
-    """The shape of nested lists, judged by the first entry at each level."""
+    """The shape of nested lists, going by the first entry at each level."""
     shape: list[int] = []
     while isinstance(value, list) and len(shape) < _MAX_DEPTH:
         shape.append(len(value))
@@ -122,13 +122,13 @@ _OPTIONS: dict[Reason, tuple[Callable[[Any], bool], str]] = {
 
 
 def unexplained(what: str, error: Exception) -> Problem:
-    """The problem (422) if the decoders refused what all checks let pass."""
+    """The problem (422) if the decoders refused what passes all checks."""
     found = str(error) if isinstance(error, MsgspecError) else type(error).__name__
     return rejected("type", f"The {what} does not fit: {found}.")
 
 
 def decode_problem(body: bytes, error: Exception) -> Problem:
-    """The problem of a body that did not decode into a message's class, for lack of checks of its own."""
+    """The problem of a body that did not decode into a message's class and has no checks of its own."""
     try:
         document = parse(body)
     except Problem as problem:

@@ -1,4 +1,4 @@
-"""What is wrong with an observation that a policy's typed decoders refused, however it was sent.
+"""What is wrong with an observation that a policy's typed decoders refused, in any encoding.
 
 Each check raises the Problem of the first fault that it finds; `model` names the policy in its sentence.
 """
@@ -15,9 +15,9 @@ from dqn_serving.policies.observations import ObservationReader
 from dqn_serving.problems import Problem, Reason
 
 
-def too_many(name: str, count: Any, most: int) -> Problem:
-    """The problem (413) of a batch of more than `most` observations."""
-    detail = f"{name} has {shown(count)} entries; at most {most} are allowed in one request."
+def too_many(name: str, count: Any, maximum: int) -> Problem:
+    """The problem (413) of a batch of more than `maximum` observations."""
+    detail = f"{name} has {shown(count)} entries; at most {maximum} are allowed in one request."
     return Problem(413, detail, reason="too_large")
 
 
@@ -74,7 +74,7 @@ def _check_keys(value: Any, form: CompositeForm, model: str, path: str) -> None:
 
 
 def _check_nested(value: Any, leaf: LeafReader, expected: list[int], bounds: Bounds, model: str, path: str) -> None:
-    """Checks a value, or a part of one, of the shape that is `expected`, with the bounds of its elements."""
+    """Checks a value, or part of one, against the shape `expected` and the bounds of its elements."""
     if not expected:
         _check_element(value, leaf, bounds, model, path)
     elif isinstance(value, list) and (found := shape_of(value)) != expected:
@@ -113,7 +113,7 @@ def _check_element(value: Any, leaf: LeafReader, bounds: Bounds, model: str, pat
 
 
 def mismatch(data: bytes, shape: list[int], leaf: LeafReader, model: str) -> Problem:
-    """The answer to a tensor's data in JSON whose elements or nesting do not fit the policy."""
+    """The problem (422) of a tensor's JSON data whose elements or nesting do not fit the policy."""
     try:
         values = parse(b'{"data": ' + data + b"}")["data"]
         if not isinstance(values, list):
@@ -127,8 +127,8 @@ def mismatch(data: bytes, shape: list[int], leaf: LeafReader, model: str) -> Pro
 
 
 def check_elements(batch: Observations, leaf: LeafReader, model: object, what: str) -> None:
-    """Checks the elements of a tensor [batch, *shape]. Raises Problem (422) that names the first wrong one."""
-    index = leaf.first_wrong(batch)
+    """Checks the elements of a tensor [batch, *shape]. Raises Problem (422) that names the first invalid one."""
+    index = leaf.first_invalid(batch)
     if index is not None:
         low, high = (bounds.flat[index % bounds.size].item() for bounds in (leaf.low, leaf.high))
         _check_element(batch.flat[index].item(), leaf, (low, high), str(model), f"element {index} of the {what}")

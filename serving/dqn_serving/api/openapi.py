@@ -1,4 +1,4 @@
-"""`/openapi.json`: the operations of all routes, and what they refer to."""
+"""`/openapi.json`: the operations of all routes, and the components that they refer to."""
 
 import json
 import re
@@ -30,10 +30,10 @@ _ANSWERS = {
         QValuesBatchAnswer([[9.1, 9.4], [8.7, 8.2]], [1, 0], "cartpole", 3),
     ),
 }
-_MOST_SHOWN = 256  # numbers of an observation; `GET /models/{model}` has more
+_MAX_EXAMPLE_SIZE = 256  # numbers of an observation; `GET /models/{model}` has more
 _PATHS = ("/models/{model}/act", "/models/{model}/q-values")
 _NUMBERS: Document = {
-    "description": "A number within float32, or lists of them, nested as the shape says.",
+    "description": "A number in the range of float32, or lists of them, nested according to the shape.",
     "anyOf": [
         {"type": "number", "minimum": -3.4028234663852886e38, "maximum": 3.4028234663852886e38},
         {"type": "array", "items": schemas.NUMBERS_REF},
@@ -45,7 +45,7 @@ def _header(description: str, **schema: Any) -> Document:
     return {"description": description, "required": True, "schema": schema}
 
 
-_ID = "The one that the request had, or a new one; the log has it, too."
+_ID = "The id that the request had, or a new one; it also appears in the log."
 _HEADERS: dict[str, Document] = {
     "X-Request-ID": _header(_ID, type="string", pattern="^[!-~]{1,128}$"),
     "Retry-After": _header("Seconds to wait before the next try.", type="integer", minimum=0),
@@ -55,9 +55,9 @@ _HEADERS: dict[str, Document] = {
 
 
 def describe(info: Document, routes: Iterable[CallRoute], *, token_needed: bool, max_batch_size: int) -> Document:
-    """The whole document, for a server with these settings and routes; `info` is the API's title and the like.
+    """The whole document, for a server with these settings and routes; `info` has the API's title and so on.
 
-    The one server in it is the folder of the document itself, so that it holds below a proxy's prefix as well.
+    Its only server is the directory of the document itself, so that it is also right under a proxy's prefix.
     """
     paths: dict[str, Document] = {}
     for route in routes:
@@ -94,13 +94,13 @@ def with_models(document: Document, models: Iterable[Manifest]) -> Document:
 def _example(manifest: Manifest) -> Document:
     spaces = ModelSpaces.of(manifest)
     shown: Document = {"description": f"An observation: {spaces.observation}. An action: {spaces.action}."}
-    if manifest.environment.observation_space.size > _MOST_SHOWN:
+    if manifest.environment.observation_space.size > _MAX_EXAMPLE_SIZE:
         return shown
     return shown | {"value": spaces.example_request()}
 
 
 def _schemas(max_batch_size: int) -> Document:
-    """Those that are not the messages of one module, or have more than these say."""
+    """The native messages with constraints that their classes do not express, and the manifest."""
     found: dict[str, Document] = components(schemas)
     found["ActRequest"]["properties"]["observations"]["maxItems"] = max_batch_size
     found["ActRequest"]["oneOf"] = [{"required": ["observation"]}, {"required": ["observations"]}]
@@ -110,9 +110,9 @@ def _schemas(max_batch_size: int) -> Document:
 
 
 def act_operation(path: str) -> Document:
-    """What the document says of `/act`, `/q-values` or one of them below `/models/{model}`."""
+    """The operation of `/act`, `/q-values` or one of them under `/models/{model}`."""
     named, call = path.startswith("/models/"), path.rpartition("/")[2]
-    summary = "Choose an action" if call == "act" else "Q-values and the action chosen"
+    summary = "Choose an action" if call == "act" else "Compute Q-values and choose an action"
     answers = dict(zip(("one observation", "a batch"), _ANSWERS[call], strict=True))
     answer = {
         "schema": {"anyOf": [reference(type(example).__name__) for example in answers.values()]},
@@ -125,7 +125,7 @@ def act_operation(path: str) -> Document:
         path,
         f"{'model_' if named else ''}{call.replace('-', '_')}",
         "act",
-        summary + (" by a named model" if named else ""),
+        summary + (" with a named model" if named else ""),
         {"200": {"description": meaning, "content": {"application/json": answer}}},
         *(404, 413, 415, 422),
         requestBody={"required": True, "content": {"application/json": request}},

@@ -12,7 +12,7 @@ from dqn_serving.policies.masks import MASKS_SENT
 
 
 class Alive(Struct, frozen=True):
-    """The process answers."""
+    """The process is alive."""
 
     status: str = "ok"
 
@@ -26,29 +26,34 @@ class Ready(Struct, frozen=True):
 
 
 class ModelSpaces(Struct, frozen=True):
-    """What a version observes and does."""
+    """The observations and actions of a version."""
 
     observation: Annotated[str, Meta(description="an observation in words")]
-    observation_space: Annotated[dict[str, Any], Meta(description="as the manifest has it")]
+    observation_space: Annotated[dict[str, Any], Meta(description="as in the manifest")]
     example_observation: Annotated[
-        Any, Meta(description="one that the calls accept, near the mean of those in training")
+        Any, Meta(description="an observation that the calls accept, near the mean of those in training")
     ]
-    left_out: Annotated[list[str], Meta(description="parts that may be sent, and are ignored")]
+    left_out: Annotated[list[str], Meta(description="parts of observations that may be sent but are ignored")]
     action: Annotated[str, Meta(description="an action in words")]
-    action_space: Annotated[dict[str, Any], Meta(description="as the manifest has it")]
-    example_action: Annotated[Any, Meta(description="the first action, in the form that answers have")]
-    n_actions: Annotated[int, Meta(description="how many actions there are; each has a Q-value and an entry in a mask")]
-
+    action_space: Annotated[dict[str, Any], Meta(description="as in the manifest")]
+    example_action: Annotated[Any, Meta(description="the first action, in the form that it has in answers")]
+    n_actions: Annotated[
+        int,
+        Meta(
+            description="number of Q-values and of entries in an action mask: one per action or, if "
+            "action_space.branching is true, one per value of each component, component after component"
+        ),
+    ]
     action_mask: Annotated[
-        str | None, Meta(description="where the environment has its action masks, as in the manifest")
+        str | None, Meta(description="where the environment provides its action masks, as in the manifest")
     ]
     example_action_mask: Annotated[
-        list[bool] | UnsetType, Meta(description="of every action, where requests bring a mask")
+        list[bool] | UnsetType, Meta(description="a mask that allows every action; only if requests send masks")
     ] = UNSET
 
     @classmethod
     def of(cls, manifest: Manifest) -> Self:
-        """Those of a version."""
+        """The spaces of a version."""
         environment, mean = manifest.environment, manifest.observations.mean
         observed, acted = environment.observation_space, environment.action_space
         known = mean if len(mean) == observed.described_elements else [0.0] * observed.described_elements
@@ -63,14 +68,14 @@ class ModelSpaces(Struct, frozen=True):
             left_out=environment.left_out,
             action=acted.describe(),
             action_space=acted.model_dump(mode="json"),
-            example_action=acted.action(np.arange(1)).tolist()[0],
+            example_action=acted.action(acted.best(np.zeros((1, acted.n), np.float32))).tolist()[0],
             n_actions=acted.n,
             action_mask=source,
             example_action_mask=[True] * acted.n if source in MASKS_SENT else UNSET,
         )
 
     def example_request(self) -> dict[str, Any]:
-        """A body that the calls that choose actions accept."""
+        """A body that `/act` and `/q-values` accept."""
         request = {"observation": self.example_observation}
         return request if self.example_action_mask is UNSET else request | {"action_mask": self.example_action_mask}
 
@@ -79,17 +84,17 @@ class ModelSummary(Struct, frozen=True):
     """A model in the repository, and its versions in memory."""
 
     model: str
-    is_default: Annotated[bool, Meta(description="whether calls that name no model mean this one")]
+    is_default: Annotated[bool, Meta(description="whether this model answers calls that name none")]
     champion: Annotated[int | None, Meta(description="the version that answers now; null if there is none")]
-    aliases: Annotated[dict[str, int], Meta(description="aliases as the repository had them at the last look")]
+    aliases: Annotated[dict[str, int], Meta(description="aliases in the repository, as of the last check")]
     versions: Annotated[list[int], Meta(description="published versions")]
     loaded_versions: Annotated[
-        list[int], Meta(description="versions in memory: the champion and those that were named")
+        list[int], Meta(description="versions in memory: the champion and those that requests named")
     ]
     problem: Annotated[str | None, Meta(description="why no version answers; null if one does")]
-    spaces: Annotated[ModelSpaces | UnsetType, Meta(description="of the champion, where one model is asked for")] = (
-        UNSET
-    )
+    spaces: Annotated[
+        ModelSpaces | UnsetType, Meta(description="of the champion; only if a single model is requested")
+    ] = UNSET
 
 
 class ModelList(Struct, frozen=True):
@@ -99,7 +104,7 @@ class ModelList(Struct, frozen=True):
 
 
 class AliasChange(Struct, frozen=True, forbid_unknown_fields=True):
-    """The version that the alias is to name."""
+    """The version to point the alias at."""
 
     # JSON has one kind of number, so 2.0 is 2
     version: Annotated[
@@ -109,7 +114,7 @@ class AliasChange(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class AliasChanged(Struct, frozen=True):
-    """What the alias names now, what it named before, and which version answers."""
+    """The version that the alias names now, the previous one, and the champion that answers."""
 
     model: str
     alias: str
@@ -119,7 +124,7 @@ class AliasChanged(Struct, frozen=True):
 
 
 class RefreshAnswer(Struct, frozen=True):
-    """The outcome of the look at the repository."""
+    """The outcome of checking the repository."""
 
     model: str
     champion: Annotated[int | None, Meta(description="the version that answers now")]
@@ -134,4 +139,4 @@ class ProblemDocument(Struct, frozen=True, omit_defaults=True):
     title: str
     status: int
     detail: str
-    reason: Annotated[str | None, Meta(description="the kind of fault of a body that was refused")] = None
+    reason: Annotated[str | None, Meta(description="the kind of fault, if a body was rejected")] = None

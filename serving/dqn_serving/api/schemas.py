@@ -14,11 +14,11 @@ _FLAG = {"anyOf": [{"type": "boolean"}, {"enum": [0, 1]}]}
 FLAGS = {"anyOf": [*_FLAG["anyOf"], {"type": "array", "items": _FLAG, "minItems": 1}]}
 _MASK = (
     "Which actions may be chosen: one list of booleans (or 0 and 1); for `observations`, one for all or one for each. "
-    "Needed where the model was trained with action masks that are not part of its observations."
+    "Required if the model was trained with action masks that are not part of its observations."
 )
 _SHAPE = (
-    "In the form of the model's observation space: a number or lists of numbers in its shape, an object for a Dict, an "
-    "array for a Tuple. `GET /models/{model}` shows it with an example."
+    "In the form of the model's observation space: a number or nested lists of numbers, an object for a Dict, an "
+    "array for a Tuple. `GET /models/{model}` shows the space with an example."
 )
 _FORM = {"type": ["array", "number", "object"]}
 _EXAMPLES = {"examples": [[0.01, -0.02, 0.03, 0.04]]}
@@ -30,7 +30,7 @@ _Observations = Annotated[
 ]
 _Version = Annotated[
     Annotated[int, Meta(ge=1, le=MAX_VERSION)] | str,
-    Meta(description="A version's number, or the name of an alias (default: champion)."),
+    Meta(description="A version number, or an alias (default: champion)."),
 ]
 Epsilon = Annotated[
     float,
@@ -54,7 +54,7 @@ Action = Annotated[
 
 
 class ActRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """One observation or many; exactly one of the two fields."""
+    """One observation or many: exactly one of `observation` and `observations`."""
 
     observation: Observation | UnsetType = UNSET
     observations: _Observations | UnsetType = UNSET
@@ -83,7 +83,7 @@ class ActBatchAnswer(Struct, frozen=True):
 
 
 class QValuesAnswer(Struct, frozen=True):
-    """The Q-value of every action and the action chosen, for one observation."""
+    """The Q-value of every action and the chosen action, for one observation."""
 
     q_values: list[float]
     action: Action
@@ -93,7 +93,7 @@ class QValuesAnswer(Struct, frozen=True):
 
 
 class QValuesBatchAnswer(Struct, frozen=True):
-    """The Q-values of every action and the actions chosen, for a batch."""
+    """The Q-values of every action and the chosen actions, for a batch."""
 
     q_values: list[list[float]]
     actions: list[Action]

@@ -1,4 +1,4 @@
-"""What a server has: whether it lives and is ready, its metrics, and the models and versions on disk and in memory."""
+"""The status of a server: liveness, readiness, metrics, and the models and versions on disk and in memory."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from dqn_serving.api.responses import Alive, ModelList, ModelSpaces, ModelSummar
 from dqn_serving.problems import Answer, Problem, make_answer
 from dqn_serving.services import Services
 
-# for the document
+# examples for the OpenAPI document
 _SUMMARY = ModelSummary(
     model="cartpole",
     is_default=True,
@@ -51,21 +51,21 @@ class StatusCalls:
         """The routes, each with its operation."""
         path, summary, meaning = (
             "/models/{model}/versions/{version}",
-            "A version's manifest",
-            "The version is a number or the name of an alias.",
+            "Show a version's manifest",
+            "The version is a number or an alias.",
         )
         manifest = operation(path, "show_version", "models", summary, _MANIFEST, 404, description=meaning)
         metrics = operation("/metrics", "metrics", "health", "Prometheus metrics", _METRICS)
         return [
-            _get("/healthz", self.healthz, "health", "Is the process alive?", Alive()),
-            _get("/readyz", self.readyz, "health", "Can it act?", Ready("cartpole", 3)),
+            _get("/healthz", self.healthz, "health", "Check that the process is alive", Alive()),
+            _get("/readyz", self.readyz, "health", "Check that the default model can act", Ready("cartpole", 3)),
             CallRoute("GET", "/metrics", self.metrics, metrics),
-            _get("/models", self.list_models, "models", "Every model", ModelList([_SUMMARY])),
+            _get("/models", self.list_models, "models", "List the models", ModelList([_SUMMARY])),
             _get(
                 "/models/{model}",
                 self.show_model,
                 "models",
-                "One model",
+                "Show a model",
                 structs.replace(_SUMMARY, spaces=_SPACES),
                 404,
             ),
@@ -89,7 +89,7 @@ class StatusCalls:
         return Response(body, headers={"content-type": content_type})
 
     async def list_models(self, _request: Request) -> ModelList:
-        """What is in memory is listed even if the repository cannot be read."""
+        """All models; those in memory are listed even if the repository cannot be read."""
         services, names = self._services, list[str]()
         with contextlib.suppress(ModelError, OSError):
             names = await asyncio.to_thread(services.repository.models)

@@ -1,1 +1,1 @@
-"""Connections and requests below the framework."""
+"""HTTP connections and requests, below the framework."""

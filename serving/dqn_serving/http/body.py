@@ -1,4 +1,4 @@
-"""Reads request bodies within limits on their size, their time and the memory of all of them."""
+"""Reads request bodies within limits on size, time and total memory."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from dqn_serving.inference.admission import Admission
 from dqn_serving.problems import CLOSE, RETRY_LATER, Problem
 
 _MAX_SHOWN = 40  # characters of what a client sent
-_MOST_HELD = 64  # bodies of the maximum size, in memory at once
+_MAX_HELD = 64  # bodies of the maximum size, in memory at once
 
 
 class BodyReader:
@@ -23,19 +23,19 @@ class BodyReader:
         self._held = 0  # bytes of the bodies that are being received
 
     async def read_json(self, scope: Scope, receive: Receive, *, is_always_answered: bool = False) -> bytes:
-        """The whole body of a call whose bodies are JSON, whatever their Content-Type says.
+        """The whole body of a call that takes JSON, whatever its Content-Type says.
 
         Raises what `read` raises, and Problem (415) if the body is compressed.
         """
         for name, value in scope["headers"]:
             if name == b"content-encoding" and value.strip().lower() not in {b"", b"identity"}:
                 found = value.decode("latin-1")[:_MAX_SHOWN]
-                detail = f"The body has the Content-Encoding {found!r}; expected a body that is not compressed."
+                detail = f"The body has the Content-Encoding {found!r}; expected an uncompressed body."
                 raise Problem(415, detail, reason="encoding", headers=CLOSE)
         return await self.read(scope, receive, is_always_answered=is_always_answered)
 
     async def read(self, scope: Scope, receive: Receive, *, is_always_answered: bool = False) -> bytes:
-        """The whole body of a request that is admitted.
+        """The whole body of a request.
 
         Raises Problem: 413 beyond the limit, 408 if it takes too long, 503 if too much is being received from other
         clients, or if the server is overloaded unless the request `is_always_answered`. Raises Starlette's
@@ -64,7 +64,7 @@ class BodyReader:
                 self._held += len(piece)
                 if size > self.limit:
                     raise self._too_large()
-                if self._held > _MOST_HELD * self.limit:
+                if self._held > _MAX_HELD * self.limit:
                     detail = "The server is receiving too many large bodies at once; try again later."
                     raise Problem(503, detail, headers=(*RETRY_LATER, *CLOSE))
         finally:

@@ -1,6 +1,6 @@
-"""One HTTP connection within its limits: what it accepts, how faults below HTTP are answered, and how it ends.
+"""One HTTP connection and its limits: what it accepts, how protocol errors are answered, and how it ends.
 
-It adds to uvicorn's protocol what that lacks: limits on heads, time and connections, refusals in the API's form, and a
+It adds what uvicorn's protocol lacks: limits on heads, time and connections, refusals in the API's form, and a
 lingering close: a socket that is closed with unread bytes resets its connection, and the reset may reach the client
 before the answer does (RFC 9112, section 9.6).
 """
@@ -23,7 +23,7 @@ _LINGER_SECONDS = 2.0
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which reports faults below HTTP and waits for no client for ever."""
+    """uvicorn's protocol, with answers to protocol errors and a time limit on every client."""
 
     def __init__(self, parts: ConnectionParts, **options: Any) -> None:
         """`options` are uvicorn's."""
@@ -32,7 +32,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._parts = parts
         self._settings = parts.settings
         self._is_inside_message = self._is_inside_head = False
-        self._unanswered = 0  # requests that the application has, or is to have
+        self._unanswered = 0  # requests that the application has or will get
         self._message_began_at = 0.0
         self._head_bytes = self._body_bytes = 0  # of this message
         self._silent_bytes = 0  # since it began, or since the last piece of its body
@@ -76,7 +76,7 @@ class LimitedProtocol(HttpToolsProtocol):
                 self._wait_for_more(self.timeout_keep_alive)
             return
         self._silent_bytes = 0 if self._is_making_progress else self._silent_bytes + len(data)
-        if self._silent_bytes > MAX_HEAD_BYTES:  # of a field that the parser keeps to itself until it is complete
+        if self._silent_bytes > MAX_HEAD_BYTES:  # of a header that the parser buffers until it is complete
             self._refuse(_long_head())
         elif self._reading_timer is None:
             self._reading_timer = self.loop.call_later(self._settings.request_seconds, self._check_time)
@@ -113,7 +113,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     @override
     def on_body(self, body: bytes) -> None:
-        """Limits what is read in vain: the rest of a body whose request was answered without it."""
+        """Limits how much is read and discarded: the rest of a body whose request was answered without it."""
         super().on_body(body)
         self._is_making_progress = True
         self._body_bytes += len(body)
@@ -151,7 +151,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._refuse(cause if isinstance(cause, Problem) else Problem(400, f"This is not HTTP/1.1: {found}."))
 
     def _refuse(self, problem: Problem) -> None:
-        """Answers a fault below HTTP, after the requests before it, and ends the connection."""
+        """Answers a protocol error, after the requests before it, and ends the connection."""
         if self._is_lingering:
             return
         is_inside_body = self._is_inside_message and not self._is_inside_head
@@ -178,10 +178,10 @@ class LimitedProtocol(HttpToolsProtocol):
         self.cycle.message_event.set()
         return True
 
-    # the transport that a request's answer is written to, and the end
+    # the transport that responses are written to, and closing
 
     def write(self, data: bytes) -> None:
-        """Writes, or does nothing where the client has gone: uvicorn notifies only its latest request of that."""
+        """Writes, or does nothing if the client has gone: uvicorn tells only the latest request of that."""
         if not self.transport.is_closing():
             self.transport.write(data)
 
@@ -256,7 +256,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     @override
     def shutdown(self) -> None:
-        """Ends the connection after its requests in flight, if any: their answer then says so."""
+        """Ends the connection after its requests in flight, if any; the last response announces it."""
         if self._unanswered == 0 and not self._is_inside_message:
             self._close()
         elif self.cycle is not None:
@@ -267,15 +267,15 @@ class LimitedProtocol(HttpToolsProtocol):
         self._close()
 
     @override
-    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio asks for an answer
-        """Stays open for the answers to a client that sends no more (TLS cannot)."""
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio expects a result
+        """Stays open to answer a client that has closed its sending side (impossible with TLS)."""
         is_sending = self._is_inside_message and not self._is_lingering
         self._is_half_closed = self._unanswered > 0 and not is_sending and self.scheme == "http"
         return self._is_half_closed
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
-        """Leaves no timer that would keep this connection in memory."""
+        """Cancels all timers, which would keep this connection in memory."""
         super().connection_lost(exc)
         self._cancel_timers()
 

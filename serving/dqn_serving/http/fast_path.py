@@ -1,8 +1,8 @@
 """uvicorn's HTTP protocol with a fast path for calls that choose actions: no task, no scope, no messages, one write.
 
-A call takes it when it is alone on its connection, its body comes at once or in a few pieces shortly after one another,
-and nothing about it is unusual. Anything else, every fault included, takes uvicorn's slow path to the framework with
-the same bytes.
+A call takes it if it is the only one on its connection, its body arrives at once or in a few pieces in quick
+succession, and nothing about it is unusual. Everything else, including every error, takes uvicorn's slow path to the
+framework, with the same bytes.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from dqn_serving.http.upgrade import UpgradingProtocol
 from dqn_serving.problems import Answer, Problem
 
 _END_OF_HEAD = b"\r\n\r\n"
-_MOST_HELD = 16  # bodies of the maximum size, in memory at once
+_MAX_HELD = 16  # bodies of the maximum size, in memory at once
 _PIECES_SECONDS = 0.1  # for the rest of a body; a slower one takes the slow path, which limits its time
 
 
@@ -28,13 +28,13 @@ class FastProtocol(UpgradingProtocol):
         super().__init__(parts, **options)
         self._begun: Head | None = None  # of the call that waits for the end of the turn
         self._begun_at = perf_counter()
-        self._held: list[bytes] = []  # a head, and as much of its body as has come
+        self._held: list[bytes] = []  # a head, and as much of its body as has arrived
         self._missing_bytes = 0  # of that body
         self._holding_timer: asyncio.TimerHandle | None = None
 
     @override
     def data_received(self, data: bytes) -> None:
-        """Begins a call on the fast path, or leaves it to uvicorn."""
+        """Starts a call on the fast path, or leaves it to uvicorn."""
         if self._begun is not None:
             self._parts.flush()  # so that nothing overtakes it
         if self._held:
@@ -74,7 +74,7 @@ class FastProtocol(UpgradingProtocol):
 
     def _hold(self, data: bytes) -> bool:
         """Waits a moment for the rest of a body; False if that would take too much memory."""
-        if self._parts.held_bytes + len(data) > _MOST_HELD * self._settings.max_body_bytes:
+        if self._parts.held_bytes + len(data) > _MAX_HELD * self._settings.max_body_bytes:
             return False
         self._held.append(data)
         self._parts.held_bytes += len(data)
@@ -97,10 +97,10 @@ class FastProtocol(UpgradingProtocol):
             super().data_received(self._take_held())
 
     def _refuse_overload(self, head: Head) -> None:
-        """Refuses the call, after answering those that were admitted: they would wait for all refusals.
+        """Refuses the call, after answering those already admitted, which would otherwise wait for all refusals.
 
-        A retry is read in the next turn. While any of a thousand sockets has something to read, uvloop reads on, so
-        clients that retry at once would prolong this turn.
+        Reading pauses until the next turn: uvloop keeps reading while any of a thousand sockets is readable, so clients
+        that retry at once would prolong this turn.
         """
         self._parts.flush()
         self._deliver(head.route.refusal)
@@ -137,7 +137,7 @@ class FastProtocol(UpgradingProtocol):
             super().timeout_keep_alive_handler()
 
     @override
-    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio asks for an answer
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio expects a result
         """Answers before the connection closes."""
         self._finish()
         return super().eof_received()

@@ -1,4 +1,4 @@
-"""Request heads, parsed and remembered by their bytes: a client sends the same head again and again."""
+"""A cache of parsed request heads, by their bytes: a client sends the same head again and again."""
 
 import re
 from collections.abc import Callable, Collection
@@ -15,10 +15,10 @@ from dqn_serving.telemetry.request_context import RequestContext
 MAX_URL_BYTES = 8 * 1024
 MAX_HEAD_BYTES = 64 * 1024
 MAX_FIELDS = 128
-_MOST_REMEMBERED = 1024
-_LONGEST_REMEMBERED = 2048  # bytes
+_MAX_REMEMBERED = 1024
+_MAX_REMEMBERED_SIZE = 2048  # bytes
 _DISQUALIFYING = frozenset({b"expect", b"transfer-encoding", b"upgrade"})
-# Whole lines; neither white space, which would continue the line, nor a bare end of line follows.
+# Whole lines, not followed by whitespace, which would continue them, or by a bare line ending.
 _VARYING = re.compile(rb"\r\n((?i:%b)): *([\x20-\x7e]*)(?=\r\n[^ \t])" % b"|".join(sorted(request_context.VARYING)))
 
 
@@ -27,21 +27,21 @@ class FastRoute(Protocol):
 
     @property
     def measures(self) -> EndpointMeasures:
-        """Where it is counted."""
+        """The metrics of its endpoint."""
 
     @property
     def refusal(self) -> Answer:
-        """The answer if the server is overloaded."""
+        """The response if the server is overloaded."""
 
     def begin(self, scope: Scope, body: bytes, deliver: Callable[[Answer], None], /) -> bool:
-        """Accepts a request that needs no waiting and has no fault; `deliver` gets its answer, at the latest this turn.
+        """Accepts a valid request that can be answered without waiting; `deliver` gets the answer within this turn.
 
-        False, with nothing done, if there is more to do: the framework's routes then get the request.
+        False, having done nothing, if it cannot: the framework's routes then get the request.
         """
 
 
 class Head(NamedTuple):
-    """A `POST` to such a call whose body has a declared length, on a connection that stays open."""
+    """The head of a `POST` to a fast route, with a declared body length, on a connection that stays open."""
 
     route: FastRoute
     scope: Scope
@@ -81,9 +81,9 @@ class RequestHeadCache:
 
     def _remember(self, head: bytes) -> Head | None:
         found = self._parse(head)
-        if len(self._known) >= _MOST_REMEMBERED:
+        if len(self._known) >= _MAX_REMEMBERED:
             self._known.clear()
-        if len(head) <= _LONGEST_REMEMBERED:
+        if len(head) <= _MAX_REMEMBERED_SIZE:
             self._known[head] = found
         return found
 
@@ -110,7 +110,7 @@ class RequestHeadCache:
 
 
 class _HeadCollector:
-    """What the parser found."""
+    """Collects what the parser finds."""
 
     def __init__(self) -> None:
         self.url = b""

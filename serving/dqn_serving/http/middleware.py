@@ -1,4 +1,4 @@
-"""The middleware of every request on the slow path: its id, its count, the rules of browsers, and admission."""
+"""Middleware of the slow path: request ids, counting, CORS, admission and error handling."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
@@ -17,7 +17,7 @@ from dqn_serving.telemetry.metrics import OTHER_ENDPOINT, RequestMeasures
 from dqn_serving.telemetry.request_context import REQUEST_ID
 from dqn_serving.telemetry.request_log import RequestLog
 
-CLIENT_GONE = 499  # nginx's number for it; only ever seen in the metrics
+CLIENT_GONE = 499  # nginx's status for it; it appears in the metrics only
 _METHODS_WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _ALWAYS_ANSWERED = OPEN_PATHS | {"/metrics"}
 
@@ -43,17 +43,17 @@ class ObserveRequests:
         context = sent.with_request_id()
         is_named = sent is context or self._log.assigns_request_ids
         inner: Scope = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
-        # Sent after it was counted: a worker that is killed in between has counted what it answered.
+        # Counted before it is sent: a worker that is killed in between has counted everything that it answered.
         reply: list[Message] = []
 
         async def keep(message: Message) -> None:
             if message["type"] == "http.response.start":
-                reply.clear()  # a second beginning replaces what failed after the first
+                reply.clear()  # a second start replaces a response that failed after the first
             reply.append(message)
 
         with structlog.contextvars.bound_contextvars(**context.fields()):
             await self._app(inner, receive, keep)
-        # By the route's template: the number of labels is bounded, whatever paths are requested.
+        # By the route's template, which bounds the number of labels whatever paths are requested.
         measures = self._requests.endpoint(getattr(inner.get("route"), "path", OTHER_ENDPOINT))
         status = reply[0]["status"] if reply else CLIENT_GONE
         seconds = perf_counter() - started
@@ -67,10 +67,10 @@ class ObserveRequests:
 
 
 class AdmitRequests:
-    """Checks a request's token and the server's load, and answers what any part of the server raises."""
+    """Checks a request's token and the server's load, and turns any exception into a response."""
 
     def __init__(self, app: ASGIApp, access: Access, admission: Admission, handle_error: HandleError) -> None:
-        """`handle_error` makes the response to an exception; it may be None, where the client has gone."""
+        """`handle_error` returns the response to an exception, or None if the client has gone."""
         self._app = app
         self._access = access
         self._admission = admission
@@ -86,14 +86,14 @@ class AdmitRequests:
             if scope["method"] not in _METHODS_WITH_BODY and scope["path"] not in _ALWAYS_ANSWERED:
                 self._admission.check()  # the others are checked once their body has arrived
             await self._app(scope, receive, send)
-        except Exception as error:  # noqa: BLE001  (the handler logs what it does not know)
+        except Exception as error:  # noqa: BLE001  (the handler logs unexpected ones)
             response = await self._handle_error(Request(scope), error)
             if response is not None:
                 await response(scope, receive, send)
 
 
 def allow_origins(app: ASGIApp, origins: Sequence[str]) -> CORSMiddleware:
-    """Answers preflight requests, and lets pages of these origins read the answers.
+    """Answers preflight requests, and lets pages of these origins read the responses.
 
     Tokens are sent in a header, not in cookies, so credentials stay forbidden.
     """

@@ -1,4 +1,4 @@
-"""What all connections of a server share: settings, admission, request log, routes and the heads they remember."""
+"""What all connections of a server share: settings, admission, request log, routes and the cache of heads."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,14 +26,14 @@ class ConnectionParts:
     measures: EndpointMeasures
     """Of requests that reach no endpoint."""
     flush: Callable[[], None]
-    """Answers at once the calls that wait for the end of the turn."""
+    """Immediately answers the calls that wait for the end of the turn."""
     heads: RequestHeadCache
     render_problem: Callable[[str, Problem], Answer]
-    """The response for a path."""
+    """The response with a problem, in the form of the path's API."""
     open_stream: Callable[[str], Callable[..., Any] | None]
-    """The factory of the streams of a path; None where the path has none."""
+    """The factory of streams at a path; None if the path has none."""
     held_bytes: int = 0
-    """Of requests on the fast path whose rest is still to come."""
+    """Bytes of fast-path requests that have not arrived completely."""
     _common_headers: list[Header] = field(default_factory=list)
     _openings: dict[int, bytes] = field(default_factory=dict)
 

@@ -1,4 +1,4 @@
-"""From HTTP to a stream: which requests ask for one, and how a connection is handed over."""
+"""Upgrades from HTTP to a stream: which requests ask for one, and how the connection is handed over."""
 
 import sys
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class UpgradingProtocol(LimitedProtocol):
         super().__init__(parts, **options)
         self._is_ignored = False
         self._make_stream: Callable[..., Any] | None = None
-        self._piece = b""  # the latest of what the client sends
+        self._piece = b""  # the latest bytes from the client
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -33,7 +33,7 @@ class UpgradingProtocol(LimitedProtocol):
 
     @override
     def on_headers_complete(self) -> None:
-        """Starts the answer to a request, unless it must be read again."""
+        """Starts to answer a request, unless it must be read again."""
         self.scope["method"] = self.parser.get_method().decode("ascii")
         self._is_ignored = self._get_upgrade() is not None and not self._should_upgrade()
         if not self._is_ignored:
@@ -64,7 +64,7 @@ class UpgradingProtocol(LimitedProtocol):
         return b"\r\n".join([b"%b %b HTTP/1.1" % (self.scope["method"].encode(), self.url), *lines, b"", b""])
 
     def _should_upgrade(self) -> bool:
-        """Whether the request in the parser wants to become a stream, and nothing before it is unanswered."""
+        """Whether the request in the parser asks for a stream, and everything before it is answered."""
         is_wanted = self._get_upgrade() == b"websocket" and self.scope.get("method") == "GET"
         if not is_wanted or self._unanswered or self.flow.write_paused:
             return False

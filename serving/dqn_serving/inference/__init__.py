@@ -1,1 +1,1 @@
-"""Requests to decisions."""
+"""From requests to decisions: admission, micro-batches, exploration."""

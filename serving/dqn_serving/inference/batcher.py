@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from dqn_models.masks import BoolArray
 from dqn_models.policy import FloatArray, IntArray, Observations
 from dqn_serving.inference.exploration import Exploring, select_actions
-from dqn_serving.policies.loaded import LoadedPolicy
+from dqn_serving.policies.loaded import Index, LoadedPolicy, as_index
 from dqn_serving.problems import Answer, Problem, internal_error
 
 MAX_BATCH = 128
-"""More gain nothing by sharing a run, and would have to wait for one another."""
+"""Beyond this, sharing a run gains nothing, and requests would wait for one another."""
 
 Deliver = Callable[[Answer], None]
 
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 
 
 class BatchDecision(NamedTuple):
-    """Q-values [batch, n_actions], indices of the selected actions [batch], propensities [batch] if it explores."""
+    """Q-values [batch, n], indices of the selected actions [batch, ...], propensities [batch] if it explores."""
 
     q_values: FloatArray
     indices: IntArray
@@ -38,9 +38,9 @@ class BatchDecision(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """The index of the selected action, the Q-values [n_actions], and the propensity if the request explores."""
+    """The index of the selected action, the Q-values [n], and the propensity if the request explores."""
 
-    action_index: int
+    action_index: Index
     q_values: list[float]
     propensity: float | UnsetType
 
@@ -51,16 +51,16 @@ class Decision(NamedTuple):
 
 
 class PendingRequest(NamedTuple):
-    """A decoded request for one observation: others may run with it."""
+    """A decoded request for one observation, which may share a run with others."""
 
     observation: Any
     """A number or nested lists in the policy's shape, or a tuple of these, one for each leaf."""
     mask: BoolArray | None
-    """[1, n_actions]"""
+    """[1, n]"""
     epsilon: float | UnsetType
     seed: int | UnsetType
     deliver: Callable[[LoadedPolicy, Decision | Problem], None]
-    """Takes the decision; must not raise."""
+    """Receives the decision; must not raise."""
 
 
 class MicroBatcher:
@@ -72,7 +72,7 @@ class MicroBatcher:
         self._waiting: dict[LoadedPolicy, list[PendingRequest]] = {}
 
     def submit(self, loaded: LoadedPolicy, request: PendingRequest) -> None:
-        """Has a request decided with those of this turn."""
+        """Queues a request, to be decided together with the others of this turn."""
         waiting = self._waiting.get(loaded)
         if waiting is None:
             if not self._waiting:
@@ -83,7 +83,7 @@ class MicroBatcher:
             self.flush()
 
     def flush(self) -> None:
-        """Decides everything that waits; what comes later is another turn's."""
+        """Decides all waiting requests; later ones belong to another batch."""
         turn, self._waiting = self._waiting, {}
         for loaded, requests in turn.items():
             for request, decision in zip(requests, self._decide(loaded, requests), strict=True):
@@ -92,19 +92,21 @@ class MicroBatcher:
     def run_batch(
         self, loaded: LoadedPolicy, observations: Observations, mask: BoolArray | None, exploring: Exploring
     ) -> BatchDecision | Problem:
-        """Decides about one request's many observations [batch, *shape], at once; `mask` is [batch, n_actions].
+        """Decides one request's batch of observations [batch, *shape] immediately; `mask` is [batch, n_actions].
 
-        A Problem (422) if a Q-value is not finite, and (500) if the run fails.
+        Returns a Problem: 422 if a Q-value is not finite, 500 if the run fails.
         """
         try:
             q_values = _run(loaded, observations)
             if not np.isfinite(q_values).all():
                 return _overflow(loaded)
-            indices, propensities = select_actions(q_values, q_values.argmax(1), mask, exploring, self._generator)
+            space = loaded.action_space
+            greedy = space.best(q_values)
+            indices, propensities = select_actions(space, q_values, greedy, mask, exploring, self._generator)
         except Exception:
             log.exception("request failed", model=loaded.model, version=loaded.version)
             return internal_error()
-        for index, count in enumerate(np.bincount(indices).tolist()):
+        for index, count in enumerate(np.bincount(space.q_positions(indices).ravel()).tolist()):
             loaded.action_counts[index] += count
         return BatchDecision(q_values, indices, propensities)
 
@@ -112,36 +114,41 @@ class MicroBatcher:
         try:
             return self._run_together(loaded, requests)
         except Exception:
-            structlog.contextvars.clear_contextvars()  # the first one's, who is not the only one concerned
+            structlog.contextvars.clear_contextvars()  # the first request's; but this concerns all of them
             log.exception("request failed", model=loaded.model, version=loaded.version)
             return [internal_error()] * len(requests)
 
     def _run_together(self, loaded: LoadedPolicy, requests: Sequence[PendingRequest]) -> list[Decision | Problem]:
-        """A decision for each request, from one run; none depends on what else is among them."""
+        """A decision for each request, from one run; no decision depends on the other requests."""
         observations = np.array([request.observation for request in requests], loaded.observations.dtype)
         q_values = _run(loaded, observations)
-        greedy = q_values.argmax(1)
+        space, branches = loaded.action_space, loaded.branches
+        greedy = space.best(q_values) if branches else q_values.argmax(1)
+        indices = map(tuple, greedy.tolist()) if branches else greedy.tolist()
         decisions: list[Decision | Problem] = []
-        rows = zip(requests, greedy.tolist(), q_values.tolist(), strict=True)
+        rows = zip(requests, indices, q_values.tolist(), strict=True)
         for row, (request, best, values) in enumerate(rows):
             # Python's sums of a few float32 cannot overflow, and cost a fifth of NumPy's check of a small array.
             if not isfinite(sum(values)):
                 decisions.append(_overflow(loaded))
                 continue
-            index: int = best
+            index: Any = best
             propensity: float | UnsetType = UNSET
             if request.mask is not None or request.epsilon is not UNSET:
                 one = slice(row, row + 1)
-                selected = select_actions(q_values[one], greedy[one], request.mask, request, self._generator)
-                index = int(selected.indices[0])
+                selected = select_actions(space, q_values[one], greedy[one], request.mask, request, self._generator)
+                index = as_index(selected.indices[0])
                 propensity = UNSET if selected.propensities is None else float(selected.propensities[0])
-            loaded.action_counts[index] += 1
+            if branches:
+                loaded.count_branches(index)
+            else:
+                loaded.action_counts[index] += 1
             decisions.append(Decision(index, values, propensity))
         return decisions
 
 
 def _run(loaded: LoadedPolicy, observations: Observations) -> FloatArray:
-    """Q-values [batch, n_actions], measured; one may be infinite or NaN."""
+    """Q-values [batch, n], measured; one may be infinite or NaN."""
     started = perf_counter()
     q_values = loaded.policy.q_values(observations)
     loaded.measures.inference.observe(perf_counter() - started)
@@ -155,7 +162,7 @@ def _overflow(loaded: LoadedPolicy) -> Problem:
 
 
 async def wait_for(begin: Callable[[Deliver], None]) -> Answer:
-    """What `begin` has delivered, now or when the batch of this turn has run. Raises what `begin` raises."""
+    """The answer that `begin` delivers, now or once the batch of this turn has run. Raises what `begin` raises."""
     answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-    begin(lambda found: None if answer.done() else answer.set_result(found))  # done: cancelled as the server ends
+    begin(lambda found: None if answer.done() else answer.set_result(found))  # done: cancelled at shutdown
     return await answer

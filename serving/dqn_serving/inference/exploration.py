@@ -1,4 +1,4 @@
-"""Which action is taken: greedy or epsilon-greedy, among the actions that a mask allows, and with what probability."""
+"""Action selection: greedy or epsilon-greedy among the actions that a mask allows, and with what probability."""
 
 from typing import NamedTuple, Protocol
 
@@ -6,12 +6,13 @@ import numpy as np
 from msgspec import UNSET, UnsetType
 from numpy.typing import NDArray
 
-from dqn_models.masks import BoolArray, best_allowed, drawn_allowed
+from dqn_models.masks import BoolArray
 from dqn_models.policy import FloatArray, IntArray
+from dqn_models.spaces import ActionSpace
 
 
 class Exploring(Protocol):
-    """How much a request wants to explore, and the seed of its draws."""
+    """How much a request explores, and the seed of its random draws."""
 
     @property
     def epsilon(self) -> float | UnsetType:
@@ -23,40 +24,48 @@ class Exploring(Protocol):
 
 
 class Selection(NamedTuple):
-    """Indices of the selected actions [batch] and, if the request explores, their propensities [batch]."""
+    """Indices of the selected actions [batch, ...] and, if the request explores, their propensities [batch]."""
 
     indices: IntArray
     propensities: NDArray[np.float64] | None
 
 
 def select_actions(
+    actions: ActionSpace,
     q_values: FloatArray,
     greedy: IntArray,
     mask: BoolArray | None,
     exploring: Exploring,
     generator: np.random.Generator,
 ) -> Selection:
-    """The selection for a batch, from Q-values [batch, n_actions] and the indices of the highest of each row [batch].
+    """The selection for a batch, from Q-values [batch, n] and the indices of the best `actions` by them [batch, ...].
 
-    `mask` [batch, n_actions] is True where an action is allowed. `generator` draws if there is an epsilon and no
+    `mask` [batch, n] is True where an action is allowed. `generator` draws if there is an epsilon and no
     seed.
     """
     if mask is not None:
-        greedy = best_allowed(q_values, mask)
+        greedy = actions.best(q_values, mask)
     if exploring.epsilon is UNSET:
         return Selection(greedy, None)
     allowed = np.ones(q_values.shape, np.bool_) if mask is None else mask
     draws_from = generator if exploring.seed is UNSET else np.random.default_rng(exploring.seed)
-    return epsilon_greedy(greedy, allowed, exploring.epsilon, draws_from)
+    return epsilon_greedy(actions, greedy, allowed, exploring.epsilon, draws_from)
 
 
-def epsilon_greedy(greedy: IntArray, allowed: BoolArray, epsilon: float, generator: np.random.Generator) -> Selection:
+def epsilon_greedy(
+    actions: ActionSpace, greedy: IntArray, allowed: BoolArray, epsilon: float, generator: np.random.Generator
+) -> Selection:
     """With probability `epsilon` an allowed action drawn uniformly, else the greedy one.
 
-    `greedy` are indices [batch], `allowed` is [batch, n_actions], `epsilon` is from 0 to 1. Row i uses the generator's
-    draws 2i and 2i + 1, so that its action does not depend on what else is in the batch.
+    `greedy` are indices [batch, ...] of `actions`, `allowed` is [batch, n], `epsilon` is from 0 to 1. Each row uses as
+    many of the generator's draws as any other, so that its action does not depend on what else is in the batch: one for
+    whether it explores, and one for its action, or for each component of an action that branches.
     """
-    draws = generator.random((len(greedy), 2))
-    counts = allowed.sum(axis=1)
-    indices = np.where(draws[:, 0] < epsilon, drawn_allowed(allowed, draws[:, 1]), greedy)
-    return Selection(indices, epsilon / counts + (1.0 - epsilon) * (indices == greedy))
+    draws = generator.random((len(greedy), 1 + max(1, len(actions.branches))))
+    explores = draws[:, 0] < epsilon
+    indices = greedy.copy()
+    indices[explores] = actions.random_allowed(allowed, draws[:, 1:].reshape(actions.draws_shape(len(greedy))))[
+        explores
+    ]
+    is_greedy = (indices == greedy).reshape(len(greedy), -1).all(axis=1)
+    return Selection(indices, epsilon / actions.count_allowed(allowed) + (1.0 - epsilon) * is_greedy)

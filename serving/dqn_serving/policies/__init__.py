@@ -1,1 +1,1 @@
-"""Loaded policies and how they are refreshed."""
+"""Loaded policies and how they are kept fresh."""

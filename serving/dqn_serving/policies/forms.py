@@ -15,16 +15,16 @@ Path: TypeAlias = tuple[str | int, ...]
 
 
 class CompositeForm:
-    """An object with a member for each key of a Dict, or an array with one for each place of a Tuple.
+    """An object with a member for each key of a Dict, or an array with one for each position of a Tuple.
 
-    It is decoded into an instance of a class made for it, in the same typed pass as its leaves.
+    It is decoded into an instance of a class created for it, in the same typed pass as its leaves.
     """
 
     def __init__(self, keys: Sequence[str | int], members: Mapping[str | int, "Form"], ignored: Sequence[str]) -> None:
-        """`keys` are those of a Dict or the places of a Tuple; those without a member are left out of the space.
+        """`keys` are those of a Dict or the positions of a Tuple; those without a member are left out of the space.
 
-        `ignored` are the keys of a Dict that may be sent, and are left out as well. Raises PolicyError for a key that
-        cannot be read.
+        `ignored` are further keys of a Dict that may be sent and are left out. Raises PolicyError for a key that cannot
+        be read.
         """
         self.keys, self.members, self.ignored = keys, members, ignored
         self.is_array = isinstance(keys, range)
@@ -42,7 +42,7 @@ class CompositeForm:
         self.attributes: tuple[str, ...] = tuple(
             f"{names[key]}.{inner}".rstrip(".") for key, member in members.items() for inner in member.attributes
         )
-        """Where an instance of the class has each leaf, in the order of `leaves`."""
+        """The path of attributes to each leaf in an instance of the class, in the order of `leaves`."""
         self.leaves: tuple[LeafReader, ...] = tuple(leaf for member in members.values() for leaf in member.leaves)
         """All leaves, in the order of the graph's inputs."""
 
@@ -51,7 +51,7 @@ Form: TypeAlias = LeafReader | CompositeForm
 
 
 def form_of(space: ObservationSpace, policy: Policy, left_out: Sequence[str], path: Path = ()) -> Form:
-    """The form of a space, or of the member of one at `path`; `left_out` are the names of leaves left out of it all.
+    """The form of a space, or of its member at `path`; `left_out` names the leaves left out of the whole space.
 
     Raises PolicyError for a key that cannot be read.
     """
@@ -64,7 +64,7 @@ def form_of(space: ObservationSpace, policy: Policy, left_out: Sequence[str], pa
 
 
 def _ignored(space: CompositeSpace, left_out: Sequence[str], path: Path) -> list[str]:
-    """The keys of a Dict at `path` that are left out; one with dots in it is written like a path, so both are."""
+    """The left-out keys of a Dict at `path`; a key with dots looks like a path, so both readings are ignored."""
     prefix = "".join(f"{key}." for key in path)
     below = [name.removeprefix(prefix) for name in left_out if name.startswith(prefix)]
     known = {key for key, _ in space.members()}

@@ -1,4 +1,4 @@
-"""The leaves of an observation: which elements one has, and the types that read it as nested lists."""
+"""The leaves of an observation: the elements that each may have, and the types that read it as nested lists."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, TypeAlias
@@ -12,48 +12,48 @@ from dqn_models.policy import Policy
 from dqn_models.spaces import Leaf
 
 FLOAT32_BOUND = float(2**128 - 2**103)
-"""Numbers of this size and beyond round to infinity in float32; JSON's tokens cannot be NaN or infinite themselves."""
+"""Numbers of at least this magnitude round to infinity in float32; JSON itself has no NaN or infinity."""
 Bounds: TypeAlias = tuple[Any, Any]
 
 
 class LeafReader:
-    """One leaf, which is one input of the graph: a number, or nested lists of numbers."""
+    """Reads one leaf, which is one input of the graph: a number, or nested lists of numbers."""
 
     def __init__(self, leaf: Leaf, policy: Policy) -> None:
-        """Its shape and dtype are the policy's, its bounds the space's."""
+        """Shape and dtype come from the policy, bounds from the space."""
         self.input_name = leaf.input_name
         whole = np.dtype((policy.observation_dtype, policy.observation_shape))
         tensor = policy.observation_dtype[leaf.name] if leaf.path else whole
         self.shape, self.dtype = tensor.shape, tensor.base
         self.is_real = self.dtype == np.float32
         self.accepts_booleans = leaf.space.is_boolean
-        """Whether `obs.tolist()` may have booleans."""
+        """Whether `obs.tolist()` may contain booleans."""
         low, high = _bounds(leaf, self.dtype)
         kind = np.float64 if self.is_real else np.int64
         self._takes_all = not self.is_real and leaf.space.bounds is None
         self.low: NDArray[Any] = np.broadcast_to(np.asarray(low, kind), self.shape)
-        """The least allowed elements [*shape]; of real numbers they are excluded."""
+        """Lower bounds of the elements [*shape]; exclusive for real numbers."""
         self.high: NDArray[Any] = np.broadcast_to(np.asarray(high, kind), self.shape)
-        """The greatest allowed elements [*shape]; of real numbers they are excluded."""
+        """Upper bounds of the elements [*shape]; exclusive for real numbers."""
         self.is_uniform = np.ndim(low) == 0
         """Whether all elements have the same bounds."""
         self.bounds: Bounds = (low, high) if self.is_uniform else (self.low.tolist(), self.high.tolist())
-        """The same as numbers, if they are those of all elements, or as nested lists."""
+        """The same, as two numbers if these hold for all elements, else as nested lists."""
         self.type: Any = self._nested(self.low, self.high)
-        """What msgspec decodes it as."""
+        """The type that msgspec decodes it as."""
         self.attributes = ("",)
-        """Where a decoded observation has it: here, it is the observation."""
+        """The path of attributes to it in a decoded observation: none, since it is the whole observation."""
         self.leaves = (self,)
-        """Itself, as the form of a space that has no others."""
+        """This leaf alone, for the form of a space that has no others."""
         self._decode_nested: dict[int, Callable[[Raw], Any]] = {}
 
     def example(self) -> NDArray[Any]:
-        """An observation of the space, [*shape]: zeros, or the closest that it has to them."""
+        """An observation of the space, [*shape]: zeros, or the allowed values closest to zero."""
         nearest: NDArray[Any] = np.clip(0, self.low, self.high)
         return nearest.astype(self.dtype)
 
     def decode_nested(self, raw: Raw, depth: int) -> Any:
-        """Lists of elements, nested `depth` deep and of any size, for formats that send the shape beside the elements.
+        """Lists of elements, nested `depth` deep and of any size, for formats that send the shape separately.
 
         Each element is within the bounds of some element. Raises ValueError or RecursionError.
         """
@@ -65,8 +65,8 @@ class LeafReader:
             decode = self._decode_nested[depth] = msgspec.json.Decoder(kind).decode
         return decode(raw)
 
-    def first_wrong(self, batch: NDArray[Any]) -> int | None:
-        """Which element of a batch [batch, *shape], counted in C order, is the first that is not allowed, if any."""
+    def first_invalid(self, batch: NDArray[Any]) -> int | None:
+        """The index, in C order, of the first invalid element of a batch [batch, *shape]; None if all are valid."""
         if self._takes_all:
             return None
         allowed = np.isfinite(batch) if self.is_real else (batch >= self.low) & (batch <= self.high)

@@ -1,4 +1,4 @@
-"""Which version answers: the champion, or the one that a request names, loaded when it is first asked for."""
+"""Which version answers: the champion, or the one that a request names, loaded when it is first requested."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ _MAX_SHOWN = 40  # characters of what a client sent
 
 
 class Loader:
-    """Finds or loads versions, each once however many ask for it; loads run in threads and hold up nobody else."""
+    """Finds or loads versions, each once however many requests want it; loading runs in threads and blocks no one."""
 
     def __init__(
         self, repository: RepositoryReader, registry: Registry, max_batch_size: int, *, lenient_masks: bool = False
@@ -25,16 +25,16 @@ class Loader:
         self._max_batch_size = max_batch_size
         self._lenient_masks = lenient_masks
         self._loading: dict[Key, asyncio.Task[LoadedPolicy]] = {}
-        self._queued: set[Key] = set()  # of those, which requests named
-        self._one_at_a_time = asyncio.Lock()  # for these, so that they leave the cores to the others
+        self._queued: set[Key] = set()  # those of them that requests named
+        self._one_at_a_time = asyncio.Lock()  # for the queued ones, so that they leave the cores to the others
 
     def get_loaded(self, served: ServedModel, version: int | str) -> LoadedPolicy | None:
-        """The version with this number or alias if it is in memory, and so needs no waiting. Raises NotFoundError."""
+        """The version with this number or alias if it is in memory, else None. Raises NotFoundError."""
         number = self._number(served, version)
         return served.champion if number is None else self._in_memory(served, number)
 
     async def select(self, served: ServedModel, version: int | str) -> LoadedPolicy:
-        """The version of a model with this number or alias, loaded if it is not.
+        """The version of a model with this number or alias, loaded if necessary.
 
         Raises NotFoundError, UnavailableError, and what `dqn_serving.policies.loaded.load` raises.
         """
@@ -51,18 +51,18 @@ class Loader:
         return loaded
 
     async def load(self, model: str, version: int, *, in_turn: bool = False) -> LoadedPolicy:
-        """Loads a version, or waits while it is being loaded; `in_turn`: after those that other requests named.
+        """Loads a version, or waits while it is being loaded; `in_turn` queues it behind those that requests named.
 
         Raises what `dqn_serving.policies.loaded.load` raises, and UnavailableError if too many others wait their turn.
         """
         key = (model, version)
         if key not in self._loading:
             if in_turn and len(self._queued) >= self._pinned.capacity:
-                raise UnavailableError(f"{len(self._queued)} other versions are to be loaded first; try again later.")
+                raise UnavailableError(f"{len(self._queued)} other versions are waiting to be loaded; try again later.")
             if in_turn:
                 self._queued.add(key)
             self._loading[key] = asyncio.create_task(self._load(key))
-        return await asyncio.shield(self._loading[key])  # who waits may be cancelled, the others still want it
+        return await asyncio.shield(self._loading[key])  # one waiter may be cancelled while others still want it
 
     async def _load(self, key: Key) -> LoadedPolicy:
         try:

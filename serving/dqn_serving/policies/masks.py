@@ -1,7 +1,7 @@
-"""Action masks of one policy: where a request's come from, and whether it must bring one.
+"""Action masks of one policy: where the masks of a request come from, and whether it must send them.
 
-A policy that was trained and judged with masks is served with them: else it would choose actions that it never learned
-the values of, and that its environment forbids.
+A policy that was trained and evaluated with masks is served with them: otherwise it would choose actions whose values
+it never learned, and which its environment forbids.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ FLAG: Any = bool | Annotated[int, Meta(ge=0, le=1)]
 
 
 MASKS_SENT = ("info", "method")
-"""The sources of masks that are not in the observation: a request brings them beside it."""
+"""The sources of masks that are not part of the observation: a request sends them next to it."""
 
 
 class MaskReader:
@@ -27,14 +27,15 @@ class MaskReader:
 
     Attributes:
         is_required: whether a request without a mask is refused.
-        is_used: whether a request without a mask is masked all the same, or refused.
+        is_used: whether a request without a mask is either masked anyway, or refused.
     """
 
     def __init__(
         self, environment: EnvironmentInfo, n_actions: int, make_decoder: Callable[[Any], Any], *, lenient: bool
     ) -> None:
-        """`lenient`: a request need not bring the mask that the policy was trained with."""
+        """`lenient`: a request need not send the mask that the policy was trained with."""
         self.n_actions = n_actions
+        self.actions = environment.action_space
         self.is_required = environment.action_mask in MASKS_SENT and not lenient
         parts = [(leaf.name, leaf.space.tensor_shape) for leaf in environment.observation_space.leaves]
         inside = environment.action_mask == "observation" and (ACTION_MASK, (n_actions,)) in parts
@@ -45,41 +46,39 @@ class MaskReader:
         self._masks = make_decoder(list[mask]).decode
 
     def one(self, raw: Raw | UnsetType, observation: Any) -> BoolArray | None:
-        """The mask of a decoded observation, [1, n_actions], from what was sent beside it. Raises ValueError."""
+        """The mask of a decoded observation, [1, n_actions], from what was sent next to it. Raises ValueError."""
         if raw is not UNSET:
-            return _checked(np.array([self._mask(raw)], np.bool_))
+            return self._checked(np.array([self._mask(raw)], np.bool_))
         if self._place is not None:
-            return _flags(np.array([observation[self._place]]))
+            return self._flags(np.array([observation[self._place]]))
         if self.is_required:
             raise ValueError("action_mask is missing")
         return None
 
     def many(self, raw: Raw | UnsetType, observations: Observations) -> BoolArray | None:
-        """The masks of a batch, [batch, n_actions], from one for all or one for each. Raises ValueError."""
+        """The masks of a batch, [batch, n], from one for all or one for each. Raises ValueError."""
         if raw is UNSET:
             if self.is_required:
                 raise ValueError("action_mask is missing")
             return self.observed(observations)
         if bytes(raw)[1:].lstrip()[:1] != b"[":
-            return _checked(np.array([self._mask(raw)], np.bool_)).repeat(len(observations), axis=0)
+            return self._checked(np.array([self._mask(raw)], np.bool_)).repeat(len(observations), axis=0)
         masks = np.array(self._masks(raw), np.bool_)
         if len(masks) != len(observations):
             raise ValueError("action_mask must have a list for every observation")
-        return _checked(masks)
+        return self._checked(masks)
 
     def observed(self, observations: Observations) -> BoolArray | None:
-        """The masks in a batch of observations, [batch, n_actions], if they are there. Raises ValueError."""
-        return None if self._place is None else _flags(observations[ACTION_MASK])
+        """The masks in a batch of observations, [batch, n], if they are there. Raises ValueError."""
+        return None if self._place is None else self._flags(observations[ACTION_MASK])
 
+    def _flags(self, values: Observations) -> BoolArray:
+        masks: BoolArray = values == 1
+        if not (masks | (values == 0)).all():
+            raise ValueError("action_mask in an observation must have 0 and 1")
+        return self._checked(masks)
 
-def _flags(values: Observations) -> BoolArray:
-    masks: BoolArray = values == 1
-    if not (masks | (values == 0)).all():
-        raise ValueError("action_mask in an observation must have 0 and 1")
-    return _checked(masks)
-
-
-def _checked(masks: BoolArray) -> BoolArray:
-    if not masks.any(axis=1).all():
-        raise ValueError("action_mask must leave an action for every observation")
-    return masks
+    def _checked(self, masks: BoolArray) -> BoolArray:
+        if not self.actions.possible(masks).all():
+            raise ValueError("action_mask must leave an action for every observation")
+        return masks

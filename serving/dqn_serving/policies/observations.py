@@ -19,9 +19,9 @@ AnyDecoder: TypeAlias = type[msgspec.json.Decoder[Any]] | type[msgspec.msgpack.D
 
 
 class ObservationReader:
-    """Turns what a request has, still encoded, into arrays; anything that does not fit raises ValueError.
+    """Decodes the observations of a request into arrays; anything that does not fit raises ValueError.
 
-    The message of that error is msgspec's; `dqn_serving.api.explain` finds the better one.
+    The message of that error is msgspec's; `dqn_serving.api.explain` finds a better one.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class ObservationReader:
         *,
         lenient_masks: bool = False,
     ) -> None:
-        """Builds the decoders for one policy, of the encoding that `decoder` reads; see MaskReader for masks.
+        """Builds the decoders for one policy and the encoding that `decoder` reads; for masks see MaskReader.
 
         Raises PolicyError for a space that cannot be read.
         """
@@ -41,23 +41,23 @@ class ObservationReader:
         self.input_names = frozenset(leaf.input_name for leaf in self.form.leaves)
         """The graph's inputs."""
         self.dtype = policy.observation_dtype
-        """Of a batch; a structured one, with a field for each leaf, where there are several."""
+        """The dtype of a batch; structured, with a field for each leaf, if there are several."""
         self.n_actions = policy.n_actions
         self.max_batch_size = max_batch_size
         one: Any = self.form.type
         many = Annotated[list[one], Meta(min_length=1, max_length=max_batch_size)]
         self.decode_one: Callable[[Raw], Any] = decoder(one).decode
-        """One observation; an array is made of all that run together. Raises ValueError.
+        """Decodes one observation; those that run together become one array later. Raises ValueError.
 
-        It is a number or nested lists, or a tuple of these, one for each leaf.
+        The result is a number or nested lists, or a tuple of these, one for each leaf.
         """
         self._decode_many: Callable[[Raw], Any] = decoder(many).decode
         if isinstance(self.form, CompositeForm):
-            self._take_apart(self.form)
+            self._return_tuples(self.form)
         self.masks = MaskReader(environment, self.n_actions, decoder, lenient=lenient_masks)
 
-    def _take_apart(self, form: CompositeForm) -> None:
-        """Has the decoders give tuples of leaves instead of instances of the form's class."""
+    def _return_tuples(self, form: CompositeForm) -> None:
+        """Makes the decoders return tuples of leaves instead of instances of the form's class."""
         decode_one, decode_many = self.decode_one, self._decode_many
         get: Callable[[Any], Any] = attrgetter(*form.attributes)
         row = get if len(form.attributes) > 1 else lambda found: (get(found),)
@@ -74,7 +74,7 @@ class ObservationReader:
         return rows
 
     def example(self) -> Observations:
-        """A batch of one observation of the space: zeros, or the closest that it has to them."""
+        """A batch of one observation of the space: zeros, or the allowed values closest to zero."""
         return self.join([leaf.example()[None] for leaf in self.form.leaves])
 
     def decode_many(self, raw: Raw) -> Observations:

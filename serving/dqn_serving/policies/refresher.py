@@ -1,4 +1,4 @@
-"""Keeps the models in memory as the aliases say: looks, loads beside what runs, swaps, or keeps what runs."""
+"""Keeps the models in memory in step with the aliases: polls, loads in the background, and swaps or keeps the old."""
 
 import asyncio
 import time
@@ -17,13 +17,13 @@ from dqn_serving.policies.registry import Registry, ServedModel
 
 _FIRST_RETRY_SECONDS = 1.0
 _LAST_RETRY_SECONDS = 60.0
-_REPLACED = "The repository has other bytes under the same number."
+_REPLACED = "The repository now has other bytes under the same version number."
 
 log = structlog.get_logger()
 
 
 class Refreshed(NamedTuple):
-    """What one look at a model led to."""
+    """The outcome of checking one model."""
 
     outcome: Literal["refreshed", "unchanged", "failed"]
     detail: str | None = None
@@ -31,7 +31,7 @@ class Refreshed(NamedTuple):
 
 @dataclass
 class _Failure:
-    """A champion that could not be read or loaded: said and counted once, tried again ever more rarely."""
+    """A champion that could not be read or loaded: logged and counted once, retried at growing intervals."""
 
     cause: int | str
     detail: str
@@ -49,8 +49,8 @@ class Refresher:
         self._failures: dict[str, _Failure] = {}
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def look(self) -> None:
-        """Looks at every model once; to be repeated."""
+    async def poll(self) -> None:
+        """Checks every model once; to be called periodically."""
         names, replaced = await asyncio.to_thread(self._changed)
         for loaded in replaced:
             self._registry.pinned.forget(loaded)
@@ -61,7 +61,7 @@ class Refresher:
         self._registry.note_loaded()
 
     def _changed(self) -> tuple[list[str], list[LoadedPolicy]]:
-        """The models that need a refresh, and the versions beside the champions that the repository has replaced.
+        """The models that need a refresh, and the pinned versions that the repository has replaced.
 
         A model needs one if its aliases or its champion are not those in memory, or the last refresh failed.
         """
@@ -87,19 +87,19 @@ class Refresher:
         return is_same and not self._is_replaced(served.champion)
 
     def _names(self) -> list[str]:
-        """The models in the repository and those in memory: what has gone from the disk is still served."""
+        """The models in the repository and those in memory: one that has gone from the disk is still served."""
         try:
             found = self._repository.models()
         except (ModelError, OSError) as error:
             if self._registry.read_error is None:
-                log.error("repository unreadable", detail=str(error))  # noqa: TRY400  (the detail says it all)
+                log.error("repository unreadable", detail=str(error))  # noqa: TRY400  (the detail is enough)
             self._registry.read_error = str(error)
             return list(self._registry.models)
         self._registry.read_error = None
         return sorted({*found, *self._registry.models})
 
     async def refresh(self, name: str, *, at_once: bool = False) -> Refreshed:
-        """Makes the repository's champion of a model the one that answers; `at_once` ignores a pending retry."""
+        """Serves the champion that the repository has for a model; `at_once` does not wait for a pending retry."""
         async with self._locks[name]:
             started = time.perf_counter()
             is_known = name in self._registry.models

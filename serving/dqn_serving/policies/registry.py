@@ -1,4 +1,4 @@
-"""The models in memory. What is on disk is `dqn_models.repository`; the refresher brings one to the other."""
+"""The models in memory; those on disk are in `dqn_models.repository`, and the refresher keeps the two in step."""
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
@@ -13,14 +13,14 @@ _LOADED = "loaded"
 
 
 class UnavailableError(ModelError):
-    """Nothing is wrong with what is asked, but it cannot be answered yet."""
+    """The request is valid but cannot be answered yet."""
 
 
 class ServedModel:
-    """One model: the champion that answers, the aliases last seen and what prevents a champion, if anything does."""
+    """One model: the champion that answers, the aliases as last read, and why there is no champion, if so."""
 
     def __init__(self, name: str, where: str, segment: WorkerSegment) -> None:
-        """`where` is the repository, for messages; `segment` is where to count."""
+        """`where` is the repository, for messages; `segment` holds the counters."""
         self.name = name
         self._where = where
         self.measures = ModelMeasures(segment, name)
@@ -35,13 +35,13 @@ class ServedModel:
         return self.champion
 
     def describe_unavailability(self) -> str:
-        """Why there is no champion, and the command that would help."""
+        """Why there is no champion, and the command that remedies it."""
         promote = f"dqn-models promote {self.name}@VERSION --repository {self._where}"
         return f"{self.name} {self.unavailable_reason}. Promote a version: {promote}"
 
 
 class PinnedVersions:
-    """At most `capacity` loaded versions beside the champions; what streams hold is never pushed out."""
+    """At most `capacity` loaded versions besides the champions; those that streams hold are never evicted."""
 
     def __init__(self, capacity: int, is_champion: Callable[[LoadedPolicy], bool]) -> None:
         self.capacity = capacity
@@ -51,19 +51,19 @@ class PinnedVersions:
         self._holders: Counter[Key] = Counter()
 
     def get(self, model: str, version: int) -> LoadedPolicy | None:
-        """A version, which thereby is the most recently used; None when it is not loaded."""
+        """A version, which becomes the most recently used; None if it is not loaded."""
         key = (model, version)
         if key in self._policies:
             self._policies.move_to_end(key)
         return self._policies.get(key) or self._held.get(key)
 
     def put(self, loaded: LoadedPolicy) -> None:
-        """Keeps a version; requests that still run on what it pushes out keep that alive until they end."""
+        """Keeps a version; requests that still use an evicted one keep it alive until they end."""
         self._policies[loaded.served] = loaded
         self._shrink()
 
     def pop(self, model: str, version: int) -> LoadedPolicy | None:
-        """Takes a version out, as when it becomes champion; its holders keep theirs."""
+        """Removes a version, such as one that becomes champion; its holders keep it."""
         taken = self._policies.pop((model, version), None) or self._held.get((model, version))
         self._shrink()
         return taken
@@ -82,12 +82,12 @@ class PinnedVersions:
             self._held.pop(loaded.served, None)
 
     def forget(self, loaded: LoadedPolicy) -> None:
-        """Lets go of a version that was replaced on the disk; who holds it keeps it, who asks next gets the new one."""
+        """Drops a version that was replaced on disk; its holders keep it, and the next request gets the new one."""
         self._policies.pop(loaded.served, None)
         self._held.pop(loaded.served, None)
 
     def can_hold(self, loaded: LoadedPolicy) -> bool:
-        """Whether holding a version leaves those that are held beside the champions within the capacity."""
+        """Whether the capacity allows holding a version; champions do not count."""
         if self._is_champion(loaded) or loaded.served in self._held:
             return True
         return sum(not self._is_champion(held) for held in self._held.values()) < self.capacity
@@ -107,25 +107,25 @@ class Registry:
     """All models that this process serves."""
 
     def __init__(self, default: str | None, where: str, max_loaded_versions: int, segment: WorkerSegment) -> None:
-        """`default` is the model meant by calls that name none; None chooses it once there is one to choose."""
+        """`default` is the model for calls that name none; None chooses it as soon as there is one to choose."""
         self.segment = segment
-        # by the worker before this one
+        # by this worker's predecessor
         self._noted: set[Name] = {name for name, _ in segment.entries() if name[0] == _LOADED}
         self.models: dict[str, ServedModel] = {}
         self.pinned = PinnedVersions(max_loaded_versions, self._is_champion)
         self.default = default
         self.read_error: str | None = None
-        """Why the repository could not be read the last time, if it could not."""
+        """Why the last attempt to read the repository failed; None if it succeeded."""
         self._where = where
 
     def add(self, name: str) -> ServedModel:
-        """The model of this name, from now on served."""
+        """The model of this name, which is served from now on."""
         if name not in self.models:
             self.models[name] = ServedModel(name, self._where, self.segment)
         return self.models[name]
 
     def choose_default(self) -> None:
-        """Settles what calls without a model mean, once and for all: a model published later must not change it."""
+        """Fixes the model of calls that name none, once and for all: a model published later must not change it."""
         if self.default is None and FALLBACK_MODEL in self.models:
             self.default = FALLBACK_MODEL
         elif self.default is None and len(self.models) == 1:
@@ -144,7 +144,7 @@ class Registry:
         return ", ".join(sorted(self.models)[:10])
 
     def _missing_default(self) -> str:
-        """Why there is no default model, and what would help."""
+        """Why there is no default model, and the remedy."""
         if self.read_error is not None:
             return self.read_error
         train = f"dqn-train --repository {self._where}"
@@ -155,7 +155,7 @@ class Registry:
         return f"There is no model in {self._where} yet. Train one: {train}"
 
     def unavailable_reason(self) -> str | None:
-        """Why requests without a model's name cannot be answered; None when they can."""
+        """Why requests that name no model cannot be answered; None if they can."""
         try:
             self.get(None).require_champion()
         except UnavailableError as error:
@@ -174,7 +174,7 @@ class Registry:
         return served is not None and served.champion is loaded
 
     def note_loaded(self) -> None:
-        """Notes on the segment which versions are in memory now, for whichever worker is asked for metrics."""
+        """Records on the segment which versions are in memory now, for whichever worker serves the metrics."""
         now: set[Name] = {
             (_LOADED, loaded.model, str(loaded.version), loaded.manifest.environment.id, loaded.sha256)
             for loaded in self.loaded()

@@ -11,7 +11,7 @@ from dqn_serving.telemetry.metrics import counter
 from dqn_serving.telemetry.shared_memory import WorkerSegment
 
 
-def count_losses(segment: WorkerSegment) -> None:
+def count_lost_lines(segment: WorkerSegment) -> None:
     """Counts log lines that cannot be written on this process's segment."""
     count = counter(segment, "log_lines_lost")
     if isinstance(sys.stderr, LossyStream):
@@ -19,7 +19,7 @@ def count_losses(segment: WorkerSegment) -> None:
 
 
 def configure(log_format: Literal["auto", "json", "console"]) -> None:
-    """Sends all logs, those of the web server as well, to standard error in one form."""
+    """Sends all logs, including the web server's, to standard error in one format."""
     is_console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,  # the request's id and trace

@@ -1,4 +1,4 @@
-"""The server process: its socket, its signals, its start and its end."""
+"""The server process: startup, signals, draining and shutdown."""
 
 import asyncio
 import gc
@@ -31,13 +31,13 @@ _HEADERS_OF_EVERY_ANSWER = {
     "cache-control": "no-store",
 }
 
-_LAST_CALL_SECONDS = 0.5  # for requests in transit when no more connections are accepted
+_LAST_CALL_SECONDS = 0.5  # for requests in transit once no more connections are accepted
 
 log = structlog.get_logger()
 
 
 class GracefulServer(uvicorn.Server):
-    """uvicorn, but on SIGTERM the server is not ready for a while, and then exits with status 0."""
+    """uvicorn's server, which on SIGTERM first reports not ready for a while and then exits with status 0."""
 
     def __init__(self, server: Server, address: str, note_start: Callable[[], None]) -> None:
         super().__init__(_configuration(server))
@@ -63,12 +63,12 @@ class GracefulServer(uvicorn.Server):
         """Whether it is time to exit; called ten times a second."""
         self._services.admission.note_time()
         if self._services.admission.is_draining:
-            self._streams.say_draining()
+            self._streams.announce_draining()
         is_drained = self._stop_at is not None and time.monotonic() >= self._stop_at
         return await super().on_tick(counter) or is_drained
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Starts accepting connections, and logs in one line where the server is and what it serves."""
+        """Starts accepting connections, and logs the address and the champion in one line."""
         await super().startup([])
         if self.should_exit:
             return
@@ -82,10 +82,10 @@ class GracefulServer(uvicorn.Server):
 
     def _log_start(self, registry: Registry) -> None:
         try:
-            facts: dict[str, Any] = registry.get(None).require_champion().served._asdict()
+            state: dict[str, Any] = registry.get(None).require_champion().served._asdict()
         except UnavailableError as error:
-            facts = {"ready": False, "reason": str(error)}
-        log.info("serving", address=self._address, **facts, models=len(registry.models))
+            state = {"ready": False, "reason": str(error)}
+        log.info("serving", address=self._address, **state, models=len(registry.models))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Answers the requests that have arrived, then closes idle connections."""
@@ -97,9 +97,9 @@ class GracefulServer(uvicorn.Server):
 
 
 def _keep_pauses_short() -> None:
-    """Measured by benchmarks/refresh.py and by batches in benchmarks/serving.py."""
+    """Shortens pauses of the event loop, as measured by benchmarks/refresh.py and benchmarks/serving.py (batches)."""
     gc.collect()
-    gc.freeze()  # else each full collection would traverse all imports, while nobody is answered
+    gc.freeze()  # otherwise each full collection traverses all imported modules while requests wait
     sys.setswitchinterval(_SWITCH_SECONDS)
 
 
@@ -112,11 +112,11 @@ def serve(
 ) -> None:
     """Serves until SIGTERM (returns) or Ctrl-C (raises KeyboardInterrupt); counts on the worker's segment.
 
-    `note_start` is called when it serves. Raises ChildProcessError where it cannot start; the log says why.
+    `note_start` is called once it serves. Raises ChildProcessError if it cannot start; the log says why.
     """
     host, port = listener.getsockname()[:2]
     services = Services(settings, shared, worker)
-    logs.count_losses(services.segment)
+    logs.count_lost_lines(services.segment)
     scheme = "http" if services.certificate is None else "https"
     address = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
     server = GracefulServer(Server(services), address, note_start)

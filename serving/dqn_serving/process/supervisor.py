@@ -20,7 +20,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _MAX_START_ATTEMPTS = 5  # of a worker that is killed each time; one that exits by itself gets only one
 _NOTE_BYTES = 1024
 _STARTED = "started"
-_SHORT_LIFE_SECONDS = 1.0  # a worker that dies sooner is replaced after a pause as long, so that restarts use no core
+_SHORT_LIFE_SECONDS = 1.0  # a worker that dies sooner is replaced only after this pause: no busy loop
 
 Work = Callable[[socket.socket, int, Callable[[], None]], None]
 
@@ -40,12 +40,12 @@ class Supervisor:
         self._notes = [_Note() for _ in listeners]
         self._failure: str | None = None
         self._ended_by: int | None = None
-        self._alive, self._keep_alive = os.pipe()  # ends when this process does, whatever ends it
+        self._alive, self._keep_alive = os.pipe()  # closes when this process ends, however it ends
 
     def run(self) -> None:
         """Returns when SIGTERM has ended all workers.
 
-        Raises KeyboardInterrupt when Ctrl-C has, and ChildProcessError where a worker cannot start.
+        Raises KeyboardInterrupt if Ctrl-C has, and ChildProcessError if a worker cannot start.
         """
         for number in _SIGNALS:
             signal.signal(number, self._end)
@@ -53,7 +53,7 @@ class Supervisor:
             self._start(worker)
         while self._workers:
             process, status = os.waitpid(-1, 0)
-            worker = self._workers.pop(process, -1)  # -1: adopted, as process 1 of a container adopts
+            worker = self._workers.pop(process, -1)  # -1: an orphan that process 1 of a container adopts
             if worker >= 0 and self._ended_by is None:
                 code = os.waitstatus_to_exitcode(status)
                 log.error("worker died", worker=worker, process=process, status=code)
@@ -77,14 +77,14 @@ class Supervisor:
 
     def _end(self, number: int, _frame: FrameType | None) -> None:
         self._ended_by = number
-        for listener in self._listeners:  # the workers have theirs, and close them when they are ready to
+        for listener in self._listeners:  # the workers hold their own, and close them when they are ready
             listener.close()
         for process in self._workers:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, number)
 
     def _start(self, worker: int) -> None:
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # a signal now would miss the worker that is being made
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # a signal now would miss the worker being forked
         try:
             if self._ended_by is not None:
                 return
@@ -99,7 +99,7 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
     def _live(self, worker: int) -> int:
-        """A worker's life; returns its exit status."""
+        """Runs one worker, in its process; returns its exit status."""
         try:
             os.setpgid(0, 0)  # a terminal's Ctrl-C goes to the supervisor, which forwards it once
             for number in _SIGNALS:
@@ -126,10 +126,10 @@ class Supervisor:
 
 
 class _Note:
-    """What the workers of a number report to the supervisor: that one has served, or why the last one failed."""
+    """What a worker reports to the supervisor: that it has started to serve, or why it failed."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, _NOTE_BYTES)  # that both see
+        self._memory = mmap.mmap(-1, _NOTE_BYTES)  # shared by both processes
 
     def write(self, text: str) -> None:
         self._memory[:] = text.encode(errors="replace")[:_NOTE_BYTES].ljust(_NOTE_BYTES, b"\0")

@@ -1,1 +1,1 @@
-"""Who may call, and certificates."""
+"""Tokens and certificates."""

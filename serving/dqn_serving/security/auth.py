@@ -1,4 +1,4 @@
-"""Who may call: bearer tokens, compared in constant time. Only their digests stay in memory."""
+"""Authentication by bearer tokens, compared in constant time. Only their digests stay in memory."""
 
 import hmac
 import re
@@ -15,9 +15,9 @@ from dqn_serving.security.reloading import ReloadedFiles, read_small
 from dqn_serving.telemetry.shared_memory import WorkerSegment
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/v2/health/live", "/v2/health/ready"})
-"""The health calls: no token is needed, however many requests there are."""
+"""The health calls, which need no token and are answered even under overload."""
 UNNAMED = "http"
-"""Who called with the token of DQN_API_TOKEN, which has no name."""
+"""The caller's name for the token of DQN_API_TOKEN, which has none."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _READABLE_BY_OTHERS = 0o004
@@ -32,7 +32,7 @@ class Access:
     def __init__(
         self, token: SecretStr | None, file: Path | None, segment: WorkerSegment, *, is_always_needed: bool
     ) -> None:
-        """`token` is the one without a name. An invalid file admits nobody until it is valid.
+        """`token` is the one without a name. The tokens of an invalid `file` count only once it is valid.
 
         `is_always_needed` requires a token for every call except health, not only for the admin calls.
         """
@@ -42,7 +42,7 @@ class Access:
         self.is_always_needed = is_always_needed
         self.files = None if file is None else ReloadedFiles("api_tokens", [file], self._accept, segment)
         if self.files is not None:
-            self.files.look()
+            self.files.poll()
 
     def check_admin(self, scope: Scope) -> str:
         """Admits an admin call and returns the name of its caller.
@@ -54,7 +54,7 @@ class Access:
         return self._check(scope)
 
     def check(self, scope: Scope) -> None:
-        """Admits a call that needs no token or has one. Raises Problem (401) otherwise."""
+        """Admits a call that needs no token or has a valid one. Raises Problem (401) otherwise."""
         if self.is_always_needed and scope["path"] not in OPEN_PATHS:
             self._check(scope)
 
@@ -64,7 +64,7 @@ class Access:
         name = self._name_of(credentials.strip()) if scheme.lower() == b"bearer" else None
         if name is None:
             found = "a wrong one was sent" if sent else "none was sent"
-            raise Problem(401, f"This call needs a bearer token of the server; {found}.", headers=_CHALLENGE)
+            raise Problem(401, f"This call needs a valid bearer token; {found}.", headers=_CHALLENGE)
         return name
 
     def _name_of(self, token: bytes) -> str | None:
@@ -82,7 +82,7 @@ class Access:
 
 
 def check_file(path: Path) -> Path:
-    """The path. Raises ValueError with a sentence where the file cannot be read or is not as `parse` wants it."""
+    """The path. Raises ValueError with a sentence if the file cannot be read or parsed."""
     try:
         parse(read_small(path))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Small files that are read again when they change: tokens and certificates are replaced without a restart."""
+"""Small files that are reloaded when they change: tokens and certificates are replaced without a restart."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ import structlog
 from dqn_serving.telemetry.metrics import OUTCOMES, Counts
 from dqn_serving.telemetry.shared_memory import WorkerSegment
 
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 _MAX_BYTES = 1024 * 1024
 
 log = structlog.get_logger()
@@ -19,9 +19,9 @@ class ReloadedFiles:
     """Files that belong together; if new ones are invalid, the old contents remain in effect."""
 
     def __init__(self, kind: str, paths: Sequence[Path], accept: Callable[..., None], segment: WorkerSegment) -> None:
-        """`accept` takes the contents, as bytes for each path; it raises ValueError or OSError if they are wrong.
+        """`accept` applies the contents, bytes for each path; it raises ValueError or OSError if they are invalid.
 
-        `kind` is what the files are called in the log and in `dqn_file_reloads_total`.
+        `kind` names the files in the log and in `dqn_file_reloads_total`.
         """
         self.kind = kind
         self._paths = paths
@@ -30,7 +30,7 @@ class ReloadedFiles:
         self._failure: str | None = None
         self._outcomes = Counts(segment, "file_reloads", kind, labels=OUTCOMES)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Reads the files and applies their contents if they have changed; a failure is logged once."""
         try:
             contents = [read_small(path) for path in self._paths]
@@ -44,9 +44,9 @@ class ReloadedFiles:
         except (OSError, ValueError) as error:
             self._note_failure(str(error))
 
-    async def look_beside(self) -> None:
-        """`look` in a thread: a network file system may be slow."""
-        await asyncio.to_thread(self.look)
+    async def poll_in_thread(self) -> None:
+        """Polls in a thread: a network file system may be slow."""
+        await asyncio.to_thread(self.poll)
 
     def _note_failure(self, failure: str) -> None:
         if failure != self._failure:

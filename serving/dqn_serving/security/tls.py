@@ -1,4 +1,4 @@
-"""TLS by a certificate and its key, which may be replaced while the server runs."""
+"""TLS with a certificate and key that may be replaced while the server runs."""
 
 import ssl
 from pathlib import Path
@@ -8,22 +8,22 @@ from dqn_serving.telemetry.shared_memory import WorkerSegment
 
 
 class Certificate:
-    """A context for new connections; open ones keep the certificate that they began with."""
+    """The TLS context of new connections; open ones keep the certificate that they began with."""
 
     def __init__(self, certificate: Path, key: Path, segment: WorkerSegment) -> None:
         """PEM files; the certificate's may include its issuers. With invalid ones no client can connect."""
         self._paths = certificate, key
         self.context = _context()
         self.files = ReloadedFiles("tls", self._paths, self._accept, segment)
-        self.files.look()
+        self.files.poll()
 
     def _accept(self, _certificate: bytes, _key: bytes) -> None:
-        check(*self._paths)  # on a context of its own: a wrong key would leave the one in use without any
+        check(*self._paths)  # in a separate context: a wrong key would leave the one in use without any
         _load(self.context, *self._paths)
 
 
 def check(certificate: Path, key: Path) -> None:
-    """Raises ValueError with a sentence where the files are not a certificate and its key."""
+    """Raises ValueError with a sentence if the files are not a certificate and its key."""
     _load(_context(), certificate, key)
 
 

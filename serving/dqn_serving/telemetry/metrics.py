@@ -1,8 +1,8 @@
-"""What the server counts: one table of metrics, and plain float64 values that the event loop adds to.
+"""The server's metrics: one table that defines them, and plain float64 values that the event loop adds to.
 
-prometheus_client's own counters lock and look labels up at every step; here that happens only when they are read
-(`telemetry.prometheus`). All of it belongs to the event loop, so no lock is needed. The values are on a worker's
-segment of shared memory.
+prometheus_client's own counters take a lock and look up labels at every increment; here labels are looked up only when
+metrics are read (`telemetry.prometheus`), and no lock is needed, since everything runs on the event loop. The values
+are on a worker's segment of shared memory.
 """
 
 from bisect import bisect_left
@@ -29,16 +29,16 @@ _BOUNDS = (
 )
 COUNTERS = {
     "requests": Metric("Requests answered, by route and HTTP status.", ("endpoint", "status")),
-    "observations_rejected": Metric("Requests to act that were refused, by reason.", ("model", "reason")),
+    "observations_rejected": Metric("Requests for actions that were rejected, by reason.", ("model", "reason")),
     "model_refreshes": Metric("Attempts to replace the champion, by outcome.", ("model", "outcome")),
-    "file_reloads": Metric("Changes of the files of tokens and certificates, by outcome.", ("file", "outcome")),
-    "task_restarts": Metric("Background tasks that ended and were started again.", ("task",)),
+    "file_reloads": Metric("Reloads of changed token and certificate files, by outcome.", ("file", "outcome")),
+    "task_restarts": Metric("Restarts of background tasks that failed.", ("task",)),
     "log_lines_lost": Metric("Log lines that could not be written."),
     "spans_lost": Metric("Spans that could not be created or exported."),
 }
-GAUGES = {"streams": Metric("Streams that are open.", ("model",))}
+GAUGES = {"streams": Metric("Open streams.", ("model",))}
 HISTOGRAMS = {
-    "request_duration_seconds": Metric("Time from a request's headers to its answer.", ("endpoint",), _BOUNDS),
+    "request_duration_seconds": Metric("Time from a request's head to its response.", ("endpoint",), _BOUNDS),
     "inference_duration_seconds": Metric(
         "Time of one run of the policy, for its whole batch.", ("model",), (5e-6, 10e-6, 25e-6, *_BOUNDS)
     ),
@@ -49,14 +49,14 @@ HISTOGRAMS = {
         "Time to verify, load and warm up a champion.", ("model",), (*_BOUNDS[6:], 30.0)
     ),
 }
-"""By the name without `dqn_`; an entry on the segments has the values of the labels after it."""
+"""By name without `dqn_`; in the segments each name is followed by the values of its labels."""
 
 OUTCOMES = ("success", "failure")
 OTHER_ENDPOINT = "other"
 
 
 class Histogram:
-    """Counts of values by bucket; bucket i counts those up to bounds[i], the last one all above."""
+    """Counts of values by bucket; bucket i counts those up to bounds[i], the last one all others."""
 
     __slots__ = ("_values", "bounds")
 
@@ -76,7 +76,7 @@ class Histogram:
         return self._values[-1]
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Upper bounds and cumulative counts, as Prometheus wants them."""
+        """Upper bounds and cumulative counts, as Prometheus expects them."""
         bounds = [*(str(float(bound)) for bound in self.bounds), "+Inf"]
         return list(zip(bounds, accumulate(list(self._values)[:-1]), strict=True))
 
@@ -85,7 +85,7 @@ class Counts:
     """Counts by a label, 0 at first."""
 
     def __init__(self, segment: WorkerSegment, *name: str, labels: Sequence[int | str] = ()) -> None:
-        """`name` is their name on the segment; `labels` are exposed before anything is counted."""
+        """`name` is their name on the segment; `labels` are exposed from the start, at 0."""
         self._segment = segment
         self._name = name
         self._values: dict[int | str, Values] = {}

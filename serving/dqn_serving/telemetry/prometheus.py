@@ -1,4 +1,4 @@
-"""The metrics as Prometheus reads them, made from what all workers counted."""
+"""The metrics in Prometheus's text formats, summed over all workers."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -12,11 +12,11 @@ from dqn_serving.telemetry.metrics import COUNTERS, GAUGES, HISTOGRAMS, Histogra
 from dqn_serving.telemetry.shared_memory import Name
 
 Totals = defaultdict[str, dict[tuple[str, ...], list[float]]]
-"""What was counted: by kind, then by the values of its labels."""
+"""Sums by metric, then by the values of its labels."""
 
 
 class Exposition(Collector):
-    """Reads what all workers counted; versions that no worker has loaded have no series."""
+    """Exposes the sums over all workers; versions that no worker has loaded have no series."""
 
     def __init__(
         self,
@@ -24,9 +24,9 @@ class Exposition(Collector):
         note_loaded: Callable[[], None],
         published: Callable[[], Mapping[str, float]],
     ) -> None:
-        """`totals` are the sums over all workers, after `note_loaded` brought the loaded versions up to date there.
+        """`totals` returns the sums over all workers; `note_loaded`, called first, records which versions are loaded.
 
-        `published` says when each model's champion was published, Unix time.
+        `published` returns when each model's champion was published, in Unix time.
         """
         self._totals = totals
         self._note_loaded = note_loaded
@@ -57,7 +57,7 @@ class Exposition(Collector):
             yield histogram
         yield from _of_versions(totals)
         published = GaugeMetricFamily(
-            "dqn_model_published_timestamp_seconds", "When the champion was published, Unix time.", labels=["model"]
+            "dqn_model_published_timestamp_seconds", "Unix time when the champion was published.", labels=["model"]
         )
         for model, at in self._published().items():
             published.add_metric([model], at)
@@ -66,14 +66,14 @@ class Exposition(Collector):
 
 def _of_versions(totals: Totals) -> Iterator[Metric]:
     actions = CounterMetricFamily(
-        "dqn_actions", "Actions answered, by loaded version.", labels=["model", "version", "action"]
+        "dqn_actions", "Actions chosen, by loaded version.", labels=["model", "version", "action"]
     )
-    info = InfoMetricFamily("dqn_model", "The versions that are loaded.")
+    info = InfoMetricFamily("dqn_model", "Loaded versions.")
     loaded = [labels for labels, (workers,) in totals["loaded"].items() if workers > 0]
     for model, version, environment, sha256 in loaded:
         info.add_metric([], {"model": model, "version": version, "environment": environment, "sha256": sha256})
     versions = {(model, version) for model, version, _, _ in loaded}
-    sums: defaultdict[tuple[str, str, int], float] = defaultdict(float)  # a number may have had other actions before
+    sums: defaultdict[tuple[str, str, int], float] = defaultdict(float)  # a replaced version may have had other actions
     for (model, version, start, _), counts in totals["actions"].items():
         if (model, version) in versions:
             for index, count in enumerate(counts):

@@ -1,4 +1,4 @@
-"""What ties a request to log lines and to its caller: `X-Request-ID` and W3C Trace Context's `traceparent`."""
+"""Correlation of a request with log lines and with its caller: `X-Request-ID` and W3C Trace Context's `traceparent`."""
 
 import re
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ class Trace(NamedTuple):
 
 
 class RequestContext(NamedTuple):
-    """What is known of one request."""
+    """The identifiers of one request."""
 
     request_id: str | None = None
     trace: Trace | None = None
@@ -32,7 +32,7 @@ class RequestContext(NamedTuple):
     """The header line that returns the request id to the client; empty if there is none."""
 
     def with_request_id(self) -> "RequestContext":
-        """The same with a request id, made here if none was sent; it need not be hard to guess."""
+        """The same with a request id, generated if none was sent; it need not be hard to guess."""
         return self if self.request_id else _context(f"{getrandbits(128):032x}", self.trace)
 
     def fields(self) -> dict[str, str]:
@@ -45,7 +45,7 @@ EMPTY = RequestContext()
 
 
 def read(headers: Iterable[Header]) -> RequestContext:
-    """The context in headers (names in lowercase); one that is invalid or comes twice is ignored."""
+    """The context in headers (names in lowercase); a header that is invalid or repeated is ignored."""
     sent = [(name, value.strip()) for name, value in headers if name in VARYING]
     if not sent:
         return EMPTY
@@ -57,12 +57,12 @@ def read(headers: Iterable[Header]) -> RequestContext:
 
 
 def parse_traceparent(value: bytes) -> Trace | None:
-    """The caller's span, from a header of https://www.w3.org/TR/trace-context-1/; None where it is not valid."""
+    """The caller's span, from a header of https://www.w3.org/TR/trace-context-1/; None if it is invalid."""
     found = _TRACEPARENT.fullmatch(value)
     if found is None:
         return None
     version, trace_id, span_id, flags, more = found.groups()
-    is_unknown = version == b"ff" or (version == b"00" and more is not None)  # later versions may say more
+    is_unknown = version == b"ff" or (version == b"00" and more is not None)  # later versions may have more fields
     if is_unknown or not (int(trace_id, 16) and int(span_id, 16)):
         return None
     return Trace(trace_id.decode(), span_id.decode(), flags.decode())

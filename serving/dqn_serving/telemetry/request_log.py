@@ -1,6 +1,6 @@
-"""What is kept of an answered request: a count and, if enabled, a line in the log and an OpenTelemetry span.
+"""Records each answered request: in the metrics and, if enabled, as a log line and an OpenTelemetry span.
 
-OpenTelemetry's packages are the extra `otel`, and start threads: they are imported only where a collector is named.
+OpenTelemetry's packages are in the extra `otel` and start threads: they are imported only if a collector is configured.
 """
 
 import os
@@ -37,7 +37,7 @@ class Traces:
 
         `count_lost` counts spans that cannot be created or exported.
         """
-        # not everybody has these packages
+        # these packages are an extra
         from opentelemetry import trace  # noqa: PLC0415
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
         from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415
@@ -74,7 +74,7 @@ class Traces:
         context: RequestContext,
         served: Served | None,
     ) -> None:
-        """Makes the span of a request that was answered now, `seconds` after it arrived; `route` is its template."""
+        """Creates the span of a request answered just now, `seconds` after it arrived; `route` is its template."""
         ended = time.time_ns()
         known = method if method in _METHODS else "_OTHER"
         attributes: dict[str, str | int] = {
@@ -99,12 +99,12 @@ class Traces:
             if status >= 500:
                 span.set_status(self._api.StatusCode.ERROR)
             span.end(ended)
-        except Exception as error:  # noqa: BLE001  (a span must not cost the answer)
+        except Exception as error:  # noqa: BLE001  (a lost span must not fail the request)
             self._count_lost(1)
             log.warning("span lost", reason=f"{type(error).__name__}: {error}")
 
     def close(self, seconds: float) -> None:
-        """Exports the remaining spans within `seconds`, and never longer than five: the collector may be down."""
+        """Exports the remaining spans within `seconds`, at most five: the collector may be down."""
         sending = Thread(target=self._provider.shutdown, daemon=True)
         sending.start()
         sending.join(min(seconds, _LAST_SECONDS))
@@ -116,7 +116,7 @@ class RequestLog:
     def __init__(self, *, access_log: bool, traces: Traces | None = None) -> None:
         self._traces = traces
         self.assigns_request_ids = access_log
-        """Whether each request needs an id, so that its log line can be referred to."""
+        """Whether each request needs an id, so that its log line can be found."""
 
     def observe(
         self,
@@ -128,7 +128,7 @@ class RequestLog:
         context: RequestContext,
         served: Served | None = None,
     ) -> None:
-        """Counts a request that was answered now, `seconds` after it arrived; `served` is the version that answered."""
+        """Records a request answered just now, `seconds` after it arrived; `served` is the version that answered."""
         measures.observe(status, seconds)
         if self._traces is not None:
             self._traces.record(method, measures.template, path, status, seconds, context, served)
@@ -138,7 +138,7 @@ class RequestLog:
 
 
 def check_endpoint(endpoint: str) -> str:
-    """The endpoint of a collector. Raises ValueError with the remedy where nothing can be sent to it."""
+    """The endpoint of a collector. Raises ValueError with the remedy if the packages for it are missing."""
     if not _is_installed():
         raise ValueError(f"the packages for it are not installed: {_REMEDY}")
     return endpoint
@@ -147,12 +147,12 @@ def check_endpoint(endpoint: str) -> str:
 def _is_installed() -> bool:
     try:
         return all(find_spec(package) is not None for package in _PACKAGES)
-    except ModuleNotFoundError:  # not even the first part of a name
+    except ModuleNotFoundError:  # not even a parent package
         return False
 
 
 def create_traces(endpoint: str | None, scheme: str, segment: WorkerSegment) -> Traces | None:
-    """The traces of a worker; None where neither `endpoint` nor a variable of OpenTelemetry's names a collector."""
+    """The traces of a worker; None if neither `endpoint` nor an OpenTelemetry variable names a collector."""
     count_lost = counter(segment, "spans_lost")
     is_wanted = endpoint is not None or any(os.environ.get(name) for name in _ENDPOINTS)
     if not is_wanted or os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":

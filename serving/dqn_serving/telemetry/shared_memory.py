@@ -1,8 +1,8 @@
-"""What the workers of a server have counted, in shared memory.
+"""The counters of all workers of a server, in shared memory.
 
-Each worker writes on a segment of its own and reads those of all, so a scrape is right whichever worker answers it, up
-to the latest request, and what a killed worker counted stays: its replacement continues with its segment. The memory is
-anonymous and comes from the process that the workers were forked from; there are no files to clean up.
+Each worker writes to its own segment and reads everyone's, so a scrape is correct to the latest request whichever
+worker answers it, and what a killed worker counted stays: its replacement continues with its segment. The memory is
+anonymous and inherited from the process that forks the workers; there are no files to clean up.
 """
 
 import json
@@ -12,19 +12,19 @@ from collections.abc import Iterator
 from struct import Struct
 from typing import TypeAlias
 
-SEGMENT_BYTES = 16 * 1024 * 1024  # of addresses; memory is used as the segment fills
+SEGMENT_BYTES = 16 * 1024 * 1024  # of address space; memory is used only as the segment fills
 _VALUE = 8  # bytes
 _ENTRY = Struct("<qq")  # bytes of the name with its padding, and how many values come after it
 
 Name = tuple[str, ...]
-Values: TypeAlias = "memoryview[float]"  # in quotes, since memoryview takes no parameters while it runs
+Values: TypeAlias = "memoryview[float]"  # in quotes: not subscriptable at runtime
 
 
 class WorkerSegment:
     """A table of names with a few float64 each, which only grows: readers see an entry when it is complete."""
 
     def __init__(self, memory: memoryview) -> None:
-        """`memory` is all zeros, or what an earlier segment has left there."""
+        """`memory` is all zeros, or as an earlier segment left it."""
         self._memory = memory
         self._used = memory[:_VALUE].cast("q")
         self._lock = threading.Lock()
@@ -47,7 +47,7 @@ class WorkerSegment:
         start = _VALUE + self._used[0]
         values = start + _ENTRY.size + len(text)
         end = values + size * _VALUE
-        if end > len(self._memory):  # after a hundred thousand versions; better uncounted than unanswered
+        if end > len(self._memory):  # after a hundred thousand versions: better not counted than not answered
             return memoryview(bytearray(size * _VALUE)).cast("d")
         _ENTRY.pack_into(self._memory, start, len(text), size)
         self._memory[start + _ENTRY.size : values] = text

@@ -40,7 +40,7 @@ class Doors:
 
     async def open(self) -> None:
         """Loads the policies."""
-        await self._services.refresher.look()
+        await self._services.refresher.poll()
 
     async def native(self, data: bytes) -> str:
         """A body of a native call, whose first byte chooses the path; both ways must answer it alike."""

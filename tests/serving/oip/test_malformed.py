@@ -119,11 +119,11 @@ MALFORMED = {
     "classification": Malformed(
         {"inputs": [tensor()], "outputs": [{"name": "q_values", "parameters": {"classification": 2}}]},
         422,
-        "an extension that this server does not have",
+        "an extension that this server does not support",
     ),
     "length is text": Malformed(VALID, 400, "Inference-Header-Content-Length is 'ten'", length="ten"),
     "length negative": Malformed(VALID, 400, "Inference-Header-Content-Length is '-1'", length=-1),
-    "length beyond the body": Malformed(VALID, 400, "expected a number of at most", length=len(VALID) + 1),
+    "length beyond the body": Malformed(VALID, 400, "expected a number of bytes, at most", length=len(VALID) + 1),
     "length of thousands": Malformed(VALID, 400, "Inference-Header-Content-Length", length="9" * 5_000),
     "length 0": Malformed(VALID, 400, "The body is empty", length=0),
     "length too short": Malformed(VALID, 400, "not JSON", length=LENGTH_OF_VALID - 1),

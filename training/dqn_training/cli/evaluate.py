@@ -39,7 +39,8 @@ def _evaluate(options: EvaluateOptions) -> tuple[str, dict[str, Any]]:
     recorded = manifest.environment
     kwargs = recorded.kwargs if options.env_kwargs is None else options.env_kwargs
     discretize, masked = getattr(recorded.action_space, "discretize", None), recorded.action_mask is not None
-    environment = describe(recorded.id, kwargs, recorded.wrappers, discretize, masked=masked)
+    branching = bool(recorded.action_space.branches)
+    environment = describe(recorded.id, kwargs, recorded.wrappers, discretize, masked=masked, branching=branching)
     seed = manifest.evaluation.seed if options.seed is None else options.seed
     config = manifest.training.config
     limit = step_limit(config.get("episode_step_limit"), environment)

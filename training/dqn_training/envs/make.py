@@ -23,8 +23,8 @@ _EXTRAS = {"ALE": "atari", "MinAtar": "minatar"}
 
 def environment_for(config: DQNConfig) -> EnvironmentInfo:
     """The environment that a configuration asks for, wrappers included; raises what `describe` raises."""
-    wrappers, masked = chosen_wrappers(config), config.action_masks == "auto"
-    return describe(config.env_id, config.env_kwargs, wrappers, config.discretize, masked=masked)
+    wrappers, masked, branching = chosen_wrappers(config), config.action_masks == "auto", config.branching == "on"
+    return describe(config.env_id, config.env_kwargs, wrappers, config.discretize, masked=masked, branching=branching)
 
 
 def describe(
@@ -34,8 +34,11 @@ def describe(
     discretize: int | None = None,
     *,
     masked: bool = True,
+    branching: bool = False,
 ) -> EnvironmentInfo:
     """What the manifest says of an environment; without its action masks if not `masked`.
+
+    Its actions branch if there are too many of them, or if `branching`.
 
     Raises ValueError when a DQN policy cannot play it.
     """
@@ -43,7 +46,7 @@ def describe(
     try:
         spec = environment.spec
         observation_space, left_out = observed(env_id, environment.observation_space)
-        action_space = acted(env_id, environment.action_space, discretize)
+        action_space = acted(env_id, environment.action_space, discretize, branching=branching)
         return EnvironmentInfo(
             id=env_id,
             kwargs=dict(kwargs),

@@ -59,7 +59,11 @@ def masks_in_words(environment: EnvironmentInfo) -> str:
 
 def random_action(actions: ActionSpace, info: dict[str, Any], generator: np.random.Generator) -> Any:
     """An action in the environment's own form, of those that the mask in a Checked's info allows, if it has one."""
-    allowed = info.get(ACTION_MASK, np.zeros(0, np.bool_)).nonzero()[0]
+    mask = info.get(ACTION_MASK, np.zeros(actions.n, np.bool_))
+    if actions.branches:
+        masks = mask[np.newaxis] | ~actions.possible(mask[np.newaxis])
+        return actions.action(actions.random_allowed(masks, generator.random(actions.draws_shape(1))))[0]
+    allowed = mask.nonzero()[0]
     return actions.action(generator.choice(allowed) if len(allowed) else generator.integers(actions.n))
 
 
@@ -71,6 +75,7 @@ class MaskReader:
         self._source = source
         self._n = actions.n
         self._components = actions.components
+        self._branches = bool(actions.branches)
 
     def read(self, environment: _AnyEnv, observation: Any, info: Any, *, ended: bool) -> BoolArray:
         """Which actions are allowed in the present state, [n_actions].
@@ -92,12 +97,14 @@ class MaskReader:
         if len(self._components) == 1:
             return self._flags(mask, self._n)
         if isinstance(mask, tuple | list) and len(mask) == len(self._components) and np.ndim(mask[0]) == 1:
-            return joint_mask([self._flags(*each) for each in zip(mask, self._components, strict=True)])
+            return self._of_components([self._flags(*each) for each in zip(mask, self._components, strict=True)])
         total = sum(self._components)
-        if np.shape(mask) == (total,):  # one component after the other, as sb3-contrib has them
-            parts = np.split(self._flags(mask, total), np.cumsum(self._components)[:-1])
-            return joint_mask(parts)
+        if np.shape(mask) == (total,) and not self._branches:  # one after the other, as sb3-contrib has them
+            return joint_mask(np.split(self._flags(mask, total), np.cumsum(self._components)[:-1]))
         return self._flags(mask, self._n)
+
+    def _of_components(self, masks: list[BoolArray]) -> BoolArray:
+        return np.concatenate(masks) if self._branches else joint_mask(masks)
 
     def _flags(self, mask: Any, count: int) -> BoolArray:
         """The mask as `count` booleans. Raises WrongMaskError."""
@@ -123,4 +130,5 @@ class MaskReader:
         flags = f"{self._n:,} booleans, or 0 and 1"
         if len(self._components) == 1:
             return flags
-        return f"a mask for each of the {len(self._components)} components of an action, or {flags}"
+        joined = f"{flags}, of one component after the other" if self._branches else flags
+        return f"a mask for each of the {len(self._components)} components of an action, or {joined}"

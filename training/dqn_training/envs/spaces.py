@@ -3,17 +3,20 @@
 import json
 import math
 from collections.abc import Iterator
-from typing import Any
+from decimal import Decimal
+from typing import Any, TypeVar
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from dqn_models.manifest import EnvironmentInfo
 from dqn_models.spaces import (
     MAX_JOINT_ACTIONS,
     ActionSpace,
     BoxSpace,
+    ComponentActions,
     DictSpace,
     DiscreteSpace,
     DiscretizedBoxSpace,
@@ -24,6 +27,9 @@ from dqn_models.spaces import (
 )
 
 AnySpace = spaces.Space[Any]
+ComponentSpace = TypeVar("ComponentSpace", bound=ComponentActions)
+
+_MOST_SHOWN = 10**12
 
 
 def observed(env_id: str, space: AnySpace) -> tuple[ObservationSpace, list[str]]:
@@ -49,12 +55,15 @@ def observed(env_id: str, space: AnySpace) -> tuple[ObservationSpace, list[str]]
     return found, left_out
 
 
-def acted(env_id: str, space: AnySpace, discretize: int | None) -> ActionSpace:
-    """The space of actions for the manifest. Raises ValueError when a policy cannot choose such actions."""
+def acted(env_id: str, space: AnySpace, discretize: int | None, *, branching: bool = False) -> ActionSpace:
+    """The space of actions for the manifest, which branch if there are too many of them, or if `branching`.
+
+    Raises ValueError when a policy cannot choose such actions.
+    """
     if isinstance(space, spaces.Discrete):
         return DiscreteSpace(n=int(space.n), start=int(space.start))
     if isinstance(space, spaces.Box):
-        return _discretized(env_id, space, discretize)
+        return _branched(_discretized(env_id, space, discretize), always=branching)
     found = _multi(space)
     if found is None:
         raise ValueError(
@@ -62,8 +71,25 @@ def acted(env_id: str, space: AnySpace, discretize: int | None) -> ActionSpace:
             "MultiDiscrete or MultiBinary space, or of a Box with --discretize. Turn it into one of these by a "
             "wrapper, as in --wrapper my_module:MyWrapper."
         )
-    _check_count(env_id, space, found.n, "Reduce them by a wrapper, as in --wrapper my_module:MyWrapper.")
-    return found
+    return _branched(found, always=branching)
+
+
+def branching_in_words(environment: EnvironmentInfo) -> str:
+    """A sentence about the actions of an environment that branch."""
+    actions = environment.action_space
+    components, count = actions.components, math.prod(actions.components)
+    exact = f"{count:,}" if count < _MOST_SHOWN else f"about {Decimal(count):.0e}"
+    return (
+        f"Actions branch: their {len(components)} components make {exact} combinations, and a policy has a Q-value for "
+        f"each of at most {MAX_JOINT_ACTIONS:,}. So each component is chosen by itself, by {sum(components):,} "
+        "Q-values in all, one for each of its values."
+    )
+
+
+def _branched(space: ComponentSpace, *, always: bool) -> ComponentSpace:
+    """The space with actions that branch if there are too many of them, or always."""
+    branching = always or math.prod(space.components) > MAX_JOINT_ACTIONS
+    return space.model_copy(update={"branching": branching})
 
 
 def _discretized(env_id: str, space: spaces.Box, discretize: int | None) -> DiscretizedBoxSpace:
@@ -77,7 +103,6 @@ def _discretized(env_id: str, space: spaces.Box, discretize: int | None) -> Disc
             f"{env_id} has the continuous action space {space}; DQN chooses among a finite number of actions. "
             f"{_division(math.prod(space.shape))}"
         )
-    _check_count(env_id, space, discretize ** math.prod(space.shape), "Use a smaller --discretize.")
     return DiscretizedBoxSpace(**_box(space), discretize=discretize)
 
 
@@ -92,23 +117,10 @@ def _example_bounds(space: spaces.Box) -> str:
 
 
 def _division(elements: int) -> str:
-    """How a continuous action of so many elements can be divided, or why not."""
-    fits = next((values for values in (5, 3, 2) if values**elements <= MAX_JOINT_ACTIONS), None)
-    if fits is None:
-        return (
-            f"Even two values for each of its {elements} elements are more than {MAX_JOINT_ACTIONS:,} joint actions. "
-            "Reduce them by a wrapper, as in --wrapper my_module:MyWrapper."
-        )
+    """How a continuous action of so many elements can be divided: jointly if that leaves three values of each."""
+    fits = next((values for values in (5, 3) if values**elements <= MAX_JOINT_ACTIONS), 5)
     what = "it" if elements == 1 else f"each of its {elements} elements"
     return f"--discretize {fits} divides {what} into {fits} values."
-
-
-def _check_count(env_id: str, space: AnySpace, count: int, remedy: str) -> None:
-    if count > MAX_JOINT_ACTIONS:
-        raise ValueError(
-            f"{env_id} has the action space {space}, which has {count:,} joint actions here; a policy has one Q-value "
-            f"for each, and at most {MAX_JOINT_ACTIONS:,}. {remedy}"
-        )
 
 
 def _space(space: AnySpace, path: tuple[str, ...], left_out: list[str]) -> ObservationSpace | None:

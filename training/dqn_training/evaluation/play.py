@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqn_models.manifest import EnvironmentInfo, Evaluation
-from dqn_models.masks import ACTION_MASK, BoolArray, drawn_allowed
+from dqn_models.masks import ACTION_MASK, BoolArray
 from dqn_models.spaces import ActionSpace
 from dqn_training.envs.checks import AnyEnv, several_instances
 from dqn_training.envs.make import make_described
@@ -21,6 +21,7 @@ from dqn_training.evaluation.statistics import mean_interval
 SLOTS = 32
 """Single environments that play at once, if nothing else is asked for."""
 _NATIVE_SLOTS = 1_024
+_ACTIONS = 1  # beside a seed: actions must not follow the random numbers of the episode with that seed
 _STEPS_WITHOUT_END, _STEPS = 1_000, 27_000
 
 Tick = Callable[[int], None]
@@ -35,8 +36,8 @@ class Player(Protocol):
     def act(self, observations: NDArray[Any], /) -> NDArray[Any]:
         """Actions [batch, ...] for observations [batch, *observation_shape]."""
 
-    def choose(self, observations: NDArray[Any], masks: BoolArray, /) -> NDArray[np.int64]:
-        """Indices [batch] of actions that the masks [batch, n_actions] allow; each allows one."""
+    def choose(self, observations: NDArray[Any], masks: BoolArray, actions: ActionSpace, /) -> NDArray[np.int64]:
+        """Indices [batch, ...] of actions that the masks [batch, n] allow; each allows one."""
 
 
 class RandomPolicy:
@@ -45,26 +46,27 @@ class RandomPolicy:
     def __init__(self, environment: EnvironmentInfo, seed: int) -> None:
         self.observation_dtype = environment.observation_space.tensor_dtype
         self._actions = environment.action_space
-        self._generator = np.random.default_rng(seed)
+        self._generator = np.random.default_rng([seed, _ACTIONS])
 
     def act(self, observations: NDArray[Any]) -> NDArray[Any]:
         """Actions [batch, ...]; of the observations only their number counts."""
-        actions: NDArray[Any] = self._actions.action(self._generator.integers(self._actions.n, size=len(observations)))
+        actions: NDArray[Any] = self._actions.action(self._actions.random(self._generator, len(observations)))
         return actions
 
-    def choose(self, observations: NDArray[Any], masks: BoolArray) -> NDArray[np.int64]:  # noqa: ARG002  (a Player's)
-        """Indices [batch] of actions that the masks [batch, n_actions] allow."""
-        return drawn_allowed(masks, self._generator.random(len(masks)))
+    def choose(self, observations: NDArray[Any], masks: BoolArray, actions: ActionSpace) -> NDArray[np.int64]:  # noqa: ARG002  (a Player's)
+        """Indices [batch, ...] of actions that the masks [batch, n] allow."""
+        return actions.random_allowed(masks, self._generator.random(actions.draws_shape(len(masks))))
 
 
 def decide(player: Player, actions: ActionSpace, observations: NDArray[Any], masks: BoolArray | None) -> NDArray[Any]:
     """Actions [batch, ...] in the environment's own form for a batch of observations.
 
-    With masks [batch, n_actions] only what they allow; where one allows none, any. A server chooses likewise.
+    With masks [batch, n] only what they allow; where one allows none, any. A server chooses likewise.
     """
     if masks is None:
         return player.act(observations)
-    chosen: NDArray[Any] = actions.action(player.choose(observations, masks | ~masks.any(axis=1, keepdims=True)))
+    allowed = masks | ~actions.possible(masks)[:, np.newaxis]
+    chosen: NDArray[Any] = actions.action(player.choose(observations, allowed, actions))
     return chosen
 
 

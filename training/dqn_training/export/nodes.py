@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from dqn_training.networks.branching import BranchingHead
 from dqn_training.networks.encoders import Column, ManyHot, OneHot, PixelScale, Planes
 from dqn_training.networks.heads import CategoricalMean, DuelingHead, QuantileMean
 from dqn_training.networks.indexed import Index, IndexedLinear, IndexedNoisyLinear, Indices, SummedLinear
@@ -190,6 +191,14 @@ def _dueling(graph: Graph, name: str, layer: DuelingHead) -> None:
     graph.node("Sub", name, mean)
 
 
+def _branching(graph: Graph, name: str, layer: BranchingHead) -> None:
+    features = graph.value
+    _sequential(graph, f"{name}.value", layer.value)
+    value, graph.value = graph.value, features
+    _sequential(graph, f"{name}.advantage", layer.centred_advantage())
+    graph.node("Add", name, value)
+
+
 def _categorical_mean(graph: Graph, name: str, layer: CategoricalMean) -> None:
     graph.node("Softmax", f"{name}.probabilities", axis=-1)
     graph.node("MatMul", name, graph.constant(f"{name}.values", layer.values))
@@ -221,6 +230,7 @@ _WRITERS: dict[type[nn.Module], Callable[[Graph, str, Any], None]] = {
     nn.Unflatten: _unflatten,
     NoisyLinear: _linear,
     DuelingHead: _dueling,
+    BranchingHead: _branching,
     CategoricalMean: _categorical_mean,
     QuantileMean: _quantile_mean,
 }

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper
 from torch import nn
 
 from dqn_models.manifest import EnvironmentInfo, OnnxInfo, TensorSpec
-from dqn_models.spaces import ActionSpace, DiscreteSpace
+from dqn_models.spaces import ActionSpace, ComponentActions, DiscreteSpace
+from dqn_models.spaces.actions import layout_of
 from dqn_training.export.nodes import Graph, write_layer
 
 _Q_VALUES = "q_values"
@@ -68,9 +69,26 @@ def _write_action(graph: Graph, space: ActionSpace) -> None:
         if space.start != 0:
             graph.node("Add", "action", graph.constant("action_start", np.array(space.start, np.int64)))
         return
+    if isinstance(space, ComponentActions) and space.branching:
+        _write_branches(graph, space)
+        return
     graph.node("ArgMax", "action_index", axis=1, keepdims=0)
     index, graph.value = graph.value, graph.constant("actions", space.action(np.arange(space.n)))
     graph.node("Gather", "action", index, axis=0)
+
+
+def _write_branches(graph: Graph, space: ComponentActions) -> None:
+    """The best value of each component: where its Q-values are highest, looked up among the values of all."""
+    layout = layout_of(space.branches)
+    branches, graph.value = graph.constant("branches", layout.positions), _Q_VALUES
+    graph.node("Gather", "branch_q_values", branches, axis=1)  # [batch, branches, most of a branch]
+    graph.node("ArgMax", "branch_index", axis=2, keepdims=0)
+    graph.node("Add", "value_index", graph.constant("branch_offsets", layout.offsets))
+    index, graph.value = graph.value, graph.constant("values", space.branch_values())
+    shape = space.tensor_shape
+    graph.node("Gather", "action" if len(shape) == 1 else "action_values", index, axis=0)
+    if len(shape) != 1:
+        graph.node("Reshape", "action", graph.constant("action_shape", np.array([-1, *shape], np.int64)))
 
 
 def _tensor(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> TensorSpec:

@@ -62,10 +62,11 @@ def _check_batch(
             f"The exported policy's Q-values differ from the network's by up to {difference.max():.3g}; "
             f"allowed is {TOLERANCE:g}, absolute or relative. Nothing was published."
         )
-    best, second = np.sort(expected, axis=1)[:, :-3:-1].T if expected.shape[1] > 1 else (expected[:, 0], -np.inf)
-    clear = best - second > 2 * allowed.max(axis=1)
-    differ = chosen != actions.action(expected.argmax(axis=1))
-    wrong = clear & differ.reshape(len(differ), -1).any(axis=1)
+    ranked = np.sort(actions.by_branch(expected, -np.inf), axis=2)  # [batch, branches, values]
+    second = ranked[:, :, -2] if ranked.shape[2] > 1 else -np.inf
+    clear = ranked[:, :, -1] - second > 2 * allowed.max(axis=1, keepdims=True)
+    differ = (chosen != actions.action(actions.best(expected))).reshape(len(chosen), -1)  # component by component
+    wrong = (clear & differ).any(axis=1)
     if wrong.any():
         raise ParityError(
             f"The exported policy chooses another action than the network on {wrong.sum()} of {len(wrong)} "

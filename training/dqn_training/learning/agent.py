@@ -8,11 +8,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from dqn_models.masks import BoolArray, best_allowed, drawn_allowed
+from dqn_models.masks import BoolArray
+from dqn_models.spaces import ActionSpace
 from dqn_training.checkpoint.values import Stateful
 from dqn_training.config import DQNConfig
 from dqn_training.learning.adam import Adam
-from dqn_training.learning.losses import make_objective, outputs_of
+from dqn_training.learning.branching import branching_objective
+from dqn_training.learning.losses import make_objective, mean_loss
 from dqn_training.networks.fast import Backpropagation, flatten_parameters, forward_of
 from dqn_training.networks.leaves import Inputs, to_tensors
 from dqn_training.networks.noisy import Noise
@@ -47,10 +49,10 @@ class DQNAgent(Stateful):
         "_statistics",
     )
 
-    def __init__(self, config: DQNConfig, q_network: nn.Sequential, n_actions: int) -> None:
+    def __init__(self, config: DQNConfig, q_network: nn.Sequential, actions: ActionSpace) -> None:
         """Takes over `q_network`; the target network starts as its copy."""
         self.config = config
-        self.n_actions = n_actions
+        self.actions = actions
         self.device = choose_device(config, q_network)
         self.q_network = q_network.to(self.device)
         self.target_network = copy.deepcopy(self.q_network)
@@ -59,7 +61,11 @@ class DQNAgent(Stateful):
         self._statistics = Statistics(self.q_network, [self.target_network])
         self.optimizer = Adam(self.parameters, config)
         self.gradient_steps = 0
-        self._objective = make_objective(config, self.q_network)
+        self._objective = (
+            branching_objective(actions.branches, mean_loss(config), self.device)
+            if actions.branches
+            else make_objective(config, self.q_network)
+        )
         layers, target_layers = list(self.q_network), list(self.target_network)
         learned = len(layers) - (config.distribution != "none")  # the means of distributions have no parameters
         self._learning = Backpropagation(layers[:learned])
@@ -78,26 +84,25 @@ class DQNAgent(Stateful):
         generator: np.random.Generator,
         masks: BoolArray | None = None,
     ) -> NDArray[np.int64]:
-        """Epsilon-greedy actions [num_envs], counted from 0: one coin for each environment.
+        """Epsilon-greedy actions as indices [num_envs], or rows of them where actions branch.
 
-        Only those that the masks [num_envs, n_actions] allow, if there are masks; where one allows none, any. Noisy
-        layers have new noise each time, the same for all environments.
+        One coin for each environment: all components explore, or none. Only actions that the masks [num_envs, n] allow,
+        if there are masks; where one allows none, any. Noisy layers have new noise each time, the same for all
+        environments.
         """
         explores = generator.random(len(observations)) < epsilon
         if masks is None:
-            actions = generator.integers(0, self.n_actions, len(observations))
+            actions = self.actions.random(generator, len(observations))
         else:
-            masks = masks | ~masks.any(axis=1, keepdims=True)
-            actions = drawn_allowed(masks, generator.random(len(observations)))
+            masks = masks | ~self.actions.possible(masks)[:, np.newaxis]
+            actions = self.actions.random_allowed(masks, generator.random(self.actions.draws_shape(len(observations))))
         if not explores.all():
             if self.config.noisy:
                 self._noise.draw()
             with torch.inference_mode():
                 q_values = self._q_values(self._inputs(observations))
-            best = (
-                q_values.argmax(dim=1).cpu().numpy() if masks is None else best_allowed(q_values.cpu().numpy(), masks)
-            )
-            actions = np.where(explores, actions, best)
+            best = self.actions.best(q_values.cpu().numpy(), masks)
+            actions[~explores] = best[~explores]
         return actions
 
     def normalize_by(self, observations: NDArray[Any]) -> None:
@@ -130,19 +135,19 @@ class DQNAgent(Stateful):
     def regress(
         self, observations: NDArray[Any], actions: NDArray[np.int64], td_target: NDArray[np.float32]
     ) -> UpdateResult:
-        """One gradient step of the Q-values of `actions` [batch] towards given targets [batch]."""
+        """One gradient step of the Q-values of `actions` [batch, ...] towards given targets [batch]."""
         outputs = self._learning.forward(self._learning.encode(self._inputs(observations)), len(actions))
         return self._learn(outputs, actions, self._tensor(td_target), None)
 
     def values(self, observations: NDArray[Any], masks: BoolArray | None = None) -> NDArray[np.float32]:
         """The greedy action's Q-value for observations [batch, ...], by the Q-network.
 
-        With masks [batch, n_actions] it is that of an allowed action, and 0 where none is: nothing can follow.
+        With masks [batch, n] it is that of an allowed action, and 0 where none is: nothing can follow.
         """
         with torch.inference_mode():
             q_values = self._allowed(self.q_network(self._inputs(observations)), masks)
-            values: NDArray[np.float32] = q_values.amax(dim=1).cpu().numpy()
-        return values if masks is None else np.where(masks.any(axis=1), values, np.float32(0))
+            values: NDArray[np.float32] = self._objective.outputs_of_best(q_values, q_values).cpu().numpy()
+        return values if masks is None else np.where(self.actions.possible(masks), values, np.float32(0))
 
     @property
     def policy_network(self) -> nn.Sequential:
@@ -187,11 +192,11 @@ class DQNAgent(Stateful):
             encoded = encode(self._inputs(following))
             outputs, next_outputs = forward(encode(self._inputs(observations)), count), self._target_outputs(encoded)
             judged = self._outputs(encoded) if self.config.double_dqn else next_outputs
-        best = self._allowed(self._means(judged), batch.next_masks).argmax(dim=1)
-        return outputs[:count], outputs_of(next_outputs, best)
+        judged = self._allowed(self._means(judged), batch.next_masks)
+        return outputs[:count], self._objective.outputs_of_best(next_outputs, judged)
 
     def _allowed(self, q_values: Tensor, masks: BoolArray | None) -> Tensor:
-        """The Q-values [batch, n_actions], minus infinity where an action is not allowed."""
+        """The Q-values [batch, n], minus infinity where an action is not allowed."""
         return q_values if masks is None else q_values.masked_fill(self._tensor(~masks), -torch.inf)
 
     def _inputs(self, observations: NDArray[Any]) -> Inputs:

@@ -30,7 +30,7 @@ class Health(NamedTuple):
 
     env_steps: int
     terminal_share: float  # of the transitions in replay: those whose episode terminates within their n steps
-    action_gap: float  # mean over the probe states of the best Q-value minus the second best
+    action_gap: float  # mean over the probe states of the best Q-value minus the second best (and over branches)
     largest_q: float  # largest absolute Q-value in the probe states
     dormant_share: float  # of the hidden units: mean activation at most 2.5 % of their layer's (Sokar et al., 2023)
 
@@ -54,11 +54,10 @@ class CollapseMonitor(Stateful):
             self._probes = seen[np.linspace(0, len(seen) - 1, min(PROBES, len(seen))).astype(np.int64)]
         with mean_weights(network), torch.no_grad():
             q_values, dormant_share = _evaluate_probes(network, to_tensors(self._probes, device_of(network)))
-        best = q_values.topk(min(2, q_values.shape[1]), dim=1).values
         health = Health(
             env_steps=env_steps,
             terminal_share=replay.terminal_fraction(),
-            action_gap=float((best[:, 0] - best[:, -1]).mean()),
+            action_gap=_action_gap(q_values, getattr(network[-1], "branches", ())),
             largest_q=float(q_values.abs().max()),
             dormant_share=dormant_share,
         )
@@ -85,6 +84,13 @@ def warning(history: Sequence[Health]) -> str | None:
         f"{highest:.2%} once did, and the action gap shrank from {widest:.3g} to {latest.action_gap:.3g}. The best "
         "policy so far is kept. A larger replay_capacity or n_step, layer_norm, or an early end by stop_return helps."
     )
+
+
+def _action_gap(q_values: Tensor, branches: tuple[int, ...]) -> float:
+    """How much the best Q-value exceeds the second best, on average; of each branch, if there are any."""
+    groups = torch.split(q_values, list(branches), dim=1) if branches else (q_values,)
+    best = [group.topk(min(2, group.shape[1]), dim=1).values for group in groups]
+    return float(torch.stack([values[:, 0] - values[:, -1] for values in best]).mean())
 
 
 def _evaluate_probes(network: nn.Sequential, observations: Inputs) -> tuple[Tensor, float]:

@@ -25,23 +25,31 @@ ActionLoss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class Objective(NamedTuple):
-    """A kind of target with its loss."""
+    """A kind of target with its loss. Actions are indices, [batch], or rows of one for each component that branches."""
 
     target: Target
     loss: Loss
     error: Callable[[Tensor, Tensor, Tensor], Tensor] | None
     """As the loss, -> how surprising each transition is [batch]: its priority in replay. None: its loss says it, as
     Rainbow's does (Hessel et al., 2018)."""
+    outputs_of_best: Callable[[Tensor, Tensor], Tensor]
+    """outputs, Q-values for the same observations -> the outputs for the actions that these say are best [batch, ...].
+    """
 
 
 def make_objective(config: DQNConfig, q_network: nn.Sequential) -> Objective:
     """The objective of a configuration, for a network that was made for it."""
     head = q_network[-1]
     if isinstance(head, CategoricalMean):
-        return Objective(partial(categorical_target, head.values), of_actions(categorical_loss), None)
+        return Objective(partial(categorical_target, head.values), of_actions(categorical_loss), None, outputs_of_best)
     if config.distribution == "quantile":
-        return Objective(quantile_target, of_actions(quantile_loss), None)
-    return Objective(mean_target, of_actions(huber if config.loss == "huber" else squared), _td_error)
+        return Objective(quantile_target, of_actions(quantile_loss), None, outputs_of_best)
+    return Objective(mean_target, of_actions(mean_loss(config)), _td_error, outputs_of_best)
+
+
+def mean_loss(config: DQNConfig) -> ActionLoss:
+    """The loss of a configuration for mean returns."""
+    return huber if config.loss == "huber" else squared
 
 
 def of_actions(action_loss: ActionLoss) -> Loss:
@@ -71,6 +79,11 @@ def by_autograd(losses: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Loss:
 def outputs_of(outputs: Tensor, actions: Tensor) -> Tensor:
     """The outputs [batch, ...] of one action [batch] each, among those of all, [batch, n_actions, ...]."""
     return outputs.gather(1, _index(outputs, actions)).squeeze(1)
+
+
+def outputs_of_best(outputs: Tensor, q_values: Tensor) -> Tensor:
+    """The outputs [batch, ...] of the actions whose Q-values [batch, n_actions] are highest; the first on ties."""
+    return outputs_of(outputs, q_values.argmax(dim=1))
 
 
 def huber(q_values: Tensor, td_target: Tensor) -> tuple[Tensor, Tensor]:

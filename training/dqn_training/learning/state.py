@@ -64,7 +64,7 @@ class TrainingState(Stateful):
     environments: AnyVectorEnv
     generator: np.random.Generator  # of actions and batches
     observations: NDArray[Any]  # the present ones, [num_envs, *observation_shape]
-    masks: BoolArray | None  # which actions they allow, [num_envs, n_actions], where the environment says so
+    masks: BoolArray | None  # which actions they allow, [num_envs, n], where the environment says so
     returns: NDArray[np.float64]  # of the running episodes
     lengths: NDArray[np.int64]
     alive: NDArray[np.bool_]  # False where the next step only resets
@@ -154,7 +154,7 @@ def make_state(config: DQNConfig, environment: EnvironmentInfo, weights: dict[st
     Raises ValueError when the weights do not fit the network that the configuration describes.
     """
     seed_process(config.seed)
-    q_network = make_q_network(config, environment.observation_space, environment.action_space.n)
+    q_network = make_q_network(config, environment.observation_space, environment.action_space)
     if weights is not None:
         try:
             q_network.load_state_dict(weights)
@@ -170,7 +170,7 @@ def make_state(config: DQNConfig, environment: EnvironmentInfo, weights: dict[st
         environments.close()
         raise
     return TrainingState(
-        agent=DQNAgent(config, q_network, environment.action_space.n),
+        agent=DQNAgent(config, q_network, environment.action_space),
         replay=replay,
         environments=environments,
         generator=np.random.default_rng(config.seed),
@@ -189,13 +189,14 @@ def _make_replay(config: DQNConfig, environment: EnvironmentInfo) -> ExperienceS
     dtype = environment.observation_space.tensor_dtype
     if config.algorithm == "pqn":
         masked_actions = environment.action_space.n if environment.action_mask else 0
-        return Rollouts(config.rollout_steps, config.num_envs, shape, dtype, masked_actions)
+        branches = len(environment.action_space.branches)
+        return Rollouts(config.rollout_steps, config.num_envs, shape, dtype, masked_actions, branches)
     return ReplayBuffer(
         config.replay_capacity,
         config.num_envs,
         shape,
         dtype,
-        environment.action_space.n,
+        environment.action_space,
         config.n_step,
         config.gamma,
         config.priority_exponent if config.prioritized else None,

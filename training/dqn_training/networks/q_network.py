@@ -10,8 +10,17 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from dqn_models.spaces import BoxSpace, CompositeSpace, DiscreteSpace, LeafSpace, MultiDiscreteSpace, ObservationSpace
+from dqn_models.spaces import (
+    ActionSpace,
+    BoxSpace,
+    CompositeSpace,
+    DiscreteSpace,
+    LeafSpace,
+    MultiDiscreteSpace,
+    ObservationSpace,
+)
 from dqn_training.config import DQNConfig
+from dqn_training.networks.branching import BranchingHead
 from dqn_training.networks.encoders import Column, ManyHot, OneHot, PixelScale, convolutions, looks_like_image
 from dqn_training.networks.heads import CategoricalMean, DuelingHead, QuantileMean
 from dqn_training.networks.indexed import Index, IndexedLinear, IndexedNoisyLinear, Indices, SummedLinear
@@ -21,8 +30,10 @@ from dqn_training.networks.normalize import Normalize
 
 Layers = OrderedDict[str, nn.Module]
 """Named layers, in the order in which they are applied."""
-_MOST_ONE_HOT = 512
-"""The most integers that become one-hot rows; of more, they index weights: the first layer's, or an embedding's."""
+_MOST_ONE_HOT = 128
+"""The most integers that become one-hot rows; of more, they index the first layer's weights, which takes less time."""
+_MOST_WITHOUT_EMBEDDING = 512
+"""The same where they would index an embedding's weights, which is another network."""
 _EMBEDDING = 64
 """Features of a leaf of more integers than that, where it is one of several leaves or has several components."""
 
@@ -34,8 +45,8 @@ class Features(NamedTuple):
     indexed: bool = False
 
 
-def make_q_network(config: DQNConfig, space: ObservationSpace, n_actions: int) -> nn.Sequential:
-    """A network from observations, a tensor or one for each leaf (leaves.py), to Q-values [batch, n_actions].
+def make_q_network(config: DQNConfig, space: ObservationSpace, actions: ActionSpace) -> nn.Sequential:
+    """A network from observations, a tensor or one for each leaf (leaves.py), to Q-values [batch, actions.n].
 
     Its last layer is called `q_values`. With a distribution that layer only takes means, and what comes before it gives
     the distribution's logits or quantiles [batch, n_actions, atoms].
@@ -43,7 +54,7 @@ def make_q_network(config: DQNConfig, space: ObservationSpace, n_actions: int) -
     layers, features = _leaves(config, space) if isinstance(space, CompositeSpace) else _encoder(config, space)
     sizes = config.hidden_sizes[:-1] if config.dueling else config.hidden_sizes
     body = _hidden(config, features, sizes)
-    return nn.Sequential(layers | body | _head(config, Features(sizes[-1]) if sizes else features, n_actions))
+    return nn.Sequential(layers | body | _head(config, Features(sizes[-1]) if sizes else features, actions))
 
 
 def choose_device(config: DQNConfig, network: nn.Module) -> torch.device:
@@ -74,7 +85,7 @@ def _leaves(config: DQNConfig, space: CompositeSpace) -> tuple[Layers, Features]
     branches, widths = [], []
     for leaf in space.leaves:
         kind = "mlp" if leaf not in images else config.network
-        layers, features = _encoder(dataclasses.replace(config, network=kind), leaf.space)
+        layers, features = _encoder(dataclasses.replace(config, network=kind), leaf.space, _MOST_WITHOUT_EMBEDDING)
         if features.indexed:
             layers["embedding"], features = IndexedLinear(features.width, _EMBEDDING), Features(_EMBEDDING)
         branches.append(nn.Sequential(layers))
@@ -83,12 +94,12 @@ def _leaves(config: DQNConfig, space: CompositeSpace) -> tuple[Layers, Features]
     return Layers(leaves=encoders), Features(sum(widths))
 
 
-def _encoder(config: DQNConfig, space: LeafSpace) -> tuple[Layers, Features]:
+def _encoder(config: DQNConfig, space: LeafSpace, most_one_hot: int = _MOST_ONE_HOT) -> tuple[Layers, Features]:
     """Observations that one tensor holds to features, and what these are."""
     if config.network == "conv" or (config.network == "auto" and looks_like_image(space)):
         layers, width = convolutions(config, space)
         return layers, Features(width)
-    if isinstance(space, DiscreteSpace) and space.n > _MOST_ONE_HOT:
+    if isinstance(space, DiscreteSpace) and space.n > most_one_hot:
         return Layers(index=Index(space.n, space.start)), Features(space.n, indexed=True)
     if isinstance(space, DiscreteSpace):
         return Layers(one_hot=OneHot(space.n, space.start)), Features(space.n)
@@ -108,7 +119,7 @@ def _components(space: MultiDiscreteSpace) -> tuple[Layers, Features]:
     """Integers of several components to features."""
     count = sum(space.nvec)
     layers = Layers(indices=Indices(space.nvec, space.starts))
-    if count <= _MOST_ONE_HOT:
+    if count <= _MOST_WITHOUT_EMBEDDING:
         return layers | Layers(many_hot=ManyHot(count)), Features(count)
     return layers | Layers(embedding=SummedLinear(count, _EMBEDDING)), Features(_EMBEDDING)
 
@@ -125,11 +136,13 @@ def _hidden(config: DQNConfig, features: Features, sizes: tuple[int, ...]) -> La
     return layers
 
 
-def _head(config: DQNConfig, features: Features, n_actions: int) -> Layers:
-    """Features to Q-values [batch, n_actions], by way of their distribution if there is one."""
+def _head(config: DQNConfig, features: Features, actions: ActionSpace) -> Layers:
+    """Features to Q-values [batch, actions.n], by way of their distribution if there is one."""
+    if actions.branches:
+        return Layers(q_values=_branches(config, features, actions.branches))
     if config.distribution == "none":
-        return Layers(q_values=_outputs(config, features, (n_actions,)))
-    outputs = _outputs(config, features, (n_actions, config.atoms))
+        return Layers(q_values=_outputs(config, features, (actions.n,)))
+    outputs = _outputs(config, features, (actions.n, config.atoms))
     if config.distribution == "quantile":
         return Layers(quantiles=outputs, q_values=QuantileMean())
     return Layers(logits=outputs, q_values=CategoricalMean(config.v_min, config.v_max, config.atoms))
@@ -142,6 +155,17 @@ def _outputs(config: DQNConfig, features: Features, shape: tuple[int, ...]) -> n
         return DuelingHead(_stream(config, features, count // shape[0]), _stream(config, features, count), shape)
     linear = _linear(config, features, count)
     return linear if len(shape) == 1 else nn.Sequential(linear, nn.Unflatten(1, shape))
+
+
+def _branches(config: DQNConfig, features: Features, branches: tuple[int, ...]) -> BranchingHead:
+    """Features to [batch, sum of the branches]; the streams have hidden layers of their own in a dueling network."""
+
+    def stream(outputs: int) -> nn.Sequential:
+        if config.dueling:
+            return _stream(config, features, outputs)
+        return nn.Sequential(Layers(output=_linear(config, features, outputs)))
+
+    return BranchingHead(stream(1), stream(sum(branches)), branches)
 
 
 def _stream(config: DQNConfig, features: Features, outputs: int) -> nn.Sequential:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqn_models.masks import BoolArray
+from dqn_models.spaces import ActionSpace
 from dqn_training.checkpoint.values import Ring, State, Stateful
 from dqn_training.replay.frames import frame_dtype, newest_frames, stack
 from dqn_training.replay.masks import packed_masks, unpacked_masks
@@ -35,7 +36,7 @@ class ReplayBuffer(Stateful):
         num_envs: int,
         observation_shape: tuple[int, ...],
         observation_dtype: np.dtype[Any],
-        n_actions: int,
+        actions: ActionSpace,
         n_step: int,
         gamma: float,
         priority_exponent: float | None = None,
@@ -50,7 +51,7 @@ class ReplayBuffer(Stateful):
             num_envs: environments, which each time step has a row of.
             observation_shape: shape of one observation.
             observation_dtype: dtype that observations are stored in.
-            n_actions: actions, counted from 0.
+            actions: space of the actions, which are kept as indices.
             n_step: rewards in a return, at most, before it bootstraps.
             gamma: discount factor of a reward one step later.
             priority_exponent: makes transitions drawn by priority; None for uniform draws.
@@ -68,11 +69,11 @@ class ReplayBuffer(Stateful):
         self._history = np.zeros(
             0 if frames == 1 else rows, np.uint8
         )  # frames of the episode before it, as far as used
-        self._actions = np.zeros(rows, np.min_scalar_type(n_actions - 1))
+        self._actions = np.zeros(rows, actions.index_dtype)
         self._returns = np.zeros(rows, np.float32)
         self._outcomes = np.zeros(rows, np.min_scalar_type(2 * n_step))
-        self._masks = packed_masks(rows if masked else 0, n_actions)
-        self._n_actions = n_actions
+        self._masks = packed_masks(rows if masked else 0, actions.n)
+        self._action_space = actions
         self._priorities = None if priority_exponent is None else Priorities(rows, priority_exponent)
         self.time = 0  # time steps written so far
         self._size = 0
@@ -146,11 +147,11 @@ class ReplayBuffer(Stateful):
         discounts = self._discounts.take(outcomes)
         next_masks = None
         if len(self._masks):
-            next_masks, possible = unpacked_masks(self._masks.take(next_rows, axis=0, mode="wrap"), self._n_actions)
+            next_masks, possible = unpacked_masks(self._masks.take(next_rows, axis=0, mode="wrap"), self._action_space)
             discounts *= possible
         return Batch(
             self._take(rows),
-            self._actions.take(rows).astype(np.int64),
+            self._actions.take(rows, axis=0).astype(np.int64),
             self._returns.take(rows),
             discounts,
             self._take(next_rows),
@@ -178,11 +179,12 @@ class ReplayBuffer(Stateful):
 
     def begin_episodes(self, observations: NDArray[Any], masks: BoolArray | None = None) -> None:
         """Leaves the running episodes unfinished; new ones begin with these observations and masks [num_envs, ...]."""
-        nothing = np.zeros(self.num_envs, np.int64)
-        never = nothing.astype(np.bool_)
+        nothing, never = np.zeros(self.num_envs), np.zeros(self.num_envs, np.bool_)
         rows = np.arange(len(self._outcomes))
         latest = self._take(rows[self._slot(self.time)])
-        self.add(latest, nothing, nothing, never, never, observations, never, masks)
+        self.add(
+            latest, np.zeros_like(self._actions[: self.num_envs]), nothing, never, never, observations, never, masks
+        )
 
     def state_dict(self) -> State:
         """All rows and the cursor. A row may change until its n steps are over; the slots after the newest are open."""

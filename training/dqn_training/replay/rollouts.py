@@ -16,7 +16,7 @@ class Rollout(NamedTuple):
     """Some time steps of every environment; arrays are [steps, num_envs, ...]."""
 
     observations: NDArray[Any]
-    actions: NDArray[np.int64]  # counted from 0
+    actions: NDArray[np.int64]  # indices
     rewards: NDArray[np.float32]
     next_observations: NDArray[Any]
     terminated: NDArray[np.bool_]
@@ -40,15 +40,20 @@ class Rollouts(Stateful):
         observation_shape: tuple[int, ...],
         observation_dtype: np.dtype[Any],
         masked_actions: int = 0,
+        branches: int = 0,
     ) -> None:
-        """Allocates everything at once; `masked_actions` is the number of actions of a mask, 0 without masks."""
+        """Allocates everything at once.
+
+        `masked_actions` is the number of actions of a mask, 0 without masks, and `branches` how many components have
+        an index each, 0 where an action has a single one.
+        """
         self.steps = steps
         self.observation_dtype = observation_dtype
         self.time = 0  # time steps written so far
         self._slots = steps * max(1, _RECENT // (steps * num_envs))
         self._observations = np.zeros((self._slots, num_envs, *observation_shape), observation_dtype)
         self._following = np.zeros((num_envs, *observation_shape), observation_dtype)  # after the latest step
-        self._actions = np.zeros((self._slots, num_envs), np.int64)
+        self._actions = np.zeros((self._slots, num_envs, *([branches] if branches else [])), np.int64)
         self._rewards = np.zeros((self._slots, num_envs), np.float32)
         self._terminated = np.zeros((self._slots, num_envs), np.bool_)
         self._truncated = np.zeros((self._slots, num_envs), np.bool_)
@@ -115,9 +120,9 @@ class Rollouts(Stateful):
     def begin_episodes(self, observations: NDArray[Any], masks: BoolArray | None = None) -> None:
         """Leaves the running episodes unfinished; new ones begin with these observations and masks [num_envs, ...]."""
         self._truncated[(self.time - 1) % self._slots] = True
-        nothing = np.zeros(len(observations), np.int64)
-        never = nothing.astype(np.bool_)
-        self.add(self._following.copy(), nothing, nothing, never, never, observations, never, masks)
+        nothing, never = np.zeros(len(observations)), np.zeros(len(observations), np.bool_)
+        actions = np.zeros_like(self._actions[0])
+        self.add(self._following.copy(), actions, nothing, never, never, observations, never, masks)
 
     def state_dict(self) -> State:
         """All rows and the cursor; `begin_episodes` may change the latest row."""

@@ -13,7 +13,7 @@ class Batch(NamedTuple):
     """Transitions as arrays; the target is `returns + discounts * value(next_observations)`."""
 
     observations: NDArray[Any]  # [batch, *observation_shape]
-    actions: NDArray[np.int64]  # [batch], counted from 0
+    actions: NDArray[np.int64]  # indices [batch], or [batch, branches]
     returns: NDArray[np.float32]  # [batch], sum of gamma^j * reward_j over the k <= n steps to next_observation
     discounts: NDArray[np.float32]  # [batch], gamma^k, or 0 where the episode terminated
     next_observations: NDArray[Any]  # [batch, *observation_shape]

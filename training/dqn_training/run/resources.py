@@ -7,11 +7,12 @@ import torch
 
 from dqn_models.manifest import EnvironmentInfo
 from dqn_training.config import DQNConfig
+from dqn_training.envs.spaces import branching_in_words
 from dqn_training.envs.vector import make_vector_environment
 from dqn_training.networks.q_network import choose_device, make_q_network
 from dqn_training.replay.frames import stored_dtype
 
-_BESIDE = 16  # bytes of a transition beside its observation, at most
+_BESIDE = 14  # bytes of a transition beside its observation, action and mask, at most
 _COPIES = 9
 """Of the parameters, at least, while a run exports its policy: the network's, its target's, their gradient, Adam's two
 moments, the best so far, and the graph as constants, as a file and as it is loaded. Most runs have one or two more."""
@@ -26,6 +27,7 @@ def check_machine(config: DQNConfig, environment: EnvironmentInfo) -> None:
     policy would be too large for a file.
     """
     check_device(config)
+    _check_branching(config, environment)
     if config.vectorization == "native":
         make_vector_environment(environment, 1, "native").close()
     _check_network(config, environment)
@@ -33,9 +35,17 @@ def check_machine(config: DQNConfig, environment: EnvironmentInfo) -> None:
         _check_replay(config, environment)
 
 
+def _check_branching(config: DQNConfig, environment: EnvironmentInfo) -> None:
+    if environment.action_space.branches and config.distribution != "none":
+        raise ValueError(
+            f"distribution is {config.distribution!r}, which does not learn actions that branch. "
+            f"{branching_in_words(environment)} Use --distribution none."
+        )
+
+
 def _check_network(config: DQNConfig, environment: EnvironmentInfo) -> None:
     with torch.device("meta"):  # shapes without numbers
-        network = make_q_network(config, environment.observation_space, environment.action_space.n)
+        network = make_q_network(config, environment.observation_space, environment.action_space)
     counts = {name: parameter.numel() for name, parameter in network.named_parameters()}
     described = f"hidden_sizes is {config.hidden_sizes}; the network then has {sum(counts.values()):,} parameters"
     exported = _BYTES * sum(count for name, count in counts.items() if not name.endswith("_sigma"))
@@ -54,7 +64,7 @@ def _check_network(config: DQNConfig, environment: EnvironmentInfo) -> None:
 
 def _check_replay(config: DQNConfig, environment: EnvironmentInfo) -> None:
     mask = environment.action_space.n // 8 + 1 if environment.action_mask else 0
-    row = stored_dtype(environment).itemsize + mask + _BESIDE
+    row = stored_dtype(environment).itemsize + environment.action_space.index_dtype.itemsize + mask + _BESIDE
     needed, free = config.replay_capacity * row, available_bytes()
     if needed > free:
         raise ValueError(

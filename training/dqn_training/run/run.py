@@ -10,6 +10,7 @@ from dqn_models.manifest import EnvironmentInfo
 from dqn_training.config import DQNConfig
 from dqn_training.envs.checks import FaultyEnvironmentError
 from dqn_training.envs.masks import masks_in_words
+from dqn_training.envs.spaces import branching_in_words
 from dqn_training.learning.loop import train
 from dqn_training.learning.state import TrainingState, make_state
 from dqn_training.run.callbacks import Callback, Clock
@@ -59,6 +60,8 @@ class Run:
         with contextlib.closing(make_state(config, self.environment, weights)) as state:
             if self.environment.left_out:
                 self.say(_LEFT_OUT.format(", ".join(self.environment.left_out)))
+            if self.environment.action_space.branches:
+                self.say(branching_in_words(self.environment))
             if self.environment.action_mask:
                 self.say(masks_in_words(self.environment))
             if self.environment.max_episode_steps is None and self.config.episode_step_limit is None:

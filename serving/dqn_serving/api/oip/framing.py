@@ -1,4 +1,4 @@
-"""How the headers frame a body, both ways: its content coding, and where its JSON ends and its binary tensors begin."""
+"""How headers frame a body, in both directions: its content coding, and where JSON ends and binary tensors begin."""
 
 import zlib
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ _FAST = 1
 
 
 def collect(scope: Scope) -> Headers:
-    """The headers that matter here, without surrounding white space; repeated ones are joined as HTTP says."""
+    """The headers that matter here, without surrounding whitespace; repeated ones are joined as HTTP prescribes."""
     headers: Headers = {}
     for name, value in scope["headers"]:
         if name in _READ:
@@ -27,7 +27,7 @@ def collect(scope: Scope) -> Headers:
 
 
 def split(body: bytes, headers: Headers) -> tuple[memoryview, memoryview]:
-    """The JSON of a body and the raw tensors after it; Inference-Header-Content-Length alone says where they begin.
+    """The JSON of a body and the raw tensors after it; only Inference-Header-Content-Length says where they begin.
 
     Raises Problem (400).
     """
@@ -37,7 +37,7 @@ def split(body: bytes, headers: Headers) -> tuple[memoryview, memoryview]:
         return view, view[len(view) :]
     if not text.isdigit() or len(text) > _MAX_DIGITS or int(text) > len(body):
         found = text[:40].decode("latin-1")
-        detail = f"Inference-Header-Content-Length is {found!r}; expected a number of at most {len(body)} bytes."
+        detail = f"Inference-Header-Content-Length is {found!r}; expected a number of bytes, at most {len(body)}."
         raise Problem(400, detail, reason="not_json")
     length = int(text)
     return view[:length], view[length:]
@@ -69,19 +69,19 @@ def inflate(body: bytes, headers: Headers, limit: int) -> bytes:
 
 
 def _deflate_kind(body: bytes) -> int:
-    """HTTP's deflate is zlib's format; some clients send it without zlib's two bytes of header."""
+    """The `wbits` of a deflate body: HTTP means zlib's format, but some clients omit zlib's two-byte header."""
     has_header = len(body) >= 2 and body[0] & 0x0F == 8 and int.from_bytes(body[:2], "big") % 31 == 0
     return _ZLIB if has_header else _RAW_DEFLATE
 
 
 def deflate(body: bytes, headers: Headers) -> tuple[bytes, tuple[Header, ...]]:
-    """The body in the encoding that the client prefers, and the headers that say so; unchanged if it names none."""
+    """The body in the encoding that the client prefers, and the headers that declare it; unchanged if it names none."""
     accept = headers.get(b"accept-encoding")
     if not accept:
         return body, ()
     accepted = dict(_weights(accept.decode("latin-1").lower().split(",")))
     weights = {name: accepted.get(name, accepted.get("*", 0.0)) for name in ("gzip", "deflate")}
-    name = max(weights, key=lambda each: weights[each])  # gzip if both weigh the same
+    name = max(weights, key=lambda each: weights[each])  # gzip if the weights are equal
     if weights[name] <= 0:
         return body, ()
     deflater = zlib.compressobj(_FAST, zlib.DEFLATED, _GZIP if name == "gzip" else _ZLIB)

@@ -1,6 +1,6 @@
 """The infer call: parse a request of the protocol, run the policy as the native calls do, answer.
 
-A request for one observation shares the run of its turn, with native requests too; a larger one runs by itself.
+A request for one observation shares a micro-batch, also with native requests; a larger one runs by itself.
 """
 
 import re
@@ -44,7 +44,7 @@ class InferRoute(NamedTuple):
 
 
 class ParsedInfer(NamedTuple):
-    """A request that fits its policy: all that is left is to run and to answer."""
+    """A request that fits its policy and only needs to be run and answered."""
 
     observations: Observations
     """[batch, *observation_shape] in the policy's dtype."""
@@ -52,16 +52,16 @@ class ParsedInfer(NamedTuple):
     """Which actions may be chosen, [batch, n_actions]."""
     parameters: RequestParameters
     outputs: dict[str, bool]
-    """The outputs to send, each with whether in binary."""
+    """The outputs to send, and whether each is sent in binary."""
     request_id: str | None
     headers: Headers
     started_ns: int
-    """When its tensors began to be read, and when they were, by `perf_counter_ns`."""
+    """When reading its tensors began, and when it ended (`parsed_ns`), by `perf_counter_ns`."""
     parsed_ns: int
 
 
 def parse(body: bytes, loaded: LoadedPolicy, scope: Scope, limit: int) -> ParsedInfer:
-    """Parses and checks a body for one policy; `limit` is how many bytes it may inflate to.
+    """Parses and checks a body for one policy; `limit` is the number of bytes that it may inflate to.
 
     Raises Problem (400, 413, 415 or 422).
     """
@@ -96,9 +96,9 @@ class InferCall:
         return InferRoute(self._measures, self._refusal, partial(self.begin, found["model"])) if found else None
 
     def begin(self, model: str, scope: Scope, body: bytes, deliver: Deliver) -> bool:
-        """Takes a call that needs no waiting and parses: `deliver` gets its answer, at the latest in this turn.
+        """Accepts a valid call that can be answered without waiting; `deliver` gets the answer within this turn.
 
-        False if there is more to do: see `respond`. Nothing has been run or counted then.
+        False otherwise, with nothing run or counted: `respond` then handles it.
         """
         served = self._models.get(model)
         if served is None or served.champion is None:
@@ -106,7 +106,7 @@ class InferCall:
         loaded = served.champion
         try:
             parsed = parse(body, loaded, scope, self._bodies.limit)
-        except Exception:  # noqa: BLE001  (the slow path meets it again, and reports and logs it)
+        except Exception:  # noqa: BLE001  (the slow path raises it again, and reports and logs it)
             return False
         self._decide(parsed, loaded, deliver)
         return True

@@ -15,7 +15,7 @@ _DATA = "The elements in row-major order, flat or nested; absent if `binary_data
 
 
 class RequestParameters(Struct, frozen=True):
-    """How to answer: `epsilon` and `seed` as in the native calls, `binary_data_output` for every output."""
+    """Options: `epsilon` and `seed` as in the native calls; `binary_data_output` sends every output in binary."""
 
     epsilon: Epsilon | UnsetType = UNSET
     seed: Seed | UnsetType = UNSET
@@ -26,7 +26,10 @@ class InputParameters(Struct, frozen=True):
     """Where an input's elements are."""
 
     binary_data_size: (
-        Annotated[int, Meta(ge=0, description="Bytes of this tensor after the JSON, little-endian.")] | UnsetType
+        Annotated[
+            int, Meta(ge=0, description="Size in bytes of this tensor, which follows the JSON in little-endian order.")
+        ]
+        | UnsetType
     ) = UNSET
 
 
@@ -36,7 +39,7 @@ class InputTensor(Struct, frozen=True):
     name: Annotated[
         str,
         Meta(
-            description="`observation`, or `observation.NAME` for each of its parts, as the metadata has them.",
+            description="`observation`, or `observation.NAME` for each of its parts, as in the model's metadata.",
             extra_json_schema={"pattern": r"^(observation(\..+)?|action_mask)$"},
         ),
     ]
@@ -49,15 +52,15 @@ class InputTensor(Struct, frozen=True):
 
     @property
     def binary_size(self) -> int | UnsetType:
-        """Bytes of this tensor after the JSON; unset if its data is in the JSON."""
+        """Size in bytes of this tensor after the JSON; unset if its data is in the JSON."""
         return self.parameters.binary_data_size if self.parameters else UNSET
 
 
-_Refused = Annotated[Any, Meta(description="Not supported: refused if sent.", extra_json_schema={"type": "null"})]
+_Refused = Annotated[Any, Meta(description="Not supported: rejected if sent.", extra_json_schema={"type": "null"})]
 
 
 class OutputParameters(Struct, frozen=True):
-    """How to send an output; `binary_data` wins over the request's `binary_data_output`."""
+    """How to send an output; `binary_data` overrides the request's `binary_data_output`."""
 
     binary_data: bool | UnsetType = UNSET
     classification: _Refused = None
@@ -65,14 +68,14 @@ class OutputParameters(Struct, frozen=True):
 
 
 class RequestedOutput(Struct, frozen=True):
-    """A requested output; `propensity` exists if `epsilon` is sent."""
+    """A requested output; `propensity` is available if `epsilon` is sent."""
 
     name: Annotated[str, Meta(extra_json_schema={"enum": ["q_values", "action", "propensity"]})]
     parameters: OutputParameters | None = None
 
 
 class InferRequest(Struct, frozen=True):
-    """Observations to act on. Without `outputs` all are sent."""
+    """Observations to act on. Without `outputs`, all outputs are sent."""
 
     inputs: Annotated[list[InputTensor], Meta(extra_json_schema={"minItems": 1})]
     id: str | None = None
@@ -81,7 +84,7 @@ class InferRequest(Struct, frozen=True):
 
 
 class BinarySize(Struct, frozen=True):
-    """Bytes of an output after the JSON."""
+    """Size in bytes of an output after the JSON."""
 
     binary_data_size: int
 
@@ -97,7 +100,7 @@ class OutputTensor(Struct, frozen=True):
 
 
 class InferAnswer(Struct, frozen=True, kw_only=True):
-    """The outputs; `id` is the request's."""
+    """The outputs; `id` is that of the request."""
 
     model_name: str
     model_version: str
@@ -118,7 +121,7 @@ class ErrorAnswer(Struct, frozen=True):
 
 
 class Live(Struct, frozen=True):
-    """The process answers."""
+    """The process is alive."""
 
     live: bool = True
 

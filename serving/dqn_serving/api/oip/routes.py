@@ -1,4 +1,4 @@
-"""The calls of the protocol, one table of routes with their operations: all but infer are answered here."""
+"""The calls of the Open Inference Protocol: a table of routes and their operations; all but infer are answered here."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -29,7 +29,7 @@ _PLATFORM = "onnxruntime_onnx"
 _EXTENSIONS = ["binary_tensor_data", "model_configuration", "model_repository", "statistics"]
 _NOT_LOADED = "not loaded; the first request that names this version loads it"
 
-# for the document
+# examples for the OpenAPI document
 _SERVER = messages.ServerMetadata("dqn-policy-server", "0.1.0", _EXTENSIONS)
 _METADATA = messages.ModelMetadata(
     "cartpole",
@@ -54,26 +54,26 @@ _INFERRED = InferAnswer(model_name="cartpole", model_version="3", id="42", outpu
 
 
 class OipApi:
-    """Everything below /v2."""
+    """All calls under /v2."""
 
     def __init__(self, services: Services, infer: InferCall) -> None:
         self._services = services
         self._infer = infer
 
     def routes(self) -> list[CallRoute]:
-        """The routes, for the framework: the first that fits a path answers."""
+        """The routes, for the framework: the first that matches a path answers."""
         index = "/v2/repository/index"
         request = {"schema": reference("IndexRequest"), "example": {"ready": True}}
         entries = success([IndexEntry("cartpole", "3", "READY", "")])
-        indexed = _operation(index, "Every published version", entries, 413, 415, 422) | {
+        indexed = _operation(index, "List the published versions", entries, 413, 415, 422) | {
             "requestBody": {"required": False, "content": {"application/json": request}}
         }
         return [
             CallRoute("POST", index, self._index, indexed),
-            _get("/v2", self._server_metadata, "Server metadata", _SERVER),
-            _get("/v2/health/live", self._live, "Is the process alive?", messages.Live()),
-            _get("/v2/health/ready", self._ready, "Can it infer?", messages.ServerReady()),
-            _get("/v2/models/stats", self._all_statistics, "Statistics of all versions", _STATISTICS),
+            _get("/v2", self._server_metadata, "Show the server's metadata", _SERVER),
+            _get("/v2/health/live", self._live, "Check that the process is alive", messages.Live()),
+            _get("/v2/health/ready", self._ready, "Check that the server can infer", messages.ServerReady()),
+            _get("/v2/models/stats", self._all_statistics, "Show the statistics of all versions", _STATISTICS),
             *self._model_routes(_MODEL),
             *self._model_routes(f"{_MODEL}/versions/{{version}}"),
         ]
@@ -83,14 +83,20 @@ class OipApi:
         inferred["200"]["content"] |= _BINARY
         request = {"application/json": {"schema": reference("InferRequest"), "examples": _INFER_REQUESTS}, **_BINARY}
         infer = _operation(f"{root}/infer", "Infer", inferred, 404, 413, 415, 422) | {
-            "description": "With the header Inference-Header-Content-Length the tensors follow the JSON in binary.",
+            "description": "With the header Inference-Header-Content-Length, tensors follow the JSON in binary.",
             "requestBody": {"required": True, "content": request},
         }
         return [
-            _get(root, self._metadata, "Model metadata", _METADATA, 404),
-            _get(f"{root}/ready", self._model_ready, "Can it infer?", messages.ModelReady("cartpole"), 404),
-            _get(f"{root}/config", self._config, "Configuration, as Triton's", _CONFIG, 404),
-            _get(f"{root}/stats", self._statistics, "Statistics, as Triton's", _STATISTICS, 404),
+            _get(root, self._metadata, "Show the model's metadata", _METADATA, 404),
+            _get(
+                f"{root}/ready",
+                self._model_ready,
+                "Check that the model can infer",
+                messages.ModelReady("cartpole"),
+                404,
+            ),
+            _get(f"{root}/config", self._config, "Show the configuration in Triton's format", _CONFIG, 404),
+            _get(f"{root}/stats", self._statistics, "Show the statistics in Triton's format", _STATISTICS, 404),
             CallRoute("POST", f"{root}/infer", self._respond_infer, infer),
         ]
 
@@ -144,7 +150,7 @@ class OipApi:
         return await self._infer.respond(*self._named(request), request.scope, request.receive)
 
     async def _model_ready(self, request: Request) -> messages.ModelReady:
-        """A version that is not in memory is loaded: only then it is known whether it can infer."""
+        """Loads a version that is not in memory: only then is it known whether it can infer."""
         served, version = self._named(request)
         await self._services.loader.select(served, version)
         return messages.ModelReady(served.name)
@@ -154,11 +160,11 @@ class OipApi:
         found = self._infer.statistics.documents(served.name, None if version == CHAMPION else int(version))
         if not found:
             which = "versions" if version == CHAMPION else f"version {version}"
-            raise Problem(404, f"{served.name} has no {which} in memory, and so no statistics.")
+            raise Problem(404, f"{served.name} has no {which} in memory, hence no statistics.")
         return {"model_stats": found}
 
     async def _manifest(self, request: Request) -> Manifest:
-        """Read from the repository if the version is not in memory. Raises Problem (503) or ModelError."""
+        """The manifest, read from disk if the version is not in memory. Raises Problem (503) or ModelError."""
         served, version = self._named(request)
         loaded = self._services.loader.get_loaded(served, version)
         if loaded is None and version == CHAMPION:
@@ -168,7 +174,7 @@ class OipApi:
         return await asyncio.to_thread(self._services.repository.manifest, served.name, int(version))
 
     async def _metadata(self, request: Request) -> messages.ModelMetadata:
-        """A model's tensors, and every version that may be asked for."""
+        """A model's tensors, and every version that may be requested."""
         manifest, model = await self._manifest(request), request.path_params["model"]
         onnx = manifest.onnx
         versions = await published_versions(self._services, model)
@@ -182,7 +188,7 @@ class OipApi:
         return manifest.environment.action_mask in MASKS_SENT and not self._services.settings.lenient_masks
 
     async def _config(self, request: Request) -> dict[str, Any]:
-        """The model's configuration as Triton writes it; `dims` are without the batch."""
+        """The model's configuration in Triton's format; `dims` omit the batch."""
         manifest, model = await self._manifest(request), request.path_params["model"]
         actions = manifest.environment.action_space.n
         mask: dict[str, Any] = {"name": ACTION_MASK, "data_type": f"TYPE_{MASK_DATATYPE}", "dims": [actions]}
@@ -221,7 +227,7 @@ def _tensor(spec: TensorSpec) -> TensorMetadata:
 
 
 def _configured(spec: TensorSpec) -> dict[str, Any]:
-    """A tensor as Triton configures it; for shape [batch], Triton's clients see [batch, 1]."""
+    """A tensor in Triton's configuration; clients of Triton see [batch, 1] where the shape is [batch]."""
     dims = _sizes(spec)[1:]
     known: dict[str, Any] = {"name": spec.name, "data_type": f"TYPE_{DATATYPES[spec.dtype]}", "dims": dims or [1]}
     return known if dims else known | {"reshape": {"shape": []}}

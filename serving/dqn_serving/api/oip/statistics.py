@@ -1,4 +1,4 @@
-"""The statistics call: durations of the protocol's own requests, by version, in Triton's form."""
+"""The statistics call: durations of infer requests by version, in Triton's format."""
 
 import time
 from dataclasses import dataclass, field
@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 from dqn_serving.policies.loaded import LoadedPolicy
 from dqn_serving.policies.registry import Registry
 
-_MAX_BATCH_SIZES = 64  # reported one by one; a client that varies them must not fill the memory
+_MAX_BATCH_SIZES = 64  # reported individually; a client that varies them must not fill the memory
 _ABSENT = {part: {"count": 0, "ns": 0} for part in ("queue", "cache_hit", "cache_miss")}
 
 
 class Durations(NamedTuple):
-    """Nanoseconds of some requests: reading their tensors, running the policy, writing the answers; and how many."""
+    """Nanoseconds that some requests took to read tensors, run the policy and write answers; and their number."""
 
     compute_input: int = 0
     compute_infer: int = 0
@@ -20,12 +20,12 @@ class Durations(NamedTuple):
     requests: int = 1
 
     def plus(self, other: "Durations") -> "Durations":
-        """Of both."""
-        # Each sum by itself: a loop over the four takes three times as long.
+        """The sum of both."""
+        # Written out: a loop over the four takes three times as long.
         return Durations(self[0] + other[0], self[1] + other[1], self[2] + other[2], self[3] + other[3])
 
     def by_part(self) -> dict[str, dict[str, int]]:
-        """As Triton writes them."""
+        """In Triton's format."""
         return {part: {"count": self.requests, "ns": ns} for part, ns in zip(self._fields[:3], self[:3], strict=True)}
 
 
@@ -44,7 +44,7 @@ class _VersionStatistics:
     batches: dict[int, Durations] = field(default_factory=dict)
 
     def document(self, loaded: LoadedPolicy) -> dict[str, Any]:
-        """As Triton writes it; what this server does not have, such as queues and caches, is 0."""
+        """In Triton's format; what this server does not have, such as queues and caches, is 0."""
         return {
             "name": loaded.model,
             "version": str(loaded.version),

@@ -1,4 +1,4 @@
-"""Tensors between the wire and NumPy, both ways, in JSON or binary: observations, action masks and outputs."""
+"""Conversion of tensors between the wire (JSON or binary) and NumPy: observations, action masks and outputs."""
 
 import math
 import re
@@ -37,7 +37,7 @@ def read_inputs(
 ) -> tuple[Observations, BoolArray | None]:
     """The observations of a request, a batch in the policy's dtype, and its action mask [batch, n_actions].
 
-    `binary` is what follows the JSON. Raises Problem (413 or 422) if the inputs are not tensors that fit the policy.
+    `binary` holds the bytes after the JSON. Raises Problem (413 or 422) if the inputs do not fit the policy.
     """
     reader = loaded.observations
     sent = {tensor.name: tensor for tensor in inputs}
@@ -69,8 +69,8 @@ def _read_leaves(sent: dict[str, InputTensor], raw: dict[str, memoryview], loade
     first, batch = leaves[0].input_name, len(tensors[0])
     for leaf, tensor in zip(leaves, tensors, strict=True):
         if len(tensor) != batch:
-            found = f"{leaf.input_name} has {len(tensor)} observations, {first} {batch}"
-            raise rejected("shape", f"{found}; expected as many.")
+            found = f"{leaf.input_name} has {len(tensor)} observations, but {first} has {batch}"
+            raise rejected("shape", f"{found}; expected the same number.")
     return loaded.observations.join(tensors)
 
 
@@ -84,19 +84,21 @@ def _mask_without_tensor(observations: Observations, loaded: LoadedPolicy) -> Bo
     try:
         return masks.observed(observations)
     except ValueError:
-        check_observed(observations[ACTION_MASK].tolist(), "observation[{}]")
+        check_observed(observations[ACTION_MASK].tolist(), "observation[{}]", loaded.action_space)
         raise
 
 
 def _raw_parts(inputs: list[InputTensor], binary: memoryview) -> dict[str, memoryview]:
-    """The bytes of each tensor that is sent in binary: they follow one another in the order of the inputs."""
+    """The bytes of each tensor that is sent in binary, in the order of the inputs."""
     parts: dict[str, memoryview] = {}
     for tensor in inputs:
         size = tensor.binary_size
         if (size is UNSET) is (tensor.data is UNSET):
             found = "neither data nor" if size is UNSET else "both data and"
             raise rejected("fields", f"{tensor.name} has {found} binary_data_size; expected one of them.")
-        is_last = tensor is inputs[-1]  # gets all the rest, so that a wrong size is reported with the bytes that came
+        is_last = (
+            tensor is inputs[-1]
+        )  # gets all remaining bytes, so that a wrong size is reported with the number of bytes sent
         end = len(binary) if is_last else min(0 if size is UNSET else size, len(binary))
         parts[tensor.name], binary = binary[:end], binary[end:]
         if size is UNSET and parts[tensor.name]:
@@ -116,7 +118,7 @@ def _read_leaf(tensor: InputTensor, raw: memoryview, leaf: LeafReader, loaded: L
         raise mismatch(bytes(tensor.data or b""), tensor.shape, leaf, str(loaded))
     batch = elements.reshape(tensor.shape[0], *leaf.shape)
     is_binary = tensor.data is UNSET
-    if is_binary or not leaf.is_uniform:  # else the decoder has checked the bounds
+    if is_binary or not leaf.is_uniform:  # otherwise the decoder has checked the bounds
         check_elements(batch, leaf, loaded, "binary data" if is_binary else "data")
     return np.array(batch, leaf.dtype) if is_binary else batch  # aligned, and in this machine's byte order
 
@@ -135,9 +137,9 @@ def _check_shape(tensor: InputTensor, leaf: LeafReader, loaded: LoadedPolicy) ->
 def _elements(
     tensor: InputTensor, raw: memoryview, dtype: np.dtype[Any], decode: Callable[[Raw, int], Any], reason: Reason
 ) -> NDArray[Any] | None:
-    """The elements of a tensor, as many as its shape says; None if its data in JSON is not what `decode` reads.
+    """The elements of a tensor, as many as its shape requires; None if `decode` cannot read its JSON data.
 
-    `decode` gets the data and how deep its lists are. Raises Problem (422).
+    `decode` gets the data and the depth of its lists. Raises Problem (422).
     """
     size = math.prod(tensor.shape)
     if tensor.data is UNSET:
@@ -147,7 +149,7 @@ def _elements(
             needed = f"shape {listed(tensor.shape)} needs {expected} bytes"
             raise rejected(reason, f"{tensor.name} has {found}; {needed}.")
         return np.frombuffer(raw, dtype.newbyteorder("<"))
-    depth = len(tensor.shape) if _NESTED.match(memoryview(tensor.data)) else 1  # flat, or nested as its shape says
+    depth = len(tensor.shape) if _NESTED.match(memoryview(tensor.data)) else 1  # flat, or nested like its shape
     try:
         elements = np.array(decode(tensor.data, depth), dtype)
     except (ValueError, RecursionError):  # wrong elements, or ragged lists
@@ -160,7 +162,7 @@ def _elements(
 
 
 def _read_mask(tensor: InputTensor, raw: memoryview, shape: list[int], loaded: LoadedPolicy) -> BoolArray:
-    """The mask, whose shape must be [batch, n_actions] and of which each row must allow an action."""
+    """The mask, which must have the shape [batch, n_actions] and allow an action in each row."""
     if tensor.datatype not in {MASK_DATATYPE, "INT8", "UINT8"}:  # Gymnasium's masks are int8
         raise rejected("action_mask", f"{ACTION_MASK} has datatype {shown(tensor.datatype)}; expected {MASK_DATATYPE}.")
     if tensor.shape != shape:
@@ -170,7 +172,7 @@ def _read_mask(tensor: InputTensor, raw: memoryview, shape: list[int], loaded: L
         )
     elements = _elements(tensor, raw, np.dtype(np.uint8), _decode_flags, "action_mask")
     if elements is None:
-        found = f"The data of {ACTION_MASK} is not a list of booleans, flat or nested as its shape says."
+        found = f"The data of {ACTION_MASK} is not a list of booleans, flat or nested like its shape."
         raise rejected("action_mask", found)
     if (elements > 1).any():
         index = int((elements > 1).argmax())
@@ -178,9 +180,10 @@ def _read_mask(tensor: InputTensor, raw: memoryview, shape: list[int], loaded: L
             "action_mask", f"element {index} of the binary {ACTION_MASK} is {elements[index]}; expected 0 or 1."
         )
     mask = elements.astype(np.bool_).reshape(shape)
-    is_possible = mask.any(axis=1)
+    is_possible = loaded.action_space.possible(mask)
     if not is_possible.all():
-        raise all_masked(f"{ACTION_MASK}[{int(is_possible.argmin())}]")
+        wrong = int(is_possible.argmin())
+        raise all_masked(f"{ACTION_MASK}[{wrong}]", mask[wrong].tolist(), loaded.action_space)
     return mask
 
 
@@ -192,7 +195,7 @@ def _decode_flags(data: Raw, depth: int) -> Any:
 
 
 def requested_outputs(request: InferRequest, parameters: RequestParameters) -> dict[str, bool]:
-    """The names of the outputs to send, each with whether in binary. Raises Problem (422)."""
+    """The names of the outputs to send, and whether each is sent in binary. Raises Problem (422)."""
     names = OUTPUTS[:2] if parameters.epsilon is UNSET else OUTPUTS
     outputs: dict[str, bool] = {}
     for output in request.outputs or ():
@@ -201,14 +204,14 @@ def requested_outputs(request: InferRequest, parameters: RequestParameters) -> d
             raise rejected("fields", f"Output {shown(output.name)} is {found}; allowed are {', '.join(names)}.")
         options = output.parameters
         if options and (options.classification is not None or options.shared_memory_region is not None):
-            raise rejected("fields", f"Output {output.name} needs an extension that this server does not have.")
+            raise rejected("fields", f"Output {output.name} needs an extension that this server does not support.")
         is_binary = options.binary_data if options else UNSET
         outputs[output.name] = parameters.binary_data_output if is_binary is UNSET else is_binary
     return outputs or dict.fromkeys(names, parameters.binary_data_output)
 
 
 def write_output(name: str, values: NDArray[Any], *, is_binary: bool) -> tuple[OutputTensor, bytes]:
-    """An output [batch, ...] for the answer's JSON, and the bytes that follow the JSON (none if not binary)."""
+    """An output [batch, ...] for the answer's JSON, and the bytes that follow the JSON (empty if not binary)."""
     shape, datatype = list(values.shape), _DATATYPE_OF[values.dtype]
     if not is_binary:
         return OutputTensor(name, shape, datatype, data=values.ravel().tolist()), b""

@@ -1,6 +1,6 @@
 """One stream's connection: bytes to frames and back, back-pressure, pings, and closing.
 
-The `websockets` library speaks the protocol; messages of one frame, as most are, take a fast path past it.
+The `websockets` library implements the protocol; messages of one frame, as most are, bypass it on a fast path.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from dqn_serving.api.errors import problem_of
-from dqn_serving.api.stream.frames import locate, short_payload, unmask, whole
+from dqn_serving.api.stream.frames import first_byte_of, locate, short_payload, unmask
 from dqn_serving.api.stream.handshake import NegotiatedStream, negotiate
 from dqn_serving.api.stream.hub import StreamHub, StreamRoute
 from dqn_serving.api.stream.session import Session
@@ -24,8 +24,8 @@ from dqn_serving.problems import Problem, Served
 from dqn_serving.telemetry.request_context import RequestContext
 
 MAX_ERRORS = 16
-"""Consecutive frames that may be refused before the stream is closed."""
-_PIECE_BYTES = 2**14  # parsed at once: a frame in memory is many times as large as the least on the wire
+"""How many consecutive refused frames close the stream."""
+_PIECE_BYTES = 2**14  # parsed at a time: a small frame takes many times as much memory as on the wire
 _CLOSE_SECONDS = 2.0  # for the client to close as well
 
 _MESSAGES = frozenset({Opcode.TEXT, Opcode.BINARY, Opcode.CONT})
@@ -39,7 +39,7 @@ class StreamConnection(asyncio.Protocol):
     """A connection that has asked to become a stream."""
 
     def __init__(self, streams: StreamHub, route: StreamRoute, connections: set[Any], context: RequestContext) -> None:
-        """`connections` are all that the server has to close when it ends."""
+        """`connections` holds all connections that the server closes at shutdown."""
         self._streams = streams
         self._route = route
         self._connections = connections
@@ -67,7 +67,7 @@ class StreamConnection(asyncio.Protocol):
         self._connections.add(self)
 
     async def open(self, scope: Scope, refuse: Refuse) -> None:
-        """Negotiates with the client and begins, or refuses: `refuse` writes a problem as HTTP does."""
+        """Negotiates with the client and starts the stream, or refuses: `refuse` renders a problem as HTTP."""
         started = perf_counter()
         try:
             negotiated = await negotiate(self._streams, self._route, scope, self._context)
@@ -95,10 +95,10 @@ class StreamConnection(asyncio.Protocol):
         if negotiated.is_pinned:
             self._streams.services.registry.pinned.hold(negotiated.loaded)
         self._negotiated = negotiated
-        self._first_byte = whole(negotiated.codec.opcode)
+        self._first_byte = first_byte_of(negotiated.codec.opcode)
         self._session = Session(self._streams.services.batcher, negotiated, self._write, self._count)
         self._write(negotiated.response + self._session.hello())
-        self._streams.add(self._session.say_draining, negotiated.served.name)
+        self._streams.add(self._session.announce_draining, negotiated.served.name)
         self._start_ping_timer()
         self._process()
 
@@ -108,11 +108,11 @@ class StreamConnection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         if self._negotiated is not None:
-            self._streams.remove(self._session.say_draining, self._negotiated.served.name)
+            self._streams.remove(self._session.announce_draining, self._negotiated.served.name)
             if self._negotiated.is_pinned:
                 self._streams.services.registry.pinned.release(self._negotiated.loaded)
 
-    # what comes in
+    # incoming bytes
 
     def data_received(self, data: bytes) -> None:
         """Answers a lone short frame at once; queues and processes anything else."""
@@ -126,7 +126,7 @@ class StreamConnection(asyncio.Protocol):
         self._process(run_immediately=self._streams.has_single_stream)
 
     def _is_between_frames(self) -> bool:
-        """Whether what comes next begins a message, and nothing that came before it is unanswered by the library."""
+        """Whether the next bytes start a message, with nothing pending in the library before them."""
         library = self._library
         return not (self._frames or library.reader.buffer or library.current_size is not None or self._is_ending)
 
@@ -136,7 +136,7 @@ class StreamConnection(asyncio.Protocol):
             self._close(CloseCode.POLICY_VIOLATION, f"{MAX_ERRORS} consecutive frames were refused")
 
     def _process(self, *, run_immediately: bool = False) -> None:
-        """Processes what came while the peer reads the answers; the rest waits, and nothing more is read."""
+        """Processes what has arrived while the peer reads the answers; otherwise it waits, and reading pauses."""
         if self._negotiated is None or self._transport.is_closing():
             return
         is_progressing = True
@@ -174,7 +174,7 @@ class StreamConnection(asyncio.Protocol):
         return True
 
     def _take_frame(self, frame: Frame, *, run_immediately: bool) -> None:
-        """Adds a data frame to its message, and answers that when it is complete."""
+        """Adds a data frame to its message, and answers the message once it is complete."""
         if self._is_ending or frame.opcode not in _MESSAGES:
             return
         if frame.opcode is not Opcode.CONT:
@@ -185,15 +185,15 @@ class StreamConnection(asyncio.Protocol):
             return
         message = bytes(self._fragments or frame.data)
         self._fragments.clear()
-        if whole(self._opcode) == self._first_byte:
+        if first_byte_of(self._opcode) == self._first_byte:
             self._receive(message, run_immediately=run_immediately)
         else:
             self._session.refuse_kind()
 
-    # its pace
+    # pacing
 
     def pause_writing(self) -> None:
-        """The client does not read: nothing of it is read either, so that no answers pile up here."""
+        """The client does not read: pause reading from it too, so that no answers pile up here."""
         self._is_write_paused = True
         self._pace()
 
@@ -226,14 +226,14 @@ class StreamConnection(asyncio.Protocol):
         self._was_heard = False
         self._start_ping_timer()
 
-    # what goes out, and the end
+    # outgoing bytes, and closing
 
     def _write(self, data: bytes) -> None:
         if not self._transport.is_closing() and not self._is_ending:
             self._transport.write(data)
 
     def _flush(self) -> None:
-        """Sends what the library has to say, such as pongs, once all that came before is answered."""
+        """Sends the library's output, such as pongs, after the answers to everything before it."""
         pieces = [] if self._frames else self._library.data_to_send()
         if not pieces:
             return
@@ -242,7 +242,7 @@ class StreamConnection(asyncio.Protocol):
             if piece:
                 self._transport.write(piece)
             elif self._library.close_rcvd is None and self._transport.can_write_eof():
-                self._transport.write_eof()  # closing now could lose the reason for it on its way to the client
+                self._transport.write_eof()  # closing now could lose the close frame on its way to the client
             else:
                 self._transport.close()
         if self._library.close_expected() and not self._is_ending:
@@ -252,20 +252,20 @@ class StreamConnection(asyncio.Protocol):
             self._timer = asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self._transport.abort)
 
     def _close(self, code: CloseCode, reason: str) -> None:
-        """Closes the stream after the answers to what was taken; frames that still wait are dropped."""
+        """Closes the stream after answering what was accepted; frames that still wait are dropped."""
         self._frames.clear()
         if self._library.state is OPEN:
             self._library.send_close(code, reason)
         self._flush()
 
     def shutdown(self) -> None:
-        """Closes the connection, because the server ends."""
+        """Closes the connection at shutdown."""
         if self._negotiated is None:
             self._transport.close()
         else:
             self._close(CloseCode.GOING_AWAY, "the server is shutting down")
 
     def eof_received(self) -> None:
-        """The client sends nothing more: what it sent is answered, and the connection closes."""
+        """The client sends nothing more: answers what it has sent, and closes the connection."""
         if self._negotiated is not None:
             self._session.answer_waiting()

@@ -1,6 +1,6 @@
-"""The frames of a stream: their messages, the two encodings, what is wrong with one, and their bytes on the wire.
+"""The frames of a stream: messages, their two encodings, their bytes on the wire, and what is wrong with invalid ones.
 
-The messages' classes decode, encode and document them, in JSON and in MessagePack alike.
+The classes of the messages decode, encode and document them, in both JSON and MessagePack.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ _MIN_ID, _MAX_ID = -(2**63), 2**64 - 1
 
 FrameId = (
     Annotated[int, Meta(ge=_MIN_ID)]
-    | Annotated[str, Meta(max_length=_MAX_ID_LENGTH, description="Sent back with the answer.")]
+    | Annotated[str, Meta(max_length=_MAX_ID_LENGTH, description="Returned with the answer.")]
     | UnsetType
 )
 Space = dict[str, Any]
@@ -43,7 +43,7 @@ class StreamRequest(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class StreamHello(Struct, frozen=True, tag_field="type", tag="hello"):
-    """The first frame: what answers, and its spaces as the manifest has them."""
+    """The first frame: the version that answers, and its spaces as in the manifest."""
 
     model: str
     version: int
@@ -62,7 +62,7 @@ class StreamVersion(Struct, frozen=True, tag_field="type", tag="version"):
 
 
 class StreamAction(Struct, frozen=True, tag_field="type", tag="action"):
-    """The action; with the request's `id`, `propensity` if `epsilon` was sent, `q_values` if the URL asks."""
+    """The action, with the request's `id`; `propensity` if `epsilon` was sent, `q_values` if the URL asks for them."""
 
     action: Action
     version: int
@@ -82,7 +82,7 @@ class StreamError(Struct, frozen=True, tag_field="type", tag="error"):
 
 
 class StreamDraining(Struct, frozen=True, tag_field="type", tag="draining"):
-    """The server is about to end: it still answers, but a client should connect again."""
+    """The server is about to stop: it still answers, but the client should reconnect."""
 
 
 # bytes on the wire: RFC 6455, section 5.2
@@ -94,9 +94,9 @@ _SHORT_HEADER = 2 + _MASK_BYTES
 
 
 def short_payload(data: bytes, first_byte: int) -> bytes | None:
-    """The payload if `data` is exactly one masked frame of at most 125 bytes, as most are; None if not.
+    """The payload if `data` is exactly one masked frame of at most 125 bytes, as most are; otherwise None.
 
-    `first_byte` has its flags and opcode: see `whole`.
+    `first_byte` has its flags and opcode: see `first_byte_of`.
     """
     size = len(data) - _SHORT_HEADER
     if size < 0 or data[0] != first_byte or data[1] != _MASKED + size or size >= _LENGTH_IN_2_BYTES:
@@ -105,9 +105,9 @@ def short_payload(data: bytes, first_byte: int) -> bytes | None:
 
 
 def locate(data: bytearray, first_byte: int) -> tuple[int, int] | None:
-    """Where the payload of the masked frame that `data` begins with starts and ends; the end may be beyond the data.
+    """Start and end of the payload of the masked frame at the beginning of `data`; the end may be beyond the data.
 
-    None if its header is another one, or not complete.
+    None if its header is a different one, or incomplete.
     """
     if len(data) < _SHORT_HEADER or data[0] != first_byte or data[1] < _MASKED:
         return None
@@ -133,8 +133,8 @@ def framed(opcode: Opcode, payload: bytes) -> bytes:
     return bytes((_FINAL | opcode, _LENGTH_IN_8_BYTES)) + size.to_bytes(8, "big") + payload
 
 
-def whole(opcode: Opcode) -> int:
-    """The first byte of a frame that is a message by itself."""
+def first_byte_of(opcode: Opcode) -> int:
+    """The first byte of a frame with this opcode that is a whole message."""
     return _FINAL | opcode
 
 
@@ -148,7 +148,7 @@ class Codec(NamedTuple):
     """Raises ValueError or RecursionError."""
     reader_of: Callable[[LoadedPolicy], ObservationReader]
     parse: Callable[[bytes], Document]
-    """Everything that a frame has, without a schema. Raises Problem (400 or 422)."""
+    """Decodes a frame without a schema. Raises Problem (400 or 422)."""
 
     def frame(self, message: Struct) -> bytes:
         """A message as bytes on the wire."""
@@ -157,7 +157,9 @@ class Codec(NamedTuple):
 
 def _parse_msgpack(frame: bytes) -> Document:
     try:
-        msgspec.msgpack.decode(frame, type=msgspec.Raw)  # containers are as large as they claim, so this costs no more
+        msgspec.msgpack.decode(
+            frame, type=msgspec.Raw
+        )  # checks that containers are as large as they claim, so that the next line cannot run out of memory
         document = msgspec.msgpack.decode(frame)
     except RecursionError:
         raise Problem(400, "The frame is nested too deeply to be read as MessagePack.", reason="not_msgpack") from None
@@ -187,7 +189,7 @@ CODECS: dict[str, Codec] = {
         _parse_msgpack,
     ),
 }
-"""By subprotocol."""
+"""Codecs by subprotocol."""
 DEFAULT_SUBPROTOCOL = "dqn.json"
 
 
@@ -195,13 +197,13 @@ DEFAULT_SUBPROTOCOL = "dqn.json"
 
 
 class FrameError(NamedTuple):
-    """A problem, and the `id` of the frame that has it, if it has a valid one."""
+    """A problem with a frame, and the frame's `id` if that is valid."""
 
     problem: Problem
     frame_id: FrameId = UNSET
 
     def message(self) -> StreamError:
-        """As the client gets it."""
+        """The message that the client gets."""
         problem = self.problem
         title, reason = str(problem.document()["title"]), problem.reason or UNSET
         return StreamError(problem.status, title, problem.detail, reason, self.frame_id)

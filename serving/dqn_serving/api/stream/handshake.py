@@ -1,4 +1,4 @@
-"""The handshake of a stream: what the client asks for, whether it may have it, and the response that accepts."""
+"""The handshake of a stream: the client's options, the checks, and the response that accepts."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from dqn_serving.problems import Header, Problem
 from dqn_serving.telemetry.request_context import RequestContext
 
 UPGRADE: tuple[Header, ...] = ((b"upgrade", b"websocket"), (b"connection", b"upgrade"))
-"""Headers of the answer to a call that must be an upgrade."""
+"""Headers of the response to a call that should have been an upgrade."""
 
 _VERSION = ((b"sec-websocket-version", b"13"),)
 _BOOLEANS = {"true": True, "false": False}
@@ -40,7 +40,7 @@ class NegotiatedStream(NamedTuple):
 
 
 class StreamOptions(NamedTuple):
-    """The query of the URL."""
+    """The options in the URL's query."""
 
     pin: bool = False
     version: int | str = CHAMPION
@@ -60,7 +60,9 @@ async def negotiate(streams: StreamHub, route: StreamRoute, scope: Scope, contex
     loaded = await streams.services.loader.select(served, options.version)
     is_pinned = options.pin or options.version != CHAMPION
     if is_pinned and not streams.services.registry.pinned.can_hold(loaded):
-        detail = "Streams hold as many versions as may be loaded beside the champions (DQN_MAX_LOADED_VERSIONS)."
+        detail = (
+            "Streams already hold as many versions as may be loaded besides the champions (DQN_MAX_LOADED_VERSIONS)."
+        )
         raise Problem(503, detail)
     return NegotiatedStream(response, CODECS[subprotocol], served, loaded, is_pinned, options.q_values)
 
@@ -96,7 +98,7 @@ def _parse_bool(options: dict[str, str], name: str) -> bool:
 
 
 def _check_origin(headers: Headers, allowed: Sequence[str]) -> None:
-    """Browsers let any page connect to any server, and send its origin: only our own and those allowed may."""
+    """Browsers let any page connect to any server, but send its origin: admits our own and the allowed ones."""
     for origin in headers.get_all("origin"):
         is_own = origin.partition("://")[2].lower() in {host.lower() for host in headers.get_all("host")}
         if not is_own and origin not in allowed and "*" not in allowed:
@@ -120,7 +122,7 @@ def _upgrade(headers: Headers, path: str, context: RequestContext) -> tuple[str,
 
 
 def _choose_subprotocol(_protocol: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    """The first that the client offers and the server knows."""
+    """The first subprotocol that the client offers and the server knows."""
     known = next((name for name in offered if name in CODECS), None)
     if offered and known is None:
         raise NegotiationError(f"the subprotocols are {shown(', '.join(offered))}; known are {', '.join(CODECS)}")

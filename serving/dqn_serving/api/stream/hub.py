@@ -1,4 +1,4 @@
-"""What all streams of a server share: their routes, their micro-batches, how they are counted and how they end."""
+"""What all streams of a server share: routes, counters, and the announcement of shutdown."""
 
 import re
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _GAUGE = "streams"
 
 
 class StreamRoute(NamedTuple):
-    """The path of a stream: which model, and where to count."""
+    """The path of a stream, with its model and its metrics."""
 
     path: str
     measures: EndpointMeasures
@@ -31,11 +31,11 @@ class StreamHub:
         self._measures = {template: requests.endpoint(template) for template in (DEFAULT_TEMPLATE, NAMED_TEMPLATE)}
         self._counts = Counts(segment, _GAUGE)
         for name, values in segment.entries():
-            if name[0] == _GAUGE:  # a worker before this one was killed with these open
+            if name[0] == _GAUGE:  # this worker's predecessor was killed with these open
                 values[0] = 0.0
         self._is_draining = False
         self.has_single_stream = False
-        """Whether a single stream is open, so that waiting for other frames to run with gains nothing."""
+        """Whether a single stream is open, so that waiting for frames to share a run with gains nothing."""
 
     def route(self, path: str) -> StreamRoute | None:
         """The route of a path; None if it is not a stream's."""
@@ -43,23 +43,23 @@ class StreamHub:
         template = NAMED_TEMPLATE if found and found["model"] else DEFAULT_TEMPLATE
         return StreamRoute(path, self._measures[template], found["model"]) if found else None
 
-    def add(self, say_draining: Callable[[], None], model: str) -> None:
-        """Counts an open stream; `say_draining` announces to its client that the server is shutting down."""
-        self._open.add(say_draining)
+    def add(self, announce_draining: Callable[[], None], model: str) -> None:
+        """Counts an open stream; `announce_draining` announces to its client that the server is shutting down."""
+        self._open.add(announce_draining)
         self.has_single_stream = len(self._open) == 1
         self._counts.add(model)
         if self._is_draining:
-            say_draining()
+            announce_draining()
 
-    def remove(self, say_draining: Callable[[], None], model: str) -> None:
+    def remove(self, announce_draining: Callable[[], None], model: str) -> None:
         """Counts a stream that has ended."""
-        self._open.remove(say_draining)
+        self._open.remove(announce_draining)
         self.has_single_stream = len(self._open) == 1
         self._counts.add(model, -1)
 
-    def say_draining(self) -> None:
-        """Tells each client, once, that the server is about to end."""
+    def announce_draining(self) -> None:
+        """Announces to each client, once, that the server is about to stop."""
         if not self._is_draining:
             self._is_draining = True
-            for say in list(self._open):
-                say()
+            for announce in list(self._open):
+                announce()

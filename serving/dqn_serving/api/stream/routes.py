@@ -1,4 +1,4 @@
-"""Streams as routes: the answer to plain HTTP, and the upgrade in `/openapi.json`."""
+"""Streams as routes: the refusal of plain HTTP requests, and the upgrade in `/openapi.json`."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from dqn_serving.api.stream.handshake import UPGRADE
 from dqn_serving.api.stream.hub import DEFAULT_TEMPLATE, NAMED_TEMPLATE
 from dqn_serving.problems import Problem
 
-_DESCRIPTION = f"""A WebSocket. The subprotocol is one of {", ".join(CODECS)}: text frames of JSON (also if none is
-offered) or binary frames of MessagePack, with the same fields. The first frame is a `StreamHello`. Each
-`StreamRequest` is answered, in order, with a `StreamAction` or a `StreamError`; a `StreamVersion` says that another
-version answers from now on, and `StreamDraining` that the server is about to end. For example, a text frame
+_DESCRIPTION = f"""A WebSocket. The subprotocol is one of {", ".join(CODECS)}: JSON in text frames (also if none is
+offered) or MessagePack in binary frames, with the same fields. The first frame is a `StreamHello`. Each
+`StreamRequest` is answered, in order, with a `StreamAction` or a `StreamError`; a `StreamVersion` announces that
+another version answers from now on, and `StreamDraining` that the server is about to stop. For example, a text frame
 `{{"observation": [0.01, -0.02, 0.03, 0.04], "id": 7}}` is answered with
 `{{"type":"action","action":1,"version":3,"id":7}}`.
 """
@@ -25,17 +25,20 @@ def _parameter(name: str, description: str, **schema: Any) -> Document:
 
 
 _BOOLEAN: Document = {"enum": ["true", "false"], "default": "false"}
-_VERSION = "The version (a number or an alias) that answers all the time; by default the champion does."
+_VERSION = "The version (a number or an alias) that answers throughout; by default the current champion does."
 _PARAMETERS = [
-    _parameter("pin", "Whether the version that answers first answers all the time.", **_BOOLEAN),
+    _parameter("pin", "Whether the version that answers first keeps answering, whatever becomes champion.", **_BOOLEAN),
     _parameter("version", _VERSION, minLength=1),
-    _parameter("q_values", "Whether answers carry the Q-values.", **_BOOLEAN),
+    _parameter("q_values", "Whether answers include the Q-values.", **_BOOLEAN),
 ]
 _REFUSALS = {
-    400: ("The handshake is wrong, or no subprotocol that it offers is known.", "The WebSocket handshake failed."),
-    403: ("A page of another origin.", "Origin 'https://example.com' is not allowed (DQN_CORS_ORIGINS)."),
-    422: ("A parameter is unknown or wrong.", "pin is 'yes'; expected true or false."),
-    426: ("Not a request for an upgrade.", "This is a stream: connect to it with a WebSocket client."),
+    400: ("The handshake is invalid, or offers no known subprotocol.", "The WebSocket handshake failed."),
+    403: (
+        "The request comes from a web page of another origin.",
+        "Origin 'https://example.com' is not allowed (DQN_CORS_ORIGINS).",
+    ),
+    422: ("A parameter is unknown or invalid.", "pin is 'yes'; expected true or false."),
+    426: ("The request does not ask for an upgrade.", "This is a stream: connect to it with a WebSocket client."),
 }
 
 
@@ -50,9 +53,9 @@ def stream_routes() -> list[CallRoute]:
     routes = []
     for path, name, which in (
         (DEFAULT_TEMPLATE, "act_stream", ""),
-        (NAMED_TEMPLATE, "model_act_stream", ", by a named model"),
+        (NAMED_TEMPLATE, "model_act_stream", ", with a named model"),
     ):
-        summary = f"Observations in, actions out{which}"
+        summary = f"Stream observations in, actions out{which}"
         known = operation(path, name, "stream", summary, {"101": switched, **refused}, 404, **more)
         routes.append(CallRoute("GET", path, _refuse, known))
     return routes

@@ -1,4 +1,4 @@
-"""A stream's session: which version answers, what the client knows of it, and the answer to each frame."""
+"""A stream's session: which version answers, which one the client knows of, and the answer to each frame."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,12 +13,12 @@ from dqn_serving.api.stream import frames
 from dqn_serving.api.stream.frames import FrameError, FrameId
 from dqn_serving.api.stream.handshake import NegotiatedStream
 from dqn_serving.inference.batcher import Decision, MicroBatcher, PendingRequest
-from dqn_serving.policies.loaded import LoadedPolicy
+from dqn_serving.policies.loaded import Answers, LoadedPolicy, as_index
 from dqn_serving.policies.observations import DECODE_ERRORS
 from dqn_serving.problems import Problem, Served
 
 Count = Callable[[int, float, Served | None], None]
-"""Takes the status, when the frame or the handshake came (by `perf_counter`), and what answered."""
+"""Takes the status, when the frame or the handshake arrived (by `perf_counter`), and the version that answered."""
 
 
 class Session:
@@ -27,7 +27,7 @@ class Session:
     def __init__(
         self, batcher: MicroBatcher, negotiated: NegotiatedStream, write: Callable[[bytes], None], count: Count
     ) -> None:
-        """`write` sends bytes to the client, if it is still there; `count` counts an answered frame."""
+        """`write` sends bytes to the client, if it is still connected; `count` counts an answered frame."""
         self._batcher = batcher
         self._count = count
         self._codec = negotiated.codec
@@ -36,12 +36,12 @@ class Session:
         self._pinned = negotiated.loaded if negotiated.is_pinned else None
         self._announced = negotiated.loaded
         self._with_q_values = negotiated.with_q_values
-        self._plain_answers: dict[int, bytes] = {}
+        self._plain_answers = Answers()
         self._write = write
         self.waiting = 0
-        """How many frames wait to be run."""
+        """Number of frames that wait to be run."""
         self.errors = 0
-        """How many consecutive frames were not answered with an action."""
+        """Number of consecutive frames that were not answered with an action."""
 
     def hello(self) -> bytes:
         """The first frame."""
@@ -49,7 +49,7 @@ class Session:
         return self._codec.frame(frames.StreamHello(loaded.model, loaded.version, is_pinned, *_spaces(loaded)))
 
     def receive(self, frame: bytes, *, run_immediately: bool) -> None:
-        """Answers a frame: immediately if `run_immediately` and possible, else together with others of this turn."""
+        """Answers a frame: immediately if `run_immediately` and possible, else along with the others of this turn."""
         started = perf_counter()
         loaded = self._pinned or self._served.champion or self._announced
         if loaded is not self._announced:
@@ -72,24 +72,27 @@ class Session:
         self._batcher.submit(loaded, pending)
 
     def _act_immediately(self, frame_id: FrameId, observation: Any, loaded: LoadedPolicy, started: float) -> bool:
-        """The fast path to a greedy action; False if anything is out of the ordinary: the batcher then handles it."""
+        """The fast path to a greedy action; False if anything is unusual: the batcher then handles it."""
         begun = perf_counter()
         try:
             q_values, _ = loaded.prepared(observation)
-        except Exception:  # noqa: BLE001  (the turn meets it again, reports and logs it)
+        except Exception:  # noqa: BLE001  (the batcher raises it again, and reports and logs it)
             return False
         ended = perf_counter()
         values = q_values.tolist()[0]
         if not isfinite(sum(values)):
             return False
-        index = int(q_values.argmax())
+        index: Any = as_index(loaded.action_space.best(q_values)[0]) if loaded.branches else int(q_values.argmax())
         is_plain = frame_id is UNSET and not self._with_q_values
         wire = self._plain_answers.get(index) if is_plain else None
         self._write(wire or self._action_frame(frame_id, loaded, Decision(index, values, UNSET)))
         self.errors = 0
         loaded.measures.inference.observe(ended - begun)
         loaded.measures.batch_size.observe(1)
-        loaded.action_counts[index] += 1
+        if loaded.branches:
+            loaded.count_branches(index)
+        else:
+            loaded.action_counts[index] += 1
         self._count(200, started, loaded.served)
         return True
 
@@ -97,7 +100,7 @@ class Session:
         """Refuses a text frame if MessagePack was negotiated, or a binary one if it was JSON."""
         expected = "text" if self._codec.opcode is Opcode.TEXT else "binary"
         found = "binary" if expected == "text" else "text"
-        detail = f"The frame is {found}; this stream speaks {self._codec.encoding} and expects {expected} frames."
+        detail = f"The frame is {found}; this stream uses {self._codec.encoding} and expects {expected} frames."
         self._refuse(FrameError(Problem(415, detail, reason="encoding")), perf_counter())
 
     def _deliver(self, frame_id: FrameId, started: float, loaded: LoadedPolicy, found: Decision | Problem) -> None:
@@ -114,26 +117,26 @@ class Session:
         wire = self._plain_answers.get(found.action_index) if is_plain else None
         if wire is None:
             q_values = found.q_values if self._with_q_values else UNSET
-            action = loaded.actions[found.action_index]
+            action = loaded.action(found.action_index)
             answer = frames.StreamAction(action, loaded.version, frame_id, found.propensity, q_values)
             wire = self._codec.frame(answer)
             if is_plain:
-                self._plain_answers[found.action_index] = wire
+                self._plain_answers.keep(found.action_index, wire)
         return wire
 
     def _announce(self, loaded: LoadedPolicy) -> None:
-        """Announces that another version answers from now on, after answering what came before."""
+        """Announces that another version answers from now on, after answering all earlier frames."""
         self.answer_waiting()
-        self._announced, self._plain_answers = loaded, {}
+        self._announced, self._plain_answers = loaded, Answers()
         self._write(self._codec.frame(frames.StreamVersion(loaded.model, loaded.version, *_spaces(loaded))))
 
     def answer_waiting(self) -> None:
-        """Answers the frames that wait now, so that nothing overtakes them."""
+        """Answers all waiting frames, so that nothing overtakes them."""
         if self.waiting:
             self._batcher.flush()
 
     def _refuse(self, error: FrameError, started: float) -> None:
-        """Answers a frame with an error, after all that came before it."""
+        """Answers a frame with an error, after all earlier frames."""
         self.answer_waiting()
         if error.problem.reason is not None:
             self._served.measures.rejected.add(error.problem.reason)
@@ -144,8 +147,8 @@ class Session:
         self._write(self._codec.frame(error.message()))
         self._count(error.problem.status, started, None)
 
-    def say_draining(self) -> None:
-        """Tells the client that the server is about to end."""
+    def announce_draining(self) -> None:
+        """Announces to the client that the server is about to stop."""
         self._write(self._codec.frame(frames.StreamDraining()))
 
 
