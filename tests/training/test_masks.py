@@ -1,6 +1,7 @@
 """Action masks: found by themselves, and obeyed wherever an environment is played."""
 
 import dataclasses
+import importlib
 import itertools
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from dqn_training.run.candidate import Candidate
 from dqn_training.run.run import Run
 
 MODULE = "tests.training.mask_environments"
-MASKED, PARTS = f"{MODULE}:Masked-v0", f"{MODULE}:Parts-v0"
+MASKED, PARTS, PAIR = f"{MODULE}:Masked-v0", f"{MODULE}:Parts-v0", f"{MODULE}:Pair-v0"
 SHORT: dict[str, Any] = {
     "hidden_sizes": (32,),
     "batch_size": 32,
@@ -107,6 +108,35 @@ def test_masks_of_components_become_one_of_joint_actions(form: str) -> None:
     expected = np.outer([0, 1, 0], [1, 0, 1, 0]).astype(bool).ravel()
     assert info["action_mask"].tolist() == [expected.tolist()] * 2
     environments.close()
+
+
+@pytest.mark.parametrize("source", ["info", "method"])
+@pytest.mark.parametrize("form", ["joint", "joined"])
+def test_a_row_of_masks_that_could_mean_two_things_is_refused(source: str, form: str) -> None:
+    """Before a step is taken, with the form that is clear."""
+    words = (
+        r"gave an action mask of shape \[4\], which may have .* in reset; expected a tuple with a mask for each of the "
+        r"2 components of an action\. --action-masks off ignores"
+    )
+    with pytest.raises(FaultyEnvironmentError, match=words):
+        trained(settings(PAIR, env_kwargs={"source": source, "form": form}))
+
+
+@pytest.mark.parametrize("source", ["info", "method", "observation"])
+def test_a_clear_mask_of_two_components_of_two_values_is_obeyed(source: str) -> None:
+    """A tuple, or the member of an observation that has an element for each joint action."""
+    environment = describe(PAIR, {"source": source})
+    assert environment.action_mask == source
+    assert Evaluator(environment, 4, 100).play(None, 0, 20).returns.min() >= 0
+
+
+def test_a_reset_that_fails_as_masks_are_looked_for_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a later one would do: otherwise the masks of such an environment would be missed."""
+    late = importlib.import_module(MODULE).Late
+    monkeypatch.setattr(late, "failures", 1)
+    with pytest.raises(FaultyEnvironmentError, match=r"Late-v0 failed in reset: TimeoutError .* is still starting"):
+        describe(f"{MODULE}:Late-v0", {})
+    assert describe(f"{MODULE}:Late-v0", {}).action_mask == "info"
 
 
 def test_joint_masks_are_learned_with() -> None:

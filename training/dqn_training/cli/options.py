@@ -147,9 +147,10 @@ class TuneOptions:
     first_seed: Annotated[int, Between(100)] = 100
     """Seed of the first training run of each trial; at least 100, as smaller seeds are for reporting."""
     evaluations: Count = 20
-    """Greedy evaluations per training run, which make its score."""
+    """Greedy evaluations per training run, which make its score. They take as many steps as training at most, or
+    --eval-fraction; each plays at least one episode."""
     episodes: Count = 20
-    """Episodes per evaluation."""
+    """Episodes per evaluation, at most."""
     finalists: Annotated[int, Between(0)] = 3
     """Best trials to retrain with other seeds, in addition to the default; 0 for none."""
     confirm_seeds: Count = 5

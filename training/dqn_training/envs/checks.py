@@ -68,7 +68,13 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._action_dtype = np.int64 if isinstance(actions, spaces.Discrete) else actions.dtype
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """The first observation of an episode, and the environment's info."""
+        """The first observation of an episode, and its action mask."""
+        answer = self.begin(seed=seed, options=options)
+        masks = {} if self.masks is None else self._read(self.masks, *answer)
+        return self._checked(answer[0]), masks
+
+    def begin(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+        """What the environment's reset answers: an observation and an info, both as they are."""
         self._step = 0
         try:
             answer: Any = self.env.reset(seed=seed, options=options)
@@ -78,8 +84,7 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise FaultyEnvironmentError(
                 f"{self._env_id} answered reset with {_kind(answer)}; expected (observation, info)."
             )
-        masks = {} if self.masks is None else self._read(self.masks, *answer)
-        return self._checked(answer[0]), masks
+        return answer
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """What follows the action."""

@@ -12,11 +12,14 @@ from typing import Any
 import gymnasium
 
 from dqn_models.manifest import EnvironmentInfo, WrapperInfo
+from dqn_models.masks import MaskSource
+from dqn_models.spaces import ActionSpace, ObservationSpace
 from dqn_training.config import DQNConfig
 from dqn_training.envs.checks import Checked, UnmadeEnvironmentError, failure
 from dqn_training.envs.masks import MaskReader, find_masks
 from dqn_training.envs.spaces import acted, observed
 from dqn_training.envs.wrappers import chosen_wrappers, environment_arguments, wrapped
+from dqn_training.seeds import process_generators, restore_process_generators
 
 _EXTRAS = {"ALE": "atari", "MinAtar": "minatar"}
 
@@ -40,7 +43,7 @@ def describe(
 
     Its actions branch if there are too many of them, or if `branching`.
 
-    Raises ValueError when a DQN policy cannot play it.
+    Raises ValueError when a DQN policy cannot play it, FaultyEnvironmentError when it breaks down as it is reset.
     """
     environment = make_environment(env_id, kwargs, wrappers)
     try:
@@ -55,12 +58,24 @@ def describe(
             observation_space=observation_space,
             left_out=left_out,
             action_space=action_space,
-            action_mask=find_masks(environment.env, observation_space, action_space) if masked else None,
+            action_mask=_mask_source(environment, observation_space, action_space) if masked else None,
             max_episode_steps=spec.max_episode_steps if spec else None,
             reward_threshold=spec.reward_threshold if spec else None,
         )
     finally:
         environment.close()
+
+
+def _mask_source(
+    environment: Checked, observation_space: ObservationSpace, action_space: ActionSpace
+) -> MaskSource | None:
+    """Where its action masks are, for which it is reset; the process's random generators stay as they were."""
+    kept = process_generators()
+    try:
+        _, info = environment.begin(seed=0)
+    finally:
+        restore_process_generators(kept)
+    return find_masks(environment.env, info, observation_space, action_space)
 
 
 def make_described(environment: EnvironmentInfo, **arguments: Any) -> Checked:

@@ -1,6 +1,5 @@
 """Action masks of environments: where they are found, and how they become one boolean for each joint action."""
 
-import contextlib
 from typing import Any
 
 import gymnasium
@@ -10,7 +9,6 @@ from numpy.typing import NDArray
 from dqn_models.manifest import EnvironmentInfo
 from dqn_models.masks import ACTION_MASK, BoolArray, MaskSource, joint_mask
 from dqn_models.spaces import ActionSpace, DictSpace, DiscreteSpace, ObservationSpace
-from dqn_training.seeds import process_generators, restore_process_generators
 
 _AnyEnv = gymnasium.Env[Any, Any]
 
@@ -26,17 +24,14 @@ class WrongMaskError(ValueError):
     """A mask that is no mask of the environment's actions, in words that follow its name."""
 
 
-def find_masks(environment: _AnyEnv, observations: ObservationSpace, actions: ActionSpace) -> MaskSource | None:
-    """Where an environment says which actions are allowed; it is reset for that.
+def find_masks(
+    environment: _AnyEnv, info: Any, observations: ObservationSpace, actions: ActionSpace
+) -> MaskSource | None:
+    """Where an environment says which actions are allowed.
 
-    In this order: in the info of its reset; by `action_masks()`, as sb3-contrib calls it; in the member `action_mask`
-    of its Dict observations, if that has as many elements as there are actions.
+    In this order: in the `info` of its first reset; by `action_masks()`, as sb3-contrib calls it; in the member
+    `action_mask` of its Dict observations, if that has as many elements as there are actions.
     """
-    info: Any = {}
-    kept = process_generators()  # the process's own, from which its reset may draw
-    with contextlib.suppress(Exception):  # a run will meet it again, and say it
-        _, info = environment.reset(seed=0)
-    restore_process_generators(kept)
     if isinstance(info, dict) and info.get(ACTION_MASK) is not None:
         return "info"
     if environment.has_wrapper_attr(_METHOD) and callable(environment.get_wrapper_attr(_METHOD)):
@@ -76,6 +71,8 @@ class MaskReader:
         self._n = actions.n
         self._components = actions.components
         self._branches = bool(actions.branches)
+        one_row = len(self._components) > 1 and not self._branches
+        self._is_ambiguous = one_row and sum(self._components) == self._n
 
     def read(self, environment: _AnyEnv, observation: Any, info: Any, *, ended: bool) -> BoolArray:
         """Which actions are allowed in the present state, [n_actions].
@@ -86,7 +83,7 @@ class MaskReader:
         if self._source == "method":
             return self._joint(environment.get_wrapper_attr(_METHOD)())
         if self._source == "observation":
-            return self._joint(observation[ACTION_MASK])
+            return self._flags(observation[ACTION_MASK], self._n)  # which its space promises
         if not isinstance(info, dict) or ACTION_MASK not in info:
             if not ended:
                 raise WrongMaskError("gave no action_mask in its info, as it does in its first reset,")
@@ -99,6 +96,11 @@ class MaskReader:
         if isinstance(mask, tuple | list) and len(mask) == len(self._components) and np.ndim(mask[0]) == 1:
             return self._of_components([self._flags(*each) for each in zip(mask, self._components, strict=True)])
         total = sum(self._components)
+        if self._is_ambiguous and np.shape(mask) == (total,):
+            raise WrongMaskError(
+                f"gave an action mask of shape [{total}], which may have an element for each joint action, or one "
+                "component after the other,"
+            )
         if np.shape(mask) == (total,) and not self._branches:  # one after the other, as sb3-contrib has them
             return joint_mask(np.split(self._flags(mask, total), np.cumsum(self._components)[:-1]))
         return self._flags(mask, self._n)
@@ -130,5 +132,7 @@ class MaskReader:
         flags = f"{self._n:,} booleans, or 0 and 1"
         if len(self._components) == 1:
             return flags
+        if self._is_ambiguous:
+            return f"a tuple with a mask for each of the {len(self._components)} components of an action"
         joined = f"{flags}, of one component after the other" if self._branches else flags
         return f"a mask for each of the {len(self._components)} components of an action, or {joined}"

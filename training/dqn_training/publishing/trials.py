@@ -155,15 +155,27 @@ def _check_comparable(environment: EnvironmentInfo, champion: Manifest) -> None:
 
 
 def _other_environment(environment: EnvironmentInfo, champion: Manifest) -> str:
-    """A sentence where the champion was trained in another environment than that in which both have just played."""
+    """A sentence where the champion was trained in another environment than that in which both have just played.
+
+    One whose numbers have other bounds is another, since something of it has changed.
+    """
     trained, played = champion.environment, environment
     if (trained.id, trained.kwargs, trained.wrappers) == (played.id, played.kwargs, played.wrappers):
-        return ""
+        changed = _changed_bounds(played, trained)
+        said = f" Since the champion was trained, {played.id} has other bounds of {', '.join(changed)}."
+        return said if changed else ""
     now, before = (
         " ".join([each.id, *([str(each.kwargs)] if each.kwargs else []), *(wrapper.name for wrapper in each.wrappers)])
         for each in (played, trained)
     )
     return f" Both played {now}; the champion was trained for {before}."
+
+
+def _changed_bounds(played: EnvironmentInfo, trained: EnvironmentInfo) -> list[str]:
+    """What has other bounds, in two environments with the same leaves: leaves of observations by name, or actions."""
+    leaves = zip(played.observation_space.leaves, trained.observation_space.leaves, strict=True)
+    changed = [now.name if now.path else "its observations" for now, before in leaves if now.space != before.space]
+    return [*changed, *["its actions"] * (played.action_space != trained.action_space)]
 
 
 def _integers(environment: EnvironmentInfo) -> list[LeafSpace]:

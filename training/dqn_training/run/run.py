@@ -17,7 +17,7 @@ from dqn_training.run.callbacks import Callback, Clock
 from dqn_training.run.candidate import Candidate, WarmStart, make_candidate
 from dqn_training.run.checkpoints import Checkpoints
 from dqn_training.run.directory import RunDirectory
-from dqn_training.run.evaluation import Evaluation, make_evaluator
+from dqn_training.run.evaluation import ENOUGH_EPISODES, Evaluation, make_evaluator
 
 _LEFT_OUT = "Of the observations these parts are left out, since no network here reads them: {}."
 
@@ -42,6 +42,7 @@ class Run:
     directory: RunDirectory | None = None
     checkpoint_seconds: float = 10.0
     say: Callable[[str], None] = lambda _: None
+    enough_episodes: int = ENOUGH_EPISODES  # for an evaluation; 0: each is played when it is due, if by one episode
 
     def train(self) -> Candidate:
         """Trains to the end and returns the best checkpoint.
@@ -69,7 +70,8 @@ class Run:
             if checkpoints is not None:
                 checkpoints.restore(state, last)
             with contextlib.closing(make_evaluator(self.config, self.environment)) as evaluator:
-                evaluation = Evaluation(self.config, self.environment, evaluator, self._show_evaluation)
+                asked = (self.config, self.environment, evaluator, self._show_evaluation, self.enough_episodes)
+                evaluation = Evaluation(*asked)
                 self._follow(state, [evaluation, Clock(), *self.callbacks], checkpoints)
             return make_candidate(self.config, self.preset, self.environment, state, parent)
 

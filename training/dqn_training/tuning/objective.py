@@ -20,7 +20,11 @@ from dqn_training.run.run import Run
 from dqn_training.seeds import trial_seeds
 from dqn_training.tuning.space import configuration, search_space, suggest
 
-_ALL_EVALUATIONS = 1_000.0  # their fraction of the steps: trials are compared by the same evaluations
+SEARCH_FRACTION = 1.0
+"""Steps of evaluations for each step of training, at least, if nothing is asked for: they make a trial's score."""
+
+
+_OWN = ("first_seed", "seeds", "evaluations", "episodes", "evaluation_fraction")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +36,8 @@ class Search:
     first_seed: int
     seeds: int
     evaluations: int  # in each training run
-    episodes: int  # in each evaluation
+    episodes: int  # in each evaluation, at most
+    evaluation_fraction: float  # their steps for each step of training, at most
 
     @property
     def run_seeds(self) -> range:
@@ -41,7 +46,7 @@ class Search:
 
     def identity(self) -> dict[str, Any]:
         """All of it as JSON."""
-        own = {name: getattr(self, name) for name in ("first_seed", "seeds", "evaluations", "episodes")}
+        own = {name: getattr(self, name) for name in _OWN}
         return json.loads(json.dumps(self.base.to_json() | own))  # type: ignore[no-any-return]  # as it is stored
 
 
@@ -74,10 +79,10 @@ def train_and_score(
     schedule: dict[str, Any] = {
         "eval_every": every,
         "eval_episodes": search.episodes,
-        "eval_fraction": _ALL_EVALUATIONS,
+        "eval_fraction": search.evaluation_fraction,
     }
     config = dataclasses.replace(config, seed=seed, **schedule)
-    final = Run(config, "tuning", search.environment, [best]).train().best.mean
+    final = Run(config, "tuning", search.environment, [best], enough_episodes=0).train().best.mean
     return best.values + [final] * (search.evaluations - len(best.values))  # a run that ended early stays as good
 
 
