@@ -23,6 +23,9 @@ Observation = Values | Mapping[str, Any] | float
 """In the form of the model's observation space, as the environment returns it: a number for a Discrete space, an array
 or lists for a Box, a dict for a Dict, a tuple for a Tuple, nested."""
 
+Observations = Values | Mapping[str, Any]
+"""A list of observations or an array [batch, *shape]; or a dict of arrays, as a vector environment returns them."""
+
 
 def joint_mask(mask: Values) -> Values:
     """The mask of one observation with an entry for each joint action, the last component changing fastest.
