@@ -16,6 +16,7 @@ from dqn_training.checkpoint.store import CheckpointFile
 from dqn_training.config import DQNConfig
 from dqn_training.envs.checks import FaultyEnvironmentError
 from dqn_training.envs.make import describe, environment_for
+from dqn_training.envs.masks import masks_in_words
 from dqn_training.envs.vector import make_vector_environment
 from dqn_training.evaluation.evaluator import Evaluator
 from dqn_training.evaluation.video import EpisodeRenderer
@@ -81,6 +82,15 @@ def test_masks_are_found_by_themselves_and_said_once(source: str) -> None:
     candidate = trained(settings(source=source), said)
     assert candidate.environment.action_mask == source
     assert len([sentence for sentence in said if "mask" in sentence]) == 1
+
+
+def test_a_mask_that_is_stacked_is_said_to_be_only_observed() -> None:
+    """With the way to have it obeyed; nothing is said where masks are to be ignored, or where there is none."""
+    stacked = settings(source="observation", frame_stack=2, action_masks="auto")
+    environment = environment_for(stacked)
+    assert environment.action_mask is None
+    assert "has the shape [2, 12]" in masks_in_words(environment)
+    assert not masks_in_words(environment_for(settings(source="none")))
 
 
 def test_masks_can_be_ignored() -> None:

@@ -18,6 +18,10 @@ _PLACES: dict[MaskSource, str] = {
     "method": "action_masks()",
     "observation": "the action_mask in its observations",
 }
+_NO_MASK = (
+    "The action_mask in the observations has the shape {}, as in stacked frames, not an entry for each of the {}, so it is "
+    'observed but not obeyed. To change that, move it to info["action_mask"] by a wrapper below the stack.'
+)
 
 
 class WrongMaskError(ValueError):
@@ -43,8 +47,11 @@ def find_masks(
 
 
 def masks_in_words(environment: EnvironmentInfo) -> str:
-    """A sentence about the masks of an environment that has some."""
-    assert environment.action_mask is not None  # noqa: S101  (it is what the sentence is about)
+    """A sentence about the masks of an environment that has some, or has what only looks like one; else nothing."""
+    if environment.action_mask is None:
+        shapes = [leaf.space.tensor_shape for leaf in environment.observation_space.leaves if leaf.name == ACTION_MASK]
+        count = f"{environment.action_space.n:,} actions"
+        return "".join(_NO_MASK.format(list(shape), count) for shape in shapes)
     ask = "" if environment.action_mask == "observation" else " A server will ask for action_mask with each request."
     return (
         f"Action masks come from {_PLACES[environment.action_mask]}: only allowed actions are tried, learned from and "

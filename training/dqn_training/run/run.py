@@ -63,8 +63,8 @@ class Run:
                 self.say(_LEFT_OUT.format(", ".join(self.environment.left_out)))
             if self.environment.action_space.branches:
                 self.say(branching_in_words(self.environment))
-            if self.environment.action_mask:
-                self.say(masks_in_words(self.environment))
+            if self.config.action_masks == "auto" and (said := masks_in_words(self.environment)):
+                self.say(said)
             if self.environment.max_episode_steps is None and self.config.episode_step_limit is None:
                 self.say(_NO_TIME_LIMIT)
             if checkpoints is not None:
