@@ -1,17 +1,17 @@
 # Targets: `serving` (the default) answers /act on port 8000 at once, with a policy that was trained during the build;
-# `training` retrains every 15 minutes. Both keep their model repository in /models: mount your own there.
+# `training` retrains every 15 minutes. Both have their model repository in /models: mount your own there.
 #
 #   docker build --tag dqn-policy-server .
 #   docker run --publish 8000:8000 --read-only --tmpfs /tmp dqn-policy-server
 #
-# TORCH_INDEX_URL: package index that torch comes from, such as PyTorch's own for CPUs.
+# TORCH_INDEX_URL: package index for torch, such as that of PyTorch's CPU wheels.
 
 FROM python:3.11-slim-bookworm AS base
 ENV PATH=/opt/dqn/bin:/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin \
     PYTHONUNBUFFERED=1 \
     DQN_REPOSITORY=/models
 
-# The libraries, which change seldom, before the sources, which change often.
+# The libraries, which rarely change, before the sources, which often do.
 FROM base AS builder
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 WORKDIR /build
@@ -25,6 +25,7 @@ for extra in ('train', 'serve')]"
 FROM builder AS wheel
 COPY README.md LICENSE ./
 COPY models models
+COPY experience experience
 COPY training training
 COPY serving serving
 COPY client client
@@ -44,14 +45,14 @@ RUN dqn-train --preset cartpole
 FROM builder AS serving-builder
 RUN pip --python /opt/dqn/bin/python install --requirement serve.txt --constraint constraints.txt && \
     cd /opt/dqn/lib/python3*/site-packages && \
-    # what no running server imports: tests, tools, and the copy of ONNX Runtime for C programs
+    # remove what no running server imports: tests, tools, and the copy of ONNX Runtime for C programs
     find . -type d -name tests -prune -exec rm -rf {} + && \
     rm -rf numpy/f2py onnxruntime/transformers onnxruntime/quantization onnxruntime/tools && \
     rm -f onnxruntime/capi/libonnxruntime.so.*
 COPY --from=wheel /build/*.whl ./
 RUN pip --python /opt/dqn/bin/python install --no-deps ./*.whl && \
     cd /opt/dqn && rm -r lib/python3*/site-packages/dqn_training lib/python3*/site-packages/dqn_client && \
-    # a command that does not answer without what is left out is left out, too
+    # remove the commands that do not work without the packages removed above
     for command in bin/dqn-*; do $command --help >/dev/null || rm $command; done
 
 FROM base AS training

@@ -1,14 +1,14 @@
-# Each target works as the first command on a fresh clone. `make help` lists them.
+# Each target works as the first command in a fresh clone. `make help` lists them.
 #
-# PYTHON            the Python that .venv is made from (3.11 or newer)
-# TORCH_INDEX_URL   package index that torch comes from, such as PyTorch's own for CPUs (default: pip's)
+# PYTHON            the Python that .venv is created with (3.11 or newer)
+# TORCH_INDEX_URL   package index for torch, such as that of PyTorch's CPU wheels (default: pip's)
 # ARGS              extra flags for the command, as in make train ARGS="--preset tutorial --seed 3"
 # PORT              where `make up` and `make serve` listen (8000)
-# EVERY             interval between retraining rounds in `make up` (15m)
-# METRICS_PORT      port of the retraining job's own metrics in `make up` (8001; 0: none)
+# EVERY             interval of the retraining rounds in `make up` (15m)
+# METRICS_PORT      port of the retraining job's metrics in `make up` (8001; 0: none)
 # CONTAINER_TOOLS   a folder with `make-base` and `build`, for machines without a Docker daemon
-# IMAGE             name of the image
-# BENCHMARKS        which measurements `make benchmark` makes (seeds tutorial serving batches client)
+# IMAGE             name of the container image
+# BENCHMARKS        the benchmarks that `make benchmark` runs (seeds tutorial serving batches client)
 
 PYTHON ?= $(or $(shell command -v python3.11),python3)
 TORCH_INDEX_URL ?=
@@ -32,9 +32,9 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
 	@echo; sed -n 's/^# \([A-Z_]\{4,\}  *.*\)/  \1/p' $(firstword $(MAKEFILE_LIST))
 
-install: .venv/installed ## make .venv with everything in it; skipped when nothing changed
+install: .venv/installed ## create .venv with everything in it; skipped if nothing changed
 
-# What trains and serves. pip compiles what it installs; Python does that as well, only for what is run, and later.
+# What training and serving need. Without --no-compile, pip compiles all modules; Python compiles those it runs, later.
 .venv/run: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make install PYTHON=...")'
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
@@ -58,19 +58,19 @@ retrain: .venv/run ## train challengers and promote those that pass the gate, ev
 up: .venv/run ## train a first policy if there is none, serve it and retrain it until Ctrl-C
 	@$(BIN)/python scripts/up.py $(ARGS)
 
-test: install ## run the tests (ARGS="-k tokens": only those)
+test: install ## run the tests (ARGS="-k tokens": only some)
 	$(PYTEST) -m "not container and not long" $(ARGS)
 
-test-fast: install ## run the tests that need only moments
+test-fast: install ## run only the quick tests
 	$(PYTEST) -m "not container and not long and not slow" $(ARGS)
 
-test-long: install ## run what takes minutes: many kills, and clients and servers that are installed for it
+test-long: install ## run the tests that take minutes: many kills, and clients and servers installed for them
 	$(PYTEST) -m long $(ARGS)
 
-coverage: install ## run the tests of `make test` with branch coverage, which has a floor
+coverage: install ## run `make test` with branch coverage, which must reach a floor
 	$(PYTEST) -m "not container and not long" --cov $(ARGS)
 
-check: install ## check without running: format, lint, types, layers, generated files, pins
+check: install ## static checks: format, lint, types, layers, generated files, pins
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
@@ -84,19 +84,19 @@ format: install ## format the code and apply the linter's fixes
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-generate: install ## write the blocking client and ARCHITECTURE.md's code map from their sources
+generate: install ## generate the blocking client and ARCHITECTURE.md's code map
 	$(BIN)/python scripts/unasync.py
 	$(BIN)/python scripts/code_map.py
 
-benchmark: install ## run the measurements that the documents quote (BENCHMARKS=serving: only that)
+benchmark: install ## run the benchmarks that the documents quote (BENCHMARKS=serving: only that)
 	@for name in $(BENCHMARKS); do $(BIN)/python "benchmarks/$$name.py" $(ARGS) || exit; done
 
-image: ## build the container image that serves
+image: ## build the container image of the server
 	$(build_image) $(IMAGE) --target serving .
 
-test-image: install ## build the image, run it and play through it
+test-image: install ## build the image, run it and play with its policy
 	$(BIN)/pytest -m container $(ARGS)
 
-clean: ## remove .venv, caches and builds; published models stay
+clean: ## remove .venv, caches and builds; published models are kept
 	rm -rf .venv build dist .coverage .coverage.* .hypothesis .*_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,10 +2,10 @@
 
 .venv/bin/python benchmarks/ablation.py --seeds 10
 
-Runs are appended to a file of JSON lines; those that are there already are not run again, so that it can be stopped and
-continued. A run's score is the mean of its greedy evaluations over the whole budget, which counts how soon it learns as
-well as what; 0 is a random policy and 1 the environment's best. Scores of all environments are summarised by their
-interquartile mean with stratified bootstrap intervals (Agarwal et al., 2021).
+Runs are appended to a JSON Lines file, and existing runs are not repeated, so the benchmark can be interrupted and
+resumed. A run's score is the mean of its greedy evaluations over the whole budget, which rewards fast learning as well
+as the final policy; 0 is a random policy and 1 the best usual return. Scores over all environments are summarised by
+their interquartile mean with stratified bootstrap intervals (Agarwal et al., 2021).
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ PLAIN = DQNConfig(
     eval_fraction=1_000.0,
     episode_step_limit=500,
 )
-"""Plain DQN; the other variants change only what they are named after."""
+"""Plain DQN; each variant changes only what it is named after."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "DQN": {},
@@ -68,7 +68,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 
 class Task(NamedTuple):
-    """An environment, with the return of a random policy and the best that is usual."""
+    """An environment, with the return of a random policy and the best usual return."""
 
     random: float
     best: float
@@ -80,23 +80,23 @@ TASKS = {
     "Acrobot-v1": Task(-500.0, -75.0, {"total_env_steps": 30_000, "v_min": -100.0, "v_max": 0.0}),
     "LunarLander-v3": Task(-180.0, 250.0, {"total_env_steps": 45_000, "v_min": -100.0, "v_max": 100.0}),
 }
-_CHOICES = "## What general chooses"  # this and what follows it is benchmarks/choices.py's
+_CHOICES = "## What general chooses"  # from here on the page is written by benchmarks/choices.py
 _EVALUATIONS = 10
 _ENOUGH = 10
-_UNFINISHED = "**This is unfinished**: with fewer than ten seeds it shows what the command makes, and proves nothing."
+_UNFINISHED = "**This is unfinished**: with fewer than ten seeds it only shows the output and proves nothing."
 
 _PAGE = """# What each member of the family adds to plain DQN
 
 `.venv/bin/python benchmarks/ablation.py` trains each variant with the same seeds in three environments.
 Environment steps: {budgets}.
-The network has two hidden layers of 64, a batch 64 transitions, and there is a gradient step for every four environment
-steps; PQN learns in its own rhythm. Nothing was tuned for any variant.
-Seeds for each variant and environment: {seeds}.{unfinished}
+The network has two hidden layers of 64 units, batches have 64 transitions, and there is a gradient step for every four
+environment steps; PQN has its own schedule. Nothing was tuned for any variant.
+Seeds per variant and environment: {seeds}.{unfinished}
 
-A run's score is the mean of its {evaluations} greedy evaluations over the budget, which counts how soon it learns
-as well as what; 0 is a random policy, 1 about the best there is. The table has interquartile means and, in brackets,
-95 % intervals from a bootstrap that draws runs within each environment (Agarwal et al., 2021). Budgets this small say
-what learns soon, not what is best in the end, and differences within the intervals say nothing.
+A run's score is the mean of its {evaluations} greedy evaluations over the budget, which rewards fast learning as well
+as the final policy; 0 is a random policy, 1 about the best return. The table has interquartile means and, in brackets,
+95 % intervals from a bootstrap stratified by environment (Agarwal et al., 2021). Such small budgets show what learns
+quickly, not what is best in the end, and differences within the intervals mean nothing.
 
 ![scores]({picture})
 
@@ -113,15 +113,15 @@ def main(
     *,
     only_report: bool = False,
 ) -> None:
-    """Trains what is missing, and writes the report.
+    """Trains missing runs and writes the report.
 
     Args:
-        seeds: how many
-        first: the first of them; several processes with other seeds may work on one file
-        steps: factor of the step budgets
-        results: file of results
-        report: the page, with its picture beside it
-        only_report: train nothing
+        seeds: number of seeds
+        first: first seed; several processes with different seeds may share a results file
+        steps: factor for the step budgets
+        results: file of results, JSON Lines
+        report: page to write, with its plot next to it
+        only_report: only write the report
     """
     if not only_report:
         for seed in range(first, first + seeds):
@@ -130,7 +130,7 @@ def main(
                     _run_once(results, env_id, variant, seed, steps)
     scores = _scores(results, steps)
     if "DQN" not in scores:
-        print("There is no run of plain DQN in every environment yet, so that there is nothing to compare with.")
+        print("Plain DQN has not been run in every environment yet, so there is nothing to compare with.")
         return
     picture = report.with_suffix(".png")
     _draw(scores, picture)
@@ -155,7 +155,7 @@ def _config(env_id: str, variant: str, seed: int, steps: float) -> DQNConfig:
 
 
 def _run_once(results: Path, env_id: str, variant: str, seed: int, steps: float) -> None:
-    """Trains one run, unless it is there already, and adds its line."""
+    """Trains one run and appends its line, unless it exists already."""
     key = {"env_id": env_id, "variant": variant, "seed": seed, "steps": steps}
     if any(key.items() <= line.items() for line in _read(results)):
         return
@@ -176,7 +176,7 @@ def _read(results: Path) -> list[dict[str, Any]]:
 
 
 def _scores(results: Path, steps: float) -> dict[str, dict[str, NDArray[np.float64]]]:
-    """Scores [runs] by variant and environment, of those runs that are there."""
+    """Scores [runs] of the existing runs by variant and environment."""
     found: dict[str, dict[str, list[float]]] = {}
     for line in _read(results):
         if line["steps"] == steps:
@@ -192,7 +192,7 @@ def _scores(results: Path, steps: float) -> dict[str, dict[str, NDArray[np.float
 
 
 def _draw(scores: dict[str, dict[str, NDArray[np.float64]]], path: Path) -> None:
-    """The interquartile mean of each variant over all environments, and in each of them."""
+    """Plots the interquartile mean of each variant over all environments and in each of them."""
     figure, axes = plt.subplots(1, len(TASKS) + 1, sharey=True, figsize=(13, 4.5), layout="constrained")
     names = list(scores)
     for axis, title in zip(axes, ["all", *TASKS], strict=True):
@@ -217,7 +217,7 @@ def _tasks(scores: dict[str, dict[str, NDArray[np.float64]]], title: str) -> lis
 
 
 def _report(scores: dict[str, dict[str, NDArray[np.float64]]], steps: float, picture: str) -> str:
-    """The page: what was done, the picture, the table."""
+    """The page: method, plot and table."""
     budgets = ", ".join(f"{env_id} {task.settings['total_env_steps'] * steps:,.0f}" for env_id, task in TASKS.items())
     counts = sorted({len(runs) for tasks in scores.values() for runs in tasks.values()})
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"

@@ -1,10 +1,10 @@
-"""dqn-serve with many observations in a request, with larger networks, and with two workers; needs Debian's `wrk`.
+"""dqn-serve with many observations per request, with larger networks, and with two workers; needs Debian's `wrk`.
 
     .venv/bin/python benchmarks/batches.py --save
 
-Server on core 0 (two workers: on both), load generator on core 1, rounds interleaved, medians over the rounds; a server
-that is not measured is stopped meanwhile. Batches of 1,024 are also run by ONNX Runtime alone, on core 0, without any
-server. With --save the table of docs/serving.md is written.
+The server has core 0 (two workers: both cores), the load generator core 1. Rounds are interleaved, figures are medians
+over the rounds, and servers not being measured are stopped. Batches of 1,024 are also run by ONNX Runtime alone, on
+core 0, without a server. --save writes the table in docs/serving.md.
 """
 
 import contextlib
@@ -41,16 +41,16 @@ class Case(NamedTuple):
 
     system: System
     connections: int
-    observations: int = 1  # in each request
+    observations: int = 1  # per request
 
 
 def main(seconds: int = 3, rounds: int = 5, *, save: bool = False) -> None:
     """Measures.
 
     Args:
-        seconds: of load in a round
-        rounds: how many
-        save: write the table of docs/serving.md
+        seconds: seconds of load per round
+        rounds: number of rounds
+        save: write the table in docs/serving.md
     """
     measured: dict[Case, list[Load]] = defaultdict(list)
     alone: list[float] = []
@@ -98,7 +98,7 @@ def _cases(folder: Path) -> list[Case]:
 
 
 def sample_observations(count: int) -> NDArray[np.float32]:
-    """Numbers with six digits, as controllers send them."""
+    """Random observations [count, 4] with six decimals, as controllers send them."""
     return np.random.default_rng(0).normal(size=(count, 4)).round(6).astype(np.float32)
 
 
@@ -107,7 +107,7 @@ def _images(*shape: int, values: int = 256) -> NDArray[np.uint8]:
 
 
 def json_batch() -> Request:
-    """Many observations in one request of the native API."""
+    """A request of the native API with many observations."""
     rows = sample_observations(BATCH).astype(float).round(6).tolist()
     return Request("/act", json.dumps({"observations": rows}).encode(), _JSON)
 
@@ -118,7 +118,7 @@ def _json_image(model: str) -> Request:
 
 
 def infer_request(model: str, observations: NDArray[np.generic], datatype: str) -> Request:
-    """A request of the standard protocol, binary both ways."""
+    """A request of the Open Inference Protocol, with binary tensors both ways."""
     tensor = {"name": "observation", "shape": list(observations.shape), "datatype": datatype}
     head = {
         "inputs": [tensor | {"parameters": {"binary_data_size": observations.nbytes}}],
@@ -131,7 +131,7 @@ def infer_request(model: str, observations: NDArray[np.generic], datatype: str) 
 
 
 def _alone(policy: Policy, seconds: float) -> float:
-    """Observations a second by the policy's run alone, on the server's core."""
+    """Observations per second of the policy alone, on the server's core."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {0})
     observations, runs, started = sample_observations(BATCH), 0, time.perf_counter()
@@ -144,14 +144,14 @@ def _alone(policy: Policy, seconds: float) -> float:
 
 
 def _table(measured: dict[Case, list[Load]]) -> str:
-    """Medians over the rounds."""
+    """The table of medians over the rounds."""
     rows = []
     for case, loads in measured.items():
         rate, p50, p99, cpu, _ = (median(values) for values in zip(*loads, strict=True))
         figures = (rate, rate * case.observations, p50, p99, cpu, sum(load.errors for load in loads))
         words = [case.system.name, f"{case.observations:,}", f"{case.connections}"]
         rows.append([*words, *(f"{figure:,.0f}" for figure in figures)])
-    columns = ("policy", "observations in a request", "connections", "requests/s", "observations/s")
+    columns = ("policy", "observations per request", "connections", "requests/s", "observations/s")
     return documents.table((*columns, "p50 (us)", "p99 (us)", "CPU (us)", "errors"), rows)
 
 

@@ -1,6 +1,6 @@
-"""Tic-tac-toe against an opponent that plays at random, with an action mask in its info.
+"""Tic-tac-toe against a random opponent, with an action mask in its info.
 
-Importing this registers it: `boards:TicTacToe-v0`.
+Importing this module registers it as `boards:TicTacToe-v0`.
 """
 
 from typing import Any, Literal
@@ -14,9 +14,9 @@ _LINES = np.array([[0, 1, 2], [3, 4, 5], [6, 7, 8], [0, 3, 6], [1, 4, 7], [2, 5,
 
 
 class TicTacToe(gymnasium.Env[NDArray[np.int8], np.int64]):
-    """Who begins is drawn. 1 for a win, 0 for a draw, -1 for a loss; the board has 1 for own marks and -1 for others.
+    """The player to move first is random. The reward is 1 for a win, 0 for a draw, -1 for a loss.
 
-    A move to a square that is taken loses the game, or raises.
+    The board has 1 for own marks and -1 for the opponent's. A move to an occupied square loses the game, or raises.
     """
 
     observation_space = spaces.Box(-1, 1, (9,), np.int8)
@@ -36,7 +36,7 @@ class TicTacToe(gymnasium.Env[NDArray[np.int8], np.int64]):
         return self._board.copy(), self._info()
 
     def step(self, action: np.int64) -> tuple[NDArray[np.int8], float, bool, bool, dict[str, Any]]:
-        """The move, and the opponent's reply if the game goes on."""
+        """Makes a move, and the opponent's reply unless the game is over."""
         if self._board[action]:
             if self._illegal == "raises":
                 raise ValueError(f"square {action} is taken")

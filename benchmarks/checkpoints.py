@@ -1,4 +1,4 @@
-"""Measures what checkpoints cost a training run: the share of its time that it waits for them, and their size.
+"""Measures the cost of checkpoints to a training run: the fraction of time that it waits for them, and their size.
 
 .venv/bin/python benchmarks/checkpoints.py --presets cartpole breakout --seconds 60
 .venv/bin/python benchmarks/checkpoints.py --presets breakout --filled 100000      # 2.8 GB of replay
@@ -27,15 +27,15 @@ from dqn_training.run.checkpoints import Checkpoints
 
 
 class Cost(NamedTuple):
-    """Of one run, without its evaluations."""
+    """Cost of the checkpoints of one run, without its evaluations."""
 
     env_steps: int
     seconds: float
     checkpoints: int
-    waited: float  # seconds in which training stood still for them
-    beside: float  # of the process's CPU time, the share of other threads: mostly the one that waits for the disk
-    megabytes: float  # of the last checkpoint
-    written: float  # megabytes, all checkpoints together
+    waited: float  # seconds that training waited for them
+    other_threads: float  # fraction of the CPU time used by other threads, mostly the one that waits for the disk
+    megabytes: float  # size of the last checkpoint
+    written: float  # megabytes written for all checkpoints
 
 
 def main(
@@ -44,13 +44,18 @@ def main(
     checkpoint_seconds: float = 10.0,
     filled: int | None = None,
 ) -> None:
-    """Args: what is trained, how long each, how often a checkpoint is asked for, and how many transitions are in replay
-    and in a checkpoint before the measurement begins.
+    """Measures.
+
+    Args:
+        presets: presets to train
+        seconds: seconds of training per preset
+        checkpoint_seconds: minimum seconds between checkpoints
+        filled: transitions in replay, and in a first checkpoint, before the measurement begins
     """
     torch.set_num_threads(1)
-    title = f"{seconds:.0f} s of training each, a checkpoint every {checkpoint_seconds:g} s at least"
+    title = f"{seconds:.0f} s of training each, at least {checkpoint_seconds:g} s between checkpoints"
     table = Table(title=title)
-    for column in ("preset", "steps/s", "checkpoints", "waited", "share", "CPU beside", "size", "written"):
+    for column in ("preset", "steps/s", "checkpoints", "waited", "fraction", "CPU of other threads", "size", "written"):
         table.add_column(column, justify="left" if column == "preset" else "right")
     for preset in presets:
         cost = _measure(preset_config(preset), seconds, checkpoint_seconds, filled)
@@ -60,7 +65,7 @@ def main(
             str(cost.checkpoints),
             f"{cost.waited:.2f} s",
             f"{cost.waited / cost.seconds:.2%}",
-            f"{cost.beside:.2%}",
+            f"{cost.other_threads:.2%}",
             f"{cost.megabytes:,.1f} MB",
             f"{cost.written:,.1f} MB",
         )
@@ -88,10 +93,10 @@ def _measure(config: DQNConfig, seconds: float, checkpoint_seconds: float, fille
             if time.perf_counter() - began > seconds:
                 break
         elapsed = time.perf_counter() - began
-        beside = 1 - (time.thread_time() - own) / (time.process_time() - cpu)
+        other_threads = 1 - (time.thread_time() - own) / (time.process_time() - cpu)
         checkpoints.settle()
         size = sum(each.stat().st_size for each in Path(folder).rglob("*") if each.is_file())
-        return Cost(state.env_steps, elapsed, count, cost, beside, size / 1e6, (_written() - written) / 1e6)
+        return Cost(state.env_steps, elapsed, count, cost, other_threads, size / 1e6, (_written() - written) / 1e6)
 
 
 def _fill(state: TrainingState, config: DQNConfig) -> None:

@@ -1,4 +1,4 @@
-"""What each rule of the preset `general` rests on: small environments trained with and without it, as a table.
+"""What the rules of the preset `general` rest on: small environments trained with each answer, as a table.
 
     .venv/bin/python benchmarks/choices.py --seeds 3
 
@@ -7,7 +7,6 @@ results; those that are there are not run again. A run's score is the mean of it
 that it has to learn soon and end well.
 """
 
-import dataclasses
 import json
 import time
 from pathlib import Path
@@ -17,22 +16,22 @@ import documents
 import numpy as np
 import tyro
 
+from dqn_training.choosing import choose_settings
 from dqn_training.config import DQNConfig
 from dqn_training.envs.make import environment_for
 from dqn_training.run.run import Run
 
 _QUARTERS = 4
-_BASE: dict[str, Any] = {
-    "eval_episodes": 12,
+_EPISODES: dict[str, Any] = {
+    "eval_episodes": 10,
     "eval_fraction": 1_000.0,
     "episode_step_limit": 200,
     "vectorization": "sync",
 }
-_BASE |= {"layer_norm": False, "n_step": 1}
 
 
 class Question(NamedTuple):
-    """A rule, and the two answers or more that are compared where it decides."""
+    """A rule, and the answers that are compared: settings that are given, while `general` chooses the rest."""
 
     rule: str
     env_steps: dict[str, int]
@@ -40,93 +39,47 @@ class Question(NamedTuple):
 
 
 _HERE = "choice_environments:"
-_TABLES = {f"{_HERE}Slippery-v0": 15_000, f"{_HERE}Delivery-v0": 20_000, f"{_HERE}Maze-v0": 10_000}
-_CLIFFS = {"reward_scale": 0.1, "num_envs": 5, "epsilon_decay_steps": 5_000}
-_NUMBERS = {f"{_HERE}PushedCartPole-v0": 10_000, f"{_HERE}ScaledCartPole-v0": 10_000}
-_LARGE = {f"{_HERE}Inventory-v0": 10_000}
+_DELIVERY, _CLIFFS = {f"{_HERE}Delivery-v0": 15_000}, {f"{_HERE}LongCliffs-v0": 20_000}
+_SLIPPERY = {f"{_HERE}Slippery-v0": 15_000}
+_PUSHED, _SCALED = {f"{_HERE}PushedCartPole-v0": 8_000}, {f"{_HERE}ScaledCartPole-v0": 8_000}
+_LARGE = {f"{_HERE}Inventory-v0": 8_000}
+_RETURNS: dict[str, dict[str, Any]] = {str(steps): {"n_step": steps} for steps in (1, 3, 5)}
+_SLOW: dict[str, Any] = {"learning_rate": 1e-3, "tau": 0.01}
+_FAST: dict[str, Any] = {"learning_rate": 3e-3, "tau": 0.02}
+_WIDE: dict[str, Any] = {"train_every": 4, "batch_size": 128, "hidden_sizes": (128, 128)}
+_SMALL: dict[str, Any] = {"train_every": 4, "batch_size": 64, "hidden_sizes": (64, 64)}
 
-QUESTIONS = {
-    "returns of tables": Question(
-        "`n_step` 1 for tables", _TABLES, {"1": {"n_step": 1}, "3": {"n_step": 3}, "5": {"n_step": 5}}
-    ),
-    "normalization of tables": Question(
-        "`layer_norm` off for tables", _TABLES, {"off": {"layer_norm": False}, "on": {"layer_norm": True}}
-    ),
-    "returns of numbers": Question(
-        "`n_step` 3 where chance decides little",
-        _NUMBERS,
-        {"1": {"layer_norm": True}, "3": {"layer_norm": True, "n_step": 3}, "5": {"layer_norm": True, "n_step": 5}},
-    ),
-    "normalization of numbers": Question(
-        "`layer_norm` on for numbers",
-        _NUMBERS,
-        {"off": {"n_step": 3}, "on": {"layer_norm": True, "n_step": 3}},
-    ),
-    "returns with chance": Question(
-        "`n_step` 1 where chance decides much",
-        _LARGE,
+QUESTIONS = (
+    Question(
+        "tables are learned fast",
+        _CLIFFS | _DELIVERY | _SLIPPERY,
         {
-            "1": {"layer_norm": True, "reward_scale": 0.01},
-            "3": {"layer_norm": True, "reward_scale": 0.01, "n_step": 3},
-            "5": {"layer_norm": True, "reward_scale": 0.01, "n_step": 5},
+            "slow": _SLOW | _WIDE,
+            "fast": _FAST | _WIDE,
+            "fast, small": _FAST | _SMALL,
+            "slow, small, every 2": _SLOW | _SMALL | {"train_every": 2},
+            "fast, small, every 2": _FAST | _SMALL | {"train_every": 2},
         },
     ),
-    "returns with chance and danger": Question(
-        "`n_step` 1 where chance decides much",
-        {f"{_HERE}SlipperyCoordinates-v0": 15_000},
-        {"1": {"layer_norm": True}, "3": {"layer_norm": True, "n_step": 3}, "5": {"layer_norm": True, "n_step": 5}},
+    Question("`n_step` 1 for tables", {f"{_HERE}LittleSlippery-v0": 10_000} | _SLIPPERY, _RETURNS),
+    Question("`n_step` 3 where chance decides little", _PUSHED, _RETURNS),
+    Question("`n_step` 1 where chance decides much", {f"{_HERE}SlipperyCoordinates-v0": 10_000} | _LARGE, _RETURNS),
+    Question("`layer_norm` for numbers", _PUSHED, {"on": {"layer_norm": True}, "off": {"layer_norm": False}}),
+    Question("`batch_size` 64 for numbers", _PUSHED, {"64": {"batch_size": 64}, "128": {"batch_size": 128}}),
+    Question(
+        "`normalize` numbers far from 1", _SCALED | _LARGE, {"on": {"normalize": True}, "off": {"normalize": False}}
     ),
-    "size of numbers": Question(
-        "`normalize` numbers far from 1",
-        _LARGE,
+    Question("`reward_scale` a power of ten", _LARGE, {"0.01": {"reward_scale": 0.01}, "none": {"reward_scale": 1.0}}),
+    Question(
+        "`network` mlp for small pictures",
+        {f"{_HERE}Berries-v0": 10_000, "MinAtar/Asterix-v1": 10_000},
         {
-            "off": {"layer_norm": True, "reward_scale": 0.01, "n_step": 3},
-            "on": {"layer_norm": True, "reward_scale": 0.01, "n_step": 3, "normalize": True},
+            "mlp, batch 64": {"network": "mlp", "batch_size": 64, "layer_norm": True},
+            "mlp, batch 32": {"network": "mlp", "batch_size": 32, "layer_norm": True},
+            "convolutions, batch 32, no layer norm": {"network": "auto", "batch_size": 32, "layer_norm": False},
         },
     ),
-    "size of CartPole's numbers": Question(
-        "`normalize` numbers far from 1",
-        _NUMBERS,
-        {"off": {"layer_norm": True, "n_step": 3}, "on": {"layer_norm": True, "n_step": 3, "normalize": True}},
-    ),
-    "rewards": Question("`reward_scale` a power of ten", _LARGE, {"0.01": {"reward_scale": 0.01}, "none": {}}),
-    "rewards of a table": Question(
-        "`reward_scale` a power of ten",
-        {f"{_HERE}Delivery-v0": 20_000},
-        {"0.1": {"reward_scale": 0.1}, "none": {}},
-    ),
-    "targets of tables": Question(
-        "`tau` 0.01 for tables",
-        {f"{_HERE}LongCliffs-v0": 20_000},
-        {
-            "0.005": _CLIFFS,
-            "0.01": _CLIFFS | {"tau": 0.01},
-            "0.02": _CLIFFS | {"tau": 0.02},
-        },
-    ),
-    "targets of tables, elsewhere": Question(
-        "`tau` 0.01 for tables",
-        {f"{_HERE}Delivery-v0": 20_000},
-        {
-            "0.005": {"reward_scale": 0.1, "epsilon_decay_steps": 5_000},
-            "0.01": {"reward_scale": 0.1, "epsilon_decay_steps": 5_000, "tau": 0.01},
-        },
-    ),
-    "exploration": Question(
-        "epsilon falls for a quarter of the run",
-        {f"{_HERE}Delivery-v0": 20_000},
-        {"a quarter": {"epsilon_decay_steps": 5_000}, "half": {"epsilon_decay_steps": 10_000}},
-    ),
-    "pictures": Question(
-        "`batch_size` 32 and `layer_norm` off for pictures",
-        {"MinAtar/Asterix-v1": 15_000},
-        {
-            "32, off": {"n_step": 3, "batch_size": 32},
-            "32, on": {"n_step": 3, "batch_size": 32, "layer_norm": True},
-            "128, on": {"n_step": 3, "layer_norm": True},
-        },
-    ),
-}
+)
 
 
 def main(seeds: int = 3, first: int = 100, results: Path = Path("docs/choices.jsonl"), *, save: bool = True) -> None:
@@ -139,24 +92,26 @@ def main(seeds: int = 3, first: int = 100, results: Path = Path("docs/choices.js
         save: write the table
     """
     for seed in range(first, first + seeds):
-        for question in QUESTIONS.values():
+        for question in QUESTIONS:
             for env_id, steps in question.env_steps.items():
-                for settings in question.answers.values():
-                    _run_once(results, env_id, steps, settings, seed)
+                for given in question.answers.values():
+                    _run_once(results, env_id, steps, given, seed)
     text = table(_read(results))
     print(text)
     if save:
         documents.write("docs/ablation.md", "benchmarks/choices.py", text)
 
 
-def _run_once(results: Path, env_id: str, steps: int, settings: dict[str, Any], seed: int) -> None:
-    key = _key(env_id, steps, settings) | {"seed": seed}
+def _run_once(results: Path, env_id: str, steps: int, given: dict[str, Any], seed: int) -> None:
+    key = _key(env_id, steps, given) | {"seed": seed}
     if any(key.items() <= line.items() for line in _read(results)):
         return
     every = steps // _QUARTERS
-    config = DQNConfig(env_id=env_id, seed=seed, total_env_steps=steps, eval_every=every, **(_BASE | settings))
+    config = DQNConfig(env_id=env_id, seed=seed, total_env_steps=steps, eval_every=every, **(_EPISODES | given))
+    environment = environment_for(config)
+    config, _ = choose_settings(config, environment, given)
     started = time.process_time()
-    candidate = Run(config, "choices", environment_for(config)).train()
+    candidate = Run(config, "choices", environment).train()
     line = key | {
         "cpu_seconds": round(time.process_time() - started, 1),
         "evaluations": [round(score.mean, 3) for score in candidate.scores],
@@ -166,14 +121,10 @@ def _run_once(results: Path, env_id: str, steps: int, settings: dict[str, Any], 
     print(line, flush=True)
 
 
-def _key(env_id: str, steps: int, settings: dict[str, Any]) -> dict[str, Any]:
-    """What makes two runs the same, but for the seed: the settings that differ from DQNConfig's."""
-    made, plain = (dataclasses.asdict(config) for config in (DQNConfig(**(_BASE | settings)), DQNConfig(**_BASE)))
-    return {
-        "env_id": env_id,
-        "env_steps": steps,
-        "settings": {name: made[name] for name in made if made[name] != plain[name]},
-    }
+def _key(env_id: str, steps: int, given: dict[str, Any]) -> dict[str, Any]:
+    """What makes two runs the same, but for the seed and the other rules at that time."""
+    settings = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+    return {"env_id": env_id, "env_steps": steps, "given": settings}
 
 
 def _read(results: Path) -> list[dict[str, Any]]:
@@ -183,22 +134,24 @@ def _read(results: Path) -> list[dict[str, Any]]:
 def table(lines: list[dict[str, Any]]) -> str:
     """Markdown: a row for each environment in which a rule was asked about."""
     rows = []
-    for question in QUESTIONS.values():
+    for question in QUESTIONS:
         for env_id, steps in question.env_steps.items():
-            cells, counts = [], []
-            for name, settings in question.answers.items():
-                key = _key(env_id, steps, settings)
+            cells = []
+            for name, given in question.answers.items():
+                key = _key(env_id, steps, given)
                 runs = [line for line in lines if key.items() <= line.items()]
                 if runs:
                     scores = [float(np.mean(line["evaluations"])) for line in runs]
                     ends = [line["evaluations"][-1] for line in runs]
                     cpu = np.mean([line["cpu_seconds"] for line in runs])
-                    cells.append(f"{name}: {np.mean(scores):.3g}, at the end {np.mean(ends):.3g} ({cpu:.0f} s)")
-                    counts.append(len(runs))
+                    each = ", ".join(f"{score:.3g}" for score in scores)
+                    cells.append(
+                        f"{name}: {np.mean(scores):.3g} ({each}), at the end {np.mean(ends):.3g} ({cpu:.0f} s)"
+                    )
             if len(cells) > 1:
-                seeds = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
-                rows.append([question.rule, env_id.rpartition(":")[2], "; ".join(cells), seeds])
-    return documents.table(("rule", "environment", "mean of the evaluations, the last, and CPU seconds", "seeds"), rows)
+                rows.append([question.rule, env_id.rpartition(":")[2], "; ".join(cells)])
+    columns = ("rule", "environment", "mean of the evaluations (each seed), the mean of the last, and CPU seconds")
+    return documents.table(columns, rows)
 
 
 if __name__ == "__main__":

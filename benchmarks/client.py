@@ -1,10 +1,10 @@
-"""Calls for each second of the Python client, beside bare httpx with a prepared body.
+"""Calls per second of the Python client, compared with bare httpx with a prepared body.
 
     .venv/bin/python benchmarks/client.py
-    .venv/bin/python benchmarks/client.py --before ../before    # a checkout with its own .venv, in turns with this one
+    .venv/bin/python benchmarks/client.py --before ../before    # another checkout with its own .venv, interleaved
 
-One observation, one caller. The server has core 0 to itself and the callers core 1. Rounds are interleaved in an order
-that alternates, so that all meet the same noise, which disturbs the CPU time that the caller uses for a call least.
+One observation, one caller. The server has core 0 to itself and the callers core 1. Rounds are interleaved in
+alternating order, so that noise affects all alike; the caller's CPU time per call is the least noisy figure.
 """
 
 import json
@@ -27,16 +27,16 @@ from dqn_testing.server import running_server
 SERVER_CORE, CALLER_CORE = 0, 1
 ROUND = Path(__file__).with_name("client_calls.py")
 Times = list[float]
-"""Of the calls of a round, in microseconds: mean, p50, p99, and the caller's CPU time for each."""
+"""Of the calls in a round, in microseconds: mean, p50, p99, and the caller's CPU time per call."""
 
 
 def main(calls: int = 2000, rounds: int = 7, before: Path | None = None) -> None:
     """Measures.
 
     Args:
-        calls: in a round of each case
-        rounds: how many
-        before: another checkout to compare with, such as a git worktree with its own .venv
+        calls: calls per round of each case
+        rounds: number of rounds
+        before: another checkout to compare with, e.g. a git worktree with its own .venv
     """
     pythons = {"now": sys.executable} | ({"before": str(before.absolute() / ".venv/bin/python")} if before else {})
     measured: dict[str, dict[str, list[Times]]] = defaultdict(lambda: defaultdict(list))
@@ -57,7 +57,7 @@ def main(calls: int = 2000, rounds: int = 7, before: Path | None = None) -> None
 
 
 def _show(measured: dict[str, dict[str, list[Times]]]) -> None:
-    """Medians over the rounds; the ratios are medians of the rounds' ratios, now / before."""
+    """Prints medians over the rounds; ratios are medians of the rounds' ratios, now / before."""
     headings = ["one caller", "calls/s", "p50 (us)", "p99 (us)", "caller's CPU (us)"]
     is_comparison = any("before" in times for times in measured.values())
     table = Table(*headings, *(["calls/s, now / before", "CPU, now / before"] if is_comparison else []))

@@ -1,4 +1,4 @@
-"""One round of benchmarks/client.py, by the Python and the `dqn_client` of any checkout."""
+"""One round of benchmarks/client.py, run with the Python and the `dqn_client` of a checkout."""
 
 import asyncio
 import json
@@ -18,13 +18,13 @@ BATCH = np.random.default_rng(0).normal(size=(1024, 4)).astype(np.float32)
 
 
 class Times(NamedTuple):
-    """Of the calls of a round, in microseconds."""
+    """Of the calls in a round, in microseconds."""
 
     mean: float
     p50: float
     p99: float
     cpu: float
-    """That the caller used for each call."""
+    """The caller's CPU time per call."""
 
 
 def main(url: str, calls: int) -> None:

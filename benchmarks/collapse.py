@@ -1,10 +1,10 @@
-"""Does the collapse monitor foresee collapses? The preset `tutorial` goes on long after it solved CartPole.
+"""Does the collapse monitor predict collapses? The preset `tutorial` keeps training long after it has solved CartPole.
 
     .venv/bin/python benchmarks/collapse.py --seeds 6
 
-A fall is a greedy evaluation below 250 after one of at least 475; it is foreseen when the evaluation before it, or an
-earlier one since the last fall, came with a warning. A warning after which nothing falls within 20,000 steps is false.
-The picture in docs/collapse.png shows the first seed that falls.
+A collapse is a greedy evaluation below 250 after one of at least 475; it is predicted if any evaluation since the last
+collapse came with a warning. A warning is false if no collapse follows within 20,000 steps. The plot in
+docs/collapse.png shows the first seed that collapses.
 """
 
 import dataclasses
@@ -30,44 +30,50 @@ from dqn_training.seeds import first_seed
 from dqn_training.tracking.curve import draw_health
 
 PICTURE = Path(__file__).parent.parent / "docs/collapse.png"
-SOLVED, FALLEN = 475, 250
+SOLVED, COLLAPSED = 475, 250
 EVERY, EPISODES, HORIZON = 2_000, 50, 20_000
 
 
 class Run(NamedTuple):
-    """One seed: greedy mean returns and signs, every 2,000 steps."""
+    """One seed: greedy mean returns and indicators, every 2,000 steps."""
 
     seed: int
     returns: list[float]
     history: list[Health]
 
     def warned(self) -> list[bool]:
-        """At which evaluations there was a warning."""
+        """Whether there was a warning, for each evaluation."""
         return [warning(self.history[: index + 1]) is not None for index in range(len(self.history))]
 
-    def falls(self) -> list[int]:
-        """Indices of the evaluations at which a solved policy had fallen."""
+    def collapses(self) -> list[int]:
+        """Indices of the evaluations at which a solved policy had collapsed."""
         found, solved = [], False
         for index, value in enumerate(self.returns):
-            if solved and value < FALLEN:
+            if solved and value < COLLAPSED:
                 found.append(index)
-            solved = value >= SOLVED or (solved and value >= FALLEN)
+            solved = value >= SOLVED or (solved and value >= COLLAPSED)
         return found
 
 
 def main(seeds: int = 6, first: int = 100, env_steps: int = 120_000) -> None:
-    """Args: how many seeds, the first of them, and environment steps of each."""
+    """Trains and reports.
+
+    Args:
+        seeds: number of seeds
+        first: first seed
+        env_steps: environment steps per seed
+    """
     torch.set_num_threads(1)
-    table = Table("seed", "solved at", "falls", "foreseen", "steps ahead", "warnings", "false")
+    table = Table("seed", "solved at", "collapses", "predicted", "steps ahead", "warnings", "false")
     runs = []
     for seed in range(first, first + seeds):
         run = _run(seed, env_steps)
         runs.append(run)
         table.add_row(*_row(run))
         Console(width=120).print(table)
-    fallen = [run for run in runs if run.falls()]
-    if fallen:
-        _draw(fallen[0])
+    collapsed = [run for run in runs if run.collapses()]
+    if collapsed:
+        _draw(collapsed[0])
 
 
 def _run(seed: int, env_steps: int) -> Run:
@@ -86,23 +92,23 @@ def _run(seed: int, env_steps: int) -> Run:
 
 
 def _row(run: Run) -> list[str]:
-    warned, falls = run.warned(), run.falls()
+    warned, collapses = run.warned(), run.collapses()
     solved = next((str((index + 1) * EVERY) for index, value in enumerate(run.returns) if value >= SOLVED), "never")
     ahead, start = [], 0
-    for fall in falls:
-        before = [index for index in range(start, fall) if warned[index]]
-        ahead.append((fall - before[0]) * EVERY if before else 0)
-        start = fall
+    for collapse in collapses:
+        before = [index for index in range(start, collapse) if warned[index]]
+        ahead.append((collapse - before[0]) * EVERY if before else 0)
+        start = collapse
     steps = HORIZON // EVERY
-    false = [index for index, is_warned in enumerate(warned) if is_warned and not _falls_soon(run, index, steps)]
-    figures = (len(falls), sum(lead > 0 for lead in ahead), ", ".join(map(str, ahead)), sum(warned), len(false))
+    false = [index for index, is_warned in enumerate(warned) if is_warned and not _collapses_soon(run, index, steps)]
+    figures = (len(collapses), sum(lead > 0 for lead in ahead), ", ".join(map(str, ahead)), sum(warned), len(false))
     return [str(run.seed), solved, *map(str, figures)]
 
 
-def _falls_soon(run: Run, index: int, steps: int) -> bool:
-    """Whether the policy is fallen at some evaluation of the next ones, or there are too few of them to tell."""
+def _collapses_soon(run: Run, index: int, steps: int) -> bool:
+    """Whether the policy has collapsed at one of the next evaluations, or there are too few of them to tell."""
     following = run.returns[index : index + steps + 1]
-    return any(value < FALLEN for value in following) or len(following) <= steps
+    return any(value < COLLAPSED for value in following) or len(following) <= steps
 
 
 def _draw(run: Run) -> None:

@@ -1,8 +1,8 @@
-"""schemathesis against a running dqn-serve, with all its checks, until enough requests were sent.
+"""Runs schemathesis with all its checks against a running dqn-serve until enough requests have been sent.
 
     .venv/bin/python benchmarks/conformance.py --cases 10000
 
-Exits with 1 where an answer is not as /openapi.json says, or where the server logged an error.
+Exits with 1 if a response violates /openapi.json or the server logs an error.
 """
 
 import sys
@@ -17,11 +17,17 @@ from dqn_testing.conformance import check
 from dqn_testing.repositories import publish_discrete, publish_linear
 from dqn_testing.server import running_server
 
-_TOKEN = "correct-horse"  # noqa: S105  (of the server that is started here)
+_TOKEN = "correct-horse"  # noqa: S105  (for the server started here)
 
 
 def main(cases: int = 10_000, examples: int = 100, seed: int = 0) -> None:
-    """Args: how many requests at least, the most for each call and phase in a round, and the first round's seed."""
+    """Tests.
+
+    Args:
+        cases: minimum number of requests
+        examples: maximum number of requests per call and phase in a round
+        seed: seed of the first round
+    """
     began, sent = time.monotonic(), 0
     with tempfile.TemporaryDirectory() as folder:
         repository = ModelRepository(Path(folder) / "store")

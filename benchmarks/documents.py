@@ -1,4 +1,4 @@
-"""Writes what a benchmark measured into a document, between its two marks, with the machine and the versions."""
+"""Writes benchmark results into a document, between two markers, with the machine and the versions."""
 
 import os
 import platform
@@ -9,13 +9,13 @@ ROOT = Path(__file__).parent.parent
 
 
 def write(document: str, name: str, markdown: str) -> None:
-    """Puts `markdown` between `<!-- name -->` and `<!-- /name -->`. ValueError where the document has none."""
+    """Puts `markdown` between `<!-- name -->` and `<!-- /name -->`. Raises ValueError if these are missing."""
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     text = (ROOT / document).read_text(encoding="utf-8")
     before, found, rest = text.partition(begin)
     _, also_found, after = rest.partition(end)
     if not found or not also_found:
-        raise ValueError(f"{document} has no marks {begin} and {end}.")
+        raise ValueError(f"{document} has no markers {begin} and {end}.")
     (ROOT / document).write_text(f"{before}{begin}\n{markdown}\n{end}{after}", encoding="utf-8")
 
 
@@ -26,7 +26,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def machine(versions: Mapping[str, str]) -> str:
-    """One line that says where figures come from."""
+    """One line that describes the machine and the versions."""
     model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "unknown")
     named = ", ".join(f"{package} {number}" for package, number in versions.items())
     processor = model.partition(":")[2].strip()

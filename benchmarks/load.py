@@ -1,4 +1,4 @@
-"""Servers that are started on cores of their own, and `wrk`, which loads them from another core."""
+"""Servers on dedicated cores, and `wrk`, which loads them from another core."""
 
 import contextlib
 import os
@@ -25,26 +25,26 @@ _DONE = (
 
 
 class Request(NamedTuple):
-    """What is sent, over and over."""
+    """A request that is sent repeatedly."""
 
     path: str
     body: bytes
     headers: tuple[tuple[str, str], ...]
 
     def script(self) -> str:
-        """It in wrk's language."""
+        """The request as a Lua script for wrk."""
         body = "".join(f"\\{byte:03d}" for byte in self.body)
         headers = "".join(f"wrk.headers['{name}'] = '{value}'\n" for name, value in self.headers)
         return f"wrk.method = 'POST'\nwrk.body = '{body}'\n{headers}{_DONE}"
 
 
 class Load(NamedTuple):
-    """What wrk saw, and what the server's processes used meanwhile."""
+    """wrk's measurements, and the CPU time of the server's processes."""
 
     requests_per_second: float
     p50: float  # microseconds
     p99: float
-    cpu: float  # microseconds for each request
+    cpu: float  # microseconds per request
     errors: int
 
 
@@ -55,28 +55,28 @@ class Server(NamedTuple):
     port: int
 
     def processes(self) -> list[psutil.Process]:
-        """Its process and all below it."""
+        """The server's process and all its descendants."""
         first = psutil.Process(self.process_id)
         return [first, *first.children(recursive=True)]
 
     def cpu_seconds(self) -> float:
-        """CPU time that its processes have used so far."""
+        """CPU time that the server's processes have used so far."""
         times = [process.cpu_times() for process in self.processes()]
         return sum(time.user + time.system for time in times)
 
     def pause(self) -> None:
-        """From now on it gets no CPU time."""
+        """Stops the server's processes (SIGSTOP)."""
         for process in self.processes():
             process.suspend()
 
     def resume(self) -> None:
-        """It goes on."""
+        """Continues the server's processes (SIGCONT)."""
         for process in self.processes():
             process.resume()
 
     @contextlib.contextmanager
     def awake(self) -> Iterator[None]:
-        """A paused server goes on meanwhile."""
+        """Resumes a paused server within the block."""
         self.resume()
         try:
             yield
@@ -84,7 +84,7 @@ class Server(NamedTuple):
             self.pause()
 
     def load(self, request: Request, connections: int, seconds: float) -> Load:
-        """Has wrk send a request from so many connections for so long."""
+        """Has wrk send a request on `connections` connections for `seconds`."""
         with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
             script.write(request.script())
             script.flush()
@@ -105,9 +105,9 @@ class Server(NamedTuple):
 def running(
     command: Callable[[int], Sequence[str | Path]], request: Request, folder: Path, cores: str = SERVER_CORES
 ) -> Iterator[Server]:
-    """A server that `command` starts on a port, once it has answered the request; it works in `folder`.
+    """Starts a server with `command` for a port, in `folder`, and yields it once it answers the request.
 
-    Raises TimeoutError when it does not within a minute.
+    Raises TimeoutError if it does not within a minute.
     """
     port = free_port()
     with tempfile.TemporaryFile() as log:
@@ -120,7 +120,7 @@ def running(
                 yield server
             finally:
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    server.resume()  # where it is paused
+                    server.resume()  # in case it is paused
         finally:
             os.killpg(process.pid, signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -131,7 +131,7 @@ def running(
 
 
 def wait_for(request: Request, port: int) -> None:
-    """Returns once a server answers the request well. Raises TimeoutError when none does within a minute."""
+    """Waits until a server answers the request with success. Raises TimeoutError after a minute."""
     deadline = time.monotonic() + _SECONDS_TO_START
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx.HTTPError):
@@ -139,4 +139,4 @@ def wait_for(request: Request, port: int) -> None:
             httpx.post(url, content=request.body, headers=list(request.headers), timeout=10).raise_for_status()
             return
         time.sleep(0.1)
-    raise TimeoutError(f"Nobody answers {request.path} on port {port}.")
+    raise TimeoutError(f"No server answered {request.path} on port {port} within {_SECONDS_TO_START} s.")

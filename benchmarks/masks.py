@@ -1,10 +1,10 @@
-"""What action masks save: the same environments learned with and without them, by the settings that `general` chooses.
+"""What action masks save: the same environments learned with and without them, with the settings of `general`.
 
     nice -n 19 .venv/bin/python benchmarks/masks.py --seeds 5 --write
 
-A run is judged as it learned, with masks or without, by some episodes at twenty moments. The figures are the median
-steps until an evaluation reaches the task's return, and the mean return of all evaluations, which is higher the earlier
-a run is good; both with 95 % intervals by resampling the runs.
+A run has twenty evaluations, with masks if it was trained with masks. Reported are the median number of steps until an
+evaluation reaches the task's target return, and the mean return over all evaluations, which rewards fast learning; both
+with 95 % bootstrap intervals over the runs.
 """
 
 import sys
@@ -21,11 +21,11 @@ from dqn_training.evaluation.statistics import Floats, resampled
 from dqn_training.workers import in_processes
 
 EVALUATIONS = 20
-_ALWAYS = 1_000.0  # evaluation steps for each of training: all evaluations are played
+_ALWAYS = 1_000.0  # an eval_fraction without effect: all evaluations are played
 
 
 class Task(NamedTuple):
-    """An environment, how long it is learned, the mean return that counts as learned, and the episodes that say so."""
+    """An environment with its training steps, target mean return, and episodes per evaluation."""
 
     env_id: str
     env_steps: int
@@ -37,7 +37,14 @@ TASKS = (Task("boards:TicTacToe-v0", 6_000, 0.5, 200), Task("Taxi-v4", 15_000, -
 
 
 def main(seeds: int = 5, first: int = 0, jobs: int = 1, *, write: bool = False) -> None:
-    """Args: how many seeds, the first of them, how many runs at once, and whether docs/training.md gets the table."""
+    """Trains and reports.
+
+    Args:
+        seeds: number of seeds
+        first: first seed
+        jobs: number of runs in parallel
+        write: write the table in docs/training.md
+    """
     runs = [(*task, seed, masks) for task in TASKS for masks in ("auto", "off") for seed in range(first, first + seeds)]
     scores: dict[int, list[float]] = {}
     with in_processes(learn, runs, jobs) as finished:
@@ -50,7 +57,7 @@ def main(seeds: int = 5, first: int = 0, jobs: int = 1, *, write: bool = False) 
         group = np.array([scores[index] for index in range(number, number + seeds)])
         name = env_id.partition(":")[2] or env_id
         rows.append([name, "with" if masks == "auto" else "without", *_figures(group, env_steps, target)])
-    columns = ["environment", "masks", "steps until", "median", "seeds", "mean return of all evaluations", "last one"]
+    columns = ["environment", "masks", "target", "median steps", "seeds", "mean return over evaluations", "last one"]
     versions = {package: version(package) for package in ("torch", "numpy", "gymnasium")}
     markdown = f"{documents.table(columns, rows)}\n\n{documents.machine(versions)}"
     print(markdown)

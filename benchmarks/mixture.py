@@ -1,4 +1,4 @@
-"""What a server is asked, right and wrong: requests as bytes, how often each comes, and what it must be answered."""
+"""A mixture of valid and invalid requests: their bytes, frequency and expected status."""
 
 import json
 from typing import NamedTuple
@@ -9,7 +9,7 @@ OBSERVATION = [0.02, -0.01, 0.03, 0.04]
 
 
 class Kind(NamedTuple):
-    """A sort of request: its bytes, how often it comes among the others, and what it must be answered."""
+    """A kind of request: its bytes, relative frequency and expected status."""
 
     name: str
     weight: int

@@ -1,11 +1,11 @@
-"""What happens to requests when more is asked than a server can do, and when thousands of connections are idle.
+"""Latency and refusals when the load exceeds the server's capacity, and with thousands of idle connections.
 
     .venv/bin/python benchmarks/overload.py
 
-The policy is so large that the server's core is the limit. Requests come at random times at a given rate whether or not
-those before them were answered (an open loop: a slow server does not slow its clients down), each on whichever of many
-connections is free; unsent are those that found none. Latencies count from when a request was to be sent. The server
-has core 0, the load core 1.
+The policy is so large that the server's core is the bottleneck. Requests arrive at random times at a given rate whether
+or not earlier ones have been answered (an open loop: a slow server does not slow down its clients), each on any free
+connection; requests that find none are counted as unsent. Latencies count from the scheduled time of a request. The
+server has core 0, the load core 1.
 """
 
 import asyncio
@@ -34,9 +34,9 @@ REQUEST = b"POST /act HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (le
 
 
 class Outcome(NamedTuple):
-    """What became of the requests of one load."""
+    """The outcome of one load."""
 
-    offered: float  # requests a second
+    offered: float  # requests per second
     statuses: dict[int, int]
     accepted: list[float]  # seconds until a 200
     refused: list[float]  # seconds until a 503
@@ -46,22 +46,22 @@ class Outcome(NamedTuple):
 
 
 class Load:
-    """Sends requests at random times with a mean rate, on at most `most` connections."""
+    """Sends requests at random times with a mean rate, on `connections` connections."""
 
-    def __init__(self, port: int, rate: float, most: int) -> None:
+    def __init__(self, port: int, rate: float, connections: int) -> None:
         self._port = port
         self._rate = rate
-        self._most = most
+        self._connections = connections
         self._free: list[Connection] = []
-        self.unsent = 0  # for want of a connection that is free
+        self.unsent = 0  # because no connection was free
         self.latencies: dict[int, list[float]] = {200: [], 503: []}
         self.statuses: Counter[int] = Counter()
         self.errors = 0
 
     async def run(self, seconds: float) -> None:
-        """Offers the load for a while and then waits for the answers."""
+        """Offers the load for `seconds` and then waits for the remaining responses."""
         loop = asyncio.get_running_loop()
-        for _ in range(self._most):
+        for _ in range(self._connections):
             await loop.create_connection(lambda: Connection(self), "127.0.0.1", self._port)
         clock = random.Random(0)  # noqa: S311  (arrivals, not secrets)
         due = begun = time.perf_counter()
@@ -69,15 +69,15 @@ class Load:
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
             while due <= time.perf_counter():
                 if self._free:
-                    self._free.pop().ask(due)
+                    self._free.pop().send(due)
                 else:
                     self.unsent += 1
                 due += clock.expovariate(self._rate)
-        while len(self._free) < self._most and time.perf_counter() < begun + seconds + 20:  # noqa: ASYNC110
+        while len(self._free) < self._connections and time.perf_counter() < begun + seconds + 20:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
 
     def put_back(self, connection: "Connection") -> None:
-        """A connection has its answer."""
+        """A connection has received its response."""
         self._free.append(connection)
 
 
@@ -86,35 +86,35 @@ class Connection(asyncio.Protocol):
 
     def __init__(self, load: Load) -> None:
         self._load = load
-        self._asked_at = 0.0
+        self._due = 0.0
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # it is one
-        """Takes a request."""
+        """Becomes available for requests."""
         self._transport = transport
         self._load.put_back(self)
 
-    def ask(self, due: float) -> None:
-        """Sends one request."""
-        self._asked_at = due
+    def send(self, due: float) -> None:
+        """Sends one request, scheduled for the time `due`."""
+        self._due = due
         if self._transport is not None:
             self._transport.write(REQUEST)
 
     def data_received(self, data: bytes) -> None:
-        """An answer: they are small and come in one piece."""
+        """Receives a response; these are small and arrive in one piece."""
         status = int(data[9:12])
         self._load.statuses[status] += 1
-        self._load.latencies.setdefault(status, []).append(time.perf_counter() - self._asked_at)
+        self._load.latencies.setdefault(status, []).append(time.perf_counter() - self._due)
         self._load.put_back(self)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
-        """The server never ends a connection here."""
+        """Counts an error: the server should never close a connection here."""
         self._load.errors += 1
 
 
-async def offer(port: int, rate: float, seconds: float, most: int) -> Outcome:
-    """Offers a rate of requests, and asks for the health ten times a second meanwhile."""
-    load, health = Load(port, rate, most), list[float]()
+async def offer(port: int, rate: float, seconds: float, connections: int) -> Outcome:
+    """Offers requests at a rate, and checks /healthz ten times per second at the same time."""
+    load, health = Load(port, rate, connections), list[float]()
 
     async def check() -> None:
         async with httpx.AsyncClient(timeout=30) as client:
@@ -134,7 +134,7 @@ async def offer(port: int, rate: float, seconds: float, most: int) -> Outcome:
 
 
 def capacity(port: int, seconds: float) -> float:
-    """Requests a second that 128 connections get answered which each wait for their answers."""
+    """Requests per second with 128 connections that each wait for their responses (a closed loop)."""
     words = ["taskset", "-c", CLIENT_CORE, "wrk", "-t1", "-c128", f"-d{seconds:.0f}s", "-s"]
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         script.write(f"wrk.method = 'POST'\nwrk.body = '{ACT.body.decode()}'\n")
@@ -148,7 +148,7 @@ def _milliseconds(values: list[float], percent: float) -> str:
     return f"{np.percentile(values, percent) * 1e3:,.1f}" if values else ""
 
 
-def _overload(folder: Path, seconds: float, most: int, waiting: float) -> None:
+def _overload(folder: Path, seconds: float, connections: int, waiting: float) -> None:
     columns = (
         "offered/s",
         "answered/s",
@@ -165,9 +165,9 @@ def _overload(folder: Path, seconds: float, most: int, waiting: float) -> None:
     system = dqn_serve("overloaded", folder, flags=[f"--max-waiting-seconds={waiting}"])
     with running(system.command, system.request, folder) as server:
         port = server.port
-        most_a_second = capacity(port, min(seconds, 5))
+        rate = capacity(port, min(seconds, 5))
         for factor in (0.5, 1, 2, 10):
-            found = uvloop.run(offer(port, factor * most_a_second, seconds, most))
+            found = uvloop.run(offer(port, factor * rate, seconds, connections))
             figures = [f"{found.offered:,.0f}", f"{len(found.accepted) / seconds:,.0f}"]
             figures += [_milliseconds(found.accepted, percent) for percent in (50, 99, 100)]
             figures += [f"{len(found.refused) / seconds:,.0f}"]
@@ -202,8 +202,14 @@ def _idle(folder: Path, seconds: float, connections: int) -> None:
 def main(
     seconds: float = 10, connections: int = 2000, width: int = 2048, idle: int = 5000, waiting: float = 0.1
 ) -> None:
-    """Args: seconds of each load; most connections of a load; width of the large policy; idle connections;
-    DQN_MAX_WAITING_SECONDS of the overloaded server.
+    """Measures.
+
+    Args:
+        seconds: seconds of each load
+        connections: connections of a load
+        width: width of the large policy's hidden layers
+        idle: number of idle connections
+        waiting: DQN_MAX_WAITING_SECONDS of the overloaded server
     """
     os.sched_setaffinity(0, {int(CLIENT_CORE)})
     with tempfile.TemporaryDirectory() as folder:

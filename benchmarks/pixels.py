@@ -1,13 +1,13 @@
-"""Learning from pixels beside Stable-Baselines3's DQN: environment steps a second of one core, in turns.
+"""Learning from pixels compared with Stable-Baselines3's DQN: environment steps per second on one core, interleaved.
 
     .venv/bin/python benchmarks/pixels.py --task breakout
     .venv/bin/python benchmarks/pixels.py --task minatar --rounds 1 --env-steps 100000 --episodes 100
 
-Both make as many gradient steps on batches of the same size, in as many of the same environments. A second is one of
-the processor's, counted from the first gradient step on, so that neither the start nor other processes count; ours is
-without evaluations, which Stable-Baselines3 makes none of. Its DQN is plain; double DQN takes a third pass of the
-network, so that ours is measured with and without. Stable-Baselines3 gets an environment of its own
-at the first run (as benchmarks/training_peers.py says), or is that of the Python `--sb3`.
+Both take the same number of gradient steps on batches of the same size, in the same number of the same environments.
+Time is CPU time from the first gradient step on, so that neither startup nor other processes count. dqn-train runs
+without evaluations, as Stable-Baselines3 has none. Stable-Baselines3's DQN is plain; double DQN requires a third pass
+through the network, so dqn-train is measured with and without it. Stable-Baselines3 gets its own virtual environment at
+the first run (see benchmarks/training_peers.py), or uses that of the Python given by `--sb3`.
 """
 
 import dataclasses
@@ -49,19 +49,19 @@ def main(
 
     Args:
         task: Atari's Breakout, or MinAtar's
-        rounds: runs of each, with the seeds from 0 on
-        env_steps: environment steps of a run
+        rounds: number of runs of each system, with seeds from 0 on
+        env_steps: environment steps per run
         episodes: greedy episodes after each run
-        core: the core that everything runs on
-        sb3: a Python that has Stable-Baselines3 and the task's environment
-        save: write the table into docs/training.md
+        core: CPU core to run everything on
+        sb3: a Python with Stable-Baselines3 and the task's environment
+        save: write the table in docs/training.md
     """
     try:
         python = sb3 or peer_python(f"pixels-{task}", _PACKAGES[task])
         named = versions(python, ["torch", "stable-baselines3", "gymnasium"])
     except subprocess.CalledProcessError as error:
         install = f"python -m venv sb3 && sb3/bin/pip install {' '.join(_PACKAGES[task])}"
-        print(f"Skipped: no Stable-Baselines3 ({error}). Install it: {install}; then add --sb3 sb3/bin/python.")
+        print(f"Skipped: no Stable-Baselines3 ({error}). Install it with: {install}; then add --sb3 sb3/bin/python.")
         return
     config = dataclasses.replace(preset_config(_PRESETS[task]), total_env_steps=env_steps, double_dqn=False)
     found: dict[str, list[dict[str, Any]]] = {_PLAIN: [], _DOUBLE: [], _SB3: []}
@@ -105,7 +105,7 @@ def _table(found: dict[str, list[dict[str, Any]]]) -> str:
         returns = f"{median(means):.1f} ({min(means):.1f} to {max(means):.1f})" if means else "not played"
         steps = f"{runs[0]['gradient_steps']:,}"
         rows.append([name, steps, f"{median(run['speed'] for run in runs):,.0f}", f"{median(ratios):.2f}", returns])
-    columns = ("system", "gradient steps", "environment steps a second", "ratio", "mean return, greedy")
+    columns = ("system", "gradient steps", "environment steps per second", "ratio", "mean return, greedy")
     return documents.table(columns, rows)
 
 

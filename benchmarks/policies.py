@@ -1,4 +1,4 @@
-"""Policies to serve where how well they play does not matter: published after a few steps of training."""
+"""Barely trained policies, for benchmarks of serving in which their quality does not matter."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ _ONCE = {"eval_episodes": 1, "report_episodes": 2, "gate_episodes": 2}
 
 
 def publish_hardly_trained(repository: Path, config: DQNConfig, model: str = "cartpole", versions: int = 1) -> None:
-    """Publishes as many equal versions of a model; the first of them is the champion."""
+    """Publishes `versions` equal versions of a model; the first one is the champion."""
     changed = DQNConfig(**(vars(config) | _FEW | _ONCE))
     candidate = Run(changed, "general", environment_for(changed)).train()
     for _ in range(versions):

@@ -2,11 +2,11 @@
 
     .venv/bin/python benchmarks/refresh.py
 
-The server has core 0 to itself; on core 1 `wrk` keeps it busy with 32 connections that ask both models in turn, four
-probes ask without a pause and note every latency, and there are four promotions a second. The probes' process does
-nothing else, or that would be measured as latency of the server: another one promotes, at the lowest priority, and the
-probes' own answers tell when a version is served. The picture in docs/refresh.png shows the probes' latency over time
-with the promotions marked.
+The server has core 0 to itself. On core 1, `wrk` keeps it busy with 32 connections that alternate between both models,
+four probes send requests without a pause and record every latency, and there are four promotions per second. The
+probes' process does nothing else, as that would add to the measured latency: promotions run in another process, at the
+lowest priority, and the probes' own responses show when a version is served. The plot in docs/refresh.png shows the
+probes' latency over time, with the promotions marked.
 """
 
 import asyncio
@@ -37,24 +37,24 @@ from dqn_models.repository import ModelRepository
 
 MODELS = ("one", "two")
 PROBES, CONNECTIONS, SECONDS_BEFORE = 4, 32, 20
-LOOK_SECONDS = 0.1
-_MOST_SECONDS_UNTIL_SERVED = 60
+POLL_SECONDS = 0.1
+_MAX_SECONDS_UNTIL_SERVED = 60
 _LOWEST_PRIORITY = 19
 BODY = ACT.body
 PICTURE = Path(__file__).parent.parent / "docs/refresh.png"
 
 
 class Latencies(NamedTuple):
-    """What the probes saw: when each answer came, seconds on the monotonic clock, and after how many microseconds."""
+    """The probes' measurements: the time of each response, in seconds of the monotonic clock, and its latency."""
 
     times: list[float]
     microseconds: list[float]
-    faults: list[str]
+    errors: list[str]
     versions: dict[str, bytes]
-    """The last version of each model that answered."""
+    """The version in each model's latest response."""
 
     def percentile(self, q: float, start: float, end: float) -> float:
-        """Of the answers between two moments."""
+        """A percentile of the latencies between two times."""
         times = np.array(self.times)
         return float(np.percentile(np.array(self.microseconds)[(times >= start) & (times < end)], q))
 
@@ -63,16 +63,16 @@ def main(promotions: int = 1_000, every: float = 0.25, *, save: bool = False) ->
     """Measures.
 
     Args:
-        promotions: how many, of all models together
-        every: seconds from one to the next, or as long as it takes until one is served
-        save: write README's lines and the picture
+        promotions: number of promotions, over all models
+        every: seconds between promotions; longer if a version takes longer to be served
+        save: write the lines in README.md and the plot
     """
     os.sched_setaffinity(0, {int(CLIENT_CORE)})
     with tempfile.TemporaryDirectory() as folder:
         repository = ModelRepository(Path(folder) / "store")
         for model in MODELS:
             publish_hardly_trained(repository.root, cartpole(128), model, versions=2)
-        flags = ["--model=one", f"--refresh-seconds={LOOK_SECONDS}"]
+        flags = ["--model=one", f"--refresh-seconds={POLL_SECONDS}"]
         system = dqn_serve("dqn-serve", repository.root, flags=flags)
         with (
             running(system.command, system.request, Path(folder)) as server,
@@ -80,7 +80,7 @@ def main(promotions: int = 1_000, every: float = 0.25, *, save: bool = False) ->
         ):
             text, latencies, moments = asyncio.run(_measure(repository, server, promotions, every))
             requests, errors = load()
-    text += f"\n- `wrk`: {requests:,} answers meanwhile, {errors} errors."
+    text += f"\n- `wrk`: {requests:,} responses in the same time, {errors} errors."
     print(text)
     if save:
         documents.write("README.md", "benchmarks/refresh.py", text)
@@ -99,7 +99,7 @@ async def _measure(
     waits: list[float] = []
     memory: dict[int, float] = {}
     with ProcessPoolExecutor(1, get_context("spawn"), os.nice, (_LOWEST_PRIORITY,)) as promoter:
-        await asyncio.wrap_future(promoter.submit(repository.verify, MODELS[0], 1))  # imports what it needs
+        await asyncio.wrap_future(promoter.submit(repository.verify, MODELS[0], 1))  # imports its modules in advance
         start = time.monotonic()
         await asyncio.sleep(SECONDS_BEFORE)
         for number, model in zip(range(promotions), _turns(), strict=False):
@@ -107,7 +107,7 @@ async def _measure(
             moments.append(time.monotonic())
             await asyncio.wrap_future(promoter.submit(repository.promote, model, version))
             promoted = time.monotonic()
-            async with asyncio.timeout(_MOST_SECONDS_UNTIL_SERVED):
+            async with asyncio.timeout(_MAX_SECONDS_UNTIL_SERVED):
                 while latencies.versions[model] != b"%d" % version:  # noqa: ASYNC110  (it is in another process)
                     await asyncio.sleep(0.002)
             waits.append(time.monotonic() - promoted)
@@ -121,18 +121,18 @@ async def _measure(
     medians = [latencies.percentile(50, *span) for span in ((start, moments[0]), (moments[0], end))]
     lines = (
         f"- {promotions:,} promotions of {len(MODELS)} models in {end - moments[0]:.0f} s under full load: "
-        f"{len(latencies.times):,} answers to the probes, {len(latencies.faults)} failed.\n"
+        f"{len(latencies.times):,} responses to the probes, {len(latencies.errors)} failed.\n"
         f"- p99 {during:,.0f} us during the promotions, {before:,.0f} us before ({during / before:.2f}); "
         f"p50 {medians[1]:,.0f} and {medians[0]:,.0f} us; slowest {max(latencies.microseconds) / 1000:,.1f} ms.\n"
-        f"- The first answer by a new version came {np.median(waits) * 1e3:,.0f} ms (median) and at most "
-        f"{max(waits) * 1e3:,.0f} ms after its promotion; the server looks every {LOOK_SECONDS * 1e3:.0f} ms.\n"
+        f"- The first response from a new version came {np.median(waits) * 1e3:,.0f} ms (median) and at most "
+        f"{max(waits) * 1e3:,.0f} ms after its promotion; the server polls every {POLL_SECONDS * 1e3:.0f} ms.\n"
         f"- Resident memory {memory[10]:.1f} MB after the tenth promotion, {memory[promotions]:.1f} MB after the last."
     )
-    return "\n".join([lines, *latencies.faults[:3]]), latencies, moments
+    return "\n".join([lines, *latencies.errors[:3]]), latencies, moments
 
 
 async def _probe(port: int, model: str, latencies: Latencies) -> None:
-    """Asks on one connection, over and over; every answer but a 200 is a fault."""
+    """Sends requests on one connection without a pause; every response other than 200 is an error."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     head = f"POST /models/{model}/act HTTP/1.1\r\nhost: probe\r\ncontent-length: {len(BODY)}\r\n\r\n"
     request = head.encode() + BODY
@@ -145,11 +145,11 @@ async def _probe(port: int, model: str, latencies: Latencies) -> None:
                 length = re.search(rb"content-length: (\d+)", answer)
                 body = await reader.readexactly(int(length[1]) if length else 0)
             except (OSError, asyncio.IncompleteReadError) as error:
-                latencies.faults.append(repr(error))
+                latencies.errors.append(repr(error))
                 return
             now = time.monotonic()
             if not answer.startswith(b"HTTP/1.1 200"):
-                latencies.faults.append(answer.partition(b"\r\n")[0].decode())
+                latencies.errors.append(answer.partition(b"\r\n")[0].decode())
             latencies.versions[model] = body.rpartition(b":")[2].rstrip(b"}")  # the last field
             latencies.times.append(now)
             latencies.microseconds.append((now - started) * 1e6)
@@ -161,7 +161,7 @@ def _turns() -> Iterator[str]:
 
 @contextlib.contextmanager
 def _full_load(port: int) -> Iterator["Load"]:
-    """`wrk` on both models; calling what it yields ends it and returns its requests and errors."""
+    """Runs `wrk` on both models; calling the yielded Load stops it and returns its requests and errors."""
     with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
         paths = ", ".join(f"'/models/{model}/act'" for model in MODELS)
         script.write(
@@ -187,7 +187,7 @@ class Load(NamedTuple):
     process: "subprocess.Popen[str]"
 
     def __call__(self) -> tuple[int, int]:
-        """Ends it; its requests and errors."""
+        """Stops it; returns its requests and errors."""
         self.process.send_signal(signal.SIGINT)
         output, _ = self.process.communicate(timeout=30)
         found = re.search(r"^R\s+(\d+)\s+(\d+)", output, re.MULTILINE)
@@ -203,7 +203,7 @@ def _resident_megabytes(process: int) -> float:
 
 
 def _draw(latencies: Latencies, moments: list[float]) -> None:
-    """p50 and p99 of each second, and where promotions were."""
+    """Plots p50 and p99 of each second, and the promotions."""
     start = latencies.times[0]
     seconds = np.array(latencies.times) - start
     values = np.array(latencies.microseconds)
@@ -217,7 +217,9 @@ def _draw(latencies: Latencies, moments: list[float]) -> None:
     axes.vlines(
         [moment - start for moment in moments], 0, 0.03, transform=axes.get_xaxis_transform(), color="C3", lw=0.5
     )
-    axes.axvspan(moments[0] - start, moments[-1] - start, color="C3", alpha=0.07, label="promotions, one a line below")
+    axes.axvspan(
+        moments[0] - start, moments[-1] - start, color="C3", alpha=0.07, label="promotions, one line each below"
+    )
     axes.set_xlabel("seconds")
     axes.set_ylabel("latency (us)")
     axes.set_ylim(bottom=0)

@@ -1,9 +1,9 @@
-"""Kills a training run with SIGKILL at random instants, resumes it each time, and compares the model that it ends with.
+"""Kills a training run with SIGKILL at random instants, resumes it each time, and compares the final model.
 
 .venv/bin/python benchmarks/resume.py --kills 20 --preset cartpole
 .venv/bin/python benchmarks/resume.py --kills 20 --env-id Acrobot-v1
 
-A run that ends before it was killed often enough is followed by another, until the kills are reached.
+If a run ends before it has been killed often enough, another one follows, until the number of kills is reached.
 """
 
 import json
@@ -21,12 +21,12 @@ BIN = Path(sys.executable).parent
 
 
 class Outcome(NamedTuple):
-    """What killing a run came to."""
+    """The result of a run that was killed repeatedly."""
 
     onnx: bytes
     kills: int
-    resumed: int  # kills after which there was a checkpoint to go on from
-    wall_seconds: float  # of the manifest
+    resumed: int  # kills after which there was a checkpoint to resume from
+    wall_seconds: float  # from the manifest
 
 
 def main(
@@ -38,10 +38,20 @@ def main(
     seed: int = 0,
     flags: tuple[str, ...] = (),
 ) -> None:
-    """Args: how many kills; what to train, and how long; how often checkpoints are written; further flags."""
+    """Kills, resumes and compares.
+
+    Args:
+        kills: number of kills
+        preset: preset to train
+        env_id: environment to train in
+        env_steps: environment steps of a run
+        checkpoint_seconds: seconds between checkpoints
+        seed: seed of the run, and of the instants of the kills
+        flags: further flags of dqn-train
+    """
     words = [f"--total-env-steps={env_steps}", "--report-episodes=20", "--eval-episodes=20", f"--seed={seed}", *flags]
     words += [f"--preset={preset}"] * (preset is not None) + [f"--env-id={env_id}"] * (env_id is not None)
-    generator = random.Random(seed)  # noqa: S311  (instants, no secrets)
+    generator = random.Random(seed)  # noqa: S311  (not for cryptography)
     with tempfile.TemporaryDirectory() as folder:
         first = _train(Path(folder) / "whole", words)
         whole = _model(first)
@@ -63,10 +73,10 @@ def main(
 
 
 def _killed(place: Path, words: list[str], kills: int, pause: float, generator: random.Random) -> Outcome:
-    """A run that is killed at most so often, and then left to end.
+    """Kills a run up to `kills` times, then lets it finish.
 
-    One kill in five comes while the process starts. Before the others it writes a checkpoint, so that the run advances,
-    and then goes on for a random part of twice the pause.
+    One kill in five comes while the process starts. Before each of the others it writes a checkpoint, so that the run
+    advances, and then continues for a random time of up to twice the pause.
     """
     done = resumed = 0
     checkpoint = place / "run" / "checkpoint"
@@ -88,7 +98,7 @@ def _killed(place: Path, words: list[str], kills: int, pause: float, generator: 
 
 
 def _changed(path: Path) -> int | None:
-    """When a file was last replaced; None where there is none."""
+    """When a file was last replaced; None if it does not exist."""
     return path.stat().st_mtime_ns if path.exists() else None
 
 
@@ -100,7 +110,7 @@ def _train(place: Path, words: list[str]) -> Any:
 
 
 def _command(place: Path, words: list[str]) -> list[str]:
-    """The command that begins or resumes the run."""
+    """The command that starts or resumes the run."""
     run = place / "run"
     if (run / "run.json").exists():
         frequent = [word for word in words if word.startswith("--checkpoint-seconds")]

@@ -1,10 +1,10 @@
-"""This checkout beside another one, so that a change can be held against what was there before; needs Debian's `wrk`.
+"""Compares this checkout with an earlier one, to measure the effect of changes; needs Debian's `wrk`.
 
     git worktree add ../before HEAD~20 && make -C ../before install
     .venv/bin/python benchmarks/revisions.py --before ../before
 
-Servers have core 0, the load core 1, trainings core 0. Rounds are interleaved and the order within a round alternates,
-so that both meet the same noise; a server that is not measured is stopped (SIGSTOP). Each figure is the median over the
+Servers and trainings have core 0, the load core 1. Rounds are interleaved and the order within a round alternates, so
+that noise affects both alike; servers not being measured are stopped (SIGSTOP). Each figure is the median over the
 rounds, each ratio the median of the rounds' ratios, now / before.
 """
 
@@ -43,18 +43,18 @@ TRAININGS: dict[str, list[str]] = {
     "Acrobot-v1, 6,000 steps": ["--env-id=Acrobot-v1", "--total-env-steps=6000", "--eval-every=6000"],
 }
 Figures = dict[str, dict[str, list[float]]]
-"""By what was measured, `before` and `now`: a figure for each round."""
+"""By measurement, then `before` and `now`: one figure per round."""
 
 
 def main(before: Path, seconds: int = 2, rounds: int = 5, seeds: int = 5, first: int = 100) -> None:
     """Measures.
 
     Args:
-        before: the other checkout, with its own .venv
-        seconds: of load in a round
-        rounds: of serving
-        seeds: of each training; 0: none
-        first: the first of these seeds
+        before: the earlier checkout, with its own .venv
+        seconds: seconds of load per round
+        rounds: number of rounds of serving
+        seeds: number of seeds of each training; 0: no training
+        first: first seed
     """
     programs = {"before": before.absolute() / ".venv/bin", "now": NOW}
     figures: Figures = defaultdict(lambda: {name: [] for name in programs})
@@ -74,7 +74,7 @@ def main(before: Path, seconds: int = 2, rounds: int = 5, seeds: int = 5, first:
 
 
 def _publish(bin_folder: Path, folder: Path) -> None:
-    """A hardly trained policy, 4-128-128-2, by the checkout before: it may not be able to read what is written now."""
+    """Publishes a barely trained policy, 4-128-128-2, with the earlier checkout, which may not read newer manifests."""
     words = [str(bin_folder / "dqn-train"), "--preset=general", "--env-id=CartPole-v1", "--name=cartpole"]
     words += ["--no-layer-norm", "--total-env-steps=1500", "--eval-every=1500", "--eval-episodes=1"]
     words += [

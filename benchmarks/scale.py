@@ -1,9 +1,9 @@
-"""How the cost of training grows: with environments, replay and network width; writes docs/scale.md and its picture.
+"""How the cost of training grows with environments, replay and network width; writes docs/scale.md and its plot.
 
     .venv/bin/python benchmarks/scale.py
 
-CartPole-v1, preset cartpole but for what a row changes, on one core. Each figure is the best of several short rounds:
-noise only ever adds time. Acting is choosing actions, stepping the environments and adding to replay.
+CartPole-v1 with preset cartpole, except for what a row changes, on one core. Each figure is the best of several short
+rounds, since noise only adds time. Acting means choosing actions, stepping the environments and adding to replay.
 """
 
 import dataclasses
@@ -35,29 +35,33 @@ ROUNDS = 5
 
 
 class Row(NamedTuple):
-    """What a configuration costs."""
+    """The cost of a configuration."""
 
     value: int
-    env_steps: float  # a second, without learning
+    env_steps: float  # per second, without learning
     sample: float  # microseconds for a batch of 128
-    updates: float  # a second, sampling included
-    bytes: float  # of replay memory for each transition
+    updates: float  # per second, including sampling
+    bytes: float  # of replay memory per transition
 
 
 def main(seconds: float = 0.5) -> None:
-    """Args: seconds of each of the rounds."""
+    """Measures.
+
+    Args:
+        seconds: seconds per round
+    """
     torch.set_num_threads(1)
     tables = {
         "environments": [_row(n, seconds, num_envs=n, replay_capacity=100_000) for n in ENVIRONMENTS],
         "replay capacity": [_row(n, seconds, replay_capacity=n) for n in CAPACITIES],
         "network width": [_row(n, seconds, hidden_sizes=(n, n)) for n in WIDTHS],
     }
-    columns = ("env steps/s, acting only", "sample 128 (us)", "updates/s", "replay bytes a transition")
+    columns = ("env steps/s, acting only", "sample 128 (us)", "updates/s", "replay bytes per transition")
     parts = ["# How the cost of training grows", "", (__doc__ or "").partition("\n\n")[2].partition("\n\n")[2].strip()]
     for name, rows in tables.items():
         cells = [[f"{row.value:,}", *(f"{value:,.0f}" for value in row[1:4]), f"{row.bytes:.1f}"] for row in rows]
         parts += ["", documents.table((name, *columns), cells)]
-    parts += ["", "An observation of CartPole is 16 bytes; it is stored once, also where it is a next observation."]
+    parts += ["", "A CartPole observation has 16 bytes; it is stored only once, even if it is also a next observation."]
     parts += ["", "![](scale.png)", "", documents.machine({"torch": torch.__version__, "numpy": np.__version__})]
     text = "\n".join([*parts, "", "Made by `benchmarks/scale.py`.", ""])
     (DOCS / "scale.md").write_text(text, encoding="utf-8")
@@ -71,7 +75,7 @@ def _row(value: int, seconds: float, **changes: object) -> Row:
     environment = environment_for(acting)
     tracemalloc.start()
     state = make_state(acting, environment, None)
-    taken = tracemalloc.get_traced_memory()[0]  # nearly all of it for replay
+    taken = tracemalloc.get_traced_memory()[0]  # nearly all of it is replay
     tracemalloc.stop()
     loop = train(acting, environment, state)
     env_steps = _rate(lambda: next(loop), seconds) * config.num_envs
@@ -84,7 +88,7 @@ def _row(value: int, seconds: float, **changes: object) -> Row:
 
 
 def _fill(replay: ReplayBuffer) -> None:
-    """Writes all of it, so that batches are gathered from everywhere."""
+    """Fills replay, so that batches are gathered from all of its memory."""
     count = replay.num_envs
     generator = np.random.default_rng(0)
     observations = generator.normal(size=(count, 4)).astype(np.float32)
@@ -95,7 +99,7 @@ def _fill(replay: ReplayBuffer) -> None:
 
 
 def _rate(work: Callable[[], object], seconds: float) -> float:
-    """Calls a second, in the best round."""
+    """Calls per second in the best round."""
     best = 0.0
     for _ in range(ROUNDS):
         calls, started = 0, time.perf_counter()

@@ -1,4 +1,4 @@
-"""Trains a preset with several seeds and prints what each came to, with median and worst.
+"""Trains a preset with several seeds and prints each result, with the median, worst and mean.
 
 .venv/bin/python benchmarks/seeds.py --preset cartpole --seeds 10
 """
@@ -18,11 +18,17 @@ from dqn_training.presets import preset_config
 from dqn_training.publishing.trials import play_test_episodes
 from dqn_training.run.run import Run
 
-_COLUMNS = ("seed", "seconds", "CPU seconds", "env steps", "last 100 returns", "chosen", "report mean", "report min")
+_COLUMNS = ("seed", "seconds", "CPU seconds", "env steps", "last 100 returns", "selected", "test mean", "test min")
 
 
 def main(preset: str = "cartpole", seeds: int = 10, first: int = 0) -> None:
-    """Args: the preset (a name or a file), how many seeds, and the first of them."""
+    """Trains and evaluates.
+
+    Args:
+        preset: name or file of a preset
+        seeds: number of seeds
+        first: first seed
+    """
     rows = [_run(preset, seed) for seed in range(first, first + seeds)]
     table = Table(*_COLUMNS, title=f"preset {preset}, seeds {first} to {first + seeds - 1}")
     for row in rows:
@@ -42,7 +48,7 @@ def _run(preset: str, seed: int) -> tuple[float, ...]:
     cpu = time.process_time()
     candidate = Run(config, preset, environment).train()
     cpu = time.process_time() - cpu
-    report = play_test_episodes(candidate)
+    test = play_test_episodes(candidate)
     row = (
         seed,
         candidate.wall_seconds,
@@ -50,11 +56,11 @@ def _run(preset: str, seed: int) -> tuple[float, ...]:
         candidate.env_steps,
         fmean(episode.total_reward for episode in candidate.episodes[-100:]),
         candidate.best.mean,
-        report.mean,
-        report.min,
+        test.mean,
+        test.min,
     )
-    told = ", ".join(f"{name} {value:,.2f}" for name, value in zip(_COLUMNS[1:], row[1:], strict=True))
-    print(f"seed {seed}: {told}", file=sys.stderr, flush=True)
+    figures = ", ".join(f"{name} {value:,.2f}" for name, value in zip(_COLUMNS[1:], row[1:], strict=True))
+    print(f"seed {seed}: {figures}", file=sys.stderr, flush=True)
     return row
 
 

@@ -1,11 +1,11 @@
-"""dqn-serve beside its peers and bare uvicorn with a fixed answer, the limit of this stack; needs Debian's `wrk`.
+"""Compares dqn-serve with its peers and bare uvicorn with a fixed response, the stack's limit; needs Debian's `wrk`.
 
     .venv/bin/python benchmarks/serving.py --save
 
-Each server has core 0 and the load generator core 1. Rounds are interleaved, so that all meet the same noise; who is
-not measured is stopped meanwhile (SIGSTOP), because even an idle server takes some of the core. Every peer serves the
-same ONNX file, from an environment of its own (in ~/.cache/dqn-policy-server/peers, or $PEERS) that is installed at the
-first run. Figures are medians over the rounds. With --save README's table and docs/serving.png are written.
+Each server has core 0 and the load generator core 1. Rounds are interleaved, so that noise affects all alike; servers
+not being measured are stopped (SIGSTOP), because even an idle server uses some CPU. Every peer serves the same ONNX
+file, from its own virtual environment (in ~/.cache/dqn-policy-server/peers, or $PEERS), which is installed at the first
+run. Figures are medians over the rounds. --save writes the table in README.md and docs/serving.png.
 """
 
 import contextlib
@@ -31,12 +31,12 @@ PICTURE = documents.ROOT / "docs/serving.png"
 
 
 class Figures(NamedTuple):
-    """Of a system at a number of connections, over all rounds; times in microseconds."""
+    """A system's figures at a number of connections, over all rounds; times in microseconds."""
 
     rate: float
     p50: float
     p99: float
-    cpu: float  # of each request
+    cpu: float  # per request
     errors: int
 
 
@@ -44,10 +44,10 @@ def main(seconds: int = 5, rounds: int = 5, *, peers: bool = True, save: bool = 
     """Measures requests for one observation.
 
     Args:
-        seconds: of load in a round
-        rounds: how many
-        peers: them too, or only dqn-serve and bare uvicorn
-        save: write README's table and the picture
+        seconds: seconds of load per round
+        rounds: number of rounds
+        peers: measure the peers too, not only dqn-serve and bare uvicorn
+        save: write the table in README.md and the plot
     """
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         repository = Path(name) / "store"

@@ -1,10 +1,10 @@
-"""Ten minutes at full load of all that a server is asked, right and wrong: answers, memory, descriptors, threads.
+"""Ten minutes of valid and invalid requests at full load: responses, memory, descriptors, threads.
 
-    .venv/bin/python benchmarks/soak.py            # --minutes 0.5 for a look
+    .venv/bin/python benchmarks/soak.py            # --minutes 0.5 for a quick test
 
-Connections that send one request after another, of all kinds in random order; clients that leave in the middle of their
-requests or before their answers; streams; and a promotion every two seconds. Anything but the status that belongs to a
-request is an error. A sample each second goes into docs/soak.png.
+The load consists of connections that send requests of all kinds in random order, clients that disconnect in the middle
+of a request or before its response, streams, and a promotion every two seconds. Any status other than the expected one
+is an error. docs/soak.png shows one sample per second.
 """
 
 import asyncio
@@ -37,22 +37,22 @@ from websockets.asyncio.client import connect
 from dqn_models.repository import ModelRepository
 from dqn_testing.commands import free_port
 
-PICTURE = documents.ROOT / "docs/soak.png"
+PLOT = documents.ROOT / "docs/soak.png"
 _WARM_UP = 0.1  # of the time, before memory is compared
 
 
 class Sample(NamedTuple):
-    """What the server's process has at a moment."""
+    """The state of the server's process at one time."""
 
     seconds: float
     resident: float  # MiB
     descriptors: int
     threads: int
-    requests: int  # answered so far
+    requests: int  # number of responses so far
 
 
 class Soak:
-    """The clients and what they saw."""
+    """The clients and their observations."""
 
     def __init__(self, port: int, seconds: float) -> None:
         self._port = port
@@ -64,7 +64,7 @@ class Soak:
         return time.monotonic() > self._ends_at
 
     async def ask(self, seed: int) -> None:
-        """One connection after another, each with requests of all kinds."""
+        """Sends requests of all kinds, on one connection after another."""
         chance = random.Random(seed)  # noqa: S311  (a mixture, not a secret)
         weights = [kind.weight for kind in KINDS]
         while not self._is_over():
@@ -73,11 +73,11 @@ class Soak:
                     for kind in chance.choices(KINDS, weights, k=1000):
                         if self._is_over() or await self._ask_one(kind, reader, writer):
                             break
-            except Exception as error:  # noqa: BLE001  (whatever a client sees is what this is about)
+            except Exception as error:  # noqa: BLE001  (any error of a client is a result)
                 self.errors[f"ask: {error!r:.100}"] += 1
 
     async def _ask_one(self, kind: Kind, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-        """Whether the connection ends with this answer."""
+        """Sends one request; returns whether the response closes the connection."""
         writer.write(kind.request)
         head = (await reader.readuntil(b"\r\n\r\n")).lower()
         await reader.readexactly(int(head.split(b"content-length: ")[1].split()[0]))
@@ -96,7 +96,7 @@ class Soak:
             writer.close()
 
     async def leave(self, seed: int) -> None:
-        """Clients that go in the middle of a request, or before its answer, with a reset or without."""
+        """Disconnects in the middle of requests or before their responses, with a reset or without."""
         chance = random.Random(seed)  # noqa: S311
         while not self._is_over():
             try:
@@ -113,7 +113,7 @@ class Soak:
             await asyncio.sleep(0.01)
 
     async def stream(self) -> None:
-        """A stream that is reopened after a hundred actions."""
+        """Uses streams, each for a hundred actions."""
         while not self._is_over():
             try:
                 async with connect(f"ws://127.0.0.1:{self._port}/act/stream", open_timeout=60) as stream:
@@ -132,7 +132,7 @@ class Soak:
                 self.errors[f"stream: {error!r:.100}"] += 1
 
     async def promote(self, repository: ModelRepository) -> None:
-        """Makes one version and then the other champion."""
+        """Promotes two versions alternately."""
         turn = 0
         while not self._is_over():
             await asyncio.sleep(2)
@@ -140,7 +140,7 @@ class Soak:
             await asyncio.to_thread(repository.promote, "cartpole", 1 + turn % 2)
 
     async def watch(self, process: int) -> list[Sample]:
-        """A sample each second."""
+        """Takes one sample per second."""
         samples, begun = [], time.monotonic()
         while not self._is_over():
             samples.append(_sample(process, time.monotonic() - begun, sum(self.statuses.values())))
@@ -148,7 +148,7 @@ class Soak:
         return samples
 
     async def run(self, process: int, repository: ModelRepository, connections: int) -> list[Sample]:
-        """Everything together."""
+        """Runs everything at once."""
         asking = [self.ask(seed) for seed in range(connections)]
         leaving = [self.leave(seed) for seed in range(2)]
         others = [*asking, *leaving, *(self.stream() for _ in range(2)), self.promote(repository)]
@@ -165,7 +165,7 @@ def _sample(process: int, seconds: float, requests: int) -> Sample:
 
 
 def draw(samples: list[Sample], path: Path) -> None:
-    """The samples over time as a PNG."""
+    """Plots the samples over time, as PNG."""
     figure = Figure(figsize=(9, 8), layout="constrained")
     axes = figure.subplots(4, sharex=True)
     minutes = [sample.seconds / 60 for sample in samples]
@@ -195,12 +195,18 @@ def _report(soak: Soak, samples: list[Sample]) -> None:
     print(f"{total:,} in {seconds:,.0f} s; errors: {dict(soak.errors) or 'none'}")
     for field in ("resident", "descriptors", "threads"):
         means = [np.mean([getattr(sample, field) for sample in part]) for part in (first, last)]
-        most = max(getattr(sample, field) for sample in samples)
-        print(f"{field}: {means[0]:,.1f} in the first quarter, {means[1]:,.1f} in the last, {most:,.1f} at most")
+        peak = max(getattr(sample, field) for sample in samples)
+        print(f"{field}: {means[0]:,.1f} in the first quarter, {means[1]:,.1f} in the last, {peak:,.1f} at most")
 
 
-def main(minutes: float = 10, connections: int = 24, picture: Path = PICTURE) -> None:
-    """Args: how long; connections that ask all the time; where to draw. Exit status 1 after any error."""
+def main(minutes: float = 10, connections: int = 24, plot: Path = PLOT) -> None:
+    """Runs the load; exits with status 1 after any error.
+
+    Args:
+        minutes: duration
+        connections: connections that send requests all the time
+        plot: PNG file to write
+    """
     with tempfile.TemporaryDirectory() as folder:
         publish_hardly_trained(Path(folder), cartpole(128), versions=2)
         port = free_port()
@@ -214,7 +220,7 @@ def main(minutes: float = 10, connections: int = 24, picture: Path = PICTURE) ->
         finally:
             process.terminate()
             status = process.wait()
-    draw(samples, picture)
+    draw(samples, plot)
     _report(soak, samples)
     print(f"exit status of the server: {status}")
     sys.exit(1 if soak.errors or status else 0)

@@ -1,12 +1,12 @@
-"""Round trips at one connection: a frame on `/act/stream`, in JSON and in MessagePack, beside `POST /act`.
+"""Round trips on one connection: a frame on `/act/stream`, in JSON and in MessagePack, compared with `POST /act`.
 
     .venv/bin/python benchmarks/stream.py
     .venv/bin/python benchmarks/stream.py --awake
 
-One client for all three, on core 1: a blocking socket that sends the same bytes again and again and receives each
-answer into the same memory, unread; the server has core 0. Rounds are interleaved, so that all meet the same noise, and
-the ratios are of rounds. Each round trip puts both cores to sleep and wakes them again, which takes a virtual machine
-tens of microseconds, the same for all three; with --awake the cores do not sleep (Linux, as root).
+One client for all three, on core 1: a blocking socket that repeatedly sends the same bytes and receives each response
+into the same buffer without parsing it; the server has core 0. Rounds are interleaved, so that noise affects all alike,
+and ratios are per round. Each round trip puts both cores to sleep and wakes them again, which takes tens of
+microseconds on a virtual machine, the same for all three; with --awake the cores do not sleep (Linux, as root).
 """
 
 import contextlib
@@ -48,9 +48,9 @@ def main(rounds: int = 21, round_trips: int = 3000, *, awake: bool = False) -> N
     """Measures.
 
     Args:
-        rounds: how many
-        round_trips: in each round
-        awake: keep all cores from sleeping meanwhile
+        rounds: number of rounds
+        round_trips: round trips per round
+        awake: keep all cores from sleeping
     """
     os.sched_setaffinity(0, {int(CLIENT_CORE)})
     p50s: dict[str, list[float]] = defaultdict(list)
@@ -79,7 +79,7 @@ def main(rounds: int = 21, round_trips: int = 3000, *, awake: bool = False) -> N
 
 
 def round_trips(port: int, subprotocol: str, data: bytes, count: int) -> list[float]:
-    """The microseconds of each."""
+    """The duration of each round trip, in microseconds."""
     clock, times = time.perf_counter_ns, []
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -99,7 +99,7 @@ def round_trips(port: int, subprotocol: str, data: bytes, count: int) -> list[fl
 
 @contextlib.contextmanager
 def _no_sleep() -> Iterator[None]:
-    """While that file is open, Linux lets no core sleep deeper than wakes in so many microseconds: 0, so not at all."""
+    """Keeps cores awake: while this file is open, Linux limits their wake-up latency to the value written, 0 us."""
     with Path("/dev/cpu_dma_latency").open("wb", buffering=0) as latency:
         latency.write(struct.pack("i", 0))
         yield

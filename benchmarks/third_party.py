@@ -1,11 +1,11 @@
-"""Environments of other people's packages, typed as their READMEs suggest: does each train, get served and play?
+"""Environments of third-party packages, used as their READMEs suggest: does each train, serve and evaluate?
 
     .venv/bin/python benchmarks/third_party.py --only minigrid tetris
     .venv/bin/python benchmarks/third_party.py --only-report
 
-The packages are no dependencies of this project: install those that you want to try in an environment of your own, with
-`pip install --no-deps` where they pin other versions of gymnasium or numpy. One that is missing is named and skipped. A
-task is one JSON line in the file of results, and those that are there are not run again.
+The packages are not dependencies of this project: install those that you want to try in a separate virtual environment,
+with `pip install --no-deps` if they pin other versions of gymnasium or numpy. Missing ones are reported and skipped.
+Each task is one JSON line in the results file; existing ones are not repeated.
 """
 
 import contextlib
@@ -39,25 +39,25 @@ _BEGIN, _END = "<!-- benchmarks/third_party.py -->", "<!-- /benchmarks/third_par
 
 @dataclass(frozen=True)
 class Options:
-    """Tries what is missing in the file of results, and writes the table."""
+    """Tries the tasks missing from the results file, and writes the table."""
 
     only: tuple[str, ...] = ()
-    """Names of tasks to try; by default all whose package is installed."""
+    """Names of tasks to try; default: all whose packages are installed."""
     results: Path = Path("docs/third_party.jsonl")
-    """File of results."""
+    """File of results, JSON Lines."""
     page: Path = Path("docs/third-party.md")
-    """The page with the table."""
+    """Page with the table to write."""
     cpu_seconds: int = 150
-    """CPU seconds that each command has."""
+    """Limit of CPU seconds for each command."""
     only_report: bool = False
-    """Try nothing."""
+    """Only write the table."""
 
 
 def main(options: Options) -> None:
-    """Tries each task as it is typed, and with its remedy where that is refused."""
+    """Tries each task as typed and, if that is refused, with its remedy."""
     unknown = set(options.only) - set(TASKS)
     if unknown:
-        raise SystemExit(f"{', '.join(sorted(unknown))}: expected names of {', '.join(TASKS)}.")
+        raise SystemExit(f"{', '.join(sorted(unknown))}: expected names among {', '.join(TASKS)}.")
     for name, task in TASKS.items():
         if not options.only_report and (not options.only or name in options.only):
             _try_once(options, name, task)
@@ -94,13 +94,13 @@ def _installed(package: str) -> bool:
 
 
 def _try(options: Options, task: Task, remedy: str) -> dict[str, Any]:
-    """Trains in an empty folder; if that publishes a version, serves and plays it."""
+    """Trains in an empty folder; if that publishes a version, serves and evaluates it."""
     flags = task.flags if remedy == "as typed" else f"{task.flags} {remedy}"
     words = [word.replace("$SITE", _site("sumo_rl")) for word in shlex.split(flags)]
     with tempfile.TemporaryDirectory() as folder:
         command = ["--env-id", *words, "--total-env-steps", str(task.steps), "--json"]
         code, printed, said, seconds = _call(options, folder, "dqn-train", *command)
-        facts: dict[str, Any] = {"cpu_seconds": seconds, "says": [line for line in said if _tells(line)]}
+        facts: dict[str, Any] = {"cpu_seconds": seconds, "says": [line for line in said if _is_notice(line)]}
         if code:
             slow = code in (-24, 152)  # SIGXCPU, and as a shell reports it
             return facts | {"outcome": "not ended" if slow else "refused", "sentence": _sentence(said)}
@@ -118,7 +118,7 @@ def _try(options: Options, task: Task, remedy: str) -> dict[str, Any]:
 
 
 def _call(options: Options, folder: str, *command: str) -> tuple[int, list[str], list[str], float]:
-    """Exit status, lines of standard output and standard error, and CPU seconds with all child processes."""
+    """Exit status, lines of standard output and of standard error, and CPU seconds including child processes."""
     limited = ["nice", "-n", "19", "prlimit", f"--cpu={options.cpu_seconds}:{options.cpu_seconds + 5}", "--"]
     own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(_HERE), "SUMO_HOME": _site("sumo"), "SDL_VIDEODRIVER": "dummy"}
     own["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -145,27 +145,27 @@ def _call(options: Options, folder: str, *command: str) -> tuple[int, list[str],
 
 
 def _site(package: str) -> str:
-    """The folder of a package's files, for sumo; else that of all packages."""
+    """The folder of a package's files for sumo, else the folder of all packages."""
     spec = find_spec(package) if package == "sumo" else None
     if spec and spec.submodule_search_locations:
         return str(spec.submodule_search_locations[0])
     return next((place for place in sys.path if Path(place, package).is_dir()), site.getsitepackages()[0])
 
 
-def _tells(line: str) -> bool:
-    """Whether a line of the run tells what it chose or left out."""
-    return line.startswith(("general:", "Of the observations", "The environment has no", "Action masks"))
+def _is_notice(line: str) -> bool:
+    """Whether a line of the run's output says what it chose or left out."""
+    return line.startswith(("general:", "These parts of the observations", "The environment has no", "Action masks"))
 
 
 def _sentence(said: Sequence[str]) -> str:
-    """The last thing that a command said, from `error:` on."""
+    """The last message of a command, from `error:` on."""
     text = "\n".join(line for line in said if line.strip())
     _, found, rest = text.rpartition("error: ")
     return re.sub(r"\s+", " ", found + rest if found else "\n".join(text.splitlines()[-1:]))[:600]
 
 
 def _space(space: dict[str, Any]) -> str:
-    """A space as a table shows it."""
+    """A space as text for a table."""
     kind = space["type"]
     if kind == "Dict":
         parts = space["spaces"].values()
@@ -178,7 +178,7 @@ def _space(space: dict[str, Any]) -> str:
 
 
 def _write(page: Path, lines: Sequence[dict[str, Any]]) -> None:
-    """Puts the table of what is there between the marks of the page."""
+    """Puts the table of results between the markers of the page."""
     table = documents.table(
         ("`dqn-train --env-id`", "spaces", "before", "now: mean return (random)", "CPU s", "served, evaluated"),
         [_row(line) for name in TASKS for line in lines if line["name"] == name],
@@ -207,7 +207,7 @@ def _row(line: dict[str, Any]) -> list[str]:
 
 
 def _failed(line: dict[str, Any], env_id: str) -> str:
-    """The beginning of the sentence, and the flag that it names."""
+    """The beginning of the error message, and the flag that it names."""
     if line["outcome"] == "not ended":
         return "not ended"
     said = line["sentence"].removeprefix("error: ").removeprefix(f"{env_id} ").replace("|", "\\|")

@@ -1,6 +1,6 @@
-"""Serves the model of this folder and asks it for the action of a first observation: third_party_check.py MODEL.
+"""Serves the model in the working directory and requests an action for a first observation: third_party_check.py MODEL.
 
-Prints one JSON line with the action. The observation goes to the client as the environment gives it.
+Prints one JSON line with the action. The observation is passed to the client as the environment returns it.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from dqn_training.envs.make import make_described
 
 
 def main(model: str) -> None:
-    """The action, after at most a minute of waiting for the server."""
+    """Prints the action, waiting at most a minute for the server."""
     with contextlib.redirect_stdout(sys.stderr):
         environment = make_described(RepositoryReader("models/store").manifest(model, 1).environment).env
         observation, _ = environment.reset(seed=0)

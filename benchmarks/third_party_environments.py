@@ -1,4 +1,4 @@
-"""Environments of packages that Gymnasium does not know by an id, as a user registers them in a file of their own.
+"""Environments of packages that are not registered with Gymnasium, registered as a user would in their own module.
 
 `third_party_environments:Airstriker-v0` of stable-retro, `:ConnectFour-v0` of PettingZoo, `:Elevators-v0` of pyRDDLGym
 and `:Trading-v0` of gym-trading-env.
@@ -15,9 +15,9 @@ Stepped = tuple[Any, float, bool, bool, dict[str, Any]]
 
 
 def airstriker(**arguments: Any) -> Made:
-    """The emulator's free game, of which a process holds one instance."""
+    """The emulator's free game, which allows only one instance per process."""
     retro = import_module("stable_retro")
-    shown = {"render_mode": "rgb_array"} | arguments  # it opens a window otherwise
+    shown = {"render_mode": "rgb_array"} | arguments  # otherwise it opens a window
     game: Made = retro.make("Airstriker-Genesis-v0", use_restricted_actions=retro.Actions.DISCRETE, **shown)
     return gymnasium.wrappers.ResizeObservation(game, (84, 84))
 
@@ -54,7 +54,7 @@ class ConnectFour(gymnasium.Env[Any, Any]):
         return self._game.observe("player_0"), {}
 
     def step(self, action: Any) -> Stepped:
-        """A move, and one of the random player."""
+        """Makes a move, and one of the random player."""
         self._game.step(int(action))
         if not self._is_over():
             mask = self._game.observe("player_1")["action_mask"]

@@ -1,17 +1,17 @@
-"""The environments of benchmarks/third_party.py: what their READMEs suggest to type, and how that ended before."""
+"""The environments of benchmarks/third_party.py: the commands suggested by their READMEs, and earlier results."""
 
 from typing import NamedTuple
 
 
 class Task(NamedTuple):
-    """A command without settings but its steps; `remedy` is added where it is refused; `before` is commit 86639e8."""
+    """A command with no settings but its steps; `remedy` is added if it is refused; `before` is of commit 86639e8."""
 
     flags: str
     package: str
     steps: int
     before: str
     remedy: str = ""
-    requires: str = ""  # packages beside those that pip installs with it
+    requires: str = ""  # further packages, which pip does not install with it
 
 
 _NET = "sumo_rl/nets/2way-single-intersection/single-intersection"
@@ -114,4 +114,4 @@ TASKS = {
     "frozen-lake": Task("FrozenLake-v1", "gymnasium", 20_000, "0.30, 0.58, 0.44 (seeds 0, 1, 2; random 0.01)"),
     "taxi": Task("Taxi-v4", "gymnasium", 20_000, "-200, -283 with 30,000 steps (seeds 0, 1; random -776)"),
 }
-"""By a short name for `--only`. What is typed is `dqn-train --env-id` and `flags`, then `--total-env-steps`."""
+"""By short name, for `--only`. The command is `dqn-train --env-id` with `flags`, then `--total-env-steps`."""

@@ -1,4 +1,4 @@
-"""What metrics.csv and TensorBoard cost: the share of a CartPole run's CPU time that is spent on them.
+"""The cost of metrics.csv and TensorBoard: the fraction of a CartPole run's CPU time spent on them.
 
 python benchmarks/tracking.py
 """
@@ -26,7 +26,7 @@ class Timed(Callback):
         self.begin, self.end = inner.begin, inner.end  # type: ignore[method-assign]  # only steps are measured
 
     def step(self, state: TrainingState) -> None:
-        """Passes the step on."""
+        """Passes the step on and measures it."""
         started = time.thread_time()
         self._inner.step(state)
         self.spent += time.thread_time() - started
@@ -34,7 +34,7 @@ class Timed(Callback):
 
 
 def measure(folder: Path, trackers: list[Tracker]) -> str:
-    """Trains preset cartpole, seed 100, and says what its tracking cost."""
+    """Trains preset cartpole and reports the cost of tracking."""
     config = preset_config("cartpole")
     process, thread = time.process_time(), time.thread_time()
     with contextlib.closing(Recorder(config, MetricsFile(folder / "metrics.csv"), trackers)) as recorder:
@@ -44,12 +44,12 @@ def measure(folder: Path, trackers: list[Tracker]) -> str:
     rows = len((folder / "metrics.csv").read_text().splitlines()) - 1
     return (
         f"{rows} rows, {timed.calls} calls: {1e3 * timed.spent:.1f} ms of {whole:.2f} s of CPU, "
-        f"{timed.spent / whole:.2%}; threads beside {1e3 * others:.1f} ms"
+        f"{timed.spent / whole:.2%}; other threads {1e3 * others:.1f} ms"
     )
 
 
 def main() -> None:
-    """Prints a line for metrics.csv alone and one for both."""
+    """Prints one line for metrics.csv alone and one for both."""
     with tempfile.TemporaryDirectory() as name:
         for label in ("csv", "csv and tensorboard"):
             folder = Path(name, label)

@@ -1,13 +1,13 @@
-"""Trains with dqn-train and with its peers, in turns on one core; writes a table and a picture.
+"""Compares training with dqn-train and its peers, interleaved on one core; writes a table and a plot.
 
     .venv/bin/python benchmarks/training_peers.py --cleanrl path/to/a/checkout/of/cleanrl
     .venv/bin/python benchmarks/training_peers.py --task minatar --seeds 3
 
-CartPole goes to README.md and docs/training.png, MinAtar's Breakout, with as many steps for both, to docs/training.md.
-Each peer gets an environment of its own (in ~/.cache/dqn-policy-server/peers, or $PEERS), which is installed at the
-first run. CleanRL is no package: without a checkout its row is left out.
-Seconds are those of training, with whatever evaluations a system makes
-to choose a checkpoint; what counts as the result is the policy that it then has, played greedily with other seeds.
+CartPole results go to README.md and docs/training.png; those of MinAtar's Breakout, with equal steps for all systems,
+to docs/training.md. Each peer has its own virtual environment (in ~/.cache/dqn-policy-server/peers, or $PEERS), which
+is installed at the first run. CleanRL is not a package: without a checkout its row is left out. Seconds are those of
+training, including any evaluations that a system uses to select a checkpoint; its result is the final policy, played
+greedily with other seeds.
 """
 
 import json
@@ -58,13 +58,13 @@ def main(
     """Measures all systems.
 
     Args:
-        task: what they train on
-        seeds: how many seeds
-        first: the first of them
-        episodes: greedy episodes after each training (dqn-train always plays its preset's report episodes)
+        task: what to train on
+        seeds: number of seeds
+        first: first seed
+        episodes: greedy episodes after each training (dqn-train always plays its preset's report_episodes)
         cleanrl: a checkout of CleanRL
-        core: the core that everything runs on
-        save: write the table and the picture
+        core: CPU core to run everything on
+        save: write the table and the plot
     """
     if task == "cartpole":
         trainers = on_cartpole(episodes, cleanrl)
@@ -72,7 +72,7 @@ def main(
         trainers = on_minatar(episodes, preset_config("minatar-breakout").total_env_steps)
     results: dict[str, list[Result]] = {trainer.name: [] for trainer in trainers}
     for seed in track(range(first, first + seeds), "seeds", console=Console(stderr=True)):
-        for trainer in trainers:  # in turns, so that all meet the same noise
+        for trainer in trainers:  # interleaved, so that noise affects all alike
             results[trainer.name].append(_run(trainer, seed, core))
             print(trainer.name, seed, results[trainer.name][-1], file=sys.stderr)
     named = {package: number for trainer in trainers for package, number in trainer.versions().items()}
@@ -92,15 +92,15 @@ def _run(trainer: Trainer, seed: int, core: int) -> Result:
         done = subprocess.run(words, capture_output=True, text=True, env=os.environ | own, cwd=folder, check=False)
     if done.returncode:
         raise RuntimeError(f"{trainer.name} failed with seed {seed}: {done.stderr[-2000:]}")
-    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    if "evaluation" not in facts:
-        return Result(**facts)
-    training, evaluation = facts["training"], facts["evaluation"]
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    if "evaluation" not in result:
+        return Result(**result)
+    training, evaluation = result["training"], result["evaluation"]
     return Result(training["wall_seconds"], training["env_steps"], evaluation["mean"], evaluation["min"])
 
 
 def _table(results: Results, solved: float | None) -> str:
-    """A row for each system, the first of which is ours; without `solved` no column on it."""
+    """A row for each system, ours first; no column of solved seeds without `solved`."""
     ours = median(result.seconds for result in next(iter(results.values())))
     rows = []
     for name, runs in results.items():
@@ -127,7 +127,7 @@ def _draw(results: Results) -> None:
     axes.set_yticks(range(len(results)), list(results))
     axes.invert_yaxis()
     axes.set_xscale("log")
-    axes.set_xlabel(f"seconds of training on one core (dot: a seed; green: mean return of at least {SOLVED})")
+    axes.set_xlabel(f"seconds of training on one core (one dot per seed; green: mean return of at least {SOLVED})")
     axes.set_title("CartPole-v1")
     axes.grid(visible=True, axis="x", which="both", alpha=0.3)
     figure.savefig(PICTURE, dpi=110, metadata={"Software": None})

@@ -1,8 +1,9 @@
-"""The preset `tutorial` beside the PyTorch tutorial written in its usual way: the same curve, how many steps a second.
+"""Compares the preset `tutorial` with the PyTorch tutorial as published: the learning curve and steps per second.
 
     .venv/bin/python benchmarks/tutorial.py --seeds 10
 
-Mean duration of the last 100 of 200 episodes, whose spread over seeds is large: compare the means with their errors.
+Reports the mean duration of the last 100 of 200 episodes. It varies widely between seeds, so compare the means with
+their standard errors.
 """
 
 import dataclasses
@@ -37,18 +38,18 @@ class Run(NamedTuple):
 
     @property
     def speed(self) -> float:
-        """Environment steps a second."""
+        """Environment steps per second."""
         return sum(self.durations) / self.seconds
 
 
-def usual_way(seed: int) -> Run:
-    """The starting system."""
+def as_published(seed: int) -> Run:
+    """Trains with the tutorial's code."""
     trained = starting_system.train(seed)
     return Run(trained.durations, trained.seconds)
 
 
 def preset(seed: int) -> Run:
-    """Ours."""
+    """Trains with the preset."""
     config = dataclasses.replace(preset_config("tutorial"), seed=seed, max_episodes=starting_system.EPISODES)
     environment = environment_for(config)
     state = make_state(config, environment, None)
@@ -60,11 +61,16 @@ def preset(seed: int) -> Run:
 
 
 def main(seeds: int = 10, first: int = 0) -> None:
-    """Args: how many seeds, and the first of them."""
+    """Compares both.
+
+    Args:
+        seeds: number of seeds
+        first: first seed
+    """
     torch.set_num_threads(1)
-    systems: dict[str, Callable[[int], Run]] = {"usual way": usual_way, "preset tutorial": preset}
+    systems: dict[str, Callable[[int], Run]] = {"tutorial's code": as_published, "preset tutorial": preset}
     runs: dict[str, list[Run]] = {name: [] for name in systems}
-    table = Table("seed", *(f"{name}: {fact}" for name in systems for fact in ("last 100", "steps/s")))
+    table = Table("seed", *(f"{name}: {figure}" for name in systems for figure in ("last 100", "steps/s")))
     for seed in range(first, first + seeds):  # interleaved, so that both meet the same noise
         for name, system in systems.items():
             runs[name].append(system(seed))

@@ -1,1 +1,1 @@
-"""Things to try: an environment to drift, clients to read."""
+"""Examples: an environment that can drift, and a client."""

@@ -1,4 +1,4 @@
-"""Plays CartPole with a served policy, and prints each episode's return and their mean.
+"""Plays CartPole with a served policy, and prints the return of each episode and the mean.
 
 python examples/play_cartpole.py --url http://127.0.0.1:8000 --episodes 5
 python examples/play_cartpole.py --stream
@@ -25,12 +25,12 @@ def play(policy: PolicyClient | Stream, seed: int) -> float:
 
 
 def main() -> None:
-    """Reads the flags and plays."""
+    """Parses the flags and plays."""
     parser = argparse.ArgumentParser(description="Play CartPole with a served policy.")
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="of dqn-serve (default: %(default)s)")
-    parser.add_argument("--model", help="whose policy plays (default: the server's)")
-    parser.add_argument("--episodes", type=int, default=5, help="how many to play (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first episode (default: %(default)s)")
+    parser.add_argument("--url", default="http://127.0.0.1:8000", help="URL of dqn-serve (default: %(default)s)")
+    parser.add_argument("--model", help="name of the model (default: the server's default model)")
+    parser.add_argument("--episodes", type=int, default=5, help="number of episodes (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the first episode (default: %(default)s)")
     parser.add_argument(
         "--stream", action="store_true", help="act over a WebSocket instead of a request for each action"
     )

@@ -1,9 +1,9 @@
-"""CartPole whose physics are constructor arguments: a plant that drifts, to try retraining with.
+"""CartPole with its physics as constructor arguments: a plant that can drift, for trying out retraining.
 
     dqn-train --env-id examples.tunable_cartpole:TunableCartPole-v0 --name plant
     dqn-retrain --once --name plant --env-kwargs '{"force": 4.0, "pole_length": 1.2}'
 
-With its defaults it is CartPole-v1.
+With the defaults it is CartPole-v1.
 """
 
 from typing import Any
@@ -28,7 +28,7 @@ class TunableCartPole(CartPoleEnv):
 
 
 class TunableCartPoleVector(CartPoleVectorEnv):
-    """Many of them at once, in NumPy."""
+    """Many environments at once, in NumPy."""
 
     def __init__(
         self, num_envs: int = 1, gravity: float = 9.8, pole_length: float = 0.5, force: float = 10.0, **kwargs: Any

@@ -14,7 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("training/dqn_training", "models/dqn_models", "serving/dqn_serving", "client/dqn_client")
+PACKAGES = (
+    "training/dqn_training",
+    "models/dqn_models",
+    "experience/dqn_experience",
+    "serving/dqn_serving",
+    "client/dqn_client",
+)
 BEGIN, END = "<!-- scripts/code_map.py -->", "<!-- /scripts/code_map.py -->"
 _NAME_COLUMN, _WIDTH = 26, 128
 

@@ -1,4 +1,4 @@
-"""What holds for every test."""
+"""Fixtures for all tests."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from dqn_testing.trained import Trained, train_once
 
 @pytest.fixture(scope="session", autouse=True)
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where the training commands that tests start keep their runs, unless they say otherwise."""
+    """The directory of runs for training commands that tests start without --run-dir."""
     folder = tmp_path_factory.mktemp("runs")
     os.environ["DQN_RUNS"] = str(folder)
     yield folder
@@ -22,20 +22,20 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session", autouse=True)
 def interruptible() -> None:
-    """The commands that tests start heed Ctrl-C, though a shell that runs the tests in the background ignores it."""
+    """Commands that tests start react to Ctrl-C, even if a background shell that runs the tests ignores it."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def forks(runs: Path, interruptible: None) -> Iterator[None]:  # noqa: ARG001  (what forks must inherit)
-    """Commands start in no time."""
+    """Makes commands start almost instantly."""
     with forked_commands():
         yield
 
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """A policy of CartPole that took seconds to train, once for all tests."""
+    """A CartPole policy, trained in seconds, once for all tests."""
     base = tmp_path_factory.getbasetemp()
     return train_once(base.parent if "PYTEST_XDIST_WORKER" in os.environ else base)

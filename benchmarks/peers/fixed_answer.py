@@ -1,4 +1,4 @@
-"""The least that an ASGI server can do: a fixed answer, whatever is asked."""
+"""The minimal ASGI application: a fixed response to every request."""
 
 from starlette.types import Receive, Scope, Send
 
@@ -7,6 +7,6 @@ HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(B
 
 
 async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
-    """Answers at once."""
+    """Responds immediately."""
     await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
     await send({"type": "http.response.body", "body": BODY})

@@ -1,4 +1,4 @@
-"""Ours on pixels, as `dqn-train` learns but without its evaluations; prints one JSON line."""
+"""Trains on pixels as `dqn-train` does, but without evaluations; prints one JSON line."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from dqn_training.learning.state import make_state
 
 
 def main(words: str, episodes: int) -> None:
-    """Trains with a configuration in JSON, then plays greedily with seeds that no training uses."""
+    """Trains with a configuration in JSON, then plays greedily with seeds not used in training."""
     torch.set_num_threads(1)
     config = TypeAdapter(DQNConfig).validate_json(words)
     environment = environment_for(config)

@@ -15,7 +15,7 @@ from train_stable_baselines import MINATAR, make_environment, minatar_network, p
 
 
 def main(wanted: dict[str, Any]) -> None:
-    """Trains, then plays greedily with seeds that no training uses. The keys are those of DQNConfig, and `episodes`."""
+    """Trains, then plays greedily with seeds not used in training. Keys: DQNConfig's fields, and `episodes`."""
     torch.set_num_threads(1)
     make = functools.partial(_atari if wanted["env_id"].startswith("ALE/") else make_environment, wanted["env_id"])
     policy, network = _network(wanted["env_id"])
@@ -39,7 +39,7 @@ def main(wanted: dict[str, Any]) -> None:
     model.learn(wanted["total_env_steps"], callback=watch)
     (began, before), (ended, after) = learning[0], learning[-1]
     returns = play(model, make(), wanted["episodes"])
-    found = {"speed": (after - before) / (ended - began), "gradient_steps": model._n_updates}  # noqa: SLF001  (it has no other name)
+    found = {"speed": (after - before) / (ended - began), "gradient_steps": model._n_updates}  # noqa: SLF001  (there is no public name)
     print(json.dumps(found | {"mean": float(np.mean(returns)) if returns else None}))
 
 
@@ -48,7 +48,7 @@ def _network(env_id: str) -> tuple[str, dict[str, Any]]:
 
 
 def _atari(env_id: str) -> Any:
-    """Gymnasium's wrappers for Atari games, as ours; Stable-Baselines3's own take as long."""
+    """Gymnasium's wrappers for Atari games, as in dqn-train; Stable-Baselines3's own are no faster."""
     import ale_py
 
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)

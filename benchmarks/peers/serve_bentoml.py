@@ -1,4 +1,4 @@
-"""BentoML, as its documents show it; $MODEL names the file."""
+"""BentoML, as in its documentation; $MODEL is the path of the ONNX file."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""FastAPI and ONNX Runtime, as their documents show them; $MODEL names the file."""
+"""FastAPI and ONNX Runtime, as in their documentation; $MODEL is the path of the ONNX file."""
 
 import os
 
@@ -14,7 +14,7 @@ app = FastAPI()
 
 
 class Request(BaseModel):
-    """What a controller sends."""
+    """The body of a request."""
 
     observation: list[float]
 

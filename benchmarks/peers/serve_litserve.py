@@ -1,4 +1,4 @@
-"""LitServe, as its documents show it; $MODEL names the file, the argument the port."""
+"""LitServe, as in its documentation; $MODEL is the path of the ONNX file, the argument is the port."""
 
 import os
 import sys
@@ -27,7 +27,7 @@ class Acting(litserve.LitAPI):  # type: ignore[misc]
         return self.session.run(["action"], {"observation": observations})[0]
 
     def encode_response(self, actions: Any) -> dict[str, int]:
-        """The answer."""
+        """The response."""
         return {"action": int(actions[0])}
 
 

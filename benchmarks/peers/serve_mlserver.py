@@ -1,4 +1,4 @@
-"""MLServer with a runtime of one's own, as its documents show it; $MODEL names the file."""
+"""MLServer with a custom runtime, as in its documentation; $MODEL is the path of the ONNX file."""
 
 import os
 

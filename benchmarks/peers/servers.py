@@ -1,4 +1,4 @@
-"""The servers that are measured beside each other, and what each is sent for one observation of CartPole."""
+"""The servers that are compared, and the request that each gets for one observation of CartPole."""
 
 import json
 import os
@@ -19,11 +19,11 @@ ONE_TENSOR = (
     b'{"inputs": [{"name": "observation", "shape": [1, 4], "datatype": "FP32", "data": [0.02, -0.01, 0.03, 0.04]}]}'
 )
 ACT = Request("/act", _ONE, _JSON)
-"""One observation for dqn-serve and those who answer the same."""
+"""One observation for dqn-serve and servers with the same API."""
 
 
 class System(NamedTuple):
-    """A server: how it is started on a port, and the package whose version is named."""
+    """A server: its command for a port, and the package whose version is reported."""
 
     name: str
     command: Callable[[int], Sequence[str | Path]]
@@ -34,7 +34,7 @@ class System(NamedTuple):
 
 
 def bare_uvicorn() -> System:
-    """A fixed answer, whatever is asked: the limit of the stack."""
+    """A fixed response to every request: the limit of the stack."""
     words = [sys.executable, "-m", "uvicorn", "fixed_answer:app", "--log-level=critical", "--lifespan=off"]
     return System("bare uvicorn, fixed answer", lambda port: [*words, f"--port={port}"], package="uvicorn")
 
@@ -42,14 +42,14 @@ def bare_uvicorn() -> System:
 def dqn_serve(
     name: str, repository: Path, request: Request = ACT, *, flags: Sequence[str] = (), cores: str = "0"
 ) -> System:
-    """Ours, as it is installed."""
+    """The installed dqn-serve."""
     program = Path(sys.executable).with_name("dqn-serve")
     words = [program, "--repository", repository, "--log-format=json", *flags]
     return System(name, lambda port: [*words, f"--port={port}"], request, cores=cores)
 
 
 def peer_servers(folder: Path, model: Path) -> list[System]:
-    """The peers, all with the same ONNX file, each in its environment; `folder` takes their files."""
+    """The peers, all with the same ONNX file, each in its own virtual environment; `folder` is for their files."""
     os.environ["MODEL"] = str(model)
     os.environ["PYTHONPATH"] = str(FOLDER)
     fastapi = peer_python("plain", ["fastapi", "uvicorn[standard]", "onnxruntime"])
@@ -80,7 +80,7 @@ def peer_servers(folder: Path, model: Path) -> list[System]:
 
 
 def named_versions(systems: Iterable[System]) -> dict[str, str]:
-    """The versions of what was measured."""
+    """The versions of the measured packages."""
     named: dict[str, str] = {}
     for system in systems:
         if system.package:

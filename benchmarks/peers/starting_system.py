@@ -1,6 +1,6 @@
-"""PyTorch's tutorial "DQN on CartPole" written in its usual way; as a script it trains and prints one JSON line.
+"""PyTorch's tutorial "DQN on CartPole" as published; as a script it trains and prints one JSON line.
 
-A deque of tensors, torch.cat for each batch, a loop over the state dict for the target network.
+It uses a deque of tensors, torch.cat for each batch, and a loop over the state dict for the target network.
 """
 
 import json
@@ -19,7 +19,7 @@ EPISODES = 200
 
 
 class Trained(NamedTuple):
-    """What a run came to."""
+    """The result of a run."""
 
     durations: list[int]
     seconds: float
@@ -27,7 +27,7 @@ class Trained(NamedTuple):
 
 
 def train(seed: int, episodes: int = EPISODES) -> Trained:
-    """One run."""
+    """Trains once."""
     random.seed(seed)
     torch.manual_seed(seed)
     environment: gymnasium.Env[Any, Any] = gymnasium.make("CartPole-v1")
@@ -43,10 +43,10 @@ def train(seed: int, episodes: int = EPISODES) -> Trained:
         state: torch.Tensor | None = torch.tensor(observation).unsqueeze(0)
         over, length = False, 0
         while not over:
-            assert state is not None  # noqa: S101  (only a terminated episode has none)
+            assert state is not None  # noqa: S101  (None only after termination)
             epsilon = 0.05 + 0.85 * math.exp(-actions / 1_000)
             actions += 1
-            explores = random.random() <= epsilon  # noqa: S311  (no secrets here)
+            explores = random.random() <= epsilon  # noqa: S311  (not for cryptography)
             with torch.no_grad():
                 choice = environment.action_space.sample() if explores else int(policy_net(state).max(1).indices.item())
             observation, reward, terminated, truncated, _ = environment.step(choice)
@@ -83,7 +83,7 @@ def _optimize(policy_net: nn.Module, target_net: nn.Module, optimizer: torch.opt
 
 
 def _returns(policy_net: nn.Module, episodes: int) -> list[float]:
-    """Greedy episodes with seeds that no training uses."""
+    """Returns of greedy episodes with seeds not used in training."""
     environment: gymnasium.Env[Any, Any] = gymnasium.make("CartPole-v1")
     returns = []
     for seed in range(1_700_000_000, 1_700_000_000 + episodes):
@@ -99,7 +99,7 @@ def _returns(policy_net: nn.Module, episodes: int) -> list[float]:
 
 
 def main(seed: int, episodes: int) -> None:
-    """Trains as long as the tutorial does without a GPU, then plays."""
+    """Trains for as many episodes as the tutorial without a GPU, then plays."""
     torch.set_num_threads(1)
     trained = train(seed)
     returns = _returns(trained.policy_net, episodes)

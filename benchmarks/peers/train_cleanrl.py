@@ -14,7 +14,7 @@ import torch
 
 
 def main(checkout: str, seed: int, env_steps: int, episodes: int) -> None:
-    """Trains for so many steps, then plays greedily with seeds that no training uses."""
+    """Trains for `env_steps` steps, then plays greedily with seeds not used in training."""
     torch.set_num_threads(1)
     script = Path(checkout).resolve() / "cleanrl/dqn.py"
     sys.path.insert(0, str(Path(checkout).resolve()))

@@ -1,6 +1,6 @@
 """DQN of Stable-Baselines3 or SBX with RL Zoo's settings; prints one JSON line. Runs in the peer's environment.
 
-RL Zoo's settings are facts from its hyperparams/dqn.yml.
+RL Zoo's settings are from its hyperparams/dqn.yml.
 """
 
 import json
@@ -24,8 +24,8 @@ CARTPOLE = {
     "exploration_fraction": 0.16,
     "exploration_final_eps": 0.04,
 }
-# Stable-Baselines3 publishes none for MinAtar. These are the paper's (Young & Tian, 2019), but for Adam instead of
-# RMSProp and for exploration and a learning start that suit 100,000 steps instead of 5 million.
+# Stable-Baselines3 publishes none for MinAtar. These are the paper's (Young & Tian, 2019), except for Adam instead of
+# RMSProp, and exploration and a learning start that suit 100,000 steps instead of 5 million.
 MINATAR = {
     "learning_rate": 2.5e-4,
     "batch_size": 32,
@@ -41,7 +41,7 @@ MINATAR = {
 
 
 def main(library: str, env_id: str, seed: int, env_steps: int, episodes: int) -> None:
-    """Trains, then plays greedily with seeds that no training uses; `env_steps` 0 means the settings' own."""
+    """Trains, then plays greedily with seeds not used in training; `env_steps` 0: as in the settings."""
     if library == "sbx":
         from sbx import DQN
     else:
@@ -81,7 +81,7 @@ def minatar_network() -> dict[str, Any]:
 
 
 def make_environment(env_id: str) -> Any:
-    """MinAtar's bits as numbers, which are all that Stable-Baselines3 stores; others as they are."""
+    """MinAtar's booleans as floats, as Stable-Baselines3 cannot store booleans; other environments unchanged."""
     if env_id.startswith("MinAtar"):
         import minatar.gym
 
@@ -93,7 +93,7 @@ def make_environment(env_id: str) -> Any:
 
 
 def play(model: Any, environment: Any, episodes: int) -> list[float]:
-    """Returns of greedy episodes with seeds that no training uses."""
+    """Returns of greedy episodes with seeds not used in training."""
     returns = []
     for seed in range(1_700_000_000, 1_700_000_000 + episodes):
         observation, _ = environment.reset(seed=seed)

@@ -1,4 +1,4 @@
-"""The systems whose training is measured beside ours: how each trains with a seed and plays the result."""
+"""The systems whose training is compared: how each trains with a seed and plays the result."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -13,9 +13,9 @@ _SB3, _SBX = ("stable-baselines3",), ("sbx-rl", "jax")
 
 
 class Trainer(NamedTuple):
-    """A system: its Python's words for a seed, and the packages whose versions are named.
+    """A system: the arguments of its Python for a seed, and the packages whose versions are reported.
 
-    It prints one JSON line: our manifest, or seconds, env_steps, mean and min.
+    It prints one JSON line: dqn-train's manifest, or seconds, env_steps, mean and min.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Trainer(NamedTuple):
 
 
 def dqn_train(preset: str) -> Trainer:
-    """Ours; it always plays its preset's report episodes."""
+    """dqn-train, which always plays its preset's report_episodes."""
     code = "from dqn_training.cli.main import train; train()"
     return Trainer(
         f"dqn-train, preset {preset}",
@@ -40,7 +40,7 @@ def dqn_train(preset: str) -> Trainer:
 
 
 def on_cartpole(episodes: int, cleanrl: Path | None) -> list[Trainer]:
-    """Ours, the starting system, and the peers with their published settings; CleanRL from a checkout of it."""
+    """dqn-train, the PyTorch tutorial, and the peers with their published settings; CleanRL from a checkout."""
     play = str(episodes)
     started = Trainer(
         "the starting system", _OURS, (), lambda seed: [str(_FOLDER / "starting_system.py"), str(seed), play]
@@ -52,7 +52,7 @@ def on_cartpole(episodes: int, cleanrl: Path | None) -> list[Trainer]:
 
 
 def on_minatar(episodes: int, env_steps: int) -> list[Trainer]:
-    """Ours and Stable-Baselines3 on MinAtar's Breakout, both for as many steps."""
+    """dqn-train and Stable-Baselines3 on MinAtar's Breakout, with equal steps."""
     settings = "Stable-Baselines3, MinAtar's network and settings"
     sb3 = _stable_baselines(settings, "sb3", _SB3, "MinAtar/Breakout-v1", env_steps, str(episodes), "minatar")
     return [dqn_train("minatar-breakout"), sb3]
@@ -61,7 +61,7 @@ def on_minatar(episodes: int, env_steps: int) -> list[Trainer]:
 def _stable_baselines(
     name: str, library: str, packages: tuple[str, ...], env_id: str, env_steps: int, play: str, *more: str
 ) -> Trainer:
-    """With 0 steps: as many as the settings say."""
+    """Stable-Baselines3 or SBX; `env_steps` 0: as in the settings."""
     python = peer_python("-".join([packages[0], *more]), ["torch", packages[0], *more])
     words = [str(_FOLDER / "train_stable_baselines.py"), library, env_id]
     return Trainer(name, python, packages, lambda seed: [*words, str(seed), str(env_steps), play])

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from dqn_client.batches import separated
-from dqn_client.encoding import Observation, Observations, Values, joint_mask, to_json
+from dqn_client.encoding import Observation, Observations, Values, flat_mask, to_json
 from dqn_client.errors import NotFoundError
 
 Result = TypeVar("Result")
@@ -32,7 +32,7 @@ class Action(Struct, frozen=True):
     propensity: float | None = None
     """Probability with which this action was selected; only if `epsilon` was given."""
     q_values: tuple[float, ...] | None = None
-    """One for each joint action; only from a stream opened with `q_values=True`."""
+    """Of all joint actions, or of the values of all components; only from a stream opened with `q_values=True`."""
 
 
 class Actions(Struct, frozen=True):
@@ -133,8 +133,8 @@ class SelectionOptions(TypedDict, total=False):
     seed: int | None
     """Makes the random selection reproducible."""
     action_mask: Values | None
-    """Booleans (or 0 and 1), one for each joint action, or [batch, actions] for a batch; False is never selected.
-    For one observation also a tuple of masks, one for each component of an action, as in Gymnasium."""
+    """Booleans (or 0 and 1), one for each Q-value, or [batch, Q-values] for a batch; False is never selected. For one
+    observation also a tuple of masks, one for each component of an action, as in Gymnasium."""
 
 
 class ActOptions(SelectionOptions, total=False):
@@ -261,6 +261,6 @@ def _body(
     if field == "observations":
         value = separated(value)
     elif action_mask is not None:
-        action_mask = joint_mask(action_mask)
+        action_mask = flat_mask(action_mask)
     fields = {field: value, "version": version, "epsilon": epsilon, "seed": seed, "action_mask": action_mask}
     return to_json({name: value for name, value in fields.items() if value is not None})

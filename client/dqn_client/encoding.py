@@ -5,6 +5,7 @@ Arrays become lists in C code: encoding 1,024 CartPole observations as JSON take
 
 import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -27,12 +28,20 @@ Observations = Values | Mapping[str, Any]
 """A list of observations or an array [batch, *shape]; or a dict of arrays, as a vector environment returns them."""
 
 
-def joint_mask(mask: Values) -> Values:
-    """The mask of one observation with an entry for each joint action, the last component changing fastest.
+MAX_JOINT_ACTIONS = 4_096
+"""If there are more combinations, actions branch, and a mask has an entry for each value of each component."""
 
-    Converts a tuple of masks, which Gymnasium has for the components of a MultiDiscrete action; returns others as is.
+
+def flat_mask(mask: Values) -> Values:
+    """The mask of one observation in the form that the server takes.
+
+    Converts a tuple of masks, which Gymnasium has for the components of a MultiDiscrete action, to one entry for each
+    joint action, the last component changing fastest, or, if there are too many of these, to one mask after the other.
+    Returns other masks as is.
     """
     if isinstance(mask, tuple) and mask and all(hasattr(part, "__len__") for part in mask):
+        if math.prod(map(len, mask)) > MAX_JOINT_ACTIONS:
+            return [bool(flag) for part in mask for flag in part]
         return [all(flags) for flags in itertools.product(*mask)]
     return mask
 

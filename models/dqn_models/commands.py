@@ -12,6 +12,7 @@ from dqn_models import cli_support
 _PACKAGES = {
     "models": "numpy onnxruntime pydantic rich tyro",
     "train": "gymnasium matplotlib onnx prometheus_client safetensors structlog torch",
+    "experience": "msgspec",
     "serve": "fastapi fastapi_swagger httptools msgspec prometheus_client pydantic_settings structlog uvicorn uvloop"
     " websockets",
 }
@@ -20,6 +21,11 @@ _PACKAGES = {
 def models() -> None:
     """Entry point of `dqn-models`."""
     _start("dqn-models", "dqn_models.cli", "main", "models")
+
+
+def experience() -> None:
+    """Entry point of `dqn-experience`."""
+    _start("dqn-experience", "dqn_experience.cli", "main", "experience")
 
 
 def serve() -> None:

@@ -58,7 +58,7 @@ class Policy:
     """
 
     def __init__(self, data: bytes, *, where: str = "the ONNX file", threads: int = 1) -> None:
-        """Loads a serialised ONNX graph; `where` names it in errors, `threads` is the number of threads per run.
+        """Loads a serialized ONNX graph; `where` names it in errors, `threads` is the number of threads per run.
 
         Raises PolicyError if it does not load or is not a policy, which has an input `observation` or inputs
         `observation.NAME`, and outputs `q_values` (float32 [batch, n_actions]) and `action` (int64 or float32

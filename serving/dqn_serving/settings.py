@@ -101,8 +101,8 @@ class ServerSettings(BaseSettings):
     keep_alive_seconds: int = Field(75, ge=1, le=86400)
     """seconds after which an idle connection is closed"""
     request_seconds: float = Field(10.0, ge=0.1, le=3600)
-    """maximum seconds to receive a request's head, to receive its body, and for the client to read the response, each;
-    after that the server answers 408 and closes the connection"""
+    """maximum seconds each to receive a request's head, to receive its body, and for the client to read the response;
+    a request that takes longer gets 408, and the connection is closed"""
     max_connections: int = Field(10_000, ge=1, le=1_000_000)
     """maximum connections per worker; further ones get 503"""
     max_waiting_seconds: float = Field(0.5, ge=0.01, le=3600)

@@ -11,16 +11,16 @@ from dqn_client import AsyncPolicyClient, PolicyClient, RetryPolicy
 
 KINDS = ["sync", "asyncio"]
 QUICK = RetryPolicy(max_retries=3, deadline=20, initial_backoff=0.01, max_backoff=0.05)
-"""RetryPolicy for tests in which all of them fail."""
+"""RetryPolicy for tests in which every attempt fails."""
 PATIENT = RetryPolicy(max_retries=1000, deadline=60, initial_backoff=0.02, max_backoff=0.1)
 """RetryPolicy for tests that wait for a server on a busy machine."""
 
 
 class Blocking:
-    """An asyncio object (a client or a stream) whose coroutines are run to their end at once."""
+    """Wraps an asyncio object (a client or a stream): its coroutines run to completion immediately."""
 
     def __init__(self, asynchronous: Any, runner: "asyncio.Runner") -> None:
-        """`runner` is where every call runs."""
+        """`runner` runs every call."""
         self._asynchronous = asynchronous
         self._runner = runner
 
@@ -41,7 +41,7 @@ class Blocking:
         return Blocking(self._runner.run(self._asynchronous.__aenter__()), self._runner)
 
     def __exit__(self, *error: object) -> None:
-        """Leaves it."""
+        """Exits the asynchronous context."""
         self._runner.run(self._asynchronous.__aexit__(*error))
 
 
@@ -57,10 +57,10 @@ def open_client(kind: str, url: str, **options: Any) -> Iterator[Any]:
 
 
 class Answering:
-    """An HTTP server that gives each request the next of some answers, the last one again and again."""
+    """An HTTP server that answers each request with the next of some responses, and repeats the last one."""
 
     def __init__(self, *answers: bytes) -> None:
-        """Each answer is what goes on the wire after the request; b"" closes the connection."""
+        """Each answer is the bytes sent after a request; b"" closes the connection."""
         self.requests: list[str] = []
         seen, waiting = self.requests, list(answers)
 
@@ -74,30 +74,30 @@ class Answering:
             do_GET = do_POST = do_PUT = handle_any  # noqa: N815  (http.server's names)
 
             def log_message(self, *_: object) -> None:
-                """Says nothing."""
+                """Logs nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def __enter__(self) -> Self:
-        """Starts to answer."""
+        """Starts the server."""
         threading.Thread(target=self._server.serve_forever, args=(0.01,)).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ends."""
+        """Stops the server."""
         self._server.shutdown()
         self._server.server_close()
 
 
 def response(status: str, body: bytes, *headers: str) -> bytes:
-    """An HTTP response as it goes on the wire; `status` is like "200 OK"."""
+    """The bytes of an HTTP response; `status` is like "200 OK"."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers, "", ""]
     return "\r\n".join(lines).encode() + body
 
 
 class InBackground:
-    """Calls a function again and again in a thread, until told to end; keeps what it returned or raised."""
+    """Calls a function repeatedly in a thread until stopped; keeps what it returned or raised."""
 
     def __init__(self, function: Callable[[], Any]) -> None:
         """Not started yet: enter it."""
@@ -119,7 +119,7 @@ class InBackground:
                 self._changed.notify_all()
 
     def wait_for(self, more: int, timeout: float = 60.0) -> None:
-        """Waits until so many more calls have ended; fails where one raised."""
+        """Waits until this many more calls have ended; fails if one raised."""
         with self._changed:
             wanted = len(self.results) + more
             self._changed.wait_for(lambda: len(self.results) >= wanted or self._is_over.is_set(), timeout)
@@ -127,11 +127,11 @@ class InBackground:
         assert len(self.results) >= wanted
 
     def __enter__(self) -> Self:
-        """Starts."""
+        """Starts the thread."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ends after the call that is under way."""
+        """Stops after the current call."""
         self._is_over.set()
         self._thread.join()

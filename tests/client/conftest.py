@@ -14,7 +14,7 @@ __all__ = ["empty", "repository", "secure", "server", "spaced", "spaced_store", 
 
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
-    """Which client: each test that asks for it runs with both."""
+    """Which client: each test that uses this fixture runs with both."""
     return str(request.param)
 
 

@@ -18,7 +18,7 @@ LEFT = [-0.5, 0.1, -0.3, 0.2]
 
 
 def test_act(client: Any) -> None:
-    """One observation gives the champion's action and says whose it is."""
+    """One observation gives the champion's action, with its model and version."""
     assert client.act(RIGHT) == Action(action=1, model="cartpole", version=1)
     assert client.act(LEFT).action == 0
 
@@ -36,13 +36,13 @@ def test_act(client: Any) -> None:
     ids=["tuple", "float64", "float32", "big-endian half", "scalars", "deque"],
 )
 def test_observations_come_in_any_form(client: Any, observation: Any) -> None:
-    """Tuples, arrays of any dtype, lists of scalars and other sequences are what a list of numbers is."""
+    """Tuples, arrays of any dtype, lists of scalars and other sequences are equivalent to a list of numbers."""
     assert client.act(observation).action == 1
 
 
 @pytest.mark.parametrize("observation", [2, np.int64(2), np.array(2, np.uint8)], ids=["int", "scalar", "array"])
 def test_discrete_observations(kind: str, server: Server, observation: Any) -> None:
-    """A Discrete observation space takes an integer, of Python or of NumPy."""
+    """A Discrete observation space takes an integer, Python's or NumPy's."""
     with open_client(kind, server.url, model="lake") as lake:
         assert lake.act(observation) == Action(action=2, model="lake", version=1)
         assert lake.act_batch([1, observation]).actions == (1, 2)
@@ -68,7 +68,7 @@ def test_q_values(client: Any) -> None:
 
 
 def test_options(client: Any) -> None:
-    """Version, epsilon, seed and mask are the server's, and None is as if not given."""
+    """Version, epsilon, seed and mask reach the server, and None means not given."""
     assert client.act(RIGHT, version=3).version == 3
     assert client.act(RIGHT, version="challenger").version == 2
     assert client.act(RIGHT, epsilon=0.5).propensity in {0.25, 0.75}
@@ -82,13 +82,13 @@ def test_options(client: Any) -> None:
 
 
 def test_unknown_option_is_a_type_error(client: Any) -> None:
-    """A misspelt option never goes unnoticed."""
+    """A misspelt option raises a TypeError."""
     with pytest.raises(TypeError, match="eps"):
         client.act(RIGHT, eps=0.1)
 
 
 def test_catalog(client: Any, server: Server) -> None:
-    """Models, one model, manifests and readiness are what the server says."""
+    """Models, one model, manifests and readiness are those of the server."""
     assert [model.model for model in client.models()] == ["cartpole", "lake"]
     cartpole = client.model()
     assert (cartpole.model, cartpole.is_default, cartpole.champion) == ("cartpole", True, 1)

@@ -1,4 +1,4 @@
-"""What fails is one of the typed errors, and its message is the server's own sentence."""
+"""A failed call raises one of the typed errors, with the server's own sentence as its message."""
 
 import math
 import socket
@@ -18,7 +18,7 @@ from tests.client.clients import QUICK, Answering, open_client, response
 OBSERVATION = [0.0, 0.0, 0.0, 0.0]
 
 
-def test_refusals_say_what_the_server_said(client: Any) -> None:
+def test_refusals_have_the_fields_of_the_problem(client: Any) -> None:
     """A 422 carries status, title, detail and reason."""
     with pytest.raises(dqn_client.RequestRefusedError) as caught:
         client.act([0.0, 0.0, 0.0])
@@ -29,7 +29,7 @@ def test_refusals_say_what_the_server_said(client: Any) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_non_finite_numbers_are_named(client: Any, value: float) -> None:
-    """NaN and infinities, which JSON has no word for, are refused as what they are."""
+    """NaN and infinities, which JSON cannot express, are sent and named in the refusal."""
     for observation in ([value, 0.0, 0.0, 0.0], np.array([value, 0, 0, 0], np.float32)):
         with pytest.raises(dqn_client.RequestRefusedError) as caught:
             client.act(observation)
@@ -38,7 +38,7 @@ def test_non_finite_numbers_are_named(client: Any, value: float) -> None:
 
 @pytest.mark.parametrize("method", ["act", "act_batch", "q_values", "q_values_batch"])
 def test_an_unknown_option_is_a_type_error_of_the_method(client: Any, method: str) -> None:
-    """It names the method that was called, and where a client's model is given instead."""
+    """It names the method that was called, and for `model` the constructor that takes it."""
     observation = [OBSERVATION] if method.endswith("batch") else OBSERVATION
     with pytest.raises(TypeError) as caught:
         getattr(client, method)(observation, model="x")
@@ -50,13 +50,13 @@ def test_an_unknown_option_is_a_type_error_of_the_method(client: Any, method: st
 
 
 def test_what_cannot_be_sent_is_a_type_error(client: Any) -> None:
-    """An observation that is no data at all is refused before it is sent."""
+    """An observation that is not data is refused before it is sent."""
     with pytest.raises(TypeError, match="Cannot send a generator"):
         client.act(value for value in OBSERVATION)
 
 
 def test_unknown_things_are_not_found(kind: str, client: Any, server: Server) -> None:
-    """Unknown models, versions and aliases are NotFoundError, names that look like paths as well."""
+    """Unknown models, versions and aliases raise NotFoundError, including names that look like paths."""
     for method, arguments in (("act", (OBSERVATION,)), ("manifest", ()), ("promote", ())):
         with pytest.raises(dqn_client.NotFoundError):
             getattr(client, method)(*arguments, version=99)
@@ -79,7 +79,7 @@ def vacant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def test_tokens(kind: str, server: Server, vacant: Server) -> None:
-    """A missing or wrong token is 401; where admin calls are off they are 403; neither is repeated."""
+    """A missing or wrong token gets 401, and 403 if admin calls are off; neither is retried."""
     for url, token, status in ((server.url, None, 401), (server.url, "wrong", 401), (vacant.url, TOKEN, 403)):
         with open_client(kind, url, model="cartpole", token=token) as client:
             with pytest.raises(dqn_client.AccessDeniedError) as caught:
@@ -95,7 +95,7 @@ def test_too_large(client: Any) -> None:
 
 
 def test_not_ready(kind: str, vacant: Server) -> None:
-    """Without a champion `act` fails with the reason once there are no retries left, and `ready` tells it."""
+    """Without a champion `act` fails with the reason once there are no retries left, and `ready` returns the reason."""
     with open_client(kind, vacant.url, retries=RetryPolicy(0)) as client:
         with pytest.raises(dqn_client.NotReadyError) as caught:
             client.act(OBSERVATION)
@@ -107,8 +107,8 @@ def test_not_ready(kind: str, vacant: Server) -> None:
             client.manifest()
 
 
-def test_nobody_there(kind: str) -> None:
-    """Where nobody listens the error says where that was; it is Python's ConnectionError as well."""
+def test_nobody_listens(kind: str) -> None:
+    """If nobody listens, the error names the address, and is also a ConnectionError of Python."""
     url = f"http://127.0.0.1:{free_port()}"
     with open_client(kind, url, retries=QUICK) as client:
         with pytest.raises(dqn_client.ConnectionLostError, match=url) as caught:
@@ -119,7 +119,7 @@ def test_nobody_there(kind: str) -> None:
 
 
 def test_timeout(kind: str) -> None:
-    """A server that does not answer in time is TimedOutError, which is Python's TimeoutError as well."""
+    """If the server does not answer in time, it is a TimedOutError, which is also Python's TimeoutError."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with open_client(kind, url, timeout=0.05) as client, pytest.raises(dqn_client.TimedOutError) as caught:
@@ -141,7 +141,7 @@ def test_timeout(kind: str) -> None:
     ],
 )
 def test_other_servers(kind: str, answer: bytes, error: type[PolicyClientError], part: str) -> None:
-    """What is not dqn-serve gets an error that shows what came."""
+    """A server that is not dqn-serve leads to an error that shows its response."""
     with Answering(answer) as other, open_client(kind, other.url, retries=QUICK) as client:
         with pytest.raises(error, match=part):
             client.act(OBSERVATION)
@@ -167,6 +167,6 @@ def test_other_servers(kind: str, answer: bytes, error: type[PolicyClientError],
     ],
 )
 def test_wrong_arguments(arguments: dict[str, Any], part: str) -> None:
-    """What cannot be is refused when the client is made."""
+    """Invalid arguments are refused when the client is created."""
     with pytest.raises(ValueError, match=part):
         PolicyClient(**({"base_url": "http://localhost"} | arguments))

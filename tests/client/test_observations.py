@@ -1,4 +1,4 @@
-"""Observations and masks as environments give them, by every call and stream of both clients."""
+"""Observations and masks as environments return them, in every call and stream of both clients."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 @pytest.fixture(scope="module")
 def plants(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with one policy for each dtype that environments observe."""
+    """A server with one policy for each dtype of observations."""
     store = ModelRepository(tmp_path_factory.mktemp("plants"))
     for dtype in SPACES:
         publish_box(store, dtype)
@@ -40,7 +40,7 @@ FORMS: dict[str, Callable[[Array], Any]] = {
 @pytest.mark.parametrize("dtype", SPACES)
 @pytest.mark.parametrize("form", FORMS)
 def test_observations_in_every_form(kind: str, plants: Server, dtype: str, form: str) -> None:
-    """An observation is accepted as the array that `env.step` returns, as `tolist()` of it, and in between."""
+    """An observation is accepted as the array that `env.step` returns, as its `tolist()`, and in mixed forms."""
     observation, other = np.array([[0, 1], [0, 1]], dtype), np.array([[0, 0], [1, 0]], dtype)
     give = FORMS[form]
     with open_client(kind, plants.url, model=dtype) as client:
@@ -65,7 +65,7 @@ def test_observations_in_every_form(kind: str, plants: Server, dtype: str, form:
     ids=["int8", "tolist", "bool", "scalars", "tuple"],
 )
 def test_masks_in_every_form(kind: str, plants: Server, mask: Any) -> None:
-    """A mask is accepted as `info["action_mask"]` has it, int8 of 0 and 1 by Gymnasium's convention, or as booleans."""
+    """A mask is accepted as in `info["action_mask"]` (0 and 1 in int8, Gymnasium's convention) or as booleans."""
     observation = np.array([[0.5, 1], [0, 0]], np.float32)
     with open_client(kind, plants.url) as client:
         assert client.act(observation).action == 1

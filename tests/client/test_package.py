@@ -1,4 +1,4 @@
-"""The package as a user meets it: what it brings along, and what it says about itself."""
+"""The package as users see it: what it imports, and its documentation."""
 
 import inspect
 import subprocess
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_import_brings_nothing_heavy() -> None:
-    """Importing the client loads no array library, nothing of learning or serving, and no other package of ours."""
+    """Importing the client loads no array library, no training or serving stack, and no other package of ours."""
     program = "import sys, dqn_client; print(*{name.partition('.')[0] for name in sys.modules})"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     loaded = set(done.stdout.split())
@@ -25,7 +25,7 @@ def test_import_brings_nothing_heavy() -> None:
 
 @pytest.mark.parametrize("name", dqn_client.__all__)
 def test_public_names_are_documented(name: str) -> None:
-    """Every public name has a docstring of its own, and so has every public method."""
+    """Every public name and every public method has its own docstring."""
     public = getattr(dqn_client, name)
     if not inspect.isclass(public):  # Manifest, an alias
         return
@@ -36,7 +36,7 @@ def test_public_names_are_documented(name: str) -> None:
 
 
 def test_blocking_client_is_generated() -> None:
-    """The blocking client is what scripts/unasync.py makes of the asynchronous one."""
+    """The blocking client is what scripts/unasync.py generates from the asynchronous one."""
     words = [sys.executable, str(ROOT / "scripts" / "unasync.py"), "--check"]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""Clients in several processes and event loops: each has connections of its own, or an error says why it cannot."""
+"""Clients in several processes and event loops: each has its own connections, or an error says why it cannot."""
 
 import asyncio
 import copy
@@ -20,7 +20,7 @@ import dqn_client
 from dqn_client import AsyncPolicyClient, PolicyClient, PolicyClientError
 from dqn_testing.server import Server
 from tests.client.clients import QUICK
-from tests.client.test_stream_faults import Peer, answer, answer_all, heard
+from tests.client.test_stream_faults import Peer, answer, answer_all, receive_observation
 
 FORKING = """
 import asyncio, contextlib, os, sys, threading
@@ -64,20 +64,20 @@ def refused(function, part):
 
 
 def run_program(program: str, url: str) -> None:
-    """Runs a program of its own, which begins with FORKING; in there `lake` gives states 0 to 3 as the action."""
+    """Runs a separate program, which begins with FORKING; there, `lake` returns states 0 to 3 as the action."""
     words = [sys.executable, "-c", FORKING + program, url]
     done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
 
 
 def pickled(value: Any) -> Any:
-    """What arrives in another process."""
+    """What arrives in another process: the object after a round trip through pickle."""
     return pickle.loads(pickle.dumps(value))  # noqa: S301  (written here)
 
 
 @pytest.mark.parametrize("policy", ["client", "client.stream()"])
 def test_parent_and_children_act_at_once(server: Server, policy: str) -> None:
-    """After a fork the parent and its children use what they share at once, and each gets its own answers."""
+    """After a fork, the parent and its children use shared clients at the same time, and each gets its own answers."""
     run_program(
         f"""
 with PolicyClient(url, model="lake") as client, contextlib.closing({policy}) as policy:
@@ -92,14 +92,14 @@ with PolicyClient(url, model="lake") as client, contextlib.closing({policy}) as 
 
 
 def test_fork_while_a_thread_acts() -> None:
-    """A child is not kept waiting by a thread of the parent that was acting, nor does its end disturb that thread."""
+    """A child does not wait for a thread of the parent that was acting, nor does its exit disturb that thread."""
     is_asked, is_child_done = threading.Event(), threading.Event()
 
     def script(peer: Peer, connection: ServerConnection) -> None:
         if len(peer.paths) > 1:
             answer_all(peer, connection)
-        answer(connection, heard(connection))
-        question = heard(connection)
+        answer(connection, receive_observation(connection))
+        question = receive_observation(connection)
         is_asked.set()
         assert is_child_done.wait(30)
         answer(connection, question)
@@ -195,15 +195,15 @@ def test_event_loops_at_once(server: Server) -> None:
 
 
 def test_outside_of_asyncio() -> None:
-    """Where no event loop runs, as under trio, the asynchronous client says what it needs."""
+    """If no asyncio event loop is running, as under trio, the asynchronous client says what it needs."""
     client = AsyncPolicyClient("http://127.0.0.1:8000")
     for call in (client.act(1), client.stream().act(1)):
         with pytest.raises(PolicyClientError, match="No asyncio event loop is running"):
             call.send(None)
 
 
-def test_transport_of_ones_own_stays_where_it_was_used(server: Server) -> None:
-    """Connections of a transport that the client was given cannot be opened again elsewhere: it says so."""
+def test_custom_transport_stays_where_it_was_used(server: Server) -> None:
+    """A custom transport cannot be used in a second process or event loop; the client says so."""
     run_program(
         """
 import httpx
@@ -221,7 +221,7 @@ refused(lambda: asyncio.run(act_async(client, 1)), "event loop, that used it fir
 
 
 def test_pickled_client_acts_in_another_process(server: Server) -> None:
-    """A client's methods can be sent to worker processes, and what they return or raise comes back whole."""
+    """A client's methods can be sent to worker processes, and what they return or raise comes back intact."""
     with (
         PolicyClient(server.url, model="lake", retries=QUICK) as client,
         ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool,
@@ -250,7 +250,7 @@ def test_copied_client(server: Server, copied: Callable[[Any], Any]) -> None:
 
 @pytest.mark.parametrize("make", [PolicyClient, AsyncPolicyClient])
 def test_what_cannot_be_pickled_says_so(make: type[PolicyClient] | type[AsyncPolicyClient]) -> None:
-    """A stream, and a client with a TLS context or a transport of its own, say why and what to do instead."""
+    """A stream, and a client with a TLS context or a custom transport, say why and what to do instead."""
     url = "http://127.0.0.1:8000"
     transport: Any = httpx.MockTransport(lambda _: httpx.Response(200))
     for whole, part in (

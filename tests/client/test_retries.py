@@ -1,4 +1,4 @@
-"""Calls outlive restarts of the server, and repeat no more than they may."""
+"""Calls survive restarts of the server, and are retried only as often as allowed."""
 
 import contextlib
 import itertools
@@ -20,10 +20,10 @@ ACTION = response("200 OK", b'{"action": 1, "model": "cartpole", "version": 1}')
 
 
 @pytest.mark.slow
-def test_clients_outlive_a_killed_server(kind: str, empty: ModelRepository) -> None:
+def test_clients_survive_a_killed_server(kind: str, empty: ModelRepository) -> None:
     """While the server is killed with SIGKILL and started again, every call and every `act` of a stream returns.
 
-    A stream that is pinned keeps its version; the others find the champion of the new server.
+    A pinned stream keeps its version; the others follow the champion of the new server.
     """
     publish_linear(empty, promote=True)
     publish_linear(empty, bias=1.0)
@@ -67,8 +67,8 @@ def _act_over_a_new_stream(client: Any) -> Any:
 
 
 @pytest.mark.parametrize("status", ["502 Bad Gateway", "503 Service Unavailable", "504 Gateway Timeout"])
-def test_answers_of_a_proxy_are_passing(kind: str, status: str, caplog: pytest.LogCaptureFixture) -> None:
-    """502, 503 and 504 are repeated, and each repetition is logged with its reason."""
+def test_errors_of_a_proxy_are_retried(kind: str, status: str, caplog: pytest.LogCaptureFixture) -> None:
+    """502, 503 and 504 are retried, and each retry is logged with its reason."""
     caplog.set_level(logging.INFO, "dqn_client")
     answers = [response(status, b""), response(status, b"later"), ACTION]
     with Answering(*answers) as proxy, open_client(kind, proxy.url, retries=QUICK) as client:
@@ -78,7 +78,7 @@ def test_answers_of_a_proxy_are_passing(kind: str, status: str, caplog: pytest.L
 
 
 def test_lost_connections_are_opened_again(kind: str) -> None:
-    """A call whose connection ends before the answer is sent again; `promote`, which may have been heard, is not."""
+    """A call whose connection ends before the answer is sent again; `promote`, which may have arrived, is not."""
     with Answering(b"", ACTION) as flaky, open_client(kind, flaky.url, retries=QUICK) as client:
         assert client.act(OBSERVATION).action == 1
         assert len(flaky.requests) == 2
@@ -100,7 +100,7 @@ def test_max_retries(kind: str) -> None:
 
 
 def test_time_is_bounded(kind: str) -> None:
-    """A server that asks for more patience than there is gets no second request."""
+    """A server whose Retry-After exceeds the deadline gets no second request."""
     answer = response("503 Service Unavailable", b"no", "Retry-After: 3600")
     with Answering(answer) as busy, open_client(kind, busy.url) as client:
         with pytest.raises(NotReadyError) as caught:
@@ -109,8 +109,8 @@ def test_time_is_bounded(kind: str) -> None:
         assert len(busy.requests) == 1
 
 
-def test_pauses() -> None:
-    """Pauses double up to the longest, are shortened by at most half, and come on top of Retry-After."""
+def test_backoff() -> None:
+    """The backoff doubles up to its maximum, is shortened by at most half, and is added to Retry-After."""
     attempts = Attempts(RetryPolicy(max_retries=100, deadline=1000, initial_backoff=0.1, max_backoff=1.0))
     pauses = [attempts.backoff_after(ConnectionLostError("refused", was_open=False)) for _ in range(50)]
     for pause, longest in zip(pauses, itertools.chain([0.1, 0.2, 0.4, 0.8], itertools.repeat(1.0)), strict=False):
@@ -121,7 +121,7 @@ def test_pauses() -> None:
 
 
 def test_lost_connection_is_tried_at_once() -> None:
-    """The first repetition after a connection that had been open follows without a pause."""
+    """The first retry after losing an open connection follows without a pause."""
     attempts = Attempts(RetryPolicy(max_retries=2))
     assert attempts.backoff_after(ConnectionLostError("lost", was_open=True)) == 0
     assert attempts.backoff_after(ConnectionLostError("lost", was_open=True)) > 0
@@ -129,6 +129,6 @@ def test_lost_connection_is_tried_at_once() -> None:
 
 @pytest.mark.parametrize("wrong", [{"max_retries": -1}, {"deadline": float("nan")}, {"initial_backoff": -0.1}])
 def test_wrong_retries(wrong: dict[str, Any]) -> None:
-    """A number below 0 is refused with its name."""
+    """A number below 0 is refused, with the name of the argument."""
     with pytest.raises(ValueError, match=next(iter(wrong))):
         RetryPolicy(**wrong)

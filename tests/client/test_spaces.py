@@ -1,4 +1,4 @@
-"""Every space in the form that `env.reset()` gives, by every call and stream of both clients."""
+"""Every space in the form that `env.reset()` returns, in every call and stream of both clients."""
 
 import types
 from collections import OrderedDict, UserDict
@@ -13,7 +13,7 @@ from dqn_client import RequestRefusedError
 from dqn_models.policy import Policy
 from dqn_models.repository import ModelRepository
 from dqn_testing.server import Server
-from dqn_testing.spaced_models import ACTION_SPACES, OBSERVATION_SPACES, observe
+from dqn_testing.spaced_models import ACTION_SPACES, OBSERVATION_SPACES, observe, only, some_indices
 from tests.client.clients import open_client
 
 TAKEN: dict[str, Any] = {
@@ -23,12 +23,14 @@ TAKEN: dict[str, Any] = {
     "scalar": spaces.MultiBinary((2, 2)),
     "multidiscrete": spaces.MultiDiscrete([3, 2]),
     "multibinary": spaces.Box(-1, 1, (), np.float32),
+    "branches": spaces.MultiDiscrete([3, 2, 4], start=[0, -1, 2]),
+    "levels": spaces.Box(-1, np.array([[1, 1, 1, 1], [1, 1, 1, 3]], np.float32), (2, 4), np.float32),
 }
 """The environment's action space, by model."""
 
 
 def test_every_space_is_covered() -> None:
-    """An environment's action space for each model."""
+    """Every served model has its environment's action space here."""
     assert TAKEN.keys() == OBSERVATION_SPACES.keys()
 
 
@@ -36,7 +38,7 @@ def test_every_space_is_covered() -> None:
 def test_observations_in_the_form_of_the_space(
     kind: str, spaced: Server, spaced_store: ModelRepository, model: str
 ) -> None:
-    """Dicts, tuples, arrays and scalars go as the environment gives them; the actions are the file's."""
+    """Dicts, tuples, arrays and scalars are sent as the environment returns them; the actions are those of the file."""
     policy: Policy = spaced_store.load_policy(model, 1)
     observations = [observe(model) for _ in range(4)]
     space = OBSERVATION_SPACES[model]
@@ -116,14 +118,25 @@ def test_parts_for_different_numbers_of_observations_are_refused(kind: str, spac
 @pytest.mark.parametrize("model", OBSERVATION_SPACES)
 def test_actions_are_what_the_environment_takes(kind: str, spaced: Server, model: str) -> None:
     """`np.asarray(action, env.action_space.dtype)` is in the environment's action space, greedy and explored."""
-    n = ACTION_SPACES[model].n
+    space = ACTION_SPACES[model]
+    last = some_indices(space)[-1]
     with open_client(kind, spaced.url, model=model) as client:
         for seed in range(8):
             answer = client.act(observe(model), epsilon=0.5, seed=seed)
             assert TAKEN[model].contains(np.asarray(answer.action, TAKEN[model].dtype))
             assert answer.propensity is not None
-        masked = client.act(observe(model), action_mask=np.arange(n) == n - 1)
-        assert masked.action == ACTION_SPACES[model].action(np.arange(n))[-1].tolist()
+        masked = client.act(observe(model), action_mask=np.array(only(space, last)))
+        assert masked.action == space.action(last).tolist()
+
+
+def test_a_tuple_of_masks_of_actions_that_branch(kind: str, spaced: Server) -> None:
+    """One mask a component, as Gymnasium has them, however many combinations there are; by a stream as well."""
+    space, observation = ACTION_SPACES["levels"], observe("levels")
+    index = some_indices(space)[0]
+    masks = tuple(np.arange(5) == step for step in index)
+    with open_client(kind, spaced.url, model="levels") as client, client.stream() as stream:
+        for answer in (client.act(observation, action_mask=masks), stream.act(observation, action_mask=masks)):
+            assert answer.action == space.action(index).tolist()
 
 
 @pytest.mark.parametrize("wrap", [OrderedDict, UserDict, types.MappingProxyType], ids=lambda wrap: wrap.__name__)
@@ -138,7 +151,7 @@ def test_any_mapping(kind: str, spaced: Server, wrap: Any) -> None:
 
 
 def test_refusals_name_the_part(kind: str, spaced: Server) -> None:
-    """The server's sentence about a part is the error's message; NaN is named as well."""
+    """The error's message is the server's sentence about the part; NaN is named as well."""
     wrong = observe("nested")
     wrong["goal"]["position"][1] = np.nan
     expected = "observation.goal.position[1] is NaN; nested version 1 expects a finite float32 number."
@@ -152,7 +165,7 @@ def test_refusals_name_the_part(kind: str, spaced: Server) -> None:
 
 
 def test_the_catalog_shows_the_spaces(kind: str, spaced: Server) -> None:
-    """`client.model()` has the spaces of its champion, whose example is accepted as it is."""
+    """`client.model()` has the spaces of its champion, whose example observation is accepted."""
     with open_client(kind, spaced.url, model="nested") as client:
         known = client.model()
         assert known.spaces["n_actions"] == 6

@@ -28,7 +28,7 @@ def store(empty: ModelRepository) -> ModelRepository:
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_stream_acts_as_the_call_does(client: Any, encoding: str) -> None:
-    """A stream says what answers, and gives the same actions as `act`, from lists and from arrays."""
+    """A stream says which version answers, and gives the same actions as `act`, from lists and from arrays."""
     space = client.manifest()["environment"]
     with client.stream(encoding=encoding) as stream:
         assert (stream.model, stream.version, stream.pinned) == ("cartpole", 1, False)
@@ -39,8 +39,8 @@ def test_stream_acts_as_the_call_does(client: Any, encoding: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_stream_chooses_as_told(client: Any, encoding: str) -> None:
-    """epsilon, seed and mask mean what they mean in `act`; Q-values come where they were asked for."""
+def test_stream_options(client: Any, encoding: str) -> None:
+    """epsilon, seed and mask mean the same as in `act`; Q-values are included if requested."""
     with client.stream(encoding=encoding, q_values=True, version="challenger") as stream:
         assert (stream.version, stream.pinned) == (2, True)
         plain = stream.act(RIGHT)
@@ -55,7 +55,7 @@ def test_stream_chooses_as_told(client: Any, encoding: str) -> None:
 
 
 def test_stream_of_a_discrete_model(kind: str, server: Server) -> None:
-    """An integer is an observation where the space is Discrete."""
+    """An integer is an observation if the space is Discrete."""
     with open_client(kind, server.url, model="lake") as client, client.stream() as stream:
         assert stream.act(2) == Action(action=2, model="lake", version=1)
         assert stream.act(np.int64(3)).action == 3
@@ -64,7 +64,7 @@ def test_stream_of_a_discrete_model(kind: str, server: Server) -> None:
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
 def test_refusals_leave_the_stream_open(client: Any, encoding: str) -> None:
-    """A bad observation is a typed error with the server's sentence, and the next one is answered."""
+    """An invalid observation raises a typed error with the server's sentence, and the next one is answered."""
     with client.stream(encoding=encoding) as stream:
         for observation, reason in (([0.0] * 3, "shape"), ([float("nan")] * 4, "non_finite"), ("left", "type")):
             with pytest.raises(dqn_client.RequestRefusedError) as caught:
@@ -74,7 +74,7 @@ def test_refusals_leave_the_stream_open(client: Any, encoding: str) -> None:
 
 
 def test_refused_handshakes(kind: str, server: Server, client: Any) -> None:
-    """What the server refuses at the handshake is the error that the same call by HTTP has."""
+    """A refused handshake raises the same error as the corresponding HTTP call."""
     for options in ({"version": 99}, {"version": "canary"}, {"version": 99, "pin": True}):
         with pytest.raises(dqn_client.NotFoundError, match="cartpole"), client.stream(**options):
             pass
@@ -84,14 +84,14 @@ def test_refused_handshakes(kind: str, server: Server, client: Any) -> None:
 
 @pytest.fixture(scope="module")
 def closed(repository: ModelRepository) -> Iterator[Server]:
-    """A server that asks for the token on every call."""
+    """A server that requires a token for every call."""
     with running_server(repository, env={"DQN_API_TOKEN": TOKEN}, require_token=True) as running:
         running.wait_ready()
         yield running
 
 
-def test_stream_brings_the_token(kind: str, closed: Server) -> None:
-    """Where the server asks for a token a stream brings the client's; without one it is AccessDeniedError."""
+def test_stream_sends_the_token(kind: str, closed: Server) -> None:
+    """If the server requires a token, a stream sends the client's; without one, it is an AccessDeniedError."""
     with open_client(kind, closed.url, token=TOKEN) as client, client.stream() as stream:
         assert stream.act(RIGHT).action == 1
     with open_client(kind, closed.url) as client, pytest.raises(dqn_client.AccessDeniedError):
@@ -99,7 +99,7 @@ def test_stream_brings_the_token(kind: str, closed: Server) -> None:
 
 
 def test_stream_follows_the_champion_unless_pinned(kind: str, store: ModelRepository) -> None:
-    """After a promotion a stream acts with the new version and tells of it once; a pinned one stays."""
+    """After a promotion a stream acts with the new version and reports it once; a pinned stream keeps its version."""
     told: list[int] = []
     with running_server(store) as server, open_client(kind, server.url) as client:
         server.wait_ready()

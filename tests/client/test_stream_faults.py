@@ -1,4 +1,4 @@
-"""What a stream does when the other side does what dqn-serve does seldom: drain, be late, end, speak otherwise."""
+"""A stream whose peer does what dqn-serve rarely or never does: drains, answers late, ends, sends something else."""
 
 import asyncio
 import contextlib
@@ -29,10 +29,10 @@ HELLO = {
 
 
 class Peer:
-    """A WebSocket server that greets, then leaves each connection to a script; its end is the connection's."""
+    """A WebSocket server that sends a hello, then leaves each connection to a script; when that ends, it closes."""
 
     def __init__(self, script: Callable[["Peer", ServerConnection], None]) -> None:
-        """The script finds the number of connections so far in `len(peer.paths)`."""
+        """In the script, `len(peer.paths)` is the number of connections so far."""
         self.paths: list[str] = []
         self.refused = 0
         self.is_refusing = False
@@ -59,12 +59,12 @@ class Peer:
             self._script(self, connection)
 
     def __enter__(self) -> Self:
-        """Starts to serve."""
+        """Starts the server."""
         threading.Thread(target=self._server.serve_forever).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ends."""
+        """Stops the server."""
         self._server.shutdown()
 
 
@@ -73,7 +73,7 @@ def send(connection: ServerConnection, **frame: Any) -> None:
     connection.send(msgspec.msgpack.encode(frame))
 
 
-def heard(connection: ServerConnection) -> dict[str, Any]:
+def receive_observation(connection: ServerConnection) -> dict[str, Any]:
     """Waits for an observation."""
     question: dict[str, Any] = msgspec.msgpack.decode(connection.recv(decode=False))
     return question
@@ -85,13 +85,13 @@ def answer(connection: ServerConnection, question: dict[str, Any]) -> None:
 
 
 def answer_all(_peer: Peer, connection: ServerConnection) -> None:
-    """A script that answers until the other side leaves."""
+    """A script that answers until the peer disconnects."""
     while True:
-        answer(connection, heard(connection))
+        answer(connection, receive_observation(connection))
 
 
 def test_draining_makes_it_reconnect(kind: str) -> None:
-    """After `draining` the question under way is still answered; the next one goes to a new connection."""
+    """After `draining`, the pending request is still answered; the next one goes to a new connection."""
 
     def script(peer: Peer, connection: ServerConnection) -> None:
         if len(peer.paths) == 1:
@@ -104,14 +104,14 @@ def test_draining_makes_it_reconnect(kind: str) -> None:
 
 
 def test_draining_connection_serves_to_its_end(kind: str) -> None:
-    """Where there is no other server to go to, the old connection is used until it ends, without a pause."""
+    """If there is no other server to connect to, the old connection is used until it ends, without a pause."""
 
     def script(peer: Peer, connection: ServerConnection) -> None:
         peer.is_refusing = len(peer.paths) == 1
         if peer.is_refusing:
             send(connection, type="draining")
             for _ in range(3):
-                answer(connection, heard(connection))
+                answer(connection, receive_observation(connection))
             peer.is_refusing = False
         else:
             answer_all(peer, connection)
@@ -122,12 +122,12 @@ def test_draining_connection_serves_to_its_end(kind: str) -> None:
 
 
 @pytest.mark.parametrize("pin", [False, True])
-def test_lost_question_is_sent_again(kind: str, pin: bool) -> None:  # noqa: FBT001  (a parameter of the test)
-    """Where the connection ends after the question it is asked again, a pinned stream of the same version."""
+def test_lost_request_is_sent_again(kind: str, pin: bool) -> None:  # noqa: FBT001  (a parameter of the test)
+    """If the connection ends after a request, it is sent again; a pinned stream sends it to the same version."""
 
     def script(peer: Peer, connection: ServerConnection) -> None:
         if len(peer.paths) == 1:
-            heard(connection)
+            receive_observation(connection)
         else:
             answer_all(peer, connection)
 
@@ -138,12 +138,12 @@ def test_lost_question_is_sent_again(kind: str, pin: bool) -> None:  # noqa: FBT
         )
 
 
-def test_late_answers_are_passed_over(kind: str) -> None:
-    """After a timeout the stream stays open, and the answer that came too late is not taken for the next one."""
+def test_late_answers_are_ignored(kind: str) -> None:
+    """After a timeout the stream stays open, and the late answer is not taken for the next one."""
 
     def script(peer: Peer, connection: ServerConnection) -> None:
-        late = heard(connection)
-        next_one = heard(connection)
+        late = receive_observation(connection)
+        next_one = receive_observation(connection)
         answer(connection, late)
         send(connection, type="error", status=422, title="Late", detail="too", id=late["id"])
         answer(connection, next_one)
@@ -156,14 +156,14 @@ def test_late_answers_are_passed_over(kind: str) -> None:
         assert len(peer.paths) == 1
 
 
-def test_cancelled_question_leaves_the_stream_open() -> None:
-    """A task that is cancelled while it waits for an action does not disturb the next question."""
+def test_cancelled_request_leaves_the_stream_open() -> None:
+    """A task that is cancelled while it waits for an action does not disturb the next request."""
     asked = threading.Event()
 
     def script(peer: Peer, connection: ServerConnection) -> None:
-        late = heard(connection)
+        late = receive_observation(connection)
         asked.set()
-        next_one = heard(connection)
+        next_one = receive_observation(connection)
         answer(connection, late)
         answer(connection, next_one)
         answer_all(peer, connection)
@@ -183,7 +183,7 @@ def test_cancelled_question_leaves_the_stream_open() -> None:
 
 
 def test_threads_and_tasks_may_share_a_stream() -> None:
-    """Whoever asks at the same time gets the answer to the own question."""
+    """Simultaneous callers each get the answer to their own request."""
     numbers = list(range(50))
 
     async def play(url: str) -> list[int]:
@@ -197,12 +197,12 @@ def test_threads_and_tasks_may_share_a_stream() -> None:
 
 
 def test_what_is_too_large_is_not_sent_again(kind: str) -> None:
-    """A stream that is closed because of a frame's size is a refusal; the next observation opens it again."""
+    """A stream that is closed because of a frame's size raises a refusal; the next observation opens it again."""
 
     def script(peer: Peer, connection: ServerConnection) -> None:
         if len(peer.paths) > 1:
             answer_all(peer, connection)
-        heard(connection)
+        receive_observation(connection)
         connection.close(1009, "frame too long")
 
     with Peer(script) as peer, open_client(kind, peer.url, retries=QUICK) as client, client.stream() as stream:
@@ -212,11 +212,11 @@ def test_what_is_too_large_is_not_sent_again(kind: str) -> None:
         assert stream.act(2).action == 2
 
 
-def test_unknown_frames_are_told(kind: str) -> None:
-    """What is no frame of dqn-serve is an error that shows it."""
+def test_unknown_frames_are_reported(kind: str) -> None:
+    """A frame that is not from dqn-serve raises an error that shows it."""
 
     def script(_peer: Peer, connection: ServerConnection) -> None:
-        heard(connection)
+        receive_observation(connection)
         connection.send(b"Welcome")
 
     with Peer(script) as peer, open_client(kind, peer.url) as client:
@@ -227,7 +227,7 @@ def test_unknown_frames_are_told(kind: str) -> None:
 
 
 def test_server_that_ends_for_good(kind: str) -> None:
-    """Where no connection lasts `act` gives up after the retries."""
+    """If no connection lasts, `act` gives up after the retries."""
     with Peer(lambda *_: None) as peer, open_client(kind, peer.url, retries=QUICK) as client:
         with client.stream() as stream, pytest.raises(dqn_client.ConnectionLostError, match="closed the stream"):
             stream.act(1)
@@ -243,8 +243,8 @@ def test_server_that_ends_for_good(kind: str) -> None:
         (response("502 Bad Gateway", b"no upstream"), dqn_client.NotReadyError),
     ],
 )
-def test_what_speaks_no_websocket(kind: str, sent: bytes, error: type[Exception]) -> None:
-    """A stream to something else is an error that says where; only what may pass is tried again."""
+def test_server_without_websocket(kind: str, sent: bytes, error: type[Exception]) -> None:
+    """A stream to a server without WebSocket raises an error with its URL; only temporary failures are retried."""
     with Answering(sent) as other, open_client(kind, other.url, retries=QUICK) as client:
         with pytest.raises(error, match="/act/stream"), client.stream():
             pass
@@ -252,7 +252,7 @@ def test_what_speaks_no_websocket(kind: str, sent: bytes, error: type[Exception]
 
 
 def test_silent_server(kind: str) -> None:
-    """A server that never greets is a timeout, one that nobody runs a lost connection."""
+    """A server that never sends a hello leads to a timeout, a server that does not run to a lost connection."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with open_client(kind, url, timeout=0.05) as client, pytest.raises(dqn_client.TimedOutError):
@@ -262,7 +262,7 @@ def test_silent_server(kind: str) -> None:
 
 
 def test_closed_stream_says_so(kind: str) -> None:
-    """Before there was a connection a stream cannot tell what answers; one that was closed opens again to act."""
+    """Before its first connection, a stream does not know its version; after `close`, `act` opens it again."""
     with Peer(answer_all) as peer, open_client(kind, peer.url) as client:
         stream = client.stream()
         with pytest.raises(RuntimeError, match="not open"):

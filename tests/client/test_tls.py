@@ -14,7 +14,7 @@ RIGHT = [0.1, 0.2, 0.3, 0.4]
 
 @pytest.mark.slow
 def test_certificates_are_checked(kind: str, secure: Server, tls_files: TlsFiles) -> None:
-    """With a trusted authority calls and streams work; without it they are refused at once, as no retry would help."""
+    """With a trusted authority, calls and streams work; without it they fail at once, since no retry would help."""
     trusting = ssl.create_default_context()
     tls_files.authority.configure_trust(trusting)
     with open_client(kind, secure.url, tls=trusting) as client, client.stream() as stream:

@@ -1,4 +1,4 @@
-"""Images and containers for tests: with Docker, or with the tools in CONTAINER_TOOLS where there is no daemon."""
+"""Images and containers for tests: with Docker, or with the tools in CONTAINER_TOOLS if there is no daemon."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ USER = 10001
 
 @dataclass(frozen=True)
 class Engine:
-    """The commands that prepare the base, build, run a container on this machine's network, and do the rest."""
+    """The commands that prepare the base image, build, run a container on the host's network, and so on."""
 
     prepare: list[str]
     build: list[str]
@@ -34,7 +34,7 @@ class Engine:
 
     @contextlib.contextmanager
     def container(self, image: str, *options: str) -> Iterator["Container"]:
-        """Runs a container in the background, read-only but for /tmp; it is removed in the end."""
+        """Runs a container in the background, read-only except for /tmp, and removes it at the end."""
         name = f"dqn-test-{uuid.uuid4().hex[:8]}"
         output([*self.run, "--detach", "--name", name, "--read-only", "--tmpfs", "/tmp", *options, image])  # noqa: S108
         try:
@@ -51,7 +51,7 @@ class Container:
     name: str
 
     def execute(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Runs a command inside."""
+        """Runs a command in the container."""
         arguments = [*self.engine.control, "exec", self.name, *command]
         return subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=60)
 
@@ -69,7 +69,7 @@ def output(command: list[str]) -> str:
 
 
 def find_engine() -> Engine:
-    """CONTAINER_TOOLS where it exists, else Docker; without either the test fails."""
+    """CONTAINER_TOOLS if it exists, else Docker; with neither, the test fails."""
     tools = Path(os.environ.get("CONTAINER_TOOLS", ROOT / "../shared/tools/container"))
     tools = (ROOT / tools).resolve()
     if (tools / "build").is_file():

@@ -1,4 +1,4 @@
-"""Runs `dqn-train --live-plot` in this process and closes its window as a person would, once the result is shown."""
+"""Runs `dqn-train --live-plot` in this process and closes its window as a user would, once the result is shown."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The container image that serves, built and run for real."""
+"""The serving image, actually built and run."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ ABSENT = ["torch", "gymnasium", "onnx", "pip", "dqn_training", "dqn_client"]
 
 @pytest.fixture(scope="module")
 def engine() -> Engine:
-    """What runs containers here, with the image built."""
+    """The container engine, with the image built."""
     engine = find_engine()
     output(engine.prepare)
     output([*engine.build, IMAGE, "--target", "serving", "."])
@@ -33,7 +33,7 @@ def engine() -> Engine:
 
 @pytest.fixture
 def port() -> int:
-    """A free port: containers share this machine's network."""
+    """A free port: containers share the host's network."""
     return free_port()
 
 
@@ -45,14 +45,14 @@ def url(port: int) -> str:
 
 @pytest.fixture
 def container(engine: Engine, port: int, url: str) -> Iterator[Container]:
-    """The image as it is, read-only and ready."""
+    """A container of the unchanged image, read-only and ready."""
     with engine.container(IMAGE, "--env", f"DQN_PORT={port}") as container:
         wait_until(answers(url, 200), 60, "ready")
         yield container
 
 
 def answers(url: str, status: int) -> Callable[[], bool]:
-    """Whether /readyz answers with this status yet."""
+    """Whether /readyz answers with this status."""
 
     def check() -> bool:
         try:
@@ -72,7 +72,7 @@ def healthcheck(engine: Engine) -> list[str]:
 
 
 def test_the_image_plays_cartpole_with_its_own_policy(container: Container, url: str) -> None:
-    """Without any mount the image answers /act with a policy that holds the pole to the end of every episode."""
+    """Without any mount the image answers /act with a policy that balances the pole to the end of every episode."""
     environment = gym.make("CartPole-v1")
     assert container.execute("true").returncode == 0
     with httpx.Client(base_url=url) as client:
@@ -86,8 +86,8 @@ def test_the_image_plays_cartpole_with_its_own_policy(container: Container, url:
             assert steps == 500
 
 
-def test_the_image_runs_without_rights_and_says_how_it_is(container: Container, engine: Engine) -> None:
-    """It runs as a user of its own on a read-only root, passes its healthcheck, and ends with 0 on SIGTERM."""
+def test_the_image_runs_unprivileged_and_reports_its_health(container: Container, engine: Engine) -> None:
+    """It runs as its own user on a read-only root, passes its health check, and exits with 0 on SIGTERM."""
     assert container.execute("id", "-u").stdout.strip() == str(USER)
     assert "Read-only file system" in container.execute("touch", "/models/x").stderr
     health = container.execute(*healthcheck(engine))
@@ -96,7 +96,7 @@ def test_the_image_runs_without_rights_and_says_how_it_is(container: Container, 
 
 
 def test_the_image_has_nothing_that_serving_does_not_need(container: Container, engine: Engine) -> None:
-    """It has no training stack and no installer, and adds at most 220 MB to its base."""
+    """It has no training stack and no installer, and adds at most 220 MB to its base image."""
     program = f"import importlib.util as u; print([name for name in {ABSENT} if u.find_spec(name)])"
     found = container.execute("python", "-c", program)
     assert found.stdout.strip() == "[]", found.stderr
@@ -106,7 +106,7 @@ def test_the_image_has_nothing_that_serving_does_not_need(container: Container, 
 
 
 def test_every_command_in_the_image_works(container: Container) -> None:
-    """The image has the commands of serving and of the repository, each of which answers, and no other of ours."""
+    """The image has only the commands of serving and of the repository, and each of them works."""
     found = container.execute("sh", "-c", "ls /opt/dqn/bin | grep ^dqn-").stdout.split()
     assert found == ["dqn-models", "dqn-serve"]
     for command in found:
@@ -115,10 +115,8 @@ def test_every_command_in_the_image_works(container: Container) -> None:
     assert container.execute("dqn-models", "verify").stdout.endswith("cartpole version 1: ok\n")
 
 
-def test_a_mounted_repository_takes_the_place_of_the_baked_one(
-    engine: Engine, port: int, url: str, tmp_path: Path
-) -> None:
-    """With an empty repository mounted the server is not ready; once something is published there, it serves that."""
+def test_a_mounted_repository_replaces_the_built_in_one(engine: Engine, port: int, url: str, tmp_path: Path) -> None:
+    """With an empty mounted repository the server is not ready; once a version is published there, it serves that."""
     store = tmp_path / "store"
     store.mkdir(mode=0o755)
     with engine.container(IMAGE, "--env", f"DQN_PORT={port}", "--volume", f"{store}:/models:ro") as container:

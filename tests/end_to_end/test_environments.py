@@ -35,7 +35,7 @@ def pixels(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModelRepository, A
 
 
 def frames(left: int) -> np.ndarray[Any, Any]:
-    """The stack of two frames in which there are `left` steps left."""
+    """The stack of two frames with `left` steps left."""
     image = np.zeros((12, 14, 3), np.uint8)
     image[:, : 3 * left] = (250, 120, 10)
     return np.stack([np.zeros_like(image), image])
@@ -43,14 +43,14 @@ def frames(left: int) -> np.ndarray[Any, Any]:
 
 @pytest.mark.slow
 def test_a_policy_learns_from_pixels(pixels: tuple[ModelRepository, Any]) -> None:
-    """The policy always earns the greatest return; graph and manifest have stacked bytes and their wrapper."""
+    """The policy always earns the maximum return; graph and manifest have the stacked bytes and their wrapper."""
     repository, manifest = pixels
     assert manifest["evaluation"]["mean"] == manifest["evaluation"]["min"] == 4.0
     assert manifest["onnx"]["inputs"] == [{"name": "observation", "dtype": "uint8", "shape": ["batch", 2, 12, 14, 3]}]
     assert manifest["environment"]["wrappers"] == [{"name": "FrameStackObservation", "kwargs": {"stack_size": 2}}]
     assert len(manifest["observations"]["mean"]) == 2 * 12 * 14 * 3
     card = repository.read_file("pixels", 1, "MODEL_CARD.md").decode()
-    assert "Observations pass `FrameStackObservation` with `{'stack_size': 2}`." in card
+    assert "Wrapper: `FrameStackObservation` with `{'stack_size': 2}`." in card
 
 
 @pytest.mark.slow
@@ -64,7 +64,7 @@ def test_an_evaluation_builds_the_same_environment(pixels: tuple[ModelRepository
 
 @pytest.mark.slow
 def test_a_retraining_round_keeps_the_wrappers(pixels: tuple[ModelRepository, Any]) -> None:
-    """`dqn-retrain` trains and judges its challenger on the same stacked frames as the champion."""
+    """`dqn-retrain` trains and evaluates its challenger on the same stacked frames as the champion."""
     repository, manifest = pixels
     round_ = result("dqn-retrain", "--once", "--name", "pixels", "--repository", repository.root, "--gate-episodes", 5,
                     "--total-env-steps", 1500, "--env-id", PIXELS)  # fmt: skip
@@ -75,7 +75,7 @@ def test_a_retraining_round_keeps_the_wrappers(pixels: tuple[ModelRepository, An
 
 @pytest.mark.slow
 def test_pixels_are_served(pixels: tuple[ModelRepository, Any]) -> None:
-    """Bytes as JSON and as a UINT8 tensor give the learned action; 256, which is no byte, is refused."""
+    """Bytes as JSON and as a UINT8 tensor give the learned action; 256, which is not a byte, is refused."""
     repository, _ = pixels
     with running_server(repository) as server:
         server.wait_ready()
@@ -119,7 +119,7 @@ PARTS = ["--env-kwargs", '{"observes": "nested", "acts": "multidiscrete"}', "--n
 
 @pytest.mark.slow
 def test_observations_of_several_parts_and_joint_actions_go_through_all_commands(tmp_path: Path) -> None:
-    """A Dict with pictures, integers, numbers and a text is trained, evaluated and retrained without a flag for it."""
+    """A Dict with images, integers, numbers and a text is trained, evaluated and retrained without any flag for it."""
     env_id = "tests.training.space_environments:Spaced-v0"
     manifest = train(env_id, tmp_path, *PARTS)
     assert manifest["schema_version"] == 2
@@ -136,7 +136,7 @@ def test_observations_of_several_parts_and_joint_actions_go_through_all_commands
 
 @pytest.mark.slow
 def test_a_model_s_other_observations_are_refused_before_training(tmp_path: Path) -> None:
-    """Integers of another range are other observations, even where they have the same shape."""
+    """Integers of another range are different observations, even with the same shape."""
     store = ["--repository", tmp_path, "--name", "lake", *SHORT]
     result("dqn-train", "--env-id", "FrozenLake-v1", *store)
     for command in (["dqn-train"], ["dqn-retrain", "--once"]):

@@ -1,4 +1,4 @@
-"""The example client, as a person would start it."""
+"""The example client, started as a user would."""
 
 import os
 import subprocess
@@ -15,11 +15,11 @@ EXAMPLE = Path(__file__).parents[2] / "examples/play_cartpole.py"
 
 
 ASCII = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-"""Environment variables of a machine where Python takes everything for ASCII."""
+"""Environment variables of a machine on which Python assumes ASCII."""
 
 
 def play(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Runs the example to its end."""
+    """Runs the example to completion."""
     words = [sys.executable, str(EXAMPLE), *arguments]
     environment = os.environ | variables
     return subprocess.run(words, capture_output=True, text=True, timeout=100, check=False, env=environment)
@@ -28,7 +28,7 @@ def play(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("way", [[], ["--stream"]], ids=["http", "stream"])
 def test_cartpole_is_played(tmp_path: Path, way: list[str]) -> None:
-    """With a policy that balances the pole, two episodes reach CartPole's greatest return."""
+    """With a policy that balances the pole, two episodes reach CartPole's maximum return."""
     store = ModelRepository(tmp_path)
     publish_linear(store, promote=True)
     with running_server(store) as server:
@@ -40,7 +40,7 @@ def test_cartpole_is_played(tmp_path: Path, way: list[str]) -> None:
 
 @pytest.mark.slow
 def test_refusals_are_one_sentence(tmp_path: Path) -> None:
-    """When the server refuses a request, the example ends with the server's sentence and status 1."""
+    """If the server refuses a request, the example exits with the server's sentence and status 1."""
     store = ModelRepository(tmp_path)
     publish_linear(store, promote=True)
     with running_server(store) as server:
@@ -52,7 +52,7 @@ def test_refusals_are_one_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_names_beyond_ascii(tmp_path: Path) -> None:
-    """Where Python assumes ASCII, a model's name still reaches the server, and its sentence is still printed."""
+    """Even if Python assumes ASCII, a model's name reaches the server, and the server's sentence is printed."""
     store = ModelRepository(tmp_path)
     publish_linear(store, promote=True)
     with running_server(store) as server:
@@ -64,7 +64,7 @@ def test_names_beyond_ascii(tmp_path: Path) -> None:
 
 
 def test_wrong_url_is_wrong_usage() -> None:
-    """An invalid URL, ASCII or not, ends the example with status 2 and a sentence."""
+    """With an invalid URL, ASCII or not, the example exits with status 2 and a sentence."""
     for url in ("localhost:8000", "http://127.0.0.1/mod\u00e8le?x"):
         done = play("--url", url, **ASCII)
         assert (done.returncode, done.stdout) == (2, "")

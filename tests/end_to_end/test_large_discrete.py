@@ -18,7 +18,7 @@ import resource, subprocess, sys
 subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, check=True)
 print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
 """
-"""A process of its own, since the peak of a child starts at that of its parent, which in a test has torch loaded."""
+"""A separate process, since the peak memory of a child starts at its parent's, which has torch loaded in a test."""
 
 
 def flags(repository: Path, n: int) -> list[Any]:
@@ -56,6 +56,6 @@ def test_a_large_batch_of_integers_leaves_the_servers_memory_where_it_was(tmp_pa
 
 
 def peak(server: Server) -> int:
-    """The most resident memory that the server's process ever had, in bytes."""
+    """The peak resident memory of the server's process, in bytes."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return 1024 * int(status.split("VmHWM:")[1].split()[0])

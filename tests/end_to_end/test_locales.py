@@ -1,4 +1,4 @@
-"""Forced ASCII, accents, spaces and bytes that are no text, in paths, settings and reasons."""
+"""Forced ASCII, and accents, spaces and bytes that are not text, in paths, settings and reasons."""
 
 import json
 import os
@@ -25,7 +25,7 @@ BUDGET += ["--report-episodes", "2", "--gate-episodes", "2", "--hidden-sizes", "
 
 @pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.long] if name == "C" else []) for name in LOCALES])
 def locale(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Variables of a locale."""
+    """The environment variables of a locale."""
     return LOCALES[request.param]
 
 
@@ -39,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(locale: dict[str, str], command: str, *arguments: str | bytes) -> str:
-    """Runs a command, which must end well, and returns its output."""
+    """Runs a command, which must succeed, and returns its output."""
     done = subprocess.run(
         [BIN / command, *arguments], env=os.environ | locale, capture_output=True, check=False, timeout=120
     )
@@ -65,7 +65,7 @@ def test_the_repository_s_commands(folder: Path, locale: dict[str, str]) -> None
 
 
 def test_the_commands_of_training(folder: Path, locale: dict[str, str]) -> None:
-    """Preset files, runs, trackers and pictures may have accents in their names."""
+    """Preset files, runs, trackers and images may have accents in their names."""
     (folder / "größe.toml").write_text('env_id = "CartPole-v1"\n')
     out = ["--repository", "dépôt", "--name", "plant"]
     run(locale, "dqn-train", "--preset", "größe.toml", "--tensorboard", "--run-dir", "laufé", *out, *BUDGET)

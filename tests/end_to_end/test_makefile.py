@@ -1,4 +1,4 @@
-"""The Makefile as people meet it."""
+"""The Makefile as users see it."""
 
 import re
 import subprocess
@@ -10,7 +10,7 @@ PROMISED += ["coverage", "check", "format", "generate", "benchmark", "image", "t
 
 
 def make(*arguments: str) -> str:
-    """Runs make without doing anything that changes files."""
+    """Runs make without changing any files."""
     done = subprocess.run(["/usr/bin/make", *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
     return done.stdout
 
@@ -23,15 +23,15 @@ def test_help_lists_every_target() -> None:
 
 
 def test_main_targets_install_first() -> None:
-    """On a fresh clone, whichever target is typed first installs .venv before it does its work."""
+    """In a fresh clone, whichever target comes first installs .venv before doing its work."""
     for target in ("up", "train", "serve", "retrain", "test"):
         plan = make("--dry-run", "--always-make", target, "PYTHON=python3")
         assert plan.index("-m venv .venv") < plan.index("pip install"), target
         assert plan.rindex("pip install") < plan.rindex(".venv/bin/"), target
 
 
-def test_what_runs_needs_no_tools_of_development() -> None:
-    """`make up` installs only what trains and serves; `make test` installs the rest on top of it."""
+def test_running_needs_no_development_tools() -> None:
+    """`make up` installs only what training and serving need; `make test` adds the rest."""
     for target in ("up", "train", "serve", "retrain"):
         installs = re.findall(r"pip install .*-e '\.\[(.*)\]'", make("-nB", target))
         assert installs == ["train,serve"], target

@@ -1,4 +1,4 @@
-"""An environment that raises at forbidden actions, by the commands: trained, judged, retrained, filmed and served."""
+"""An environment that raises at forbidden actions, with the commands: train, evaluate, retrain, record and serve."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ MASKED = "tests.training.mask_environments:Masked-v0"
 EPISODES = 20
 
 
-def test_what_is_served_with_masks_is_what_was_judged(tmp_path: Path) -> None:
+def test_what_is_served_with_masks_is_what_was_evaluated(tmp_path: Path) -> None:
     """The returns over HTTP, each action with the mask of its state, are those of `dqn-evaluate`, seed by seed."""
     at = ["--repository", tmp_path]
     flags = [*QUICK, "--env-id", MASKED, "--name", "masked", "--vectorization", "sync"]
@@ -40,8 +40,8 @@ def test_what_is_served_with_masks_is_what_was_judged(tmp_path: Path) -> None:
     assert returns == judged["returns"]
 
 
-def test_without_masks_the_environment_says_what_it_met(tmp_path: Path) -> None:
-    """`--action-masks off` tries every action, and the fault is one sentence."""
+def test_without_masks_the_environment_s_error_is_reported(tmp_path: Path) -> None:
+    """`--action-masks off` tries every action, and the environment's error becomes one sentence."""
     done = run("dqn-train", "--repository", tmp_path, *QUICK, "--env-id", MASKED, "--action-masks", "off")
     assert done.returncode == 1
     assert "is not allowed in state" in done.stderr

@@ -1,4 +1,4 @@
-"""Every command, watched: the names that it looks up, the addresses that it connects to, and what it leaves at home."""
+"""Every command under observation: the names it looks up, the addresses it connects to, and what it leaves at home."""
 
 import os
 import subprocess
@@ -22,15 +22,15 @@ FONTS = {".cache/matplotlib", ".config/matplotlib"}  # Matplotlib lists the mach
 
 
 class Watched:
-    """A home directory, and what processes looked up."""
+    """A home directory, and what processes have looked up."""
 
     def __init__(self, home: Path, lookups: Path) -> None:
-        """Both may not exist yet."""
+        """Neither needs to exist yet."""
         self.home, self._lookups = home, lookups
         home.mkdir()
 
     def lookups(self) -> list[str]:
-        """Names and addresses beyond this machine, in order."""
+        """Names and addresses outside this machine, in order."""
         return self._lookups.read_text().splitlines() if self._lookups.exists() else []
 
     def left_at_home(self) -> list[str]:
@@ -41,7 +41,7 @@ class Watched:
 
 @pytest.fixture
 def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watched:
-    """Whatever is started from here on is watched, in an empty working directory."""
+    """Everything started from here on is watched, in an empty working directory."""
     shim = compiled("watch_lookups.c", tmp_path)
     watched = Watched(tmp_path / "home", tmp_path / "lookups")
     (tmp_path / "work").mkdir()
@@ -54,8 +54,8 @@ def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watched:
     return watched
 
 
-def test_a_process_that_calls_home_is_seen(watched: Watched) -> None:
-    """A name that is looked up is noticed, and so is an address that is connected to without one."""
+def test_a_process_that_calls_home_is_noticed(watched: Watched) -> None:
+    """A name look-up is noticed, and so is a connection to an address without one."""
     program = """
 import contextlib, socket, sys
 for host in sys.argv[1:]:
@@ -66,7 +66,7 @@ for host in sys.argv[1:]:
     assert watched.lookups() == ["getaddrinfo home.example", "connect 192.0.2.1"]
 
 
-def test_no_command_asks_anybody_or_leaves_anything_at_home(watched: Watched) -> None:
+def test_no_command_calls_home_or_leaves_files_there(watched: Watched) -> None:
     """Each command of training and of the repository looks up no name and writes nothing into the home directory."""
     for command in (
         ["dqn-train", *QUICK, "--tensorboard", "--mlflow", "sqlite:///mlflow.db"],
@@ -82,7 +82,7 @@ def test_no_command_asks_anybody_or_leaves_anything_at_home(watched: Watched) ->
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_server_asks_nobody_and_leaves_nothing_at_home(watched: Watched, workers: int) -> None:
+def test_the_server_does_not_call_home_or_leave_files_there(watched: Watched, workers: int) -> None:
     """While it serves, refreshes and ends, the server looks up no name and writes nothing into the home directory."""
     repository = ModelRepository("models/store")
     publish_linear(repository, promote=True)
@@ -96,8 +96,8 @@ def test_the_server_asks_nobody_and_leaves_nothing_at_home(watched: Watched, wor
     assert watched.left_at_home() == []
 
 
-def test_the_policy_as_a_library_asks_nobody(watched: Watched) -> None:
-    """A program that loads a policy through `dqn_models` sends no telemetry either."""
+def test_the_policy_as_a_library_does_not_call_home(watched: Watched) -> None:
+    """A program that loads a policy through `dqn_models` sends no telemetry, either."""
     publish_linear(ModelRepository("store"), promote=True)
     program = "from dqn_models.reader import RepositoryReader as R; R('store').load_policy('cartpole', 1)"
     subprocess.run([sys.executable, "-c", program], check=True)

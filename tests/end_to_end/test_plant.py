@@ -1,4 +1,4 @@
-"""examples/plant, the environment of docs/your-environment.md, by the commands of that page."""
+"""examples/plant, the environment of docs/your-environment.md, with the commands on that page."""
 
 import os
 import re
@@ -38,7 +38,7 @@ def control(*arguments: str, stderr: int = subprocess.STDOUT) -> list[str]:
 
 @pytest.mark.slow
 def test_plant_is_trained_tuned_served_and_controlled(project: Path) -> None:
-    """The page's commands, with small budgets, lead from the environment's package to a plant under control."""
+    """The page's commands, with small budgets, lead from the environment's package to a controlled plant."""
     short = ["--trials=1", "--seeds=1", "--evaluations=2", "--episodes=2", "--finalists=0", "--total-env-steps=1000"]
     for name, arguments in (
         ("dqn-train", ["--preset=tank.toml", *QUICK]),
@@ -66,8 +66,8 @@ def test_rule_takes_over() -> None:
 
 
 @pytest.mark.usefixtures("project")
-def test_control_goes_on_without_a_log() -> None:
-    """The plant is still controlled when nobody reads the log any more."""
+def test_control_continues_without_a_log() -> None:
+    """The plant is still controlled after the reader of the log has gone."""
     reader, writer = os.pipe()
     os.close(reader)
     try:

@@ -1,4 +1,4 @@
-"""Promotions while several clients never stop asking: nobody notices but by the version."""
+"""Promotions while several clients keep sending requests: clients notice nothing but the version."""
 
 import contextlib
 import itertools
@@ -21,7 +21,7 @@ EXPECTED = ([1], [1, 0])
 
 
 class Load:
-    """What the clients were answered."""
+    """What the clients received."""
 
     def __init__(self) -> None:
         self.answers = 0
@@ -30,7 +30,7 @@ class Load:
         self._stop = threading.Event()
 
     def run(self, host: str, port: int) -> None:
-        """One client: asks on one connection until the load ends."""
+        """One client: sends requests on one connection until the load ends."""
         turns = itertools.cycle((0, 1))
         with contextlib.closing(HTTPConnection(host, port, timeout=10)) as connection:
             while not self._stop.is_set():
@@ -52,13 +52,13 @@ class Load:
         self.versions.add(answer.get("version", 0))
 
     def stop(self) -> None:
-        """Ends all clients after their next answer."""
+        """Stops all clients after their next answer."""
         self._stop.set()
 
 
 @contextlib.contextmanager
 def load_on(server: Server) -> Iterator[Load]:
-    """Clients that ask without a pause while the block runs."""
+    """Clients that send requests without a pause while the block runs."""
     host, port = server.url.removeprefix("http://").split(":")
     load = Load()
     clients = [threading.Thread(target=load.run, args=(host, int(port))) for _ in range(CLIENTS)]
@@ -78,7 +78,7 @@ def served(server: Server) -> int:
 
 
 def damage(store: ModelRepository) -> list[int]:
-    """Publishes versions and damages them, each in its own way."""
+    """Publishes versions and damages each in a different way."""
     versions = [publish_linear(store).version for _ in range(3)]
     (store.root / f"cartpole/{versions[0]}/model.onnx").write_bytes(b"damaged")
     (store.root / f"cartpole/{versions[1]}/model.onnx").unlink()

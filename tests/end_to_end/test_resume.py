@@ -1,4 +1,4 @@
-"""`dqn-train --run-dir` and `--resume` as a person types them."""
+"""`dqn-train --run-dir` and `--resume` as users type them."""
 
 import json
 import os
@@ -41,13 +41,13 @@ def killed(folder: Path, *arguments: object, after: float = 0.0, env: dict[str, 
 
 
 def with_threads(count: int) -> dict[str, str]:
-    """The environment of a process that asks for so many threads."""
+    """The environment of a process that requests this many threads."""
     names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
     return os.environ | dict.fromkeys(names, str(count))
 
 
 def onnx(repository: Path, manifest: Any) -> bytes:
-    """The model that a run ended with."""
+    """The model that a run published."""
     return ModelRepository(repository).read_file(manifest["model"], manifest["version"], "model.onnx")
 
 
@@ -86,8 +86,8 @@ def test_a_run_killed_again_and_again_ends_with_the_same_model(tmp_path: Path) -
 
 
 def test_the_same_command_in_a_loop_ends_as_an_undisturbed_run(tmp_path: Path) -> None:
-    """With --resume auto it begins, resumes and prints the result, whenever it is killed: also before its first file,
-    and with the seconds between checkpoints that it was given at first.
+    """With --resume auto a command starts, resumes and prints the result, whenever it is killed, even before its first
+    file, and keeps the --checkpoint-seconds that it was first given.
     """
     whole = result("dqn-train", *QUICK, "--repository", tmp_path / "whole", "--run-dir", tmp_path / "undisturbed")
     folder = tmp_path / "run"
@@ -113,13 +113,13 @@ def test_the_same_command_in_a_loop_ends_as_an_undisturbed_run(tmp_path: Path) -
     assert ModelRepository(tmp_path / "parts").versions("cartpole") == [1]
     other = run_here("dqn-train", *words, "--seed", 7)
     assert other.returncode == 2
-    assert f"--seed is 7, but the run in {folder} began with 0." in other.stderr
+    assert f"--seed is 7, but the run in {folder} was started with 0." in other.stderr
     nowhere = run_here("dqn-train", "--resume", "auto")
     assert (nowhere.returncode, "--resume auto needs --run-dir DIR" in nowhere.stderr) == (2, True)
 
 
 def test_a_moved_run_publishes_where_the_project_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A relative repository moves with the run; one that is gone is named, and --repository tells the new place."""
+    """A relative repository moves with the run; a missing one is named, and --repository gives the new place."""
     before, after = tmp_path / "before", tmp_path / "after"
     before.mkdir()
     monkeypatch.chdir(before)
@@ -131,13 +131,13 @@ def test_a_moved_run_publishes_where_the_project_is(tmp_path: Path, monkeypatch:
     assert ModelRepository(after / "store").versions("cartpole") == [1]
     gone = run_here("dqn-train", "--resume", after / "absolute")
     assert gone.returncode == 2
-    assert f"publishes in {before}/store, which does not exist. If it was moved, say where" in gone.stderr
+    assert f"publishes to {before}/store, which does not exist. If it was moved, give its new" in gone.stderr
     result("dqn-train", "--resume", after / "absolute", "--repository", after / "store")
     assert ModelRepository(after / "store").versions("cartpole") == [1, 2]
     assert not before.exists()
 
 
-def test_a_run_is_resumed_as_it_was_begun(tmp_path: Path) -> None:
+def test_a_run_is_resumed_as_it_was_started(tmp_path: Path) -> None:
     """Ctrl-C prints how to resume; the settings come from the run, and a flag that contradicts them is refused."""
     folder = tmp_path / "run"
     process = start("dqn-train", "--repository", tmp_path / "store", "--run-dir", folder, "--stop-return", 1e9, OFTEN)
@@ -155,7 +155,7 @@ def test_a_run_is_resumed_as_it_was_begun(tmp_path: Path) -> None:
     ):
         refused = run_here("dqn-train", "--resume", folder, flag, value)
         assert refused.returncode == 2
-        assert f"{flag} is {value}, but the run in {folder} began with {was}." in refused.stderr
+        assert f"{flag} is {value}, but the run in {folder} was started with {was}." in refused.stderr
     other = run_here("dqn-train", "--run-dir", folder, "--repository", tmp_path / "store")
     assert other.returncode == 2
     assert f"{folder} already holds a run: resume it with --resume {folder}" in other.stderr
@@ -164,11 +164,11 @@ def test_a_run_is_resumed_as_it_was_begun(tmp_path: Path) -> None:
     assert description["repository"] == str(tmp_path / "store")
 
 
-def test_what_is_no_run_cannot_be_resumed(tmp_path: Path) -> None:
+def test_what_is_not_a_run_cannot_be_resumed(tmp_path: Path) -> None:
     """Resuming a directory without run.json, or with a broken one, is wrong usage."""
     missing = run_here("dqn-train", "--resume", tmp_path)
     assert missing.returncode == 2
-    assert f"{tmp_path} is not the directory of a run: it has no run.json." in missing.stderr
+    assert f"{tmp_path} is not a run directory: run.json is missing." in missing.stderr
     (tmp_path / "run.json").write_text("{")
     broken = run_here("dqn-train", "--resume", tmp_path)
     assert broken.returncode == 2
@@ -178,7 +178,7 @@ def test_what_is_no_run_cannot_be_resumed(tmp_path: Path) -> None:
 def test_a_run_publishes_one_version(tmp_path: Path) -> None:
     """A run that ended between publishing and writing result.json resumes to the version already published."""
     folder, store = tmp_path / "run", tmp_path / "store"
-    (folder / "result.json").mkdir(parents=True)  # stands in the way of the last write
+    (folder / "result.json").mkdir(parents=True)  # blocks the last write
     failed = run("dqn-train", *QUICK, "--run-dir", folder, "--repository", store, OFTEN)
     assert failed.returncode == 1
     assert str(folder / "result.json") in failed.stderr

@@ -1,4 +1,4 @@
-"""`dqn-retrain` as a person or cron starts it, on an environment that really drifts."""
+"""`dqn-retrain` as a user or cron starts it, on an environment that really drifts."""
 
 import contextlib
 import json
@@ -22,7 +22,7 @@ PLANT = ["--env-id", "examples.tunable_cartpole:TunableCartPole-v0", "--name", "
 LONGER_POLE = '{"pole_length": 2.5}'
 EPISODES = ["--episodes=60"]
 BRIEF = ["--stop-evaluations=1", "--total-env-steps=60000", "--eval-episodes=10", "--report-episodes=60"]
-BRIEF += ["--gate-episodes=60", "--eval-fraction=1"]  # often evaluated, so that it ends as soon as it is good enough
+BRIEF += ["--gate-episodes=60", "--eval-fraction=1"]  # evaluated often, so that it ends as soon as it is good enough
 ROUND = ["--total-env-steps=1200", "--learning-starts=200", "--eval-every=600", "--eval-episodes=5"]
 
 
@@ -32,8 +32,8 @@ def quick(tmp_path_factory: pytest.TempPathFactory, trained: Trained) -> Path:
     return trained.copy(tmp_path_factory.mktemp("quick"))
 
 
-def test_drift_is_answered_by_a_better_champion_that_a_running_server_serves(tmp_path: Path) -> None:
-    """When the pole grows to five times its length the champion gets worse, and a round's better one is served."""
+def test_drift_leads_to_a_better_champion_that_a_running_server_serves(tmp_path: Path) -> None:
+    """When the pole becomes five times as long, the champion gets worse, and the round's better version is served."""
     at = ["--repository", tmp_path]
     flags = ["--seed=1", "--stop-return=480", *BRIEF]
     result("dqn-train", *at, *PLANT, *flags)
@@ -56,7 +56,7 @@ def test_drift_is_answered_by_a_better_champion_that_a_running_server_serves(tmp
 
 
 def test_a_crippled_challenger_is_published_but_not_promoted(tmp_path: Path) -> None:
-    """A challenger that hardly trained loses to a good champion; its manifest and the history say why."""
+    """A barely trained challenger loses to a good champion; its manifest and the history say why."""
     at = ["--repository", tmp_path]
     result("dqn-train", *at, "--stop-return=300", "--stop-evaluations=1", "--report-episodes=50")
     outcome = result("dqn-retrain", "--once", *at, "--start=scratch", *ROUND, "--learning-rate=1e-7")
@@ -88,7 +88,7 @@ def test_both_starts_make_one_challenger(quick: Path, tmp_path: Path, monkeypatc
 
 
 def test_a_first_round_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the environment fails in the first round of a model, the repository is as before."""
+    """If the environment fails in the first round of a model, the repository is unchanged."""
     monkeypatch.setenv("DQN_RUNS", str(tmp_path / "runs"))
     faulty = ["--env-id=tests.training.environments:Faulty-v0", '--env-kwargs={"fault": "exception"}']
     done = run_here("dqn-retrain", "--once", "--repository", tmp_path / "store", *faulty)
@@ -97,8 +97,8 @@ def test_a_first_round_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("interval", [["--once"], ["--every=1h", "--metrics-port=0"]])
-def test_a_round_says_what_its_run_has_to_say(quick: Path, interval: list[str]) -> None:
-    """Such as that checkpoints lack the state of environments in other processes."""
+def test_a_round_passes_on_the_warnings_of_its_run(quick: Path, interval: list[str]) -> None:
+    """For example, that checkpoints lack the state of environments in other processes."""
     words = ["--repository", quick, *ROUND, "--vectorization=async", "--num-envs=2", "--json"]
     process = start("dqn-retrain", *interval, *words)
     assert process.stdout is not None
@@ -106,10 +106,10 @@ def test_a_round_says_what_its_run_has_to_say(quick: Path, interval: list[str]) 
     process.terminate()
     _, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors
-    assert "Checkpoints lack the state of these environments: they run in processes of their own" in errors
+    assert "Checkpoints cannot include the state of these environments: they run in separate processes" in errors
 
 
-def test_the_first_round_of_a_model_makes_its_first_champion(tmp_path: Path) -> None:
+def test_the_first_round_of_a_model_trains_its_first_champion(tmp_path: Path) -> None:
     """Without a champion a round trains from scratch and promotes at once."""
     outcome = result("dqn-retrain", "--once", "--repository", tmp_path, *QUICK)
     assert (outcome["decision"], outcome["champion_version"], outcome["statistics"]) == ("promoted", None, {})
@@ -122,11 +122,11 @@ def test_a_model_that_does_not_exist_is_not_trained_by_mistake(quick: Path, inte
     before = sorted(quick.rglob("*"))
     done = run_here("dqn-retrain", *interval, "--repository", quick, "--name", "cartpoel")
     assert done.returncode == 2
-    assert f"{quick} has no champion of cartpoel. To train a first version, name its --env-id or" in done.stderr
+    assert f"{quick} has no champion of cartpoel. To train a first version, give --env-id or" in done.stderr
     assert sorted(quick.rglob("*")) == before
 
 
-def test_a_round_is_a_run_to_look_at_and_to_resume(
+def test_a_round_is_a_run_to_inspect_and_resume(
     tmp_path: Path, trained: Trained, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A killed round has settings, metrics and a checkpoint; `dqn-train --resume` completes it as a warm start."""
@@ -159,7 +159,7 @@ def test_one_job_at_a_time_and_a_killed_one_leaves_no_lock(quick: Path) -> None:
 
 
 def test_the_loop_survives_failed_rounds_and_counts_them(tmp_path: Path, trained: Trained) -> None:
-    """Rounds fail while the champion's file is damaged and succeed once it is whole again, as the metrics show."""
+    """Rounds fail while the champion's file is damaged and succeed once it is restored, as the metrics show."""
     trained.copy(tmp_path)
     weights = tmp_path / "cartpole" / "1" / "weights.safetensors"
     whole = weights.read_bytes()
@@ -217,7 +217,7 @@ def test_each_round_takes_the_settings_of_the_champion_of_that_moment(tmp_path: 
 
 @pytest.mark.parametrize("instants", [4, pytest.param(32, marks=pytest.mark.long)])
 def test_sigterm_at_any_point_of_a_round_ends_the_loop_cleanly(quick: Path, instants: int) -> None:
-    """Stopped at any instant of importing, training, judging or publishing, it exits with 0 and damages nothing."""
+    """Stopped at any instant of importing, training, gating or publishing, it exits with 0 and damages nothing."""
     began = time.monotonic()
     run("dqn-retrain", "--once", "--repository", quick, *ROUND, is_fresh=True)
     whole_round = time.monotonic() - began
@@ -246,7 +246,7 @@ def test_sigterm_at_any_point_of_a_round_ends_the_loop_cleanly(quick: Path, inst
     ],
 )
 def test_wrong_usage_ends_with_status_2(quick: Path, flags: list[str], words: str) -> None:
-    """Wrong usage ends with status 2 and a sentence that says what is expected."""
+    """Wrong usage exits with status 2 and a sentence that says what is expected."""
     done = run_here("dqn-retrain", "--repository", quick, *flags)
     assert done.returncode == 2
     assert words in done.stderr

@@ -16,7 +16,7 @@ EPISODES = 4
 
 
 def play(policy: Policy, client: httpx.Client, seed: int) -> int:
-    """Plays one episode by the server's actions, each of which must be the file's; returns its length."""
+    """Plays one episode with the server's actions, each of which must be the file's; returns its length."""
     environment = gymnasium.make("CartPole-v1")
     observation, _ = environment.reset(seed=seed)
     steps, is_over = 0, False

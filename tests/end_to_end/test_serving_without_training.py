@@ -1,4 +1,4 @@
-"""The serving side runs where torch, gymnasium and onnx cannot be imported."""
+"""The server runs without torch, gymnasium and onnx."""
 
 import os
 from pathlib import Path
@@ -24,7 +24,7 @@ sys.meta_path.insert(0, Blocker())
 
 
 def test_service_needs_no_learning_stack(tmp_path: Path) -> None:
-    """With torch, gymnasium and onnx blocked the real server starts, answers, refreshes and ends."""
+    """With imports of torch, gymnasium and onnx blocked, the real server starts, answers, refreshes and stops."""
     store = ModelRepository(tmp_path / "store")
     publish_linear(store, promote=True)
     (tmp_path / "sitecustomize.py").write_text(BLOCKER)

@@ -1,4 +1,4 @@
-"""Environments with any space of observations and actions: trained, served and played by the client's actions."""
+"""Environments with any space of observations and actions: trained, served and played with the client's actions."""
 
 import json
 from collections.abc import Callable
@@ -38,7 +38,7 @@ def train(store: Path, model: str) -> Any:
 
 
 def play(model: str, act: Callable[[Any], Any], seed: int) -> float:
-    """The return of an episode that is played by the answers of `act`."""
+    """The return of an episode that is played with the answers of `act`."""
     env_id, kwargs = ENVIRONMENTS[model]
     environment: Any = gymnasium.make(env_id, **kwargs)
     observation, _ = environment.reset(seed=seed)
@@ -52,7 +52,7 @@ def play(model: str, act: Callable[[Any], Any], seed: int) -> float:
 
 
 def be_old(store: Path, model: str) -> None:
-    """Has a version's manifest say what one of schema version 1 said."""
+    """Rewrites a version's manifest in schema version 1."""
     path = store / model / "1" / "manifest.json"
     manifest = json.loads(path.read_text()) | {"schema_version": 1}
     for name in ("left_out", "action_mask"):
@@ -61,14 +61,14 @@ def be_old(store: Path, model: str) -> None:
 
 
 def check_old(server: Server) -> None:
-    """A version of schema version 1 is loaded and answers as ever."""
+    """A version of schema version 1 is loaded and answers as before."""
     answer = server.post("/models/cartpole/act", {"observation": [0.1, 0.2, 0.3, 0.4]})
     assert answer.json() == {"action": 1, "model": "cartpole", "version": 1}
     assert server.get("/models/cartpole/versions/1").json()["schema_version"] == 1
 
 
-def test_every_space_is_played_as_it_was_judged(tmp_path: Path) -> None:
-    """By requests and by a stream, every episode has the return that `dqn-evaluate` finds; an old version serves on."""
+def test_every_space_is_played_as_it_was_evaluated(tmp_path: Path) -> None:
+    """With requests and a stream, each episode has the return of `dqn-evaluate`; an old version is still served."""
     manifests = {model: train(tmp_path, model) for model in ENVIRONMENTS}
     publish_linear(ModelRepository(tmp_path), promote=True)
     be_old(tmp_path, "cartpole")

@@ -1,4 +1,4 @@
-"""What is kept of a run: metrics.csv always, TensorBoard and MLflow where they are asked for."""
+"""The records of a run: metrics.csv always, TensorBoard and MLflow on request."""
 
 import contextlib
 import json
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.slow
 
 
 def rows(path: Path) -> list[dict[str, float | None]]:
-    """The rows of a metrics file without what depends on the machine's speed."""
+    """The rows of a metrics file, without columns that depend on the machine's speed."""
     columns = {name: column.tolist() for name, column in read_metrics(path).items() if name not in TIMES}
     assert columns.keys() == SCALARS.keys() - TIMES
     count = len(columns["env_steps"])
@@ -38,7 +38,7 @@ def rows(path: Path) -> list[dict[str, float | None]]:
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The metrics of a run that nothing disturbed."""
+    """The metrics of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("uninterrupted")
     result("dqn-train", "--repository", folder / "store", "--run-dir", folder / "run", *SHORT)
     return folder / "run" / "metrics.csv"
@@ -55,7 +55,7 @@ def test_metrics_have_a_row_for_each_interval_and_evaluation(uninterrupted: Path
 
 
 def test_a_killed_and_resumed_run_leaves_the_same_metrics(tmp_path: Path, uninterrupted: Path) -> None:
-    """A killed and resumed run leaves the same metrics.csv and TensorBoard scalars, with MLflow down all the time."""
+    """A killed and resumed run leaves the same metrics.csv and TensorBoard scalars, with MLflow down throughout."""
     directory = tmp_path / "run"
     flags = ["--repository", tmp_path / "store", "--run-dir", directory, "--checkpoint-seconds", 0.001]
     trackers = ["--tensorboard", "--mlflow", f"http://127.0.0.1:{free_port()}"]
@@ -69,7 +69,7 @@ def test_a_killed_and_resumed_run_leaves_the_same_metrics(tmp_path: Path, uninte
     resumed = run("dqn-train", "--resume", directory, *trackers)
     assert resumed.returncode == 0, resumed.stderr
     assert rows(directory / "metrics.csv") == rows(uninterrupted)
-    assert "does not take this run's numbers" in resumed.stderr
+    assert "does not accept this run's data" in resumed.stderr
     assert "did not get the last" in resumed.stderr
     events = EventAccumulator(str(directory / "tensorboard"), {"scalars": 0}).Reload()
     for name in SCALARS.keys() - TIMES:
@@ -81,7 +81,7 @@ def test_a_killed_and_resumed_run_leaves_the_same_metrics(tmp_path: Path, uninte
 
 @contextlib.contextmanager
 def mlflow_server(tmp_path: Path) -> Iterator[str]:
-    """The address of a real tracking server, installed for it."""
+    """The address of a real tracking server, installed for the test."""
     mlflow = peer_python("mlflow", MLFLOW).with_name("mlflow")
     port = free_port()
     words: list[str | Path] = [mlflow, "server", "--port", str(port), "--workers", "1"]
@@ -95,7 +95,7 @@ def mlflow_server(tmp_path: Path) -> Iterator[str]:
     environment |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     with (tmp_path / "server.log").open("w") as log:
         server = subprocess.Popen(words, stdout=log, stderr=log, env=environment)
-    transport = httpx.HTTPTransport(retries=10)  # waits in between, twice as long each time
+    transport = httpx.HTTPTransport(retries=10)  # waits between attempts, twice as long each time
     with httpx.Client(transport=transport, timeout=60) as client:
         client.get(f"http://127.0.0.1:{port}/health").raise_for_status()
     yield f"http://127.0.0.1:{port}"
@@ -105,7 +105,7 @@ def mlflow_server(tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture(params=["files", pytest.param("server", marks=pytest.mark.long)])
 def tracking_uri(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Where MLflow keeps runs: a folder of its own, or a real server."""
+    """Where MLflow keeps runs: a folder, or a real server."""
     if request.param == "files":
         monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
         yield (tmp_path / "mlruns").as_uri()

@@ -1,4 +1,4 @@
-"""`dqn-train` and `dqn-evaluate` as a person types them."""
+"""`dqn-train` and `dqn-evaluate` as users type them."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def test_a_run_publishes_a_version_with_its_proof(trained: Trained) -> None:
 
 
 def test_the_same_seed_gives_the_same_file(tmp_path: Path, trained: Trained) -> None:
-    """Two processes with the same command and seed write byte-identical ONNX files; another seed writes another."""
+    """Two processes with the same command and seed write byte-identical ONNX files; another seed does not."""
     first = trained.manifest["files"]["model.onnx"]["sha256"]
     again, other = (
         result("dqn-train", "--repository", tmp_path / str(seed), *QUICK, "--seed", seed)["files"]["model.onnx"][
@@ -83,7 +83,7 @@ def test_the_whole_family_trains_and_repeats(tmp_path: Path, preset: str) -> Non
 
 
 def test_a_policy_learns_where_the_action_space_has_a_start(tmp_path: Path) -> None:
-    """On Countdown, whose three actions start at 5, the trained policy plays all four steps right."""
+    """On Countdown, whose three actions start at 5, the trained policy plays all four steps correctly."""
     flags = ["--env-id", COUNTDOWN, "--name", "countdown", "--repository", tmp_path]
     assert result("dqn-train", *flags, *QUICK)["evaluation"]["min"] == 4.0
 
@@ -96,7 +96,7 @@ def test_every_vectorization_trains(tmp_path: Path, vectorization: str) -> None:
 
 
 def test_a_second_version_passes_the_gate(tmp_path: Path, trained: Trained) -> None:
-    """A later run is judged against the champion, and its manifest and the history have the decision."""
+    """A later run is compared with the champion, and its manifest and the history record the decision."""
     trained.copy(tmp_path)
     manifest = result("dqn-train", "--repository", tmp_path, *QUICK, "--seed", 1, "--gate", "superior")
     assert manifest["gate"]["champion_version"] == 1
@@ -117,7 +117,7 @@ def test_a_second_version_passes_the_gate(tmp_path: Path, trained: Trained) -> N
         (["--env-id", "Pendulum-v1"], "action space"),
         (["--env-kwargs", "3"], "not a JSON object"),
         pytest.param(["--device", "cuda"], "finds no CUDA device", marks=without_gpu),
-        (["--replay-capacity", "100000000000"], "GB of free memory; at most"),
+        (["--replay-capacity", "100000000000"], "GB of free memory. Use at most"),
         (["--name", "../x"], "'../x' is not a valid model name"),
         (["--preset", "nope"], "nope"),
         (["--nonsense"], "--nonsense"),
@@ -142,7 +142,7 @@ def test_wrong_usage_ends_with_status_2_before_training(
 
 @without_gpu
 @pytest.mark.parametrize("words", [["dqn-retrain", "--once", "--preset=cartpole"], ["dqn-tune"]])
-def test_a_gpu_that_is_not_there_is_wrong_usage_everywhere(tmp_path: Path, words: list[Any]) -> None:
+def test_a_missing_gpu_is_wrong_usage_everywhere(tmp_path: Path, words: list[Any]) -> None:
     """Every command that trains refuses a missing GPU before it does anything."""
     place = ["--repository", tmp_path / "store"] if words[0] == "dqn-retrain" else ["--storage", tmp_path / "store"]
     done = run_here(*words, *place, "--device", "cuda")
@@ -153,7 +153,7 @@ def test_a_gpu_that_is_not_there_is_wrong_usage_everywhere(tmp_path: Path, words
 
 @pytest.mark.parametrize("is_fresh", [True, False])
 def test_wrong_usage_ends_a_process_with_status_2(tmp_path: Path, *, is_fresh: bool) -> None:
-    """Wrong usage ends a real process as it ends the calls in the tables of wrong usage."""
+    """Wrong usage ends a real process in the same way as the in-process calls of the other tests."""
     done = run("dqn-train", "--repository", tmp_path / "store", "--gamma", "1.5", is_fresh=is_fresh)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "error: --gamma is 1.5; it must lie between 0 and 1.\n"
@@ -177,7 +177,7 @@ def test_a_wrong_setting_is_one_sentence_with_its_flag(command: str, flags: list
 
 
 def test_several_trainings_of_one_model_all_publish_and_the_best_is_champion(tmp_path: Path) -> None:
-    """Runs started together all exit with 0, each judged against the champion that the one before it left."""
+    """Runs started together all exit with 0, each compared with the champion that the previous one left."""
     flags = ["--repository", tmp_path, "--total-env-steps=600", "--eval-every=300", "--learning-starts=100"]
     flags += ["--eval-episodes=5", "--report-episodes=50", "--gate-episodes=50", "--gate=superior", "--json"]
     started = [start("dqn-train", *flags, "--seed", seed) for seed in range(4)]
@@ -197,10 +197,8 @@ def test_several_trainings_of_one_model_all_publish_and_the_best_is_champion(tmp
 
 
 @pytest.mark.parametrize("flags", [["--num-envs", 1], ["--num-envs", 2]])
-def test_an_environment_of_which_a_process_holds_one_instance_goes_all_the_way(
-    tmp_path: Path, flags: list[Any]
-) -> None:
-    """Trained, evaluated, gated, published, played again and retrained, each instance alone in its process."""
+def test_an_environment_with_one_instance_per_process_works_throughout(tmp_path: Path, flags: list[Any]) -> None:
+    """It is trained, evaluated, gated, published, played again and retrained, each instance alone in its process."""
     store = ["--repository", tmp_path]
     few = ["--total-env-steps", 400, "--learning-starts", 128, "--gate-episodes", 5, "--report-episodes", 1]
     manifest = result("dqn-train", "--env-id", "tests.training.environments:Single-v0", *flags, *few, *store)
@@ -211,7 +209,7 @@ def test_an_environment_of_which_a_process_holds_one_instance_goes_all_the_way(
 
 
 def test_ctrl_c_ends_training_and_publishes_nothing(tmp_path: Path) -> None:
-    """Interrupted while it trains, the command ends with 130 and says that nothing was published."""
+    """Interrupted while it trains, the command exits with 130 and says that nothing was published."""
     process = start("dqn-train", "--repository", tmp_path, "--stop-return", 1e9)
     assert process.stderr is not None
     for line in process.stderr:

@@ -1,4 +1,4 @@
-"""Standard streams of the training commands: results have them to themselves, and a lost line costs only that line."""
+"""Standard streams of the training commands: standard output has only results, and a lost line costs only itself."""
 
 import os
 import shlex
@@ -44,7 +44,7 @@ NO_STREAMS, FULL_DISK = DEAD[1:3]
 
 
 def long(redirection: str) -> Any:
-    """A redirection that another command meets in `make test`: what protects the streams is common to all."""
+    """A redirection that `make test` tries with another command: all commands protect their streams in the same way."""
     return pytest.param(redirection, marks=pytest.mark.long)
 
 
@@ -87,7 +87,7 @@ def test_a_search_survives_a_line_that_cannot_be_written(tmp_path: Path, redirec
 def test_the_retraining_loop_survives_a_log_that_cannot_be_written(
     tmp_path: Path, trained: Trained, redirection: str
 ) -> None:
-    """The loop goes from round to round, and counts the lines that were lost."""
+    """The loop continues from round to round, and counts the lost lines."""
     trained.copy(tmp_path / "store")
     port = free_port()
     flags = ["--total-env-steps=600", "--learning-starts=100", "--eval-every=300", "--eval-episodes=2", "--json"]

@@ -1,4 +1,4 @@
-"""`dqn-tune` as a person types it."""
+"""`dqn-tune` as users type it."""
 
 import signal
 from pathlib import Path
@@ -22,7 +22,7 @@ def tune(folder: Path, trials: int, *flags: object) -> Any:
     return result("dqn-tune", *SMALL, "--storage", folder / "study.db", "--trials", trials, *flags)
 
 
-def test_a_search_goes_on_and_writes_a_preset(tmp_path: Path) -> None:
+def test_a_search_continues_and_writes_a_preset(tmp_path: Path) -> None:
     """An interrupted search keeps its trials; the same command completes it and finds a better preset."""
     process = start("dqn-tune", *SMALL, "--storage", tmp_path / "study.db", "--trials", 1_000, "--jobs", 2)
     assert process.stderr is not None
@@ -46,12 +46,12 @@ def test_a_search_goes_on_and_writes_a_preset(tmp_path: Path) -> None:
     assert len(confirmed) == 3
     assert all(len(scores) == 2 for scores in found["confirmed"].values())
     best = max(confirmed, key=lambda name: confirmed[name])
-    assert f"settings of: {best}." in (tmp_path / "preset.toml").read_text()
+    assert f"settings of {best}." in (tmp_path / "preset.toml").read_text()
     text = (tmp_path / "preset.toml").read_text()
     assert text.startswith("# Found by: dqn-tune --env-id tests.training")
     assert "eval_every" not in text
     again = run("dqn-tune", *SMALL, "--storage", tmp_path / "study.db", "--trials", reached + 3)
-    assert "score" not in again.stderr  # everything is known already
+    assert "score" not in again.stderr  # everything is done already
     assert "confirmed with seeds 101 to 102" in again.stdout
     manifest = result(
         "dqn-train", "--preset", tmp_path / "preset.toml", "--repository", tmp_path / "store", "--name", "countdown"
@@ -84,7 +84,7 @@ def test_two_searches_started_together_share_a_study(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_usage_of_tune(tmp_path: Path, flags: list[object], sentence: str) -> None:
-    """Wrong usage ends the command with status 2 before it makes a study."""
+    """Wrong usage ends the command with status 2 before it creates a study."""
     done = run_here("dqn-tune", "--storage", tmp_path / "study.db", *flags)
     assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
     assert not list(tmp_path.iterdir())

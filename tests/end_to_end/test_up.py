@@ -1,4 +1,4 @@
-"""`scripts/up.py`, which is `make up`, with the real commands beside it."""
+"""`scripts/up.py`, which is `make up`, with the real commands."""
 
 import contextlib
 import os
@@ -25,7 +25,7 @@ TINY += ["--report-episodes", "2", "--gate-episodes", "2"]
 
 
 class Up:
-    """The running script: what it says, whom it started."""
+    """The running script: its output and its child processes."""
 
     def __init__(self, process: "subprocess.Popen[str]", port: int) -> None:
         """Takes over a process whose standard output is a pipe."""
@@ -36,15 +36,15 @@ class Up:
         self._watchdog.daemon = True
         self._watchdog.start()
 
-    def wait_said(self, words: str) -> str:
-        """Waits for a line with these words and returns it."""
+    def wait_for_line(self, text: str) -> str:
+        """Waits for a line that contains `text` and returns it."""
         for line in self._output:
-            if words in line:
+            if text in line:
                 return line
-        pytest.fail(f"{words!r} was not said")
+        pytest.fail(f"{text!r} was not printed")
 
     def children(self) -> dict[str, int]:
-        """Process ids of the commands that it started, by name."""
+        """Process ids of the commands that the script started, by name."""
         pids = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
         found = {}
         for pid in pids:
@@ -54,7 +54,7 @@ class Up:
         return found
 
     def end(self) -> tuple[int, str]:
-        """Waits for the end: the exit status and the last words."""
+        """Waits for the script to exit: its status and the rest of its output."""
         rest = self._output.read()
         status = self.process.wait()
         self._watchdog.cancel()
@@ -78,7 +78,7 @@ def up(store: Path, *arguments: str) -> Iterator[Up]:
 
 
 def alive(pid: int) -> bool:
-    """Whether there is such a process."""
+    """Whether the process exists."""
     return Path(f"/proc/{pid}").exists()
 
 
@@ -92,8 +92,8 @@ def store(tmp_path: Path) -> Path:
 def test_on_a_fresh_machine_a_policy_is_trained_and_served(tmp_path: Path) -> None:
     """With an empty repository a policy is trained, and the curl command that is printed gets an answer."""
     with up(tmp_path / "store", *TINY) as running:
-        running.wait_said("There is no cartpole yet: training one.")
-        curl = running.wait_said("curl -s")
+        running.wait_for_line("There is no cartpole yet: training one.")
+        curl = running.wait_for_line("curl -s")
         body = curl.partition("-d '")[2].rstrip().removesuffix("'")
         answer = httpx.post(f"http://127.0.0.1:{running.port}/act", content=body).json()
         assert answer["action"] in (0, 1)
@@ -103,10 +103,10 @@ def test_on_a_fresh_machine_a_policy_is_trained_and_served(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, pytest.param(signal.SIGHUP, marks=pytest.mark.long)])
-def test_one_signal_ends_both(store: Path, number: signal.Signals) -> None:
-    """Ctrl-C, SIGTERM and a closed terminal end the server and the job, with status 0."""
+def test_one_signal_stops_both(store: Path, number: signal.Signals) -> None:
+    """Ctrl-C, SIGTERM and a closed terminal stop the server and the job, with status 0."""
     with up(store) as running:
-        running.wait_said("curl -s")
+        running.wait_for_line("curl -s")
         children = running.children()
         assert set(children) == {"dqn-serve", "dqn-retrain"}
         running.process.send_signal(number)
@@ -117,10 +117,10 @@ def test_one_signal_ends_both(store: Path, number: signal.Signals) -> None:
 
 
 @pytest.mark.parametrize(("name", "called"), [("dqn-serve", "server"), ("dqn-retrain", "retraining job")])
-def test_when_one_dies_the_other_is_ended_too(store: Path, name: str, called: str) -> None:
+def test_when_one_dies_the_other_is_stopped_too(store: Path, name: str, called: str) -> None:
     """A server or job that dies is reported in one sentence, nothing is left running, and the status is 1."""
     with up(store) as running:
-        running.wait_said("curl -s")
+        running.wait_for_line("curl -s")
         children = running.children()
         os.kill(children[name], signal.SIGKILL)
         status, said = running.end()
@@ -130,8 +130,8 @@ def test_when_one_dies_the_other_is_ended_too(store: Path, name: str, called: st
     assert not any(alive(pid) for pid in children.values())
 
 
-def test_training_that_fails_serves_nothing(tmp_path: Path) -> None:
-    """When the first training is refused, the reason is shown and nothing is started."""
+def test_after_failed_training_nothing_is_served(tmp_path: Path) -> None:
+    """If the first training run is refused, the reason is shown and nothing is started."""
     with up(tmp_path / "store", "--gamma", "1.5") as running:
         status, said = running.end()
     assert status == 1
@@ -139,10 +139,10 @@ def test_training_that_fails_serves_nothing(tmp_path: Path) -> None:
     assert "Training ended with status 2, so there is nothing to serve." in said
 
 
-def test_ctrl_c_ends_the_first_training(tmp_path: Path) -> None:
-    """Interrupted while training, it ends with 130 and leaves no process and no version."""
+def test_ctrl_c_stops_the_first_training(tmp_path: Path) -> None:
+    """Interrupted while training, the script exits with 130 and leaves no process and no version."""
     with up(tmp_path / "store") as running:
-        running.wait_said("at most")
+        running.wait_for_line("at most")
         running.process.send_signal(signal.SIGINT)
         status, said = running.end()
     assert status == 130, said

@@ -1,4 +1,4 @@
-"""A project of a user, whose packages have the names that projects have."""
+"""A user's project whose packages have common names."""
 
 from pathlib import Path
 
@@ -63,7 +63,7 @@ QUICK += ["--report-episodes", 2, "--gate-episodes", 2, "--hidden-sizes", 8]
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The project's folder, which is the working directory of what is started."""
+    """The project's folder, which is the working directory of the commands."""
     for package in ("models", *CONSTANTS):
         (tmp_path / package).mkdir()
         (tmp_path / package / "__init__.py").write_text(CONSTANTS.get(package, ""))
@@ -73,9 +73,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_packages_of_a_user_and_ours_do_not_meet(project: Path) -> None:
+def test_packages_of_a_user_and_ours_do_not_collide(project: Path) -> None:
     """An environment that imports the project's own `models`, `training`, `serving`, `client` and `tests` is trained,
-    evaluated, retrained and served, in processes of its own and in ours.
+    evaluated, retrained and served, in our processes and in separate ones.
     """
     trained = run("dqn-train", "--env-id", "my_env:Plant-v0", "--num-envs", 2, "--vectorization", "async", *QUICK)
     assert trained.returncode == 0, trained.stderr

@@ -1,4 +1,4 @@
-"""`dqn-evaluate --video`: what was filmed is read back from the file."""
+"""`dqn-evaluate --video`: the recorded frames are read back from the file."""
 
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """Policies of CartPole that lose it soon, of FrozenLake, and of an environment that draws nothing."""
+    """Policies of CartPole that fail early, of FrozenLake, and of an environment that cannot render."""
     repository = ModelRepository(tmp_path / "store")
     clumsy = repository.publish(draft(), {"model.onnx": linear_onnx(CARTPOLE_WEIGHTS * [[1], [1], [1], [0]])})
     repository.promote("cartpole", clumsy.version)
@@ -32,7 +32,7 @@ def _onnx(repository: ModelRepository) -> dict[str, bytes]:
 
 
 def test_an_mp4_has_every_step_of_the_episodes(tmp_path: Path, store: Path) -> None:
-    """The film has a picture of each start and step, at the environment's speed and size, none of them black."""
+    """The video has a frame for each start and step, at the environment's speed and size, none of them black."""
     path = tmp_path / "v.mp4"
     flags = ["--repository", store, "--episodes", 2, "--seed", 5, "--video", path, "--video-episodes", 2]
     found = result("dqn-evaluate", "cartpole", *flags)["video"]
@@ -48,7 +48,7 @@ def test_an_mp4_has_every_step_of_the_episodes(tmp_path: Path, store: Path) -> N
 
 
 def test_a_gif_of_an_environment_that_opens_windows(tmp_path: Path, store: Path) -> None:
-    """An environment drawn with Pygame is filmed without a display, and its discrete observations reach the policy."""
+    """An environment drawn with Pygame is recorded without a display, and discrete observations reach the policy."""
     found = result("dqn-evaluate", "lake", "--repository", store, "--episodes", 1, "--video", tmp_path / "v.gif")
     with Image.open(tmp_path / "v.gif") as film:
         pictures = [np.asarray(frame.convert("RGB")) for frame in ImageSequence.Iterator(film)]
@@ -62,13 +62,17 @@ def test_a_gif_of_an_environment_that_opens_windows(tmp_path: Path, store: Path)
         ("cartpole", ["--video", "{folder}/v.avi"], "v.avi; its name must end in .mp4 or .gif."),
         ("cartpole", ["--video", "{folder}/no/v.mp4"], "which cannot be written: No such file or directory."),
         ("cartpole", ["--video", "{folder}/v.gif", "--video-episodes", "0"], "--video-episodes is 0; it must be at"),
-        ("plain", ["--video", "{folder}/v.gif"], "Countdown-v0 cannot be filmed: it renders nothing, and a film needs"),
+        (
+            "plain",
+            ["--video", "{folder}/v.gif"],
+            "Countdown-v0 cannot be recorded: its render modes are none; a video needs",
+        ),
     ],
 )
-def test_what_prevents_a_film_is_told_before_playing(
+def test_what_prevents_a_video_is_reported_before_playing(
     tmp_path: Path, store: Path, model: str, flags: list[str], sentence: str
 ) -> None:
-    """What prevents a film ends the command with status 2 and a sentence before it plays, and leaves no file."""
+    """If no video can be made, the command exits with status 2 and a sentence before it plays, and leaves no file."""
     flags = [flag.format(folder=tmp_path) for flag in flags]
     done = run_here("dqn-evaluate", model, "--repository", store, "--episodes", 10**9, *flags)
     assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr

@@ -1,4 +1,4 @@
-"""The wheel, installed as people install it: what it adds, what each extra brings, and what is said without one."""
+"""The wheel, installed as users do: what it adds, what each extra brings, and the message if an extra is missing."""
 
 import os
 import re
@@ -19,9 +19,10 @@ from packaging.utils import canonicalize_name
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = {"dqn_models", "dqn_training", "dqn_serving", "dqn_client"}
+PACKAGES = {"dqn_models", "dqn_experience", "dqn_training", "dqn_serving", "dqn_client"}
 COMMANDS = {
     "dqn-models": "models",
+    "dqn-experience": "experience",
     "dqn-serve": "serve",
     "dqn-train": "train",
     "dqn-evaluate": "train",
@@ -36,7 +37,7 @@ class Installation:
     """A fresh environment with the wheel, whose other packages are links to those of the environment of the tests."""
 
     def __init__(self, folder: Path, wheel: Path) -> None:
-        """Makes the environment."""
+        """Creates the environment."""
         venv.EnvBuilder(with_pip=False, symlinks=True).create(folder)
         self.bin = folder / "bin"
         self.site = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder), "platbase": str(folder)}))
@@ -46,20 +47,20 @@ class Installation:
         self.added = {path.name for path in self.site.iterdir()} - self.before
 
     def bring(self, *requirements: str) -> None:
-        """Makes the packages that these requirements bring, and what those need, importable here; no others."""
+        """Makes the packages of these requirements, and their dependencies, importable here; no others."""
         for name in closure(requirements):
             for top in top_levels(distribution(name)):
                 if not (self.site / top.name).exists():
                     (self.site / top.name).symlink_to(top)
 
     def take_away(self) -> None:
-        """Leaves the wheel alone, without what was brought."""
+        """Removes everything but the wheel."""
         for path in self.site.iterdir():
             if path.is_symlink():
                 path.unlink()
 
     def run(self, command: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """Runs a command of this environment, in an empty world."""
+        """Runs a command of this environment, without PYTHON variables, outside the project."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "COV"))}
         return subprocess.run(
             [str(self.bin / command), *arguments],
@@ -73,7 +74,7 @@ class Installation:
 
 
 def closure(requirements: tuple[str, ...]) -> set[str]:
-    """Names of all distributions that these requirements bring, by the metadata of what is installed."""
+    """Names of all distributions that these requirements install, from the metadata of the installed ones."""
     found: set[str] = set()
     waiting = [(Requirement(text), "") for text in requirements]
     seen: set[tuple[str, str]] = set()
@@ -112,7 +113,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Installation:
-    """One environment for all tests here, which change it only by what they bring."""
+    """One environment for all tests here, which only add packages to it."""
     return Installation(tmp_path_factory.mktemp("installation") / "venv", wheel)
 
 
@@ -133,7 +134,7 @@ def test_the_wheel_adds_four_packages_and_nothing_else(bare: Installation, wheel
 
 
 def test_a_command_without_its_extra_says_which_to_install(bare: Installation) -> None:
-    """With the bare wheel each command ends with 2 and one sentence with the remedy."""
+    """With the bare wheel each command exits with 2 and one sentence with the remedy."""
     for command, extra in COMMANDS.items():
         done = bare.run(command, "--help")
         assert (done.returncode, done.stdout) == (2, "")
@@ -152,11 +153,11 @@ def test_the_client_without_its_extra_says_so(bare: Installation) -> None:
     )
 
 
-@pytest.mark.parametrize("extra", ["models", "serve", "train"])
+@pytest.mark.parametrize("extra", ["models", "experience", "serve", "train"])
 def test_an_extra_is_enough_for_its_commands_and_the_others_say_what_they_need(bare: Installation, extra: str) -> None:
-    """With what an extra brings and no more, its commands answer --help; each other one names its own extra."""
+    """With the packages of an extra alone, its commands answer --help, and every other command names its own extra."""
     bare.bring(*EXTRAS[extra])
-    enough = {extra, "models"}
+    enough = {extra, "models"} | ({"experience"} if extra == "serve" else set())  # a server records experience
     for command, needed in COMMANDS.items():
         done = bare.run(command, "--help")
         if needed in enough:
@@ -176,13 +177,13 @@ def test_the_image_that_serves_keeps_only_commands_that_work(tmp_path: Path, whe
     assert lines
     script = re.sub(r"^ *#.*\n", "", lines[1], flags=re.MULTILINE).replace("\\\n", " ")
     subprocess.run(["/bin/sh", "-ec", script], cwd=bare.bin.parent, check=True, timeout=60)
-    assert {path.name for path in bare.bin.glob("dqn-*")} == {"dqn-models", "dqn-serve"}
-    assert {path.name for path in bare.site.glob("dqn_*")} >= {"dqn_models", "dqn_serving"}
+    assert {path.name for path in bare.bin.glob("dqn-*")} == {"dqn-models", "dqn-experience", "dqn-serve"}
+    assert {path.name for path in bare.site.glob("dqn_*")} >= {"dqn_models", "dqn_experience", "dqn_serving"}
     assert not list(bare.site.glob("dqn_training")) + list(bare.site.glob("dqn_client"))
 
 
 def test_a_search_without_optuna_names_its_extra(bare: Installation) -> None:
-    """`dqn-tune` reads its flags with `train` alone, and names `tune` when it is to search."""
+    """`dqn-tune` parses its flags with `train` alone, and names `tune` when the search should start."""
     bare.bring(*EXTRAS["train"])
     done = bare.run("dqn-tune", "--env-id", "CartPole-v1")
     assert done.returncode == 2
@@ -193,14 +194,14 @@ def test_a_search_without_optuna_names_its_extra(bare: Installation) -> None:
 
 
 def test_the_client_needs_neither_numpy_nor_onnx_runtime(bare: Installation) -> None:
-    """With the extra `client` the client imports, and what the extra brings has no package of another wing."""
+    """With the extra `client` the client can be imported, and the extra installs no package of another wing."""
     bare.bring(*EXTRAS["client"])
     assert bare.run("python", "-c", "import dqn_client").returncode == 0
     assert not closure(tuple(EXTRAS["client"])) & {"numpy", "onnxruntime", "pydantic", "torch", "fastapi"}
 
 
-@pytest.mark.parametrize("extra", ["models", "serve", "train"])
-def test_every_package_of_an_extra_is_looked_for(bare: Installation, extra: str) -> None:
+@pytest.mark.parametrize("extra", ["models", "experience", "serve", "train"])
+def test_every_package_of_an_extra_is_checked(bare: Installation, extra: str) -> None:
     """Whichever package of its extra is missing, a command names the extra."""
     command = next(name for name, needed in COMMANDS.items() if needed == extra)
     bare.bring(*EXTRAS[extra])

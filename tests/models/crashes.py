@@ -1,4 +1,4 @@
-"""The test's side of `publisher.py`, and what must hold in a repository whatever happened to its writers."""
+"""The tests' counterpart of `publisher.py`, and what must hold in a repository whatever happened to its writers."""
 
 import subprocess
 import sys
@@ -32,7 +32,7 @@ class Publisher:
         return int(pid)
 
     def reports(self) -> Iterator[tuple[str, int]]:
-        """What the child did, up to and with its end."""
+        """What the child did, up to and including its end."""
         for line in self._output:
             word, number = line.split()
             yield word, int(number)
@@ -51,7 +51,7 @@ def publisher(root: Path) -> Iterator[Publisher]:
 def assert_sound(repository: ModelRepository, published: set[int], already_verified: set[int]) -> None:
     """The repository lists, verifies and serves; nothing in `published` is lost; the champion exists; history is read.
 
-    Adds what it verified to `already_verified`, which it takes as good: versions never change.
+    Adds what it verified to `already_verified`, which it trusts: versions never change.
     """
     versions = set(repository.versions(MODEL))
     assert published <= versions, f"lost: {published - versions}"

@@ -2,7 +2,7 @@
 
 A line on standard input starts a child, forked after all imports so that it starts at once. `forever` publishes and
 promotes in a loop; `publish 17` (or promote, rollback, prune) does that once and kills itself at the 17th line of the
-repository's code. Each line on standard output tells what is done: `started PID`, `published 3`, `promoted 3`, and
+repository's code. Each line on standard output reports progress: `started PID`, `published 3`, `promoted 3`, and
 `ended STATUS` when the child is gone (minus the signal that killed it).
 """
 
@@ -25,19 +25,19 @@ TRACED = {"repository.py", "durable.py", "history.py"}
 
 
 def report(*words: object) -> None:
-    """Tells the test; one write, so that a kill tears no line."""
+    """Reports to the test, in one write, so that a kill tears no line."""
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
 def publish(repository: ModelRepository, onnx: bytes = ONNX[0]) -> int:
-    """Publishes a version and then tells of it."""
+    """Publishes a version and then reports it."""
     version = repository.publish(draft(MODEL), {"model.onnx": onnx, "notes.txt": onnx[:100]}).version
     report("published", version)
     return version
 
 
 def forever(repository: ModelRepository) -> None:
-    """Publishes and promotes without end, with a roll back now and then."""
+    """Publishes and promotes endlessly, with an occasional rollback."""
     for turn in itertools.count():
         version = publish(repository, ONNX[turn % 2])
         repository.promote(MODEL, version)
@@ -56,7 +56,7 @@ OPERATIONS: dict[str, Callable[[ModelRepository], object]] = {
 
 
 def kill_at_line(number: int) -> None:
-    """Lets this process kill itself when the repository's code reaches its `number`-th line from here on."""
+    """Makes this process kill itself when it reaches the `number`-th line of the repository's code from here on."""
     lines = itertools.count(1)
 
     def trace(frame: FrameType, event: str, _argument: Any) -> Any:

@@ -1,4 +1,4 @@
-"""`dqn-models`, as people use it."""
+"""`dqn-models`, as users run it."""
 
 import json
 import os
@@ -22,7 +22,7 @@ class Shell:
         self._environment = {"DQN_REPOSITORY": str(repository)}
 
     def run(self, *arguments: str, status: int = 0, is_here: bool = True) -> subprocess.CompletedProcess[str]:
-        """Runs one command, in this process or its own; it must end with this status and without a traceback."""
+        """Runs one command, in this process or a new one; it must exit with this status and without a traceback."""
         with patch.dict(os.environ, self._environment):
             done = (run_here if is_here else run)("dqn-models", *arguments)
         assert done.returncode == status, done.stderr
@@ -38,7 +38,7 @@ class Shell:
 
 @pytest.fixture
 def repository(tmp_path: Path) -> ModelRepository:
-    """Two versions, of which the second is champion after the first."""
+    """Two versions; both were champions, and the second still is."""
     repository = ModelRepository(tmp_path / "store")
     for _ in range(2):
         publish_linear(repository, promote=True)
@@ -63,23 +63,23 @@ def test_list_shows_every_version(shell: Shell) -> None:
     ]
 
 
-def test_a_process_answers_the_same(shell: Shell) -> None:
-    """What the other tests see in their own process is what a person sees."""
+def test_a_process_does_the_same(shell: Shell) -> None:
+    """What the other tests see in their own process is what users see."""
     for arguments, status in ((["list", "--json"], 0), (["show", "nothing"], 1), (["fly"], 2)):
         here, process = (shell.run(*arguments, status=status, is_here=is_here) for is_here in (True, False))
         assert (here.stdout, here.stderr) == (process.stdout, process.stderr)
 
 
 def test_list_of_an_empty_repository_says_what_to_do(tmp_path: Path) -> None:
-    """Where there is nothing yet, the command to get something is named."""
+    """If there is nothing yet, it names the command to get something."""
     shell = Shell(tmp_path / "nothing")
     assert "dqn-train" in shell.run("list").stdout
     assert shell.json("list") == []
     assert shell.json("verify") == []
 
 
-def test_list_goes_on_past_damage(shell: Shell, repository: ModelRepository) -> None:
-    """A version with a broken manifest has its error in its row; the others are listed as ever."""
+def test_list_continues_past_damage(shell: Shell, repository: ModelRepository) -> None:
+    """A version with a broken manifest has its error in its row; the others are listed as usual."""
     (repository.root / "cartpole/1/manifest.json").write_text("[bold]{")
     rows = shell.json("list")
     assert "is not valid JSON" in rows[0]["error"]
@@ -88,13 +88,13 @@ def test_list_goes_on_past_damage(shell: Shell, repository: ModelRepository) -> 
 
 
 def test_show_prints_the_manifest(shell: Shell, repository: ModelRepository) -> None:
-    """Without a version it is the champion's; the text is what lies on the disk."""
+    """Without a version it is the champion's; the text is the file's."""
     assert shell.run("show", "cartpole").stdout == (repository.root / "cartpole/2/manifest.json").read_text()
     assert shell.json("show", "cartpole@1")["version"] == 1
 
 
 def test_promote_and_rollback_change_the_champion(shell: Shell, repository: ModelRepository) -> None:
-    """Each says what the alias names now and what it named before, and the history knows why."""
+    """Each reports what the alias names now and what it named before, and the history records why."""
     assert shell.json("rollback", "cartpole", "--reason", "worse") == {
         "model": "cartpole", "alias": "champion", "version": 1, "previous": 2,
     }  # fmt: skip
@@ -105,7 +105,7 @@ def test_promote_and_rollback_change_the_champion(shell: Shell, repository: Mode
 
 
 def test_verify_finds_what_is_damaged(shell: Shell, repository: ModelRepository) -> None:
-    """A sound repository ends with 0; damage is named beside what is sound, and ends with 1."""
+    """A sound repository gives status 0; damage is listed along with what is sound, and gives status 1."""
     assert [finding["ok"] for finding in shell.json("verify")] == [True, True]
     (repository.root / "cartpole/1/model.onnx").write_bytes(b"")
     (repository.root / "cartpole/aliases/challenger").write_text("9\n")
@@ -119,7 +119,7 @@ def test_verify_finds_what_is_damaged(shell: Shell, repository: ModelRepository)
 
 
 def test_prune_says_what_it_removes(shell: Shell, repository: ModelRepository) -> None:
-    """A dry run only tells; a prune removes old versions and what crashes left."""
+    """A dry run only reports; a prune removes old versions and what crashes left."""
     for _ in range(2):
         publish_linear(repository)
     (repository.root / "cartpole/5").mkdir()
@@ -158,7 +158,7 @@ def test_a_failure_is_one_sentence_and_status_1(shell: Shell, arguments: list[st
     [["fly"], ["promote", "cartpole"], ["prune", "--keep", "0"], ["prune", "--keep", "many"], ["list", "--fast"]],
 )
 def test_wrong_usage_is_status_2(shell: Shell, arguments: list[str]) -> None:
-    """An unknown command or option, or a value that cannot be, is wrong usage, said on standard error."""
+    """An unknown command or option, or an invalid value, is wrong usage, reported on standard error."""
     assert shell.run(*arguments, status=2).stderr
 
 

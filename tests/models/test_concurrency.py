@@ -28,7 +28,7 @@ for _ in range(int(sys.argv[2])):
 
 @pytest.mark.slow
 def test_publishers_at_once_get_numbers_of_their_own_and_lose_nothing(tmp_path: Path) -> None:
-    """Four processes that publish and promote at once land all their versions, each with its own number."""
+    """Four processes that publish and promote at once keep all their versions, each with its own number."""
     command = [sys.executable, "-c", WRITER, str(tmp_path), str(VERSIONS_EACH)]
     pipe = subprocess.PIPE
     writers = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(PUBLISHERS)]
@@ -47,7 +47,7 @@ def test_publishers_at_once_get_numbers_of_their_own_and_lose_nothing(tmp_path: 
 
 
 def test_a_promotion_that_comes_too_late_is_refused(tmp_path: Path) -> None:
-    """A gate that compared with a champion which was replaced meanwhile does not replace the new one."""
+    """A gate that compared with a champion that has since been replaced does not replace the new one."""
     repository = ModelRepository(tmp_path)
     judged_against, meanwhile, late = (publish_linear(repository).version for _ in range(3))
     repository.promote(MODEL, meanwhile)

@@ -1,4 +1,4 @@
-"""Damage on the disk: named errors, and everything else goes on."""
+"""Damage on the disk: named errors, while everything else keeps working."""
 
 import json
 from collections.abc import Callable
@@ -18,7 +18,7 @@ BAD, GOOD = 1, 2
 
 
 def identity_onnx() -> bytes:
-    """Valid ONNX that is no policy."""
+    """Valid ONNX that is not a policy."""
     node = helper.make_node("Identity", ["x"], ["y"])
     return graph_onnx([node], [("x", TensorProto.FLOAT, ["n", 4])], [("y", TensorProto.FLOAT, ["n", 4])], {})
 
@@ -102,7 +102,7 @@ def test_a_damaged_version_is_named_and_affects_no_other(repository: ModelReposi
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"two\n", b"-1\n", b"0\n", b"1.5\n", b"1 2\n", b"\xff\xfe", b"9" * 99])
 def test_an_alias_with_garbage_is_named_and_can_be_repaired(repository: ModelRepository, content: bytes) -> None:
-    """Reading it is an error that shows what it holds; listing goes on; a promotion repairs it."""
+    """Reading it is an error that shows what it holds; listing continues; a promotion repairs it."""
     (repository.root / "cartpole/aliases/champion").write_bytes(content)
     for attempt in (repository.alias, repository.resolve, repository.aliases, repository.rollback, repository.prune):
         with pytest.raises(RepositoryError, match=r"champion holds .*; expected a version number"):
@@ -114,7 +114,7 @@ def test_an_alias_with_garbage_is_named_and_can_be_repaired(repository: ModelRep
 
 
 def test_an_alias_to_a_missing_version_is_named_and_can_be_repaired(repository: ModelRepository) -> None:
-    """Resolving it says which version is gone; nothing else is affected, and a roll back repairs it."""
+    """Resolving it says which version is gone; nothing else is affected, and a rollback repairs it."""
     (repository.root / "cartpole/aliases/champion").write_text("7\n")
     with pytest.raises(
         NotFoundError, match="champion of cartpole names version 7, which no longer exists; it has versions 1-2"
@@ -126,7 +126,7 @@ def test_an_alias_to_a_missing_version_is_named_and_can_be_repaired(repository: 
 
 
 def test_strange_entries_are_ignored(repository: ModelRepository) -> None:
-    """Files and folders that are no model, version or alias change nothing that is read."""
+    """Files and folders that are not models, versions or aliases are ignored."""
     before = describe(repository)
     for folder in ("cartpole/0", "cartpole/01", "cartpole/notes", "cartpole/3", ".hidden/1", "cartpole/aliases/UPPER"):
         (repository.root / folder).mkdir(parents=True)

@@ -41,7 +41,7 @@ def killed(before: ModelRepository, operation: str, stride: int) -> Iterator[tup
 
 @pytest.fixture
 def repository(tmp_path: Path) -> ModelRepository:
-    """Versions 1 and 2 were champions, 2 is; version 3 is not."""
+    """Versions 1 and 2 have been champions, and 2 still is; version 3 never was."""
     repository = ModelRepository(tmp_path / "before")
     for promote in (True, True, False):
         publish_linear(repository, promote=promote)
@@ -49,7 +49,7 @@ def repository(tmp_path: Path) -> ModelRepository:
 
 
 def test_a_publish_killed_at_any_line_loses_nothing(repository: ModelRepository, stride: int) -> None:
-    """Wherever a publish is cut off, earlier versions stay, and the next one gets a number of its own."""
+    """Wherever a publish is cut off, earlier versions stay, and the next one gets a new number."""
     for after, published in killed(repository, "publish", stride):
         assert_sound(after, {1, 2, 3} | published, set())
         told = [event["version"] for event in after.history(MODEL) if event["event"] == "publish"]
@@ -64,7 +64,7 @@ def test_a_publish_killed_at_any_line_loses_nothing(repository: ModelRepository,
 def test_a_change_of_champion_killed_at_any_line_is_done_or_not(
     repository: ModelRepository, operation: str, old: int, new: int, stride: int
 ) -> None:
-    """Wherever a promotion or roll back is cut off, the champion is the old or the new one, and rolls back rightly."""
+    """Wherever a promotion or rollback is cut off, the champion is the old or the new one, and can be rolled back."""
     before = {1: None, 2: 1, 3: 2}
     for after, _ in killed(repository, operation, stride):
         champion = after.alias(MODEL)
@@ -76,7 +76,7 @@ def test_a_change_of_champion_killed_at_any_line_is_done_or_not(
 
 
 def test_a_prune_killed_at_any_line_keeps_what_must_stay(repository: ModelRepository, stride: int) -> None:
-    """Wherever a prune is cut off, the newest versions, the champion and the roll-back target are whole."""
+    """Wherever a prune is cut off, the newest versions, the champion and the rollback target are intact."""
     for _ in range(1 + KEPT_BY_PRUNE):
         publish_linear(repository)
     (repository.root / MODEL / "8").mkdir()

@@ -29,7 +29,7 @@ def test_a_publisher_killed_at_random_instants_damages_and_loses_nothing(tmp_pat
             reports = child.reports()
             seen = [next(reports) for _ in range(wanted)]
             between = (time.monotonic() - begin) / wanted
-            time.sleep(chance.uniform(0, between))  # somewhere on the way to the next report
+            time.sleep(chance.uniform(0, between))  # somewhere before the next report
             os.kill(pid, signal.SIGKILL)
             seen += reports
             assert seen.pop() == ("ended", -signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Writes that last."""
+"""Durable writes."""
 
 import contextlib
 import errno
@@ -22,7 +22,7 @@ def test_a_new_name_is_never_taken_twice(tmp_path: Path) -> None:
 
 
 def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where links are not supported a rename takes their place, and still takes no name that exists."""
+    """If links are not supported, a rename replaces them, and still never takes an existing name."""
 
     def unsupported(*_: object) -> None:
         raise OSError(errno.ENOTSUP, "Operation not supported")
@@ -36,7 +36,7 @@ def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: p
 
 
 def test_a_failed_write_leaves_no_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the bytes cannot be made durable, nothing stays behind."""
+    """If the bytes cannot be made durable, nothing is left behind."""
 
     def broken(_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
@@ -78,7 +78,7 @@ def test_a_lock_whose_file_was_removed_is_held_by_one_at_a_time(tmp_path: Path) 
 
 
 def test_a_directory_is_made_with_its_parents(tmp_path: Path) -> None:
-    """Missing parents are made too; what exists is left alone."""
+    """Missing parents are created, too; existing ones are left alone."""
     for _ in range(2):
         durable.make_directory(tmp_path / "a/b/c")
     assert (tmp_path / "a/b/c").is_dir()

@@ -1,4 +1,4 @@
-"""Disks that are full and disks that may not be written."""
+"""Full and read-only disks."""
 
 import contextlib
 import shutil
@@ -36,7 +36,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def repository(small_disk: Path) -> ModelRepository:
-    """Four versions, of which 1 and then 2 were champions, on the small disk."""
+    """Four versions on the small disk; 1 and then 2 were champions."""
     repository = ModelRepository(small_disk / "store")
     for promote in (True, True, False, False):
         publish_linear(repository, promote=promote)
@@ -102,7 +102,7 @@ def test_a_read_only_repository_serves_and_refuses_changes(
 def attempt(
     repository: ModelRepository, change: str, within: contextlib.AbstractContextManager[None] = NOWHERE
 ) -> bool:
-    """Tries a change: whether it was done; a refusal must say why."""
+    """Tries a change and returns whether it was made; a refusal must say why."""
     try:
         with within:
             CHANGES[change](repository)

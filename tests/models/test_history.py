@@ -13,7 +13,7 @@ from dqn_testing.repositories import publish_linear
 
 
 def promotions(*steps: str) -> list[Event]:
-    """Events from short words: "promote 3", "rollback 2"."""
+    """Events from short texts such as "promote 3" and "rollback 2"."""
     words = map(str.split, steps)
     return [Event(event=cast("Any", event), alias="champion", version=int(version)) for event, version in words]
 
@@ -34,7 +34,7 @@ def promotions(*steps: str) -> list[Event]:
     ],
 )
 def test_the_version_before(steps: list[str], current: int, previous: int | None) -> None:
-    """Promotions are a stack: rolling back twice goes back two promotions, not to and fro."""
+    """Promotions are a stack: rolling back twice goes back two promotions, not back and forth."""
     assert history.previous_version(promotions(*steps), "champion", current) == previous
 
 
@@ -46,7 +46,7 @@ def test_another_alias_has_its_own_past() -> None:
 
 
 def test_every_change_is_recorded_with_who_when_and_why(tmp_path: Path) -> None:
-    """Publish, promote, roll back and prune each append one event, oldest first, with their facts."""
+    """Publish, promote, rollback and prune each append one event with its details, oldest first."""
     repository = ModelRepository(tmp_path)
     first, second = (publish_linear(repository).version for _ in range(2))
     repository.promote("cartpole", first, by="ada", reason="first")
@@ -68,7 +68,7 @@ def test_every_change_is_recorded_with_who_when_and_why(tmp_path: Path) -> None:
 
 
 def test_a_torn_line_is_left_out_and_closed(tmp_path: Path) -> None:
-    """What a power cut left of a line is no event, and does not swallow the next one."""
+    """A line cut short by a power failure is not an event, and does not swallow the next one."""
     repository = ModelRepository(tmp_path)
     publish_linear(repository)
     with (tmp_path / "cartpole/history.jsonl").open("ab") as log:
@@ -87,8 +87,8 @@ def test_numbers_are_not_reused_after_a_prune(tmp_path: Path) -> None:
     assert publish_linear(repository).version == 3
 
 
-def test_without_a_past_there_is_no_roll_back(tmp_path: Path) -> None:
-    """Rolling back the first champion is refused with what to do instead."""
+def test_without_a_past_there_is_no_rollback(tmp_path: Path) -> None:
+    """Rolling back the first champion is refused, with the alternative."""
     repository = ModelRepository(tmp_path)
     publish_linear(repository, promote=True)
     with pytest.raises(PromotionError, match=r"No version of .* was champion before 1; promote one instead"):

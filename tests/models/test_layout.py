@@ -9,7 +9,7 @@ OUTSIDE = ["", ".", "..", "../x", "a/b", "/etc", ".hidden", "a\n", "a b", "ü", 
 
 @pytest.mark.parametrize("name", OUTSIDE)
 def test_a_name_that_could_leave_the_repository_is_refused(name: str) -> None:
-    """Neither a model nor a file nor an alias may have a name with a way out, and the error shows the name."""
+    """No model, file or alias may have a name that leads outside, and the error shows the name."""
     for check in (check_model_name, check_file_name, check_alias_name):
         with pytest.raises(ValueError, match="is not a valid") as raised:
             check(name)
@@ -17,7 +17,7 @@ def test_a_name_that_could_leave_the_repository_is_refused(name: str) -> None:
 
 
 def test_usual_names_are_allowed() -> None:
-    """Letters, digits and the usual marks name models and files; lowercase letters name aliases."""
+    """Models and files are named with letters, digits and the usual punctuation, aliases with lowercase letters."""
     check_model_name("CartPole-v1.2_b")
     check_file_name("training_curve.png")
     check_alias_name("champion-2_b")

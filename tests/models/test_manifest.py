@@ -15,7 +15,7 @@ from dqn_testing.repositories import draft, linear_onnx, publish_linear
 
 @pytest.fixture
 def written(tmp_path: Path) -> bytes:
-    """A manifest as it lies on the disk."""
+    """A manifest as it is on the disk."""
     publish_linear(ModelRepository(tmp_path))
     return (tmp_path / "cartpole/1/manifest.json").read_bytes()
 
@@ -84,13 +84,13 @@ def test_a_wrong_field_is_named(written: bytes, path: tuple[str, ...], value: ob
     "data", [b"[" * 100_000, b'{"schema_version": ' + b"1" * 5000 + b"}", b'{"schema_version": "1"}']
 )
 def test_hostile_json_is_a_manifest_error(data: bytes) -> None:
-    """Nesting beyond reason, endless numbers and a version of the wrong type are refused like any other damage."""
+    """Extreme nesting, endless numbers and a version of the wrong type are refused like any other damage."""
     with pytest.raises(ManifestError):
         Manifest.parse(data, "here")
 
 
 def test_a_manifest_of_the_first_schema_version_is_read_as_before(written: bytes) -> None:
-    """Version 1 knew fewer spaces and lacked some fields; it stays what it is when it is written again."""
+    """Version 1 had fewer spaces and lacked some fields; it stays version 1 when it is written again."""
     document = json.loads(written) | {"schema_version": 1}
     del document["environment"]["left_out"], document["environment"]["action_mask"]
     manifest = Manifest.parse(json.dumps(document).encode(), "here")

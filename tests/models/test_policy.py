@@ -15,7 +15,7 @@ OBSERVATIONS = np.random.default_rng(0).normal(size=(32, 4)).astype(np.float32)
 
 
 def test_q_values_and_actions_are_the_graph_s() -> None:
-    """A linear policy answers what NumPy computes, in any batch size."""
+    """A linear policy returns what NumPy computes, for any batch size."""
     policy = Policy(linear_onnx(bias=0.5))
     q_values, actions = policy.run(OBSERVATIONS)
     expected = OBSERVATIONS @ CARTPOLE_WEIGHTS + 0.5
@@ -41,7 +41,7 @@ def test_a_policy_describes_itself() -> None:
 
 
 def test_threads_may_share_a_policy() -> None:
-    """Answers do not depend on who else asks."""
+    """Results do not depend on other threads."""
     policy = Policy(linear_onnx())
     expected = policy.act(OBSERVATIONS).tolist()
     with ThreadPoolExecutor(4) as threads:
@@ -74,14 +74,14 @@ def linear_with(input_type: int, batch: str | int, outputs: list[str]) -> bytes:
         (linear_with(TensorProto.FLOAT, 1, ["q_values", "action"]), "does not run on a batch of 2"),
     ],
 )
-def test_a_graph_that_is_no_policy_is_refused(data: bytes, message: str) -> None:
+def test_a_graph_that_is_not_a_policy_is_refused(data: bytes, message: str) -> None:
     """Wrong names, a wrong dtype and a fixed batch are each refused with what was found."""
     with pytest.raises(PolicyError, match=message):
         Policy(data, where="x.onnx").warm_up()
 
 
-def test_a_graph_that_answers_in_another_shape_is_refused() -> None:
-    """Warm-up finds a graph whose answers do not have the shapes that it declares."""
+def test_a_graph_that_returns_another_shape_is_refused() -> None:
+    """Warm-up detects a graph whose outputs do not have the declared shapes."""
     nodes = [
         helper.make_node("Concat", ["observation", "observation"], ["q_values"], axis=0),
         helper.make_node("ArgMax", ["observation"], ["action"], axis=1, keepdims=0),
@@ -145,7 +145,7 @@ def test_a_graph_with_an_input_for_each_leaf_takes_rows() -> None:
 
 
 def test_prepared_runs_of_several_leaves_answer_the_same() -> None:
-    """A row, or a tuple of the leaves' values as JSON has them, gives the answer of a batch of one, again and again."""
+    """A row, or a tuple of the leaves' values as in JSON, gives the result of a batch of one, every time."""
     policy = Policy(several_onnx(TensorProto.FLOAT))
     prepared = PreparedRun(policy)
     for row in SEVERAL.sample(np.zeros(1, SEVERAL.row_dtype), 5, np.random.default_rng(1)):

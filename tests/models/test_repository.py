@@ -18,7 +18,7 @@ def repository(tmp_path: Path) -> ModelRepository:
 
 
 def test_an_empty_repository_can_be_read(repository: ModelRepository) -> None:
-    """A repository that does not exist yet has no models, and reading it makes nothing."""
+    """A repository that does not exist yet has no models, and reading it creates nothing."""
     assert repository.models() == []
     assert repository.versions("cartpole") == []
     assert repository.aliases("cartpole") == {}
@@ -51,7 +51,7 @@ def test_documents_are_made_from_the_manifest_and_listed_in_it(repository: Model
 
 
 def test_a_publish_that_fails_leaves_nothing(repository: ModelRepository) -> None:
-    """When a document cannot be made, no version, no directory and no event is left, and no lock of a new model."""
+    """If a document cannot be created, no version, directory or event is left, and no lock of a new model."""
 
     def broken(_: Manifest) -> bytes:
         raise ArithmeticError("no ink")
@@ -90,7 +90,7 @@ def test_aliases_name_versions(repository: ModelRepository) -> None:
 
 
 def test_promoting_the_champion_again_changes_nothing(repository: ModelRepository) -> None:
-    """A second promotion of the same version is no event, so a roll back still goes to the version before."""
+    """A second promotion of the same version is not an event, so a rollback still goes to the previous champion."""
     for _ in range(2):
         publish_linear(repository, promote=True)
     events = repository.history("cartpole")
@@ -100,7 +100,7 @@ def test_promoting_the_champion_again_changes_nothing(repository: ModelRepositor
 
 
 def test_prune_keeps_the_newest_the_named_and_the_way_back(repository: ModelRepository) -> None:
-    """Versions with an alias and the roll-back target stay besides the newest; a dry run removes nothing."""
+    """Besides the newest, versions with an alias and the rollback target stay; a dry run removes nothing."""
     for _ in range(8):
         publish_linear(repository)
     for version, alias in ((2, "champion"), (4, "champion"), (5, "challenger")):
@@ -122,8 +122,10 @@ def test_prune_keeps_the_newest_the_named_and_the_way_back(repository: ModelRepo
         ("../1", r"cartpole has no alias '\.\./1'"),
     ],
 )
-def test_what_is_not_there_is_told_with_what_is(repository: ModelRepository, which: int | str, message: str) -> None:
-    """An unknown version or alias is answered with those that exist."""
+def test_an_error_about_what_is_missing_lists_what_exists(
+    repository: ModelRepository, which: int | str, message: str
+) -> None:
+    """The error about an unknown version or alias lists those that exist."""
     for _ in range(3):
         publish_linear(repository)
     (repository.root / "cartpole/4").mkdir()
@@ -133,8 +135,8 @@ def test_what_is_not_there_is_told_with_what_is(repository: ModelRepository, whi
 
 
 @pytest.mark.parametrize("model", ["unknown", "../cartpole", ".", "", "a/b"])
-def test_an_unknown_model_is_told_and_not_made(repository: ModelRepository, model: str) -> None:
-    """No call but a publish makes a model's directory, and none leaves the repository."""
+def test_an_unknown_model_is_reported_and_not_created(repository: ModelRepository, model: str) -> None:
+    """No call but publish creates a model's directory, and none leaves the repository."""
     publish_linear(repository, promote=True)
     for attempt in (repository.resolve, repository.rollback, repository.prune):
         with pytest.raises(NotFoundError, match="There is no model"):
@@ -144,7 +146,7 @@ def test_an_unknown_model_is_told_and_not_made(repository: ModelRepository, mode
     assert [path.name for path in repository.root.iterdir()] == ["cartpole"]
 
 
-def test_a_model_or_file_with_a_way_out_is_not_published(repository: ModelRepository) -> None:
+def test_a_model_or_file_with_a_name_that_leads_outside_is_not_published(repository: ModelRepository) -> None:
     """Names are checked before anything is written."""
     for model, name in (("../evil", "model.onnx"), ("cartpole", "../evil"), ("cartpole", "manifest.json")):
         with pytest.raises(ValueError, match="is not a valid"):

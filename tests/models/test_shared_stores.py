@@ -1,4 +1,4 @@
-"""Repositories that several users write, on file systems that lack what others have."""
+"""Repositories that several users write, on file systems that lack some features."""
 
 import contextlib
 import errno
@@ -36,7 +36,7 @@ for change in sys.argv[2:]:
 
 @contextlib.contextmanager
 def user(uid: int, umask: int = 0o002) -> Iterator[None]:
-    """Does what follows as another user of the group; skips the test where this user may not, which fails it in CI."""
+    """Runs the rest as another user of the group; skips the test if that is not permitted, which in CI is a failure."""
     if os.geteuid():
         (pytest.fail if "CI" in os.environ else pytest.skip)("needs root, to be other users")
     groups, before = os.getgroups(), os.umask(umask)
@@ -55,7 +55,7 @@ def user(uid: int, umask: int = 0o002) -> Iterator[None]:
 @pytest.fixture
 def shared(tmp_path: Path) -> Path:
     """A folder that the group shares."""
-    for folder in (tmp_path, *tmp_path.parents):  # of which pytest keeps two or, in parallel, three to itself
+    for folder in (tmp_path, *tmp_path.parents):  # pytest keeps two of them private or, in parallel, three
         mode = folder.stat().st_mode
         if mode & 0o011 != 0o011:
             folder.chmod(mode | 0o011)
@@ -68,7 +68,7 @@ def shared(tmp_path: Path) -> Path:
 
 
 def test_users_of_a_group_change_one_repository(shared: Path) -> None:
-    """What one user's umask lets the group write, another user of it publishes, promotes, rolls back and prunes."""
+    """If one user's umask lets the group write, another user in it publishes, promotes, rolls back and prunes."""
     repository = ModelRepository(shared / "store")
     with user(OWNER):
         publish_linear(repository, promote=True)
@@ -87,7 +87,7 @@ def test_users_of_a_group_change_one_repository(shared: Path) -> None:
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
 def test_every_file_follows_the_umask(tmp_path: Path, umask: int, mode: int) -> None:
-    """No file is more or less open than the others."""
+    """No file has more or fewer permissions than the others."""
     before = os.umask(umask)
     try:
         publish_linear(ModelRepository(tmp_path / "store"), promote=True)
@@ -98,7 +98,7 @@ def test_every_file_follows_the_umask(tmp_path: Path, umask: int, mode: int) -> 
 
 
 def test_a_lock_of_another_user_is_no_obstacle_and_a_history_is_named(shared: Path) -> None:
-    """Files of a release that did not let the group write: the lock is held nevertheless, the history is named."""
+    """If files of an earlier release do not let the group write, the lock works anyway, and the history is named."""
     repository = ModelRepository(shared / "store")
     with user(OWNER):
         publish_linear(repository)
@@ -112,7 +112,7 @@ def test_a_lock_of_another_user_is_no_obstacle_and_a_history_is_named(shared: Pa
 
 
 def test_what_may_not_be_read_is_not_empty(shared: Path) -> None:
-    """A repository that may not be read is an error; a model of it that may not is named, and hides no other."""
+    """A repository without read permission is an error; a model without it is named, and hides no other."""
     repository = ModelRepository(shared / "store")
     with user(OWNER):
         publish_linear(repository, promote=True)
@@ -138,11 +138,11 @@ class Faulty:
     """A repository whose file system fails."""
 
     def __init__(self, root: Path, shim: Path) -> None:
-        """The shim lets calls fail below `root`."""
+        """The shim makes calls fail under `root`."""
         self.root, self._shim = root, shim
 
     def change(self, failures: str, *changes: str) -> str:
-        """Does these changes in a process in which calls fail: the last line of its errors."""
+        """Makes these changes in a process in which calls fail; returns the last line of its errors."""
         faults = {"LD_PRELOAD": str(self._shim), "FAIL": failures, "FAIL_BELOW": str(self.root)}
         command = [sys.executable, "-c", CHANGES, str(self.root), *changes]
         done = subprocess.run(command, env=os.environ | faults, capture_output=True, text=True, check=False, timeout=60)
@@ -161,7 +161,7 @@ def faulty(tmp_path: Path) -> Faulty:
 @pytest.mark.parametrize("missing", ["fsync-dir", "link"])
 @pytest.mark.parametrize("error", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EPERM])
 def test_a_file_system_without_directory_syncs_or_hard_links_will_do(faulty: Faulty, missing: str, error: int) -> None:
-    """Where a directory cannot be synced or a file linked, everything works; other errors are not taken for that."""
+    """Everything works if directories cannot be synced or files linked; other errors are not mistaken for that."""
     changes = ["publish", "promote 2", "promote 3", "rollback", "prune"]
     said = faulty.change(f"{missing}={error}", *changes)
     repository = ModelRepository(faulty.root)
@@ -181,7 +181,7 @@ def test_a_file_system_without_directory_syncs_or_hard_links_will_do(faulty: Fau
     ],
 )
 def test_a_file_system_without_locks_is_refused_with_a_remedy(faulty: Faulty, error: int, changes: list[str]) -> None:
-    """Writers would get in each other's way: each change is refused in a sentence, and nothing changes."""
+    """Writers would collide: each change is refused with a sentence, and nothing changes."""
     repository = ModelRepository(faulty.root)
     before = repository.history("cartpole")
     for change in changes:
@@ -200,8 +200,8 @@ def test_a_file_system_without_locks_is_refused_with_a_remedy(faulty: Faulty, er
         ("publish", f"link={errno.ENOSYS} rename={errno.EIO}"),
     ],
 )
-def test_the_history_tells_nothing_that_did_not_happen(faulty: Faulty, change: str, failure: str) -> None:
-    """A change that fails in its last step leaves no event, and the next one is recorded as ever."""
+def test_the_history_records_nothing_that_did_not_happen(faulty: Faulty, change: str, failure: str) -> None:
+    """A change that fails in its last step leaves no event, and the next one is recorded as usual."""
     repository = ModelRepository(faulty.root)
     lines = (faulty.root / "cartpole/history.jsonl").read_bytes()
     assert "RepositoryError: Cannot" in faulty.change(failure, change)
@@ -211,7 +211,7 @@ def test_the_history_tells_nothing_that_did_not_happen(faulty: Faulty, change: s
     assert [event["version"] for event in repository.history("cartpole")] == [1, 1, 2, 2]
 
 
-def test_a_change_that_took_place_is_told_although_its_directory_could_not_be_synced(faulty: Faulty) -> None:
+def test_a_change_is_recorded_although_its_directory_could_not_be_synced(faulty: Faulty) -> None:
     """A disk that fails after the last step: the alias has changed, and the history says so."""
     assert "Cannot promote" in faulty.change(f"fsync-dir={errno.EPERM}", "promote 2")
     repository = ModelRepository(faulty.root)

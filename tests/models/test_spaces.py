@@ -46,7 +46,7 @@ def test_a_space_survives_json(space: Any) -> None:
 
 
 def test_leaves_have_names_and_graph_inputs() -> None:
-    """A leaf is called by its path with dots, also in the graph; a space that is a leaf itself has one plain input."""
+    """A leaf is named by its dotted path, also in the graph; a space that is itself a leaf has one plain input."""
     assert [leaf.name for leaf in NESTED.leaves] == ["image", "goal.0", "goal.2", "switches", "hands"]
     assert [leaf.input_name for leaf in NESTED.leaves][:2] == ["observation.image", "observation.goal.0"]
     assert [leaf.input_name for leaf in IMAGE.leaves] == ["observation"]
@@ -139,7 +139,7 @@ TWO = {"type": "Discrete", "n": 2}
     ids=["empty", "equal names", "nothing to see", "no value", "shape", "text"],
 )
 def test_spaces_that_no_policy_has_are_refused(document: Any) -> None:
-    """A space without leaves, or with two of one name, is no space of a manifest."""
+    """A space without leaves, or with two of the same name, cannot be in a manifest."""
     with pytest.raises(ValidationError):
         OBSERVED.validate_python(document)
 

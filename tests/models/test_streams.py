@@ -1,4 +1,4 @@
-"""What is said on a standard stream never stops the work: what cannot be written is lost and counted."""
+"""Output on a standard stream never stops the work: what cannot be written is lost and counted."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ def lossy(stream: TextIO | None) -> tuple[LossyStream, list[int]]:
 
 
 def test_reader_that_goes_and_comes_back(tmp_path: Path) -> None:
-    """Lines without a reader are lost, each counted; the first one after it came back arrives."""
+    """Lines without a reader are lost and counted; the first one after the reader returns arrives."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
@@ -40,7 +40,7 @@ def test_reader_that_goes_and_comes_back(tmp_path: Path) -> None:
 
 
 def test_reader_that_does_not_read() -> None:
-    """A full pipe costs lines and does not block; when it was emptied lines go on, none of them cut or joined."""
+    """A full pipe loses lines but does not block; once it is emptied, lines continue, none of them cut or joined."""
     receiving, sending = os.pipe()
     with os.fdopen(receiving, "rb", 0) as reader, os.fdopen(sending, "w") as file:
         stream, lost = lossy(file)
@@ -65,8 +65,8 @@ def test_full_disk() -> None:
     assert lost == [2]
 
 
-def test_stream_that_never_was_open() -> None:
-    """None, which Python has in place of a closed stream, loses everything, and is no terminal."""
+def test_stream_that_was_never_open() -> None:
+    """None, Python's substitute for a closed stream, loses everything, and is not a terminal."""
     stream, lost = lossy(None)
     print("a", file=stream, flush=True)
     assert (sum(lost), stream.isatty()) == (1, False)
@@ -75,7 +75,7 @@ def test_stream_that_never_was_open() -> None:
 
 
 def test_what_cannot_be_encoded_is_escaped(tmp_path: Path) -> None:
-    """A path that is no text in the stream's encoding is written with escapes."""
+    """A path that is not text in the stream's encoding is written with escapes."""
     with (tmp_path / "log").open("w", encoding="ascii") as file:
         LossyStream(file).write("größe \udcff\n")
     assert (tmp_path / "log").read_text() == "gr\\xf6\\xdfe \\udcff\n"

@@ -1,4 +1,4 @@
-"""Bodies that are no valid request: what is sent, the status and a part of the detail that must come back."""
+"""Bodies that are not valid requests: what is sent, the expected status, and a part of the expected detail."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ class Malformed(NamedTuple):
 
 
 def one(number: bytes) -> bytes:
-    """A body whose second number is another token."""
+    """A body whose second number is replaced by another token."""
     return b'{"observation": [0.1, ' + number + b", 0.3, 0.4]}"
 
 

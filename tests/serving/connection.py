@@ -1,4 +1,4 @@
-"""A client that decides about every byte, for tests of single connections."""
+"""A client in control of every byte, for tests of single connections."""
 
 import json
 import socket
@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 from dqn_testing.server import Server
 
 RIGHT, LEFT = b'{"observation": [0.1, 0.2, 0.3, 0.4]}', b'{"observation": [-0.5, 0.1, -0.3, 0.2]}'
-"""Bodies of calls to act that the policies of the tests answer with 1 and 0."""
+"""Bodies of act calls that the test policies answer with 1 and 0."""
 
 
 class Answer(NamedTuple):
-    """What came back."""
+    """A response."""
 
     status: int
     headers: dict[str, str]
@@ -19,7 +19,7 @@ class Answer(NamedTuple):
 
 
 class Connection:
-    """A client that decides about every byte."""
+    """One connection, in control of every byte."""
 
     def __init__(self, server: Server) -> None:
         host, port = server.url.removeprefix("http://").split(":")
@@ -42,11 +42,11 @@ class Connection:
         return Answer(status, headers, json.loads(self._stream.read(int(headers["content-length"]))))
 
     def is_closed(self) -> bool:
-        """Waits for the end; whether it came without another byte."""
+        """Waits for the end of the connection; returns whether it came without another byte."""
         return self._stream.read(1) == b""
 
     def close(self) -> None:
-        """Goes away."""
+        """Closes the connection."""
         self._stream.close()
         self.socket.close()
 

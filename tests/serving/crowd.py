@@ -11,7 +11,7 @@ CONNECTIONS = 32
 
 
 def ask_together(server: Server, bodies: Iterable[dict[str, Any]], path: str = "/act") -> list[Any]:
-    """The answers to all, in the order of the bodies; each connection has its next request out as soon as it can."""
+    """The answers to all bodies, in their order; each connection sends its next request as soon as it can."""
     host, port = server.url.removeprefix("http://").split(":")
     jobs = enumerate(json.dumps(body).encode() for body in bodies)
     answers: dict[int, Any] = {}

@@ -1,4 +1,4 @@
-"""`/act` and `/q-values`: what is answered to valid requests."""
+"""`/act` and `/q-values`: the answers to valid requests."""
 
 from typing import Any
 
@@ -55,7 +55,7 @@ def test_named_model_answers(server: Server) -> None:
 
 @pytest.mark.parametrize(("version", "bias"), [(1, 0.0), (2, 1.0), (3, 2.0), ("champion", 0.0), ("challenger", 1.0)])
 def test_version_is_answered_by_that_version(server: Server, version: int | str, bias: float) -> None:
-    """A version asked for by number or alias answers, whichever is champion."""
+    """A version requested by number or alias answers, whichever is champion."""
     answer = act(server, "/q-values", observation=[0, 0, 0, 0], version=version)
     assert answer["q_values"] == [bias, bias]
     assert answer["version"] == int(bias) + 1
@@ -67,7 +67,7 @@ def test_integers_are_valid_elements(server: Server) -> None:
 
 
 def test_first_action_wins_ties(server: Server) -> None:
-    """Where Q-values are equal the first action is taken."""
+    """If Q-values are equal, the first action is taken."""
     assert act(server, observation=[0, 0, 0, 0])["action"] == 0
 
 
@@ -82,7 +82,7 @@ def test_mask_excludes_actions(server: Server) -> None:
 
 
 def test_actions_begin_at_the_start_of_the_space(empty: ModelRepository) -> None:
-    """With Discrete(2, start=5) the answers are 5 and 6; mask entry i is action start + i, and so are metrics."""
+    """With Discrete(2, start=5) the answers are 5 and 6; mask entry i, like metrics, refers to action start + i."""
     empty.publish(draft(start=5), {"model.onnx": linear_onnx(start=5)})
     empty.promote("cartpole", 1)
     with running_server(empty) as server:
@@ -97,13 +97,13 @@ def test_actions_begin_at_the_start_of_the_space(empty: ModelRepository) -> None
 
 
 def test_keys_may_come_escaped_and_spaced(server: Server) -> None:
-    """JSON is JSON: escapes in names, white space and exponents do not matter."""
+    """Any valid JSON will do: escapes in names, whitespace and exponents do not matter."""
     response = server.post("/act", b'\n{ "\\u006fbservation" :\t[ 1e-1, 2E-1, 0.3e0, 4.0e-1 ] }\r\n')
     assert response.json()["action"] == 1
 
 
-def test_first_model_is_the_default_for_good(empty: ModelRepository) -> None:
-    """The only model is the default one, and stays it when others are published later."""
+def test_first_model_stays_the_default(empty: ModelRepository) -> None:
+    """A single model is the default, and stays so when others are published later."""
     empty.publish(draft("acrobat"), {"model.onnx": linear_onnx()})
     empty.promote("acrobat", 1)
     with running_server(empty) as server:
@@ -116,7 +116,7 @@ def test_first_model_is_the_default_for_good(empty: ModelRepository) -> None:
 
 
 def test_setting_chooses_the_default_model(empty: ModelRepository) -> None:
-    """DQN_MODEL decides which of several models is meant by calls that name none."""
+    """DQN_MODEL decides which of several models answers calls that name none."""
     for name in ("cartpole", "other"):
         empty.publish(draft(name), {"model.onnx": linear_onnx()})
         empty.promote(name, 1)

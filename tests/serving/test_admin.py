@@ -1,4 +1,4 @@
-"""Promoting, rolling back and refreshing by HTTP, and who may."""
+"""Promoting, rolling back and refreshing over HTTP, and who may do so."""
 
 import json
 from collections.abc import Iterator
@@ -26,19 +26,19 @@ def store(empty: ModelRepository) -> ModelRepository:
 
 @pytest.fixture
 def admin(store: ModelRepository) -> Iterator[Server]:
-    """A server with admin calls that never looks at the repository by itself."""
+    """A server with admin calls that never polls the repository by itself."""
     with running_server(store, env={"DQN_API_TOKEN": TOKEN}, refresh_seconds=3600) as running:
         running.wait_ready()
         yield running
 
 
 def put(server: Server, path: str, body: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
-    """One PUT, as the administrator unless told otherwise."""
+    """One PUT, as the administrator by default."""
     return server.request("PUT", path, content=body, headers=ADMIN if headers is None else headers)
 
 
 def test_promotion_takes_effect_before_it_answers(admin: Server, store: ModelRepository) -> None:
-    """After PUT returns, the next action is the new champion's, and the history says how it came to be."""
+    """After PUT returns, the next action is the new champion's, and the history records the promotion."""
     response = put(admin, "/models/cartpole/aliases/champion", b'{"version": 2}')
     assert response.json() == {"model": "cartpole", "alias": "champion", "version": 2, "previous": 1, "champion": 2}
     assert admin.post("/act", OBSERVATION).json()["version"] == 2
@@ -48,8 +48,8 @@ def test_promotion_takes_effect_before_it_answers(admin: Server, store: ModelRep
 
 
 @pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain", "nonsense"])
-def test_a_body_is_json_whatever_it_is_called(server: Server, repository: ModelRepository, kind: str) -> None:
-    """Every call with a body takes what plain curl sends, whose Content-Type is that of a form."""
+def test_a_body_is_json_whatever_its_content_type(server: Server, repository: ModelRepository, kind: str) -> None:
+    """Every call with a body accepts what plain curl sends, with the Content-Type of a form."""
     named = {"Content-Type": kind}
     tensor = {"name": "observation", "shape": [1, 4], "datatype": "FP32", "data": [0, 0, 0, 0]}
     for path, body in (
@@ -70,7 +70,7 @@ def test_other_aliases_can_be_set(admin: Server) -> None:
     assert admin.post("/act", {**OBSERVATION, "version": "canary"}).json()["version"] == 2
 
 
-def test_refresh_looks_at_once(admin: Server, store: ModelRepository) -> None:
+def test_refresh_checks_at_once(admin: Server, store: ModelRepository) -> None:
     """POST refresh picks up what another process promoted, and says so."""
     store.promote("cartpole", 2)
     assert admin.post("/act", OBSERVATION).json()["version"] == 1
@@ -82,7 +82,7 @@ def test_refresh_looks_at_once(admin: Server, store: ModelRepository) -> None:
 
 
 def test_refresh_finds_new_models(admin: Server, store: ModelRepository) -> None:
-    """POST refresh of a model that was published since serves it; of one that is nowhere it is 404."""
+    """POST refresh of a model that was published in the meantime serves it; an unknown one gets 404."""
     publish_linear(store, "other", promote=True)
     assert admin.post("/models/other/act", OBSERVATION).status_code == 404
     assert admin.post("/models/other/refresh", b"", headers=ADMIN).json()["champion"] == 1
@@ -131,7 +131,7 @@ def test_damaged_version_is_not_promoted(admin: Server, store: ModelRepository) 
 def test_wrong_promotions_change_nothing(
     server: Server, repository: ModelRepository, path: str, body: bytes, status: int
 ) -> None:
-    """A promotion that cannot be is a problem document with the documented status, and the aliases stay."""
+    """An impossible promotion gets a problem document with the documented status, and the aliases stay."""
     response = put(server, path, body)
     assert (response.status_code, response.headers["content-type"]) == (status, MEDIA_TYPE)
     assert repository.aliases("cartpole") == {"challenger": 2, "champion": 1}
@@ -152,7 +152,7 @@ def test_wrong_promotions_change_nothing(
     ],
 )
 def test_admin_calls_need_the_token(server: Server, repository: ModelRepository, headers: dict[str, str]) -> None:
-    """Without the right bearer token both admin calls are 401, ask for one, and change nothing."""
+    """Without the right bearer token both admin calls get 401 with a challenge, and change nothing."""
     for response in (
         put(server, "/models/cartpole/aliases/champion", b'{"version": 2}', headers),
         server.post("/models/cartpole/refresh", b"", headers=headers),
@@ -163,13 +163,13 @@ def test_admin_calls_need_the_token(server: Server, repository: ModelRepository,
 
 
 def test_scheme_is_case_insensitive(server: Server) -> None:
-    """`bearer` in small letters is the same scheme (RFC 9110)."""
+    """`bearer` in lowercase is the same scheme (RFC 9110)."""
     response = server.post("/models/cartpole/refresh", b"", headers={"authorization": f"bearer {TOKEN}"})
     assert response.status_code == 200
 
 
 def test_without_a_token_admin_calls_are_off(store: ModelRepository) -> None:
-    """A server without DQN_API_TOKEN answers 403 to admin calls whatever is sent, and everything else to everybody."""
+    """A server without DQN_API_TOKEN answers 403 to all admin calls, and everything else to everybody."""
     with running_server(store) as server:
         server.wait_ready()
         assert put(server, "/models/cartpole/aliases/champion", b'{"version": 2}').status_code == 403
@@ -178,7 +178,7 @@ def test_without_a_token_admin_calls_are_off(store: ModelRepository) -> None:
 
 
 def test_required_token_closes_all_but_health(store: ModelRepository) -> None:
-    """With DQN_REQUIRE_TOKEN every call but health needs the token, unknown paths as well."""
+    """With DQN_REQUIRE_TOKEN every call but health needs the token, even unknown paths."""
     with running_server(store, env={"DQN_API_TOKEN": TOKEN, "DQN_REQUIRE_TOKEN": "true"}) as server:
         server.wait_ready()
         assert server.get("/healthz").status_code == 200

@@ -1,4 +1,4 @@
-"""A background task that fails is repeated, and until it works again the server says that it is not ready."""
+"""A background task that fails is restarted, and until it works again the server reports not ready."""
 
 import asyncio
 from collections.abc import Callable
@@ -58,7 +58,7 @@ def failing(fault: BaseException) -> Callable[[], Any]:
 def test_unreadable_repository_is_not_an_empty_one(
     repository: ModelRepository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the repository cannot be read /readyz says so, not that there is no model; later it is served."""
+    """If the repository cannot be read, /readyz says so, not that there is no model; later it is served."""
     services = Services(read_settings(["--repository", str(repository.root)]))
     app = Server(services).app
     with monkeypatch.context() as patch:
@@ -73,5 +73,5 @@ def test_unreadable_repository_is_not_an_empty_one(
 
 
 def refuse(*_: Any) -> None:
-    """What the system says of a directory of another user's."""
+    """Raises what the system raises for another user's directory."""
     raise PermissionError(13, "Permission denied")

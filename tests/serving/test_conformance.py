@@ -1,4 +1,4 @@
-"""The server does what /openapi.json says; `benchmarks/conformance.py` sends many more requests."""
+"""The server conforms to /openapi.json; `benchmarks/conformance.py` sends many more requests."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from dqn_testing.server import running_server
 
 @pytest.mark.slow
 def test_schemathesis_finds_nothing(empty: ModelRepository, tmp_path: Path) -> None:
-    """No request that schemathesis makes from the document gets an answer that the document does not allow."""
+    """No request that schemathesis generates from the document gets an answer that the document does not allow."""
     publish_linear(empty, promote=True)
     publish_discrete(empty)
     with running_server(empty, env={"DQN_API_TOKEN": TOKEN}, max_waiting_seconds=3600) as server:

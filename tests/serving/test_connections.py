@@ -1,4 +1,4 @@
-"""What one TCP connection may do: pieces, pipelines, endings; the answers are the same whichever way they come."""
+"""What one TCP connection may do: pieces, pipelines, endings; the answers are the same on both paths."""
 
 import socket
 import time
@@ -18,7 +18,7 @@ LIST = b"GET /models HTTP/1.1\r\nHost: x\r\n\r\n"
 
 @pytest.fixture
 def connect(server: Server) -> Iterator[Callable[[], Connection]]:
-    """Makes connections and closes them in the end."""
+    """Opens connections and closes them at the end."""
     opened: list[Connection] = []
 
     def connect() -> Connection:
@@ -30,14 +30,14 @@ def connect(server: Server) -> Iterator[Callable[[], Connection]]:
         connection.close()
 
 
-def test_answers_of_both_ways_are_the_same(connect: Callable[[], Connection]) -> None:
+def test_answers_of_both_paths_are_the_same(connect: Callable[[], Connection]) -> None:
     """A request in one piece, and the same with its head in two, get the same status, headers and document."""
     connection = connect()
     connection.send(call(RIGHT))
     whole = connection.receive()
     request = call(RIGHT)
     connection.send(request[:20])
-    time.sleep(0.05)  # so that the pieces arrive apart; were they joined, the test would only prove less
+    time.sleep(0.05)  # so that the pieces arrive separately; if they were joined, the test would merely prove less
     connection.send(request[20:])
     pieces = connection.receive()
     ours = {"x-content-type-options", "referrer-policy", "cache-control", "keep-alive"}
@@ -61,7 +61,7 @@ def test_any_cut_is_fine(connect: Callable[[], Connection], cut: int) -> None:
 
 
 def test_pipelined_requests_are_answered_in_order(connect: Callable[[], Connection]) -> None:
-    """Many requests sent without waiting, of all sorts, in pieces that begin and end anywhere."""
+    """Many requests of all kinds sent without waiting, in pieces that begin and end anywhere, are answered in order."""
     connection = connect()
     sorts = [
         (call(RIGHT), 200),
@@ -80,7 +80,7 @@ def test_pipelined_requests_are_answered_in_order(connect: Callable[[], Connecti
 
 @pytest.mark.parametrize("requests", [[call(RIGHT)], [LIST], [LIST, call(RIGHT), LIST]])
 def test_half_closed_client_gets_its_answer(connect: Callable[[], Connection], requests: list[bytes]) -> None:
-    """A client that says that it sends no more is still answered, then the connection ends."""
+    """A client that has closed its sending side is still answered, then the connection ends."""
     connection = connect()
     connection.send(*requests)
     connection.socket.shutdown(socket.SHUT_WR)
@@ -101,7 +101,7 @@ def test_connection_ends_when_asked_to(connect: Callable[[], Connection], option
 
 
 def test_chunked_and_expecting_requests_are_answered(connect: Callable[[], Connection]) -> None:
-    """Chunked bodies, and clients that wait for `100 Continue`, are served as ever."""
+    """Chunked bodies, and clients that wait for `100 Continue`, are served as usual."""
     connection = connect()
     chunked = b"POST /act HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
     connection.send(chunked % (len(RIGHT), RIGHT))
@@ -126,7 +126,7 @@ def test_chunked_and_expecting_requests_are_answered(connect: Callable[[], Conne
     ],
 )
 def test_ambiguous_heads_are_refused(connect: Callable[[], Connection], request_bytes: bytes) -> None:
-    """What two servers could read differently is a 400 and the end of the connection."""
+    """A head that two servers could read differently gets a 400, and the connection ends."""
     connection = connect()
     connection.send(call(LEFT))
     connection.receive()
@@ -138,8 +138,8 @@ def test_ambiguous_heads_are_refused(connect: Callable[[], Connection], request_
     assert connection.is_closed()
 
 
-def test_fault_is_told_after_the_answers_before_it(connect: Callable[[], Connection]) -> None:
-    """What comes before something that is not HTTP is answered in its order; below /v2 the fault has that form."""
+def test_protocol_error_is_answered_after_earlier_requests(connect: Callable[[], Connection]) -> None:
+    """Requests before something that is not HTTP are answered in order; under /v2 the error has that API's form."""
     connection = connect()
     connection.send(LIST, call(RIGHT), LIST, b"POST /v2/models/cartpole/infer HTTP/1.1\r\nBad Name: 1\r\n\r\n", LIST)
     answers = [connection.receive() for _ in range(4)]
@@ -162,7 +162,7 @@ def test_clients_that_leave_disturb_nobody(server: Server, connect: Callable[[],
 
 
 def test_idle_connection_is_closed_and_a_busy_one_is_not(repository: ModelRepository) -> None:
-    """keep_alive_seconds count from the last call, not from the first."""
+    """keep_alive_seconds is measured from the last call, not from the first."""
     with running_server(repository, keep_alive_seconds=1) as server:
         server.wait_ready()
         connection = Connection(server)
@@ -176,7 +176,7 @@ def test_idle_connection_is_closed_and_a_busy_one_is_not(repository: ModelReposi
 
 
 def test_required_token_is_required_of_every_call(repository: ModelRepository) -> None:
-    """A call with the token opens nothing for a call without it on the same connection."""
+    """A call with the token does not authorize a call without it on the same connection."""
     with running_server(repository, env={"DQN_API_TOKEN": TOKEN}, require_token=True) as server:
         wanted = [(b"Authorization: Bearer " + TOKEN.encode(), 200), (b"Accept: */*", 401), (b"Authorization: x", 401)]
         connection = Connection(server)

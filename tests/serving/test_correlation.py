@@ -1,4 +1,4 @@
-"""Request ids and traces: echoed, logged, and never a way to write into the log or the answer."""
+"""Request ids and traces: echoed, logged, and no way to inject text into the log or the response."""
 
 import re
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def post(server: Server, path: str, headers: dict[str, str]) -> httpx.Response:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_id_that_was_sent_comes_back(server: Server, path: str) -> None:
-    """A valid X-Request-ID is in the answer, whichever way it went and whatever it was; each has its own."""
+    """A valid X-Request-ID is returned with every answer, on either path; each answer has its own."""
     for request_id in ("a", "b-1", "~!#$/:{}\"\\'", "x" * 128):
         response = post(server, path, {"X-REQUEST-id": request_id})
         assert response.headers.get_list("x-request-id") == [request_id]
@@ -39,7 +39,7 @@ def test_id_that_was_sent_comes_back(server: Server, path: str) -> None:
 
 @pytest.mark.parametrize("sent", ["", "x" * 129, "two words", "tab\there", "é"])
 def test_id_that_is_not_valid_is_ignored(server: Server, sent: str) -> None:
-    """Nothing else comes back: an answer to a right call has no id then, and an error has one that was made."""
+    """An invalid id is not returned: a successful answer then has none, and an error has a generated one."""
     headers = httpx.Headers([(b"X-Request-ID", sent.encode("latin-1"))])
     assert "x-request-id" not in server.post("/act", ACT, headers=headers).headers
     error = server.post("/nothing", ACT, headers=headers)
@@ -47,8 +47,8 @@ def test_id_that_is_not_valid_is_ignored(server: Server, sent: str) -> None:
 
 
 def test_errors_have_an_id(server: Server) -> None:
-    """An error can be pointed to by whoever met it; a right answer costs nothing for it."""
-    huge = {"observation": [0, 3e38, 3e38, 3e38]}  # whose Q-values overflow: an error of the short way
+    """Every error has an id to refer to; a successful answer has none, and costs nothing."""
+    huge = {"observation": [0, 3e38, 3e38, 3e38]}  # whose Q-values overflow: an error on the fast path
     ids = {server.post("/act", body).headers["x-request-id"] for body in (b"{", huge, b"{", huge)}
     assert len(ids) == 4
     assert server.post("/act", huge).status_code == 422
@@ -68,7 +68,7 @@ def test_log_lines_have_id_and_trace(logging: Server, path: str) -> None:
 
 
 def test_lines_of_admin_calls_have_the_id(server: Server) -> None:
-    """What happens within a call is logged with its id; the caller is named."""
+    """Log lines of a call have its id; the caller is named."""
     headers = {"Authorization": "Bearer battery-staple", "X-Request-ID": "refresh-1"}
     assert server.post("/models/cartpole/refresh", b"", headers=headers).status_code == 200
     assert server.wait_log("refresh requested", request_id="refresh-1")["by"] == "alice"
@@ -92,22 +92,22 @@ def test_lines_of_admin_calls_have_the_id(server: Server) -> None:
     ],
 )
 def test_traceparent(value: str, *, is_valid: bool) -> None:
-    """Valid is what W3C Trace Context says: versions to come may say more, version 00 may not."""
+    """Validity follows W3C Trace Context: future versions may have more fields, version 00 may not."""
     found = request_context.parse_traceparent(value.encode())
     assert (found is not None) == is_valid
     if found is not None:
         assert (found.trace_id, found.span_id) == (TRACE, SPAN)
 
 
-def test_header_that_comes_twice_says_nothing() -> None:
-    """Which of the two is meant cannot be known."""
+def test_repeated_header_is_ignored() -> None:
+    """It is impossible to know which of the two is meant."""
     twice = [(b"x-request-id", b"a"), (b"x-request-id", b"b"), (b"traceparent", TRACEPARENT.encode())]
     assert request_context.read(twice)[:2] == (None, request_context.Trace(TRACE, SPAN, "01"))
     assert request_context.read([*twice[2:], *twice[2:]]) == request_context.EMPTY
 
 
 def test_every_answer_has_the_security_headers(server: Server) -> None:
-    """No sniffing, no referrer, no cache: for actions, documents and errors alike."""
+    """No sniffing, no referrer, no caching: for actions, documents and errors alike."""
     for response in (
         post(server, "/act", {}),
         server.get("/openapi.json"),

@@ -1,4 +1,4 @@
-"""Pages of other origins: none may call, unless the settings name their origin."""
+"""Web pages of other origins may call only if the settings name their origin."""
 
 from collections.abc import Iterator
 
@@ -22,13 +22,13 @@ def open_to_lab(repository: ModelRepository) -> Iterator[Server]:
 
 
 def cors(headers: object) -> set[str]:
-    """The names of the headers that are about origins."""
+    """The names of the CORS headers."""
     return {name for name in dict(headers) if name.startswith("access-control-")}  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_off_by_default(server: Server, path: str) -> None:
-    """Without the setting no answer allows any origin, and a preflight request is answered as any OPTIONS is."""
+    """Without the setting no answer allows any origin, and a preflight request is answered like any OPTIONS request."""
     assert not cors(server.post(path, ACT, headers={"Origin": LAB}).headers)
     preflight = server.request("OPTIONS", path, headers={"Origin": LAB, **PREFLIGHT})
     assert not cors(preflight.headers)
@@ -37,7 +37,7 @@ def test_off_by_default(server: Server, path: str) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_named_origins_may_call(open_to_lab: Server, path: str) -> None:
-    """Answers, errors as well, may be read by the origins of the setting, on whole calls to act as on all others."""
+    """The configured origins may read all answers, including errors, to act calls as to all others."""
     for _ in range(2):
         response = open_to_lab.post(path, ACT, headers={"Origin": LAB, "X-Request-ID": "1"})
         assert response.headers["access-control-allow-origin"] == LAB

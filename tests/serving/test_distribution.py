@@ -1,4 +1,4 @@
-"""Over many draws through each door the actions have the promised distribution, and the answers its propensities."""
+"""Over many draws through each API, actions have the documented distribution, and answers its propensities."""
 
 import json
 from collections import Counter
@@ -39,7 +39,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def batches(server: Server, draws: int) -> Drawn:
-    """Batches of /act, with the masks in turn."""
+    """Batches of /act, with one mask after another."""
     rows = [index % 4 for index in range(4096)]
     body = {"observations": [2] * 4096, "action_mask": [MASKS[row] for row in rows], "epsilon": EPSILON}
     content = json.dumps(body).encode()
@@ -49,7 +49,7 @@ def batches(server: Server, draws: int) -> Drawn:
 
 
 def singles(server: Server, draws: int) -> Drawn:
-    """Requests for one observation, of many clients at a time."""
+    """Requests for one observation, from many clients at a time."""
     bodies = ({"observation": 2, "action_mask": MASKS[index % 4], "epsilon": EPSILON} for index in range(draws))
     for index, answer in enumerate(ask_together(server, bodies)):
         yield index % 4, answer["action"], answer["propensity"]
@@ -85,8 +85,8 @@ def streamed(server: Server, draws: int) -> Drawn:
 
 @pytest.mark.parametrize("door", [batches, singles, standard_protocol, streamed])
 @pytest.mark.parametrize("draws", [20_000, pytest.param(100_000, marks=pytest.mark.long)])
-def test_draws_have_the_promised_distribution(lake: Server, door: Callable[[Server, int], Drawn], draws: int) -> None:
-    """With each mask every allowed action has its share, no other is taken, and the propensity is the share itself."""
+def test_draws_have_the_documented_distribution(lake: Server, door: Callable[[Server, int], Drawn], draws: int) -> None:
+    """With each mask every allowed action has its probability, no other is taken, and the propensity is the same."""
     found: list[Counter[int]] = [Counter() for _ in MASKS]
     for row, action, propensity in door(lake, draws):
         found[row][action] += 1
@@ -100,7 +100,7 @@ def test_draws_have_the_promised_distribution(lake: Server, door: Callable[[Serv
 
 
 def share(row: int, action: int) -> float:
-    """The probability of an allowed action: epsilon spread over those allowed, the rest for the greedy one."""
+    """The probability of an allowed action: epsilon is spread over the allowed ones, the rest is the greedy one's."""
     return EPSILON / sum(MASKS[row]) + (1.0 - EPSILON) * (action == GREEDY[row])
 
 

@@ -31,7 +31,7 @@ def test_everything_on_the_page_is_served_here(server: Server) -> None:
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine; .ci/run installs it")
 
-# What Swagger UI does when somebody clicks "Execute" on the call healthz.
+# What Swagger UI does when a user clicks "Execute" on the call healthz.
 EXECUTE = """const ui = SwaggerUIBundle({url: "openapi.json", dom_id: "#swagger-ui", onComplete: async () => {
   const {specSelectors, oas3Selectors, fn} = ui.getSystem();
   const request = {spec: specSelectors.specJson().toJS(), operationId: "healthz", parameters: {},
@@ -43,7 +43,7 @@ EXECUTE = """const ui = SwaggerUIBundle({url: "openapi.json", dom_id: "#swagger-
 
 @pytest.fixture
 def proxied(server: Server) -> Iterator[str]:
-    """The URL of `/prefix` on a proxy that hands on what is below it; `/prefix/execute` is a page of its own."""
+    """The URL of `/prefix` on a proxy that forwards everything under it; `/prefix/execute` is a page of its own."""
     page = server.get("/docs").text.replace('"docs/start.js"', '"execute.js"')
     own = {"/prefix/execute": ("text/html", page), "/prefix/execute.js": ("text/javascript", EXECUTE)}
 
@@ -74,14 +74,14 @@ def proxied(server: Server) -> Iterator[str]:
 @pytest.mark.slow
 @needs_browser
 def test_calls_reach_the_server_below_a_proxys_prefix(proxied: str, tmp_path: Path) -> None:
-    """From behind a proxy that serves us below a prefix, the page's calls go below that prefix as well."""
+    """Behind a proxy that serves us under a prefix, the page's calls also go to that prefix."""
     assert 'answered: {"status":"ok"}' in browse(f"{proxied}/execute", tmp_path).stdout
 
 
 @pytest.mark.slow
 @needs_browser
 def test_browser_shows_every_call(server: Server, tmp_path: Path) -> None:
-    """A browser that can reach nothing but this server shows all calls, and reports no error."""
+    """A browser that can reach only this server shows all calls, and reports no error."""
     shown = browse(f"{server.url}/docs", tmp_path)
     document = server.get("/openapi.json").json()
     for item in document["paths"].values():

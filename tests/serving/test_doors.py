@@ -1,4 +1,4 @@
-"""What stands around the calls: signals, addresses, Kubernetes' variables, load balancers' questions, encodings."""
+"""Everything around the calls: signals, addresses, Kubernetes' variables, load balancers' probes, encodings."""
 
 import gzip
 import re
@@ -24,7 +24,7 @@ def store(empty: ModelRepository) -> ModelRepository:
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_hangup_drains(store: ModelRepository, workers: int) -> None:
-    """A closed terminal ends the server as SIGTERM does: a half-sent request is answered, and the status is 0."""
+    """A closed terminal stops the server like SIGTERM: a half-sent request is answered, and the status is 0."""
     with running_server(store, workers=workers) as server:
         server.wait_ready()
         connection = Connection(server)
@@ -50,7 +50,7 @@ def test_service_links_of_kubernetes(store: ModelRepository) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_all_addresses(store: ModelRepository, workers: int) -> None:
-    """With `--host ::` the server is reached by IPv6 and by IPv4."""
+    """With `--host ::` the server can be reached over IPv6 and IPv4."""
     if not socket.has_dualstack_ipv6():
         pytest.skip("this system has no sockets for both")
     with running_server(store, host="::", workers=workers) as server:
@@ -62,7 +62,7 @@ def test_all_addresses(store: ModelRepository, workers: int) -> None:
 
 
 def test_keep_alive_says_its_timeout(server: Server) -> None:
-    """Clients learn when an idle connection is closed, on the fast path and by the framework."""
+    """Clients learn when an idle connection is closed, on both paths."""
     for response in (server.post("/act", RIGHT), server.get("/healthz")):
         assert response.headers["keep-alive"] == "timeout=75"
 
@@ -80,7 +80,7 @@ def test_options_of_the_whole_server(server: Server, target: bytes, more: bytes)
 
 
 def test_compressed_bodies_are_inflated_or_refused(server: Server) -> None:
-    """A compressed body is inflated or, by a call that cannot, refused with 415."""
+    """A compressed body is inflated or, by a call that does not support it, refused with 415."""
     gzipped = {"content-encoding": "gzip"}
     alias = {**gzipped, "authorization": f"Bearer {TOKEN}"}
     refused = (

@@ -12,7 +12,7 @@ from dqn_testing.server import Server
 
 RIGHT = [0.1, 0.2, 0.3, 0.4]
 LEFT = [-0.5, 0.1, -0.3, 0.2]
-CHI_SQUARE_3_DF = 21.11  # exceeded with probability 1e-4 by chance
+CHI_SQUARE_3_DF = 21.11  # exceeded by chance with probability 1e-4
 CHI_SQUARE_1_DF = 15.14
 
 
@@ -42,7 +42,7 @@ def test_epsilon_draws_as_documented(server: Server) -> None:
 
 
 def test_epsilon_explores_allowed_actions_only(server: Server) -> None:
-    """With a mask epsilon is shared among the allowed actions, and the greedy one is the best of them."""
+    """With a mask, epsilon is spread over the allowed actions, and the greedy one is the best of these."""
     mask = [True, False, False, True]
     actions = []
     for _ in range(50):
@@ -52,7 +52,7 @@ def test_epsilon_explores_allowed_actions_only(server: Server) -> None:
 
 
 def test_draws_follow_the_distribution() -> None:
-    """Over 100,000 draws of the function itself, with a different mask in every row, each action has its share."""
+    """Over 100,000 direct draws, with a different mask in every row, each action has its probability."""
     generator = np.random.default_rng(3)
     masks = np.array([[1, 1, 1, 1], [0, 1, 1, 0], [0, 0, 0, 1]], np.bool_)
     rows = np.tile(np.arange(3), 33_334)
@@ -77,14 +77,14 @@ def test_epsilon_zero_is_greedy_and_certain(server: Server) -> None:
 
 
 def test_epsilon_one_is_uniform(server: Server) -> None:
-    """With epsilon 1 every action, the greedy one included, has the same propensity."""
+    """With epsilon 1 every action, including the greedy one, has the same propensity."""
     answer = act(server, "/models/lake/q-values", observation=2, epsilon=1)
     assert answer["propensity"] == 0.25
     assert answer["q_values"] == [0.0, 0.0, 1.0, 0.0]
 
 
 def test_only_allowed_action_is_certain(server: Server) -> None:
-    """Where a mask leaves one action it is taken with propensity 1, whatever epsilon is."""
+    """If a mask leaves a single action, it is taken with propensity 1, whatever epsilon is."""
     answer = act(server, observation=RIGHT, epsilon=0.7, action_mask=[True, False])
     assert (answer["action"], answer["propensity"]) == (0, 1.0)
 
@@ -103,7 +103,7 @@ def test_seed_repeats_the_draw(server: Server) -> None:
 
 
 def test_seed_does_not_depend_on_the_rest_of_the_batch(server: Server) -> None:
-    """Row i of a seeded batch draws the same whatever else is in the batch, and row 0 as a lone request does."""
+    """Row i of a seeded batch draws the same whatever else is in the batch, and row 0 the same as a single request."""
     for seed in range(20):
         options: dict[str, Any] = {"epsilon": 0.5, "seed": seed}
         alone = act(server, observation=RIGHT, **options)

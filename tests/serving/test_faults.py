@@ -1,4 +1,4 @@
-"""A fault of ours: the client gets a 500 problem, the log gets the traceback without secrets, the server goes on."""
+"""An internal error: the client gets a 500 problem, the log the traceback without secrets, the server continues."""
 
 import asyncio
 import dataclasses
@@ -22,7 +22,7 @@ class BrokenPolicy(Policy):
     """A policy that stops working once it is loaded."""
 
     def q_values(self, observations: Any) -> Any:
-        """Fails."""
+        """Raises an error."""
         raise MemoryError(f"no room for {observations.shape}")
 
 
@@ -53,7 +53,7 @@ def request(app: FastAPI, method: str, path: str, body: bytes = b"") -> tuple[in
 
 
 def test_fault_in_acting_is_a_500_problem(services: Services) -> None:
-    """An unexpected error in a native call is a problem document that says nothing of its cause; the log does."""
+    """An unexpected error in a native call gets a problem document that does not reveal the cause; the log does."""
     with capture_logs() as logs:
         status, problem = request(Server(services).app, "POST", "/act", b'{"observation": [0, 0, 0, 0]}')
     assert (status, problem["status"]) == (500, 500)

@@ -1,4 +1,4 @@
-"""Anything may be sent: the decoders accept it or explain why not, and agree with plain Python about which."""
+"""Whatever is sent, the decoders accept it or explain why not, and agree with plain Python about which."""
 
 import asyncio
 import json
@@ -101,7 +101,7 @@ def test_any_fields(native: FastAPI, document: dict[str, Any], path: str) -> Non
 @EXAMPLES
 @given(name=st.sampled_from(sorted(MALFORMED)), data=st.data())
 def test_mutations_of_malformed_bodies(native: FastAPI, name: str, data: st.DataObject) -> None:
-    """Malformed bodies with a few bytes cut out or put in are answered."""
+    """Malformed bodies with a few bytes removed or inserted are answered."""
     body = MALFORMED[name].body[:2_000]
     start = data.draw(st.integers(0, len(body)))
     end = data.draw(st.integers(start, min(len(body), start + 5)))
@@ -125,7 +125,7 @@ def test_acceptance_is_exactly_finite_float32(native: FastAPI, values: list[floa
 @EXAMPLES
 @given(text=st.from_regex(r"-?(0|[1-9][0-9]{0,50})(\.[0-9]{1,50})?([eE][+-]?[0-9]{1,4})?", fullmatch=True))
 def test_any_spelling_of_a_number(native: FastAPI, text: str) -> None:
-    """Any number that JSON can spell is read as Python reads it, or refused as beyond float32."""
+    """Any spelling of a number in JSON is read as Python reads it, or refused as beyond float32."""
     value = float(text)
     status, document = send(native, f'{{"observation": [0, 0, {text}, 0]}}'.encode(), "/q-values")
     if math.isfinite(value) and abs(value) <= FLOAT32_MAX:

@@ -1,4 +1,4 @@
-"""Which requests take the fast path: whole, plain calls to act on a connection that stays open."""
+"""Which requests take the fast path: plain act calls on a connection that stays open."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def reader(tmp_path: Path) -> RequestHeadCache:
     ],
 )
 def test_plain_calls_take_it(reader: RequestHeadCache, head: bytes, template: str) -> None:
-    """What common clients send is recognised, the second time as the first."""
+    """What common clients send is recognized, the second time as well as the first."""
     for _ in range(2):
         found = reader.read(head)
         assert found is not None
@@ -67,13 +67,13 @@ def test_plain_calls_take_it(reader: RequestHeadCache, head: bytes, template: st
     ],
 )
 def test_anything_else_does_not(reader: RequestHeadCache, head: bytes) -> None:
-    """Whatever needs more than an answer is left to uvicorn, the second time as the first."""
+    """Everything else is left to uvicorn, the second time as well as the first."""
     assert reader.read(head) is None
     assert reader.read(head) is None
 
 
 def test_memory_is_bounded(reader: RequestHeadCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Heads that never come again, and long ones, do not pile up in memory."""
+    """Heads that never return, and long ones, do not accumulate in memory."""
     monkeypatch.setattr(head_cache, "_MAX_REMEMBERED", 10)
     for number in range(100):
         assert reader.read(PLAIN.replace(b"Host: x", b"Host: %d" % number)) is not None
@@ -84,7 +84,7 @@ def test_memory_is_bounded(reader: RequestHeadCache, monkeypatch: pytest.MonkeyP
 
 
 def test_ids_and_traces_are_not_remembered(reader: RequestHeadCache) -> None:
-    """Headers that are new with each request fill no memory, and are read as the parser reads them."""
+    """Headers that change with each request do not fill the memory, and are read as the parser reads them."""
     for number in range(100):
         lines = b"\r\nX-REQUEST-ID: %d \r\nAccept: */*\r\ntracestate: a=b, c=d\r\n\r\n" % number
         found = reader.read(PLAIN.replace(b"\r\n\r\n", lines))
@@ -97,8 +97,8 @@ def test_ids_and_traces_are_not_remembered(reader: RequestHeadCache) -> None:
 @pytest.mark.parametrize(
     "more", [b"\r\n continued", b"\r\n\tcontinued", b"\r\nX-Request-ID: 2", b" \x01", b"\t1", b"\r\nX-Request-ID: \xff"]
 )
-def test_ids_that_are_out_of_the_ordinary(reader: RequestHeadCache, more: bytes) -> None:
-    """An id on a continued or repeated line is not taken; others are read as usual."""
+def test_unusual_ids(reader: RequestHeadCache, more: bytes) -> None:
+    """An id on a continued or repeated line is ignored; others are read as usual."""
     head = PLAIN.replace(b"\r\n\r\n", b"\r\nX-Request-ID: 1%b\r\nAccept: */*\r\n\r\n" % more)
     for _ in range(2):
         found = reader.read(head)

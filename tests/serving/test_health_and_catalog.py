@@ -1,4 +1,4 @@
-"""Health, the catalogue of models, and answers to paths and methods that are not there."""
+"""Health, the catalogue of models, and answers to unknown paths and methods."""
 
 import pytest
 
@@ -10,13 +10,13 @@ from dqn_testing.server import Server, running_server
 
 
 def test_health(server: Server) -> None:
-    """A server with a champion is alive and ready, and says what it serves."""
+    """A server with a champion is alive and ready, and reports what it serves."""
     assert server.get("/healthz").json() == {"status": "ok"}
     assert server.get("/readyz").json() == {"ready": True, "model": "cartpole", "version": 1}
 
 
 def test_list_of_models(server: Server) -> None:
-    """/models tells of every model its versions, aliases, and what is in memory."""
+    """/models lists every model with its versions, its aliases, and what is in memory."""
     server.post("/act", {"observation": [0, 0, 0, 0], "version": 3})
     models = {entry["model"]: entry for entry in server.get("/models").json()["models"]}
     assert list(models) == ["cartpole", "lake"]
@@ -78,7 +78,7 @@ def test_unknown_paths_are_404_problems(server: Server, path: str) -> None:
     ],
 )
 def test_wrong_methods_are_405_problems(server: Server, method: str, path: str, allowed: str) -> None:
-    """A wrong method is a 405 problem document that names the right one."""
+    """A wrong method gets a 405 problem document that names the right one."""
     response = server.request(method, path)
     assert (response.status_code, response.headers["content-type"]) == (405, MEDIA_TYPE)
     assert response.headers["allow"] == allowed
@@ -93,7 +93,7 @@ def test_head_is_get_without_the_body(server: Server, path: str) -> None:
 
 
 def test_starts_empty_and_becomes_ready_by_itself(empty: ModelRepository) -> None:
-    """Without a model the server is alive and says what to do; it becomes ready once there is a champion."""
+    """Without a model the server is alive and says how to get one; it becomes ready once there is a champion."""
     with running_server(empty) as server:
         assert server.get("/healthz").status_code == 200
         for response in (server.get("/readyz"), server.post("/act", {"observation": [0, 0, 0, 0]})):

@@ -1,4 +1,4 @@
-"""Start and end of the process: signals, ports, logs."""
+"""Start and stop of the process: signals, ports, logs."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ def half_request(server: Server) -> socket.socket:
 
 
 def test_start_is_one_line(store: ModelRepository) -> None:
-    """One JSON line of the log says where the server listens and what it serves, and each refresh is one line."""
+    """One JSON line of the log has the server's address and what it serves, and each refresh is one line."""
     with running_server(store) as server:
         line = server.wait_log("serving")
         assert line["address"].startswith("http://127.0.0.1:")
@@ -55,7 +55,7 @@ def test_sigterm_finishes_what_is_in_flight(store: ModelRepository) -> None:
     with running_server(store) as server:
         server.wait_ready()
         with half_request(server) as connection:
-            server.get("/healthz")  # by now the server has read the first half
+            server.get("/healthz")  # by then the server has read the first half
             server.process.send_signal(signal.SIGTERM)
             wait_until(lambda: not is_listening(server), 20, "closed")
             connection.sendall(BODY[10:])
@@ -66,7 +66,7 @@ def test_sigterm_finishes_what_is_in_flight(store: ModelRepository) -> None:
 
 
 def test_sigterm_makes_it_not_ready_at_once(store: ModelRepository) -> None:
-    """While it drains the server says that it is not ready, still acts, and asks clients to connect elsewhere."""
+    """While draining, the server reports not ready, still acts, and asks clients to connect elsewhere."""
     with running_server(store, drain_seconds=60) as server:
         server.wait_ready()
         assert "connection" not in server.post("/act", BODY).headers
@@ -82,9 +82,9 @@ def test_sigterm_makes_it_not_ready_at_once(store: ModelRepository) -> None:
 
 @pytest.mark.parametrize(("workers", "drain_seconds"), [(1, 0.2), (1, 0), (2, 0.2)])
 def test_sigterm_under_load_fails_nothing(store: ModelRepository, workers: int, drain_seconds: float) -> None:
-    """32 clients that reconnect whenever asked to get whole answers until nobody listens any more."""
+    """32 clients that reconnect when asked to get complete answers until the server no longer listens."""
     with running_server(store, workers=workers, drain_seconds=drain_seconds) as server:
-        wait_until(lambda: _serving(server) == workers, 60, "serving")  # who still starts answers nobody
+        wait_until(lambda: _serving(server) == workers, 60, "serving")  # a worker that is still starting answers nobody
         ends = asyncio.run(_hammer(server, clients=32))
         assert server.process.wait(20) == 0
     assert ends == {"refused": 32}
@@ -95,7 +95,7 @@ def _serving(server: Server) -> int:
 
 
 async def _hammer(server: Server, clients: int) -> Counter[str]:
-    """How clients ended that send requests as fast as they can while SIGTERM comes."""
+    """The outcomes of clients that send requests as fast as they can while SIGTERM arrives."""
     host, port = server.url.removeprefix("http://").split(":")
     request = b"POST /act HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%b" % (len(BODY), BODY)
     ends: Counter[str] = Counter()
@@ -131,8 +131,8 @@ async def _hammer(server: Server, clients: int) -> Counter[str]:
     return ends
 
 
-def test_request_that_never_ends_does_not_hold_up_the_end(store: ModelRepository) -> None:
-    """A client that stops sending is given up after shutdown_seconds."""
+def test_request_that_never_ends_does_not_delay_shutdown(store: ModelRepository) -> None:
+    """The server stops waiting for a client that stops sending after shutdown_seconds."""
     with running_server(store, shutdown_seconds=1) as server:
         server.wait_ready()
         with half_request(server):
@@ -160,7 +160,7 @@ def test_kill_leaves_a_repository_that_serves(store: ModelRepository) -> None:
 
 
 def test_taken_port_is_one_sentence(store: ModelRepository) -> None:
-    """A port that is in use is said in one sentence, with status 1."""
+    """A port in use is reported in one sentence, with status 1."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with running_server(store, port=port) as server:

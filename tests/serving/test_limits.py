@@ -22,7 +22,7 @@ MOST_CONNECTIONS = 40
 
 @pytest.fixture(scope="module")
 def server(repository: ModelRepository) -> Iterator[Server]:
-    """A server that is short of patience."""
+    """A server with short time limits."""
     limits: dict[str, Any] = {"request_seconds": 1, "keep_alive_seconds": 1, "max_connections": MOST_CONNECTIONS}
     with running_server(repository, max_body_bytes=MIB, **limits) as running:
         running.wait_ready()
@@ -31,7 +31,7 @@ def server(repository: ModelRepository) -> Iterator[Server]:
 
 @pytest.fixture
 def connect(server: Server) -> Iterator[Callable[[], Connection]]:
-    """Makes connections and closes them in the end."""
+    """Opens connections and closes them at the end."""
     with contextlib.ExitStack() as opened:
         yield lambda: opened.enter_context(contextlib.closing(Connection(server)))
 
@@ -47,7 +47,7 @@ def resident_bytes(server: Server) -> int:
 
 
 def send_slowly(connection: Connection, data: bytes) -> None:
-    """A byte at a time, until the other side has had enough."""
+    """Sends a byte at a time, until the server hangs up."""
     with contextlib.suppress(OSError):
         for index in range(len(data)):
             connection.send(data[index : index + 1])
@@ -56,10 +56,10 @@ def send_slowly(connection: Connection, data: bytes) -> None:
 
 @pytest.mark.parametrize(("path", "form"), [(b"/act", "detail"), (b"/v2/models/cartpole/infer", "error")])
 @pytest.mark.parametrize("cut", [30, 70])
-def test_slow_requests_are_given_up(
+def test_slow_requests_are_refused(
     server: Server, connect: Callable[[], Connection], path: bytes, form: str, cut: int
 ) -> None:
-    """A head or a body that does not end is a 408 in the API's form and the last answer; others are not held up."""
+    """A head or body that does not end gets a 408 in the API's form as the last answer; others are not delayed."""
     connection = connect()
     connection.send(call(b" " * 60, b"Accept: */*", path=path)[: len(path) + cut])
     assert server.post("/act", RIGHT).status_code == 200
@@ -72,14 +72,14 @@ def test_slow_requests_are_given_up(
 
 @pytest.mark.parametrize("sent", [b"", b"\r\n"])
 def test_silent_connections_are_closed(connect: Callable[[], Connection], sent: bytes) -> None:
-    """A connection on which no request ever begins ends without a word."""
+    """A connection on which no request ever begins is closed without a response."""
     connection = connect()
     connection.send(sent)
     assert connection.is_closed()
 
 
 def test_request_that_was_answered_early_must_end_too(connect: Callable[[], Connection]) -> None:
-    """A body that was not needed for the answer has the same time limit, after which it is not waited for."""
+    """A body that was not needed for the answer has the same time limit."""
     connection = connect()
     connection.send(b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nx")
     assert connection.receive().status == 200
@@ -119,14 +119,14 @@ def test_endless_requests_cost_no_memory(server: Server, connect: Callable[[], C
         while sent < 400 * MIB:
             sent += connection.socket.send(b"x" * MIB)
     connection.socket.settimeout(20)
-    with contextlib.suppress(ConnectionResetError):  # the server waited for a while, then it hung up
+    with contextlib.suppress(ConnectionResetError):  # the server waited for a while, then hung up
         assert connection.receive().status == status
         assert connection.is_closed()
     assert resident_bytes(server) - before < 16 * MIB
 
 
 def test_answer_arrives_at_a_client_that_sends_first(connect: Callable[[], Connection]) -> None:
-    """A client that writes all of a body that is too large before it reads still gets the 413."""
+    """A client that sends an entire oversized body before it reads still gets the 413."""
     connection = connect()
     connection.send(call(b"x" * 3 * MIB))
     answer = connection.receive()
@@ -142,7 +142,7 @@ def test_heads_have_a_limit_of_fields(connect: Callable[[], Connection]) -> None
 
 
 def test_slow_readers_are_dropped(server: Server, connect: Callable[[], Connection]) -> None:
-    """A client that asks for much and reads nothing is disconnected, and its memory is freed."""
+    """A client that requests a lot and reads nothing is disconnected, and its memory is freed."""
     before = resident_bytes(server)
     connection = connect()
     connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -175,15 +175,15 @@ def test_connections_have_a_limit(server: Server, connect: Callable[[], Connecti
     assert server.metric("dqn_requests_total", endpoint="other", status="503") >= 1
 
 
-def test_all_that_was_refused_is_counted_and_nothing_logged(server: Server) -> None:
-    """The metrics have the faults below HTTP under one endpoint; the log has none, or it could fill the disk."""
+def test_refusals_are_counted_but_not_logged(server: Server) -> None:
+    """The metrics count protocol errors under one endpoint; the log has none of them, or it could fill the disk."""
     for status in ("408", "414", "431"):
         assert server.metric("dqn_requests_total", endpoint="other", status=status) >= 1
     assert [record for record in server.records if record["event"] not in {"refreshed", "serving"}] == []
 
 
-def test_too_few_descriptors_are_told(repository: ModelRepository) -> None:
-    """Where the system allows fewer connections than configured, the log says so and the limit is lowered."""
+def test_too_few_descriptors_are_reported(repository: ModelRepository) -> None:
+    """If the system allows fewer connections than configured, the log says so and the limit is lowered."""
     with running_server(repository, max_connections=1_000_000) as server:
         told = server.wait_log("few file descriptors")
         assert told["max_connections"] < 1_000_000

@@ -1,4 +1,4 @@
-"""A log line that cannot be written costs that line and nothing else, in every process of a server."""
+"""A log line that cannot be written is lost, and nothing else, in every process of a server."""
 
 import contextlib
 import os
@@ -35,7 +35,7 @@ def store(tmp_path: Path) -> ModelRepository:
 
 @contextlib.contextmanager
 def served(store: ModelRepository, *flags: str, stderr: int | IO[Any], shell: str = "") -> Iterator[httpx.Client]:
-    """A client of a ready server whose standard error is `stderr`, or is closed by `shell`; it ends with status 0."""
+    """A client of a ready server whose standard error is `stderr`, or is closed by `shell`; it exits with status 0."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     arguments = [_COMMAND, "--port", str(port), "--repository", str(store.root), "--refresh-seconds", "0.1"]
@@ -83,13 +83,13 @@ def works_on(client: httpx.Client, store: ModelRepository) -> None:
 
 
 def lost(client: httpx.Client) -> float:
-    """How many lines were lost."""
+    """The number of lost lines."""
     (found,) = re.findall(r"^dqn_log_lines_lost_total (\S+)", client.get("/metrics").text, re.MULTILINE)
     return float(found)
 
 
 def test_reader_is_gone(store: ModelRepository) -> None:
-    """A server goes on serving after the reader of its log has ended."""
+    """A server keeps serving after the reader of its log has gone."""
     receiving, sending = os.pipe()
     with contextlib.closing(os.fdopen(sending, "w")) as log, served(store, stderr=log) as client:
         os.close(receiving)
@@ -111,7 +111,7 @@ def test_standard_error_is_closed(store: ModelRepository, shell: str) -> None:
 
 
 def test_supervisor_replaces_workers_without_a_log(store: ModelRepository) -> None:
-    """A supervisor whose log's reader has ended starts a worker in the place of one that was killed."""
+    """A supervisor replaces a killed worker even after the reader of its log has gone."""
     receiving, sending = os.pipe()
     with contextlib.closing(os.fdopen(sending, "w")) as log, served(store, "--workers", "2", stderr=log) as client:
         os.close(receiving)
@@ -141,7 +141,7 @@ def test_reader_that_comes_back(store: ModelRepository, tmp_path: Path) -> None:
 
 
 def test_reader_that_does_not_read(store: ModelRepository) -> None:
-    """A reader that stands still holds up nobody: when the pipe is full, requests are answered and their lines lost."""
+    """A reader that stops reading delays nobody: when the pipe is full, requests are answered and their lines lost."""
     receiving, sending = os.pipe()
     with contextlib.closing(os.fdopen(sending, "w")) as log, served(store, stderr=log) as client:
         while not lost(client):

@@ -41,8 +41,8 @@ def test_refusals_are_counted_by_reason(server: Server, repository: ModelReposit
     assert server.metric("dqn_observations_rejected_total", model="lake", reason="out_of_range") == before + 1
 
 
-def test_server_goes_on_after_all_of_them(server: Server) -> None:
-    """After the whole table the server still answers, and has logged no fault of its own."""
+def test_server_continues_after_all_of_them(server: Server) -> None:
+    """After the whole table the server still answers, and has logged no internal error."""
     assert server.post("/act", GOOD).json() == {"action": 1, "model": "cartpole", "version": 1}
     assert server.metric("dqn_requests_total", status="500") == 0
     assert not [record for record in server.records if record.get("level") == "error"]
@@ -55,7 +55,7 @@ def test_greatest_float32_is_accepted(server: Server) -> None:
 
 
 def test_body_without_a_length_is_limited_while_it_is_read(server: Server) -> None:
-    """A chunked body is refused as soon as it has sent too much; the server does not wait for its end."""
+    """A chunked body is refused as soon as it is too long; the server does not wait for its end."""
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(b"POST /act HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")

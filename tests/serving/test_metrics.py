@@ -1,4 +1,4 @@
-"""What /metrics says, in which form, and that it is right."""
+"""The contents and formats of /metrics, and that the numbers are right."""
 
 import os
 import shutil
@@ -35,7 +35,7 @@ CONTRACT: dict[str, set[str]] = {
 
 
 def use_everything(server: Server) -> None:
-    """Makes every metric have a sample."""
+    """Gives every metric a sample."""
     server.post("/act", {"observation": [0, 0, 0, 0]})
     server.post("/q-values", {"observations": [[0, 0, 0, 0], [1, 1, 1, 1]]})
     server.post("/models/lake/act", {"observation": 99})
@@ -102,7 +102,7 @@ def test_counts_are_right(empty: ModelRepository) -> None:
 
 
 def test_labels_are_bounded(server: Server) -> None:
-    """Paths, models, methods and versions that a client makes up do not make series."""
+    """Invented paths, models, methods and versions do not create series."""
     server.get("/made/up/0")
     before = len(server.get("/metrics").text.splitlines())
     for number in range(1, 20):
@@ -115,7 +115,7 @@ def test_labels_are_bounded(server: Server) -> None:
 
 
 def test_series_of_an_unloaded_version_disappear(empty: ModelRepository) -> None:
-    """When a champion is replaced its series go; the new one's are there."""
+    """When a champion is replaced, its series disappear and the new one's appear."""
     publish_linear(empty, promote=True)
     publish_linear(empty, bias=1.0)
     with running_server(empty) as server:
@@ -129,8 +129,8 @@ def test_series_of_an_unloaded_version_disappear(empty: ModelRepository) -> None
         assert server.metric("dqn_model_info", model="cartpole", version="2") == 1
 
 
-def test_histogram_puts_values_where_prometheus_does() -> None:
-    """A bucket counts what is at most its bound; the last one counts everything."""
+def test_histogram_buckets_are_those_of_prometheus() -> None:
+    """A bucket counts values up to its bound; the last one counts everything."""
     histogram = Histogram((1, 2, 4), [0.0] * 5)
     for value in (0.5, 1, 1.5, 4, 100):
         histogram.observe(value)

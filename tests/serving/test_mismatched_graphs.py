@@ -1,4 +1,4 @@
-"""A version whose graph does not do what its manifest says is refused with what differs."""
+"""A version whose graph does not match its manifest is refused, with the difference."""
 
 import json
 from pathlib import Path
@@ -51,7 +51,7 @@ DIFFERENCES: dict[str, tuple[str, str, Any, str]] = {
 
 @pytest.mark.parametrize("name", DIFFERENCES)
 def test_the_difference_is_named(tmp_path: Path, name: str) -> None:
-    """Actions, leaves and shapes that differ are refused as the version is loaded, not when it is asked."""
+    """Actions, leaves and shapes that differ are refused when the version is loaded, not when it is used."""
     model, field, other, sentence = DIFFERENCES[name]
     store = ModelRepository(tmp_path)
     publish_space(store, model, OBSERVATION_SPACES[model], ACTION_SPACES[model])
@@ -64,8 +64,8 @@ def test_the_difference_is_named(tmp_path: Path, name: str) -> None:
     assert f"{model} version 1 {sentence}" in str(refused.value)
 
 
-def test_a_key_that_cannot_be_named(tmp_path: Path) -> None:
-    """A key with a quotation mark in it is refused with the key."""
+def test_a_key_that_cannot_be_encoded(tmp_path: Path) -> None:
+    """A key that contains a quotation mark is refused, naming the key."""
     store = ModelRepository(tmp_path)
     space = DictSpace.model_validate({"spaces": {'a"b': BOX}})
     publish_space(store, "quoted", space, ACTION_SPACES["tuple"])

@@ -1,4 +1,4 @@
-"""Requests that name a version: they keep getting it, few stay loaded, and loading one stalls nobody."""
+"""Requests that name a version: they keep getting it, few stay loaded, and loading one delays nobody."""
 
 import re
 import threading
@@ -21,7 +21,7 @@ LARGE_BYTES = WIDTH * WIDTH * 4
 
 
 def publish_large(store: ModelRepository) -> int:
-    """Publishes a version of cartpole whose file takes long to verify and load; returns its number."""
+    """Publishes a version of cartpole that takes long to verify and load; returns its number."""
     layers = {"first": np.zeros((4, WIDTH)), "middle": np.zeros((WIDTH, WIDTH)), "last": np.zeros((WIDTH, 2))}
     names = ["observation", "hidden", "deep", "q_values"]
     nodes = [
@@ -55,7 +55,7 @@ def resident_bytes(server: Server) -> int:
 
 
 def test_a_named_version_is_kept_across_refreshes(empty: ModelRepository) -> None:
-    """Whatever is promoted, a request that names a version or an alias gets that one, by either API."""
+    """Whatever is promoted, a request that names a version or an alias gets that one, in either API."""
     for _ in range(3):
         publish_linear(empty)
     empty.promote("cartpole", 1)
@@ -72,7 +72,7 @@ def test_a_named_version_is_kept_across_refreshes(empty: ModelRepository) -> Non
             assert infer["model_version"] == "1"
 
 
-def test_loading_a_version_stalls_nobody(empty: ModelRepository) -> None:
+def test_loading_a_version_delays_nobody(empty: ModelRepository) -> None:
     """While a large version is loaded for one request, others are answered, by the champion and by other versions."""
     publish_linear(empty, promote=True)
     publish_linear(empty)
@@ -92,10 +92,10 @@ def test_loading_a_version_stalls_nobody(empty: ModelRepository) -> None:
         assert others
 
 
-def test_versions_that_are_pushed_out_are_freed(empty: ModelRepository) -> None:
-    """With room for one large version the others are freed: of 24 more loads not even half are left in memory.
+def test_evicted_versions_are_freed(empty: ModelRepository) -> None:
+    """With room for one large version, the others are freed: of 24 more loads, less than half stay in memory.
 
-    What the allocators keep for themselves is that of a few versions, however many were loaded.
+    What the allocators keep for themselves amounts to a few versions, however many were loaded.
     """
     publish_linear(empty, promote=True)
     large = [publish_large(empty) for _ in range(4)]

@@ -1,4 +1,4 @@
-"""Observations and masks as environments give them: `tolist()` of any supported space, by every call and stream."""
+"""Observations and masks as environments return them: `tolist()` of any supported space, in every call and stream."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +18,7 @@ DATATYPES = {"float32": "FP32", "uint8": "UINT8", "int64": "INT64"}
 
 @pytest.fixture(scope="module")
 def plants(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server with one policy for each dtype that environments observe."""
+    """A server with one policy for each dtype of observations."""
     store = ModelRepository(tmp_path_factory.mktemp("plants"))
     for dtype in SPACES:
         publish_box(store, dtype)
@@ -63,7 +63,7 @@ def test_booleans_as_tensors(plants: Server, is_binary: bool) -> None:  # noqa: 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.bool_])
 def test_masks_as_lists(plants: Server, dtype: type) -> None:
-    """A mask is taken as 0 and 1, as Gymnasium has it, or as booleans; in binary tensors as well."""
+    """A mask is accepted as 0 and 1, as in Gymnasium, or as booleans, also in binary tensors."""
     mask: Any = np.array([1, 0, 1], dtype)
     one = {"observation": [[0.5, 1], [0, 0]], "action_mask": mask.tolist()}
     many = {"observations": [[[0.5, 1], [0, 0]]] * 2, "action_mask": [mask.tolist(), [1, 1, 1]]}
@@ -78,8 +78,8 @@ def test_masks_as_lists(plants: Server, dtype: type) -> None:
             assert opened.ask(**one)["action"] == 0
 
 
-def test_numbers_are_no_booleans_elsewhere(plants: Server) -> None:
-    """A boolean where the space has numbers, and a number beyond 1 in a mask, are refused with what is expected."""
+def test_numbers_are_not_booleans_elsewhere(plants: Server) -> None:
+    """A boolean in a space of numbers, and a number above 1 in a mask, are refused with what is expected."""
     refused = plants.post("/models/float32/act", {"observation": [[True, 0], [0, 0]]})
     assert (refused.status_code, refused.json()["reason"]) == (422, "type")
     refused = plants.post("/models/float32/act", {"observation": [[0, 0], [0, 0]], "action_mask": [1, 2, 0]})

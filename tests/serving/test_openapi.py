@@ -1,4 +1,4 @@
-"""/openapi.json is complete and true."""
+"""/openapi.json is complete and correct."""
 
 import json
 from typing import Any
@@ -38,12 +38,12 @@ CALLS = {
 
 @pytest.fixture(scope="module")
 def document(server: Server) -> Any:
-    """The document as it is served."""
+    """The served document."""
     return server.get("/openapi.json").json()
 
 
 def operations_of(document: Any) -> dict[tuple[str, str], Any]:
-    """Every operation by method and path, its responses in place of what refers to them."""
+    """Every operation by method and path, with references to responses resolved."""
     shared = {f"#/components/responses/{name}": found for name, found in document["components"]["responses"].items()}
     operations = {(method, path): dict(one) for path, item in document["paths"].items() for method, one in item.items()}
     for operation in operations.values():
@@ -53,7 +53,7 @@ def operations_of(document: Any) -> dict[tuple[str, str], Any]:
 
 
 def test_every_call_is_described(document: Any) -> None:
-    """The document has all calls and no others, each with a summary and an operation id of its own."""
+    """The document has all calls and no others, each with a summary and its own operation id."""
     operations = operations_of(document)
     assert set(operations) == CALLS
     assert all(operation["summary"] for operation in operations.values())
@@ -61,7 +61,7 @@ def test_every_call_is_described(document: Any) -> None:
 
 
 def test_references_resolve(document: Any) -> None:
-    """Every $ref names what is there, and everything is used."""
+    """Every $ref resolves, and every component is used."""
     text = json.dumps(document)
     for kind in ("schemas", "responses", "headers"):
         components = document["components"][kind]
@@ -72,7 +72,7 @@ def test_references_resolve(document: Any) -> None:
 
 
 def test_documented_statuses(document: Any) -> None:
-    """Each call documents the statuses that it answers, errors with an example in the form of its API."""
+    """Each call documents its statuses, errors with an example in the form of its API."""
     operations = operations_of(document)
     statuses = {call: set(operation["responses"]) for call, operation in operations.items()}
     anywhere = {"400", "408", "414", "431", "500", "503"}
@@ -128,7 +128,7 @@ def test_request_examples_are_valid(server: Server, document: Any) -> None:
 
 
 def test_answers_have_the_documented_fields(server: Server, document: Any) -> None:
-    """Answers have the required fields of the schema that documents them, and no other than its fields."""
+    """Answers have the required fields of their documented schema, and no fields outside it."""
     schemas = document["components"]["schemas"]
     one, many = {"observation": [0, 0, 0, 1]}, {"observations": [[0, 0, 0, 1]]}
     for path, body, name in (
@@ -144,7 +144,7 @@ def test_answers_have_the_documented_fields(server: Server, document: Any) -> No
 
 
 def test_request_schema_is_the_decoder(document: Any) -> None:
-    """The documented request has the decoder's fields, allows no others and says that exactly one of two is needed."""
+    """The documented request has the decoder's fields, allows no others, and requires exactly one of two."""
     schema = document["components"]["schemas"]["ActRequest"]
     assert list(schema["properties"]) == list(ActRequest.__struct_fields__)
     assert schema["additionalProperties"] is False

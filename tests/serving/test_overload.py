@@ -1,4 +1,4 @@
-"""Overload: what is accepted is answered soon, the rest is told at once to retry later."""
+"""Overload: accepted requests are answered soon, the others are told at once to retry later."""
 
 import contextlib
 import signal
@@ -23,14 +23,14 @@ ENDPOINTS = ("/act", "/v2/models/{model}/infer")
 
 @pytest.fixture(scope="module")
 def server(repository: ModelRepository) -> Iterator[Server]:
-    """A server that has no time."""
+    """A server with a tiny time budget."""
     with running_server(repository, max_waiting_seconds=0.01) as running:
         running.wait_ready()
         yield running
 
 
 def at_once(server: Server, requests: list[bytes]) -> list[Answer]:
-    """The answers to requests that all wait in their connections when the server gets to see the first."""
+    """The answers to requests that are all waiting in their connections when the server reads the first."""
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(contextlib.closing(Connection(server))) for _ in requests]
         for connection in connections:
@@ -60,8 +60,8 @@ def test_what_is_too_much_is_refused_at_once(server: Server) -> None:
     assert sum(counted) == statuses[503]
 
 
-def test_who_was_refused_may_ask_again(server: Server) -> None:
-    """A connection that got a 503 is answered when it asks again."""
+def test_refused_clients_may_retry(server: Server) -> None:
+    """A connection that got a 503 is answered when it retries."""
     with contextlib.ExitStack() as stack:
         connections = [stack.enter_context(contextlib.closing(Connection(server))) for _ in range(3 * EACH)]
         for connection in connections:
@@ -73,8 +73,8 @@ def test_who_was_refused_may_ask_again(server: Server) -> None:
             assert connection.receive().status == 200
 
 
-def test_health_is_answered_whatever_else_is_asked(server: Server) -> None:
-    """Health, readiness and metrics are not refused, and afterwards all is as before."""
+def test_health_is_answered_under_overload(server: Server) -> None:
+    """Health, readiness and metrics are not refused, and afterwards everything is as before."""
     health = [b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path for path in (b"/healthz", b"/readyz", b"/v2/health/ready")]
     answers = at_once(server, [*[BATCH] * EACH, *health, *[INFER] * EACH])
     assert [answer.status for answer in answers[EACH : EACH + 3]] == [200] * 3
@@ -83,8 +83,8 @@ def test_health_is_answered_whatever_else_is_asked(server: Server) -> None:
     assert server.post("/act", RIGHT).status_code == 200
 
 
-def test_versions_that_wait_to_be_loaded_are_few(repository: ModelRepository) -> None:
-    """Any number of requests wait for one load; where too many others are asked for as well, those come again later."""
+def test_few_versions_wait_to_be_loaded(repository: ModelRepository) -> None:
+    """Any number of requests wait for one load; if too many other versions are requested, those must retry later."""
     versions = [2] * 5 + [3] * 5
     bodies = [RIGHT.replace(b"}", b', "version": %d}' % version) for version in versions]
     with running_server(repository, max_loaded_versions=1) as server:

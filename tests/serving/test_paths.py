@@ -1,4 +1,4 @@
-"""Methods and paths of any sort: each gets the status that fits it, whatever is in a name, and none reaches a file."""
+"""Methods and paths of all kinds: each gets the right status, whatever is in a name, and none reaches a file."""
 
 import json
 
@@ -56,11 +56,11 @@ def test_head_is_get_without_its_body(server: Server, path: str) -> None:
     got, head = server.get(path), server.request("HEAD", path)
     assert (head.status_code, head.content) == (got.status_code, b"")
     assert head.headers["content-type"] == got.headers["content-type"]
-    assert int(head.headers["content-length"]) == len(got.content) or path == "/metrics"  # which has counted meanwhile
+    assert int(head.headers["content-length"]) == len(got.content) or path == "/metrics"  # which has changed meanwhile
 
 
 @pytest.mark.parametrize("path", [*GET, *POST])
-def test_options_tells_the_methods(server: Server, path: str) -> None:
+def test_options_lists_the_methods(server: Server, path: str) -> None:
     """OPTIONS is answered with exactly the methods that the path allows."""
     told = server.request("OPTIONS", path)
     assert (told.status_code, told.content) == (204, b"")
@@ -72,8 +72,8 @@ def test_options_tells_the_methods(server: Server, path: str) -> None:
 
 
 @pytest.mark.parametrize("request_line", [b"FOO /act", b"post /act", b"CONNECT x:80", b"GET act", b"GET /k\xc3\xa4fer"])
-def test_what_is_no_request_is_refused(server: Server, request_line: bytes) -> None:
-    """Unknown methods, methods in small letters, and targets that are not paths get a 400."""
+def test_what_is_not_a_request_is_refused(server: Server, request_line: bytes) -> None:
+    """Unknown methods, lowercase methods, and targets that are not paths get a 400."""
     connection = Connection(server)
     connection.send(request_line + b" HTTP/1.1\r\nHost: x\r\n\r\n")
     assert connection.receive().status == 400
@@ -83,7 +83,7 @@ def test_what_is_no_request_is_refused(server: Server, request_line: bytes) -> N
 
 @pytest.mark.parametrize("name", NAMES)
 def test_unknown_models_are_not_found(server: Server, name: str) -> None:
-    """Only the names of existing models are found, wherever they stand, and no name does harm."""
+    """Only existing models are found, in any call, and no name does harm."""
     for path in (f"/models/{name}", f"/models/{name}/versions/1", f"/v2/models/{name}", f"/v2/models/{name}/ready"):
         assert status(server, b"GET", path) == 404
     for path in (f"/models/{name}/act", f"/models/{name}/q-values", f"/v2/models/{name}/infer"):
@@ -99,7 +99,7 @@ def test_unknown_versions_are_not_found(server: Server, version: str) -> None:
 
 
 def status(server: Server, method: bytes, path: str, body: bytes = b"") -> int:
-    """The status of an answer to a path that is sent as it is: clients would put it in order."""
+    """The status of the answer to a path that is sent as is: clients would normalize it."""
     connection = Connection(server)
     connection.send(call(body, b"Connection: close", path=path.encode()).replace(b"POST", method, 1))
     answer = connection.receive()
@@ -109,8 +109,8 @@ def status(server: Server, method: bytes, path: str, body: bytes = b"") -> int:
 
 
 @pytest.mark.parametrize("cut", [0, 30, 130, 170])
-def test_upgrades_to_other_protocols_are_passed_over(server: Server, cut: int) -> None:
-    """What Java's client sends first, an offer of HTTP/2, is answered in HTTP/1.1, body and all, also in pieces."""
+def test_upgrades_to_other_protocols_are_ignored(server: Server, cut: int) -> None:
+    """What Java's client sends first, an offer of HTTP/2, is answered over HTTP/1.1, with its body, also in pieces."""
     offer = (b"Connection: Upgrade, HTTP2-Settings", b"Upgrade: h2c", b"HTTP2-Settings: AAEAAEAAAAIAAAAB")
     request = call(RIGHT, *offer)
     connection = Connection(server)

@@ -1,4 +1,4 @@
-"""A request that comes in pieces is answered as one that comes at once, wherever it was cut and however slowly."""
+"""A request in pieces is answered like one that arrives at once, wherever it is cut and however slow it is."""
 
 import json
 import time
@@ -29,7 +29,7 @@ def connect(server: Server) -> Iterator[Callable[[], Connection]]:
 @pytest.mark.parametrize("pieces", [2, 3, 7])
 @pytest.mark.parametrize("pause", [0, 0.002, 0.15])
 def test_cut_anywhere(connect: Callable[[], Connection], pieces: int, pause: float) -> None:
-    """However a request is cut and however slowly its pieces come, the answer is the same and the connection stays."""
+    """However a request is cut and however slowly its pieces come, the answer is the same, on an open connection."""
     connection = connect()
     whole = call(BATCH)
     size = len(whole) // pieces + 1
@@ -41,7 +41,7 @@ def test_cut_anywhere(connect: Callable[[], Connection], pieces: int, pause: flo
     assert connection.receive().document["action"] == 0
 
 
-def test_next_request_comes_with_the_last_piece(connect: Callable[[], Connection]) -> None:
+def test_next_request_arrives_with_the_last_piece(connect: Callable[[], Connection]) -> None:
     """What follows a body in the same piece is the next request, and is answered after it."""
     connection = connect()
     whole = call(BATCH)
@@ -52,7 +52,7 @@ def test_next_request_comes_with_the_last_piece(connect: Callable[[], Connection
 
 
 def test_faults_in_pieces(connect: Callable[[], Connection]) -> None:
-    """A body that is refused is refused in pieces, too, once."""
+    """A body that is refused is also refused in pieces, once."""
     connection = connect()
     whole = call(b'{"observation": [1, 2, 3]}' + b" " * 60)
     connection.send(whole[:-70])
@@ -72,7 +72,7 @@ def test_client_that_leaves_in_the_middle(server: Server, connect: Callable[[], 
     assert server.post("/act", RIGHT).json()["action"] == 1
 
 
-def test_client_that_sends_no_more(connect: Callable[[], Connection]) -> None:
+def test_client_that_stops_sending(connect: Callable[[], Connection]) -> None:
     """Half a request after which the client closes its side is not answered with an action."""
     connection = connect()
     connection.send(call(BATCH)[:-10])

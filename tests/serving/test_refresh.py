@@ -1,4 +1,4 @@
-"""Refresh: new champions, bad champions, repositories that go away, and versions that requests name."""
+"""Refresh: new champions, bad champions, repositories that disappear, and versions that requests name."""
 
 import shutil
 
@@ -19,7 +19,7 @@ def served(server: Server) -> int:
 
 
 def point(store: ModelRepository, content: str) -> None:
-    """Writes the champion alias without any check, as a damaged tool would."""
+    """Writes the champion alias without any check, as a broken tool would."""
     (store.root / "cartpole/aliases/champion").write_text(content)
 
 
@@ -41,7 +41,7 @@ def test_new_champion_is_served_by_itself(empty: ModelRepository) -> None:
 
 
 def test_bad_champion_changes_nothing_but_the_counter(empty: ModelRepository) -> None:
-    """A damaged, unusable or missing champion is counted and logged once, and the old one goes on serving."""
+    """A damaged, unusable or missing champion is counted and logged once, and the old one stays in service."""
     publish_linear(empty, promote=True)
     for _ in range(4):
         publish_linear(empty)
@@ -66,7 +66,7 @@ def test_bad_champion_changes_nothing_but_the_counter(empty: ModelRepository) ->
 
 
 def test_repaired_champion_is_served_after_a_while(empty: ModelRepository) -> None:
-    """A champion that failed is tried again, so one that failed for a passing reason is served in the end."""
+    """A champion that failed is retried, so one that failed for a temporary reason is served eventually."""
     publish_linear(empty, promote=True)
     publish_linear(empty, bias=1.0)
     file = empty.root / "cartpole/2/model.onnx"
@@ -82,7 +82,7 @@ def test_repaired_champion_is_served_after_a_while(empty: ModelRepository) -> No
 
 
 def test_repository_that_disappears_is_survived(empty: ModelRepository) -> None:
-    """Without its repository the server goes on; when it is back the next champion is served."""
+    """Without its repository the server keeps serving; once it is back, the next champion is served."""
     publish_linear(empty, promote=True)
     publish_linear(empty, bias=1.0)
     away = empty.root.with_name("away")
@@ -111,12 +111,12 @@ def test_champion_that_is_removed_is_still_served(empty: ModelRepository) -> Non
         server.wait_ready()
         shutil.rmtree(empty.root / "cartpole")
         publish_linear(empty, "other", promote=True)
-        server.wait_log("refreshed", model="other")  # so it has looked since
+        server.wait_log("refreshed", model="other")  # so it has polled since
         assert served(server) == 1
 
 
 def test_damaged_alias_hides_nothing_else(empty: ModelRepository) -> None:
-    """An unreadable alias beside the champion does not prevent a refresh."""
+    """An unreadable alias next to the champion does not prevent a refresh."""
     publish_linear(empty, promote=True)
     publish_linear(empty, bias=1.0)
     with running_server(empty) as server:
@@ -142,7 +142,7 @@ def test_starting_with_a_bad_champion(empty: ModelRepository) -> None:
 
 
 def test_few_named_versions_stay_loaded(empty: ModelRepository) -> None:
-    """At most max_loaded_versions versions beside the champion are in memory; the least recently used one goes."""
+    """Besides the champion, at most max_loaded_versions versions are in memory; the least recently used is evicted."""
     for _ in range(5):
         publish_linear(empty)
     empty.promote("cartpole", 1)
@@ -167,7 +167,7 @@ def test_few_named_versions_stay_loaded(empty: ModelRepository) -> None:
 
 
 def test_same_number_with_other_bytes(empty: ModelRepository) -> None:
-    """A model that was removed and published again is noticed, logged and served, by its numbers and its aliases."""
+    """A model that was removed and published again is noticed, logged and served, by number and by alias."""
 
     def q_value(version: int | str) -> float:
         return float(server.post("/q-values", {**OBSERVATION, "version": version}).json()["q_values"][0])
@@ -191,7 +191,7 @@ def test_same_number_with_other_bytes(empty: ModelRepository) -> None:
 
 
 def test_same_number_with_another_environment(empty: ModelRepository) -> None:
-    """A model with other shapes and more actions replaces the one that had its name and number."""
+    """A model with other shapes and more actions replaces the one with the same name and number."""
     publish_linear(empty, "lake", promote=True)
     with running_server(empty) as server:
         server.wait_ready()

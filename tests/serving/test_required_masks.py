@@ -1,4 +1,4 @@
-"""Models that were trained with action masks: a request brings its mask, by whichever call, or has it inside."""
+"""Models that were trained with action masks: a request sends its mask, in any call, or in its observation."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -75,14 +75,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ModelRepository:
 
 @pytest.fixture(scope="module")
 def strict(store: ModelRepository) -> Iterator[Server]:
-    """A server as it is by default."""
+    """A server with default settings."""
     with running_server(store, env={"DQN_MODEL": "taxi"}) as running:
         running.wait_ready()
         yield running
 
 
 def refused(server: Server, path: str, body: Any) -> str:
-    """Why a request is refused."""
+    """The reason why a request is refused."""
     answer = server.post(path, body)
     assert answer.status_code == 422, answer.text
     return str(answer.json()["detail"])
@@ -96,7 +96,7 @@ def on_board(mask: Any, **others: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("call", ["act", "q-values"])
 @pytest.mark.parametrize("observation", [{"observation": 3}, {"observations": [3, 2]}])
 def test_a_request_without_its_mask_is_refused(strict: Server, call: str, observation: dict[str, Any]) -> None:
-    """The sentence says why, what to send, and how to do without; with it, the best allowed action is answered."""
+    """The sentence says why, what to send, and how to turn this off; with it, the best allowed action is returned."""
     detail = refused(strict, f"{TAXI}/{call}", observation)
     assert detail.startswith(MISSING.format("taxi"))
     assert "Send a list of 4 booleans (or 0 and 1)" in detail
@@ -108,8 +108,8 @@ def test_a_request_without_its_mask_is_refused(strict: Server, call: str, observ
 
 
 @pytest.mark.parametrize("encoding", [JSON, MSGPACK])
-def test_streams_want_the_mask_too(strict: Server, encoding: str) -> None:
-    """A frame without it is refused, also where it would take the fast path."""
+def test_streams_require_the_mask_too(strict: Server, encoding: str) -> None:
+    """A frame without it is refused, even if it would take the fast path."""
     with stream(strict, f"{TAXI}/act/stream", encoding) as opened:
         for _ in range(2):
             assert opened.ask(observation=3)["detail"].startswith(MISSING.format("taxi"))
@@ -119,7 +119,7 @@ def test_streams_want_the_mask_too(strict: Server, encoding: str) -> None:
         assert "observation.action_mask masks every action" in opened.ask(**on_board([0, 0, 0, 0]))["detail"]
 
 
-def test_the_inference_protocol_wants_it_as_a_tensor(strict: Server) -> None:
+def test_the_inference_protocol_requires_it_as_a_tensor(strict: Server) -> None:
     """Metadata and configuration list it as an input that is not optional."""
     inputs = [tensor([3], [1], datatype="INT64")]
     answer = send(strict, {"inputs": inputs}, "/v2/models/taxi/infer")
@@ -141,7 +141,7 @@ def test_the_inference_protocol_wants_it_as_a_tensor(strict: Server) -> None:
 
 
 def test_a_mask_in_the_observation_is_taken_from_there(strict: Server) -> None:
-    """Its action is allowed without another mask; one that is sent beside it counts instead."""
+    """No other mask is needed; one that is sent next to the observation takes precedence."""
     assert strict.post(f"{BOARD}/act", on_board([0, 1, 1, 0])).json()["action"] == 2
     assert strict.post(f"{BOARD}/act", on_board([0, 1, 1, 0], action_mask=[1, 0, 0, 0])).json()["action"] == 0
     both = {"observations": [on_board(mask)["observation"] for mask in ([1, 1, 1, 1], [0, 1, 0, 0])]}
@@ -166,7 +166,7 @@ def test_a_wrong_mask_in_the_observation_is_named(strict: Server, mask: list[int
 
 
 def test_lenient_servers_answer_without(store: ModelRepository) -> None:
-    """With DQN_LENIENT_MASKS the mask may be left out, by every call."""
+    """With DQN_LENIENT_MASKS the mask may be left out, in every call."""
     with running_server(store, env={"DQN_MODEL": "taxi", "DQN_LENIENT_MASKS": "1"}) as lenient:
         lenient.wait_ready()
         assert lenient.post("/act", {"observation": 3}).json()["action"] == 3
@@ -177,7 +177,7 @@ def test_lenient_servers_answer_without(store: ModelRepository) -> None:
 
 
 def test_the_client_joins_the_masks_of_components(strict: Server) -> None:
-    """A tuple of masks, as Gymnasium has one for each component of an action, allows their combinations, in C order."""
+    """A tuple of masks, one for each component of an action as in Gymnasium, allows their combinations, in C order."""
     parts = (np.array([1, 0], np.int8), np.array([1, 1], np.int8))  # of four joint actions the first two
     with PolicyClient(strict.url, model="taxi") as client, client.stream() as opened:
         for observation, action in ((1, 1), (3, 0)):
@@ -187,7 +187,7 @@ def test_the_client_joins_the_masks_of_components(strict: Server) -> None:
 
 
 def test_the_client_passes_the_mask_of_an_info(strict: Server) -> None:
-    """As Gymnasium gives it; without it the error has the server's sentence."""
+    """As Gymnasium returns it; without it the error has the server's sentence."""
     with PolicyClient(strict.url, model="taxi") as client, client.stream() as opened:
         mask = np.array([0, 1, 1, 0], np.int8)
         assert client.act(3, action_mask=mask).action == opened.act(3, action_mask=mask).action == 1
@@ -197,8 +197,8 @@ def test_the_client_passes_the_mask_of_an_info(strict: Server) -> None:
 
 
 @pytest.mark.parametrize("model", ["taxi", "board"])
-def test_examples_bring_their_masks(strict: Server, model: str) -> None:
-    """The example of a model in the document is answered, and its catalog entry says where the masks come from."""
+def test_examples_include_their_masks(strict: Server, model: str) -> None:
+    """A model's example in the document gets an answer, and its catalogue entry says where the masks come from."""
     paths = strict.get("/openapi.json").json()["paths"]
     content = paths["/models/{model}/act"]["post"]["requestBody"]["content"]["application/json"]
     assert strict.post(f"/models/{model}/act", content["examples"][model]["value"]).json()["model"] == model

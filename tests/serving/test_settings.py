@@ -1,4 +1,4 @@
-"""Settings: flags and environment, their precedence, and what is said of a wrong one."""
+"""Settings: flags and environment variables, their precedence, and the errors of invalid ones."""
 
 import os
 import subprocess
@@ -27,8 +27,8 @@ def test_defaults_are_safe() -> None:
     assert settings.api_token is None
 
 
-def test_flags_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A flag wins over its variable, a variable over the default, and an empty variable is no variable."""
+def test_flags_override_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flag overrides its variable, a variable the default, and an empty variable counts as unset."""
     monkeypatch.setenv("DQN_PORT", "1234")
     monkeypatch.setenv("DQN_HOST", "0.0.0.0")  # noqa: S104  (nothing listens)
     monkeypatch.setenv("DQN_REPOSITORY", "")

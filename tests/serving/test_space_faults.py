@@ -1,4 +1,4 @@
-"""What is wrong with an observation of several parts is said of the part, in JSON, MessagePack and tensors."""
+"""Errors in an observation of several parts name the part, in JSON, MessagePack and tensors."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -12,7 +12,7 @@ from tests.serving.stream.client import JSON, MSGPACK, stream
 
 
 def put(*path: Any) -> Callable[[Any], None]:
-    """A function that puts the last of these at the place that the others name."""
+    """A function that puts the last of these at the place named by the others."""
 
     def change(observation: Any) -> None:
         for key in path[:-2]:
@@ -101,13 +101,13 @@ FAULTS: dict[str, tuple[Callable[[Any], Any], str, str]] = {
 
 
 def at(path: str, detail: str) -> str:
-    """The sentence about an observation that is at `path`."""
+    """The sentence about the observation at `path`."""
     return path + (detail.removeprefix("\\b") if detail.startswith("\\b") else f".{detail}")
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_faults_name_the_leaf(spaced: Server, fault: str) -> None:
-    """A 422 names the part, says what it is and what is expected: for one, in a batch, and in both streams."""
+    """A 422 names the part, its value and what is expected: alone, in a batch, and in both kinds of streams."""
     right = plain(observe("nested"))
     wrong = deepcopy(right)
     change, reason, detail = FAULTS[fault]
@@ -130,7 +130,7 @@ def test_faults_name_the_leaf(spaced: Server, fault: str) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_numbers_that_are_not_finite(spaced: Server, value: float) -> None:
-    """NaN and infinities, which JSON does not have but programs send, are named as well."""
+    """NaN and infinities, which are not JSON but which programs send, are named as well."""
     wrong = plain(observe("nested"))
     wrong["goal"]["position"][1] = value
     shown = "NaN" if value != value else "Infinity"  # noqa: PLR0124  (NaN)

@@ -1,4 +1,4 @@
-"""Observations of several parts, changed at random: what the typed decoders refuse is explained, and nothing else."""
+"""Observations of several parts, changed at random: exactly what the typed decoders refuse is explained."""
 
 import json
 from collections.abc import Iterator
@@ -70,7 +70,7 @@ def read(reader: ObservationReader, encoded: bytes) -> Any:
 def test_refused_is_explained_and_accepted_is_read(
     loaded: dict[str, LoadedPolicy], model: str, data: st.DataObject
 ) -> None:
-    """JSON and MessagePack agree with the explanation about what fits; what fits becomes the row that it stands for."""
+    """JSON and MessagePack agree with the explanation about what fits; what fits becomes the right row."""
     document: dict[str, Any] = {"observation": deepcopy(plain(observe(model)))}
     for _ in range(data.draw(st.integers(0, 2))):
         change(document, data)

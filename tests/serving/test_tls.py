@@ -1,4 +1,4 @@
-"""HTTPS with a certificate of the settings."""
+"""HTTPS with the configured certificate."""
 
 import json
 import ssl
@@ -19,7 +19,7 @@ ACT = {"observation": [0.1, 0.2, 0.3, 0.4]}
 
 
 def serial_number(server: Server, tls_files: TlsFiles) -> str:
-    """The serial number of the certificate that a new connection meets."""
+    """The serial number of the certificate on a new connection."""
     with tls_files.client() as client, client.stream("GET", f"{server.url}/healthz") as response:
         connection: ssl.SSLObject = response.extensions["network_stream"].get_extra_info("ssl_object")
         certificate = connection.getpeercert()
@@ -29,7 +29,7 @@ def serial_number(server: Server, tls_files: TlsFiles) -> str:
 
 @pytest.mark.slow
 def test_calls_work_and_certificates_change(secure: Server, tls_files: TlsFiles) -> None:
-    """Every kind of call works over TLS, whoever does not trust the certificate is kept out, and a new one is taken."""
+    """Every kind of call works over TLS, clients that do not trust the certificate fail, and a new one is picked up."""
     with tls_files.client() as client:
         for _ in range(3):  # on one connection
             assert client.post(f"{secure.url}/act", json=ACT).json()["action"] == 1

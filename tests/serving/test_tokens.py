@@ -27,7 +27,7 @@ def store(empty: ModelRepository) -> ModelRepository:
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A file of tokens that only its owner reads."""
+    """A file of tokens that only its owner can read."""
     path = tmp_path / "tokens"
     path.write_text(FILE)
     path.chmod(0o600)
@@ -36,14 +36,14 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def guarded(store: ModelRepository, file: Path) -> Iterator[Server]:
-    """A server that asks for a token of the file on every call, or the one of the variable."""
+    """A server that requires a token for every call: one of the file, or that of the variable."""
     with running_server(store, env={"DQN_API_TOKEN": "three"}, api_token_file=file, require_token=True) as server:
         server.wait_ready()
         yield server
 
 
 def status(server: Server, token: str) -> int:
-    """The status of a call to act with a token."""
+    """The status of an act call with a token."""
     return server.post("/act", ACT, headers={"Authorization": f"Bearer {token}"}).status_code
 
 
@@ -54,7 +54,7 @@ def promote(server: Server, token: str, version: int) -> int:
     return server.request("PUT", path, json={"version": version}, headers=headers).status_code
 
 
-def test_names_stand_in_log_and_history(guarded: Server, store: ModelRepository) -> None:
+def test_names_appear_in_log_and_history(guarded: Server, store: ModelRepository) -> None:
     """Each token works; promotions are recorded by name, and no token is ever disclosed."""
     for token, name, version in (("one", "alice", 2), ("two:with:colons", "bob", 1), ("three", "http", 2)):
         assert promote(guarded, token, version) == 200
@@ -64,21 +64,21 @@ def test_names_stand_in_log_and_history(guarded: Server, store: ModelRepository)
     assert not any("colons" in str(record) for record in guarded.records)
 
 
-def is_told(server: Server, said: str) -> bool:
-    """Whether the log gives a reason that has these words."""
-    return any(said in str(record.get("reason")) for record in list(server.records))
+def is_logged(server: Server, text: str) -> bool:
+    """Whether the log has a reason that contains this text."""
+    return any(text in str(record.get("reason")) for record in list(server.records))
 
 
 @pytest.mark.slow
 def test_tokens_change_without_a_restart(guarded: Server, file: Path) -> None:
-    """A new file takes effect within a second or two; an invalid or absent one only gets logged and counted."""
+    """A new file takes effect within a second or two; an invalid or missing one is only logged and counted."""
     file.with_suffix(".new").write_text("carol:five\n")
     file.with_suffix(".new").replace(file)
     wait_until(lambda: status(guarded, "five") == 200, 20, "reloaded")
     assert [status(guarded, token) for token in ("one", "three", "five")] == [401, 200, 200]
     for contents, said in (("carol", "line 1"), ("", "there is no token"), (None, "is not a file")):
         file.unlink() if contents is None else file.write_text(contents)
-        wait_until(partial(is_told, guarded, said), 20, "told")
+        wait_until(partial(is_logged, guarded, said), 20, "told")
         assert [status(guarded, token) for token in ("one", "three", "five")] == [401, 200, 200]
     headers = {"Authorization": "Bearer five"}
     metrics = guarded.get("/metrics", headers=headers).text
@@ -88,7 +88,7 @@ def test_tokens_change_without_a_restart(guarded: Server, file: Path) -> None:
 
 @pytest.mark.slow
 def test_every_worker_follows(store: ModelRepository, file: Path) -> None:
-    """With several workers each of them knows the new tokens and forgets the old."""
+    """With several workers, each picks up the new tokens and drops the old ones."""
     with running_server(store, workers=2, api_token_file=file, require_token=True) as server:
         server.wait_ready()
         assert status(server, "one") == 200
@@ -99,7 +99,7 @@ def test_every_worker_follows(store: ModelRepository, file: Path) -> None:
 
 
 def test_file_that_others_read_is_warned_about(store: ModelRepository, file: Path) -> None:
-    """Tokens that every user of the machine can read are served, with a warning that names the remedy."""
+    """Tokens that every user of the machine can read are accepted, with a warning that names the remedy."""
     file.chmod(0o644)
     with running_server(store, api_token_file=file) as server:
         assert server.wait_log("every user of this machine can read the tokens")["remedy"] == "chmod o-r"
@@ -129,12 +129,12 @@ def test_wrong_files_are_refused_by_line(text: str, said: str) -> None:
 
 
 def test_a_name_may_have_two_tokens() -> None:
-    """A name may have two tokens that both hold, and files with other systems' line ends are read."""
+    """A name may have two valid tokens, and files with other systems' line endings are read."""
     assert sorted(parse(b"a:1\r\na:2\r\n").values()) == ["a", "a"]
 
 
 def test_fifo_does_not_stop_the_server_from_saying_so(tmp_path: Path) -> None:
-    """A path that is no regular file is refused and not waited for."""
+    """A path that is not a regular file is refused without waiting for it."""
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(OSError, match="is not a file"):
         read_small(tmp_path / "fifo")

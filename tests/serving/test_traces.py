@@ -1,4 +1,4 @@
-"""OpenTelemetry: spans as a collector gets them over HTTP."""
+"""OpenTelemetry: spans as a collector receives them over HTTP."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 
 class Collector:
-    """What a collector was sent."""
+    """What a collector has received."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
@@ -39,7 +39,7 @@ class Collector:
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    """A collector of OTLP over HTTP on a port of its own."""
+    """A collector of OTLP over HTTP on a free port."""
     found = Collector()
 
     class Handler(BaseHTTPRequestHandler):
@@ -50,7 +50,7 @@ def collector() -> Iterator[Collector]:
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         found.url = f"http://127.0.0.1:{server.server_port}"
@@ -66,7 +66,7 @@ def attributes(span: Span) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_every_request_is_a_span(repository: ModelRepository, collector: Collector) -> None:
-    """Every request, refused ones included, is a span named by its route, below the caller's span."""
+    """Every request, even a refused one, is a span named after its route, with the caller's span as its parent."""
     with running_server(repository, otlp_endpoint=collector.url) as server:
         server.wait_ready()
         began = time.time_ns()
@@ -100,8 +100,8 @@ def test_every_request_is_a_span(repository: ModelRepository, collector: Collect
 
 
 @pytest.mark.slow
-def test_collector_that_is_away_holds_nothing_up(repository: ModelRepository) -> None:
-    """Without a collector requests are answered, lost spans are counted, and the server ends in time."""
+def test_missing_collector_delays_nothing(repository: ModelRepository) -> None:
+    """Without a collector requests are answered, lost spans are counted, and the server stops in time."""
     env = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_BSP_SCHEDULE_DELAY": "50"}
     with running_server(repository, env=env | {"OTEL_EXPORTER_OTLP_TIMEOUT": "1"}, shutdown_seconds=1) as server:
         server.wait_ready()
@@ -110,7 +110,7 @@ def test_collector_that_is_away_holds_nothing_up(repository: ModelRepository) ->
         assert server.stop(timeout=15) == 0
 
 
-def test_nothing_is_imported_where_nothing_is_traced(tmp_path: Path) -> None:
+def test_nothing_is_imported_if_nothing_is_traced(tmp_path: Path) -> None:
     """A server without a collector does not even load the packages."""
     code = (
         "import sys; from dqn_serving.services import Services; from dqn_serving.settings import read_settings; "

@@ -1,4 +1,4 @@
-"""Requests of one turn of the event loop share a run, and none notices the others."""
+"""Requests of one turn of the event loop share a run, without affecting one another."""
 
 import asyncio
 import json
@@ -45,7 +45,7 @@ def rejected(services: Services) -> dict[str, float]:
 
 
 def in_one_turn(services: Services, *bodies: dict[str, Any], path: str = "/act") -> list[Any]:
-    """The documents answered to requests that arrive together."""
+    """The answers to requests that arrive together."""
     answers: dict[int, Answer] = {}
 
     async def turn() -> None:
@@ -73,14 +73,14 @@ def test_requests_of_a_turn_share_a_run(services: Services) -> None:
 
 
 def test_no_run_is_too_large(services: Services) -> None:
-    """Hundreds of requests of a turn do not all wait for one another."""
+    """Hundreds of requests in one turn do not all wait for one another."""
     found = in_one_turn(services, *[{"observation": RIGHT}, {"observation": LEFT}] * 150)
     assert [answer["action"] for answer in found] == [1, 0] * 150
     assert policy_runs == [MAX_BATCH, MAX_BATCH, 300 - 2 * MAX_BATCH]
 
 
 def test_versions_do_not_mix(services: Services) -> None:
-    """A pinned version that is in memory runs in the same turn, in a run of its own."""
+    """A pinned version that is in memory runs in the same turn, in a separate run."""
     cartpole = services.registry.get("cartpole")
     asyncio.run(services.loader.select(cartpole, 2))
     bodies = ({"observation": RIGHT}, {"observation": RIGHT, "version": 2}, {"observation": LEFT})
@@ -90,7 +90,7 @@ def test_versions_do_not_mix(services: Services) -> None:
     assert found[1]["q_values"] == pytest.approx([value + 1.0 for value in found[0]["q_values"]], rel=1e-5)
 
 
-def test_company_changes_no_answer(services: Services) -> None:
+def test_other_requests_change_no_answer(services: Services) -> None:
     """Seeds, masks and epsilons give the same answers alone and among others."""
     options: list[dict[str, Any]] = [
         {},
@@ -105,7 +105,7 @@ def test_company_changes_no_answer(services: Services) -> None:
 
 
 def test_infer_requests_join(services: Services) -> None:
-    """An infer request for one observation runs with native ones of its turn, one for two by itself and at once."""
+    """An infer request for one observation runs with the native ones of its turn; one for two runs alone, at once."""
     answers: list[Answer] = []
     call = InferCall(services)
     native, infer = ActCalls(services).find("/act"), call.route("/v2/models/cartpole/infer")
@@ -136,8 +136,8 @@ def test_infer_requests_join(services: Services) -> None:
     assert (counted["inference_count"], counted["inference_stats"]["fail"]["count"]) == (4, 1)
 
 
-def test_overflow_is_one_requests_own(services: Services) -> None:
-    """A request whose Q-values overflow is refused and counted; those beside it are answered."""
+def test_overflow_affects_one_request_only(services: Services) -> None:
+    """A request whose Q-values overflow is refused and counted; the others in its batch are answered."""
     found = in_one_turn(services, {"observation": RIGHT}, {"observation": OVERFLOWING}, {"observation": LEFT})
     assert [answer.get("action") for answer in found] == [1, None, 0]
     assert (found[1]["status"], found[1]["reason"]) == (422, "overflow")
@@ -170,8 +170,8 @@ def test_batches_run_at_once(services: Services) -> None:
         b'{"observation": [0, 0, 0, 0], "observations": [[0, 0, 0, 0]]}',
     ],
 )
-def test_anything_else_is_not_begun(services: Services, body: bytes) -> None:
-    """A faulty request, or one for a version that is not loaded, is left to the slow path, uncounted."""
+def test_anything_else_is_not_accepted(services: Services, body: bytes) -> None:
+    """A faulty request, or one for a version that is not loaded, is left to the slow path, and not counted."""
     route = ActCalls(services).find("/act")
     assert route is not None
     assert not route.begin({}, body, lambda _: None)

@@ -1,4 +1,4 @@
-"""`--workers N`: one port, one truth in the metrics, and nobody who stays behind."""
+"""`--workers N`: one port, consistent metrics, and no worker left behind."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def store(empty: ModelRepository) -> ModelRepository:
 
 
 def wait_workers(server: Server, count: int) -> list[int]:
-    """The process ids of the workers, once so many were started and all serve."""
+    """The process ids of the workers, once this many have been started and all serve."""
 
     def processes() -> list[int]:
         return [record["process"] for record in server.records if record["event"] == "worker started"]
@@ -51,11 +51,11 @@ def is_alive(process: int) -> bool:
 
 
 def acted(server: Server) -> set[float]:
-    """What /metrics says about the number of calls to act, asked of whoever answers."""
+    """The number of act calls in /metrics, from whichever worker answers."""
     return {server.metric("dqn_requests_total", endpoint="/act", status="200") for _ in range(10)}
 
 
-def test_metrics_are_right_whoever_answers(store: ModelRepository) -> None:
+def test_metrics_are_right_whichever_worker_answers(store: ModelRepository) -> None:
     """Every scrape counts the requests, actions and runs of all workers."""
     with running_server(store, workers=3) as server:
         wait_workers(server, 3)
@@ -70,7 +70,7 @@ def test_metrics_are_right_whoever_answers(store: ModelRepository) -> None:
 
 
 def test_killed_worker_is_replaced_and_its_counts_stay(store: ModelRepository) -> None:
-    """After kill -9 of one and then the other the server answers, and no counter has gone back."""
+    """After kill -9 of one and then the other the server answers, and no counter has decreased."""
     with running_server(store, workers=2) as server:
         first = wait_workers(server, 2)
         for _ in range(40):
@@ -86,8 +86,8 @@ def test_killed_worker_is_replaced_and_its_counts_stay(store: ModelRepository) -
         assert acted(server) == {80}
 
 
-def test_kill_under_load_leaves_the_others_going(store: ModelRepository) -> None:
-    """While workers are killed, only requests on their connections fail, and each that was answered is counted."""
+def test_kill_under_load_does_not_affect_other_workers(store: ModelRepository) -> None:
+    """While workers are killed, only requests on their connections fail, and each answered one is counted."""
     with running_server(store, workers=2) as server:
         processes = wait_workers(server, 2)
         host, port = server.url.removeprefix("http://").split(":")
@@ -124,7 +124,7 @@ def test_kill_under_load_leaves_the_others_going(store: ModelRepository) -> None
 
 
 def test_promotion_reaches_every_worker(store: ModelRepository) -> None:
-    """Each worker refreshes itself, and then no scrape shows the version that was replaced."""
+    """Each worker refreshes itself, and then no scrape shows the replaced version."""
     with running_server(store, workers=2) as server:
         wait_workers(server, 2)
         store.promote("cartpole", 2)
@@ -137,8 +137,8 @@ def test_promotion_reaches_every_worker(store: ModelRepository) -> None:
         assert all('version="1"' not in server.get("/metrics").text for _ in range(10))
 
 
-def test_sigterm_ends_all(store: ModelRepository) -> None:
-    """SIGTERM to the supervisor ends every worker in its ordinary way, and then itself with status 0."""
+def test_sigterm_stops_all(store: ModelRepository) -> None:
+    """SIGTERM to the supervisor stops every worker in the usual way, and then the supervisor, with status 0."""
     with running_server(store, workers=2) as server:
         processes = wait_workers(server, 2)
         assert server.stop() == 0
@@ -146,8 +146,8 @@ def test_sigterm_ends_all(store: ModelRepository) -> None:
         assert [record["event"] for record in server.records].count("stopped") == 2
 
 
-def test_ctrl_c_ends_all(store: ModelRepository) -> None:
-    """Ctrl-C ends every worker, with status 130 and no traceback."""
+def test_ctrl_c_stops_all(store: ModelRepository) -> None:
+    """Ctrl-C stops every worker, with status 130 and no traceback."""
     with running_server(store, workers=2, drain_seconds=60) as server:
         processes = wait_workers(server, 2)
         assert server.stop(signal.SIGINT) == 130
@@ -157,7 +157,7 @@ def test_ctrl_c_ends_all(store: ModelRepository) -> None:
 
 
 def test_workers_do_not_outlive_a_killed_supervisor(store: ModelRepository) -> None:
-    """When the supervisor is killed its workers end as SIGTERM would."""
+    """If the supervisor is killed, its workers stop as with SIGTERM."""
     with running_server(store, workers=2) as server:
         processes = wait_workers(server, 2)
         server.process.kill()
@@ -165,7 +165,7 @@ def test_workers_do_not_outlive_a_killed_supervisor(store: ModelRepository) -> N
 
 
 def test_port_of_another_server_is_not_shared(store: ModelRepository) -> None:
-    """A second server with workers says that the port is taken, as one without does."""
+    """A second server with workers reports that the port is in use, like one without."""
     with running_server(store, workers=2) as server:
         port = int(server.url.rpartition(":")[2])
         with running_server(store, workers=2, port=port) as second:
@@ -184,8 +184,8 @@ def test_port_of_another_server_is_not_shared(store: ModelRepository) -> None:
         ("return", "it ended with status 0"),
     ],
 )
-def test_worker_that_cannot_start_ends_the_server(death: str, reason: str) -> None:
-    """Where a worker ends before it has served, the supervisor ends the others and says why, with status 1."""
+def test_worker_that_cannot_start_stops_the_server(death: str, reason: str) -> None:
+    """If a worker exits before it has served, the supervisor stops the others and says why, with status 1."""
     script = f"""
 import os, signal, sys
 from dqn_models import cli_support
@@ -205,8 +205,8 @@ sys.exit(cli_support.run(Supervisor(listen_together("127.0.0.1", 0, 2), work).ru
     assert ended.stderr.splitlines()[-1] == f"error: Worker 1 could not start: {reason}. The log may say more."
 
 
-def test_segment_goes_on_where_it_was() -> None:
-    """A segment that is opened again has every name and number; totals are over all segments."""
+def test_segment_continues_where_it_was() -> None:
+    """A segment that is opened again has every name and value; totals are over all segments."""
     shared = SharedMetrics(2)
     values = shared.segment(0).values(("requests", "/act", "200"), 1)
     values[0] += 2
@@ -219,7 +219,7 @@ def test_segment_goes_on_where_it_was() -> None:
 
 
 def test_full_segment_still_counts_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a segment has no room a number is not shared, and nothing fails."""
+    """If a segment has no room, a value is not shared, and nothing fails."""
     monkeypatch.setattr("dqn_serving.telemetry.shared_memory.SEGMENT_BYTES", 64)
     shared = SharedMetrics()
     segment = shared.segment(0)

@@ -1,6 +1,6 @@
-"""An environment with as many actions as is wanted, registered as `tests.training.branching_environments:Matching-v0`.
+"""An environment with any number of actions, registered as `tests.training.branching_environments:Matching-v0`.
 
-Its best action is the observation itself, so that a policy must choose each component by what it sees of it.
+Its best action is the observation itself, so that a policy must choose each component by the one that it observes.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ STEPS = 10
 class Matching(gymnasium.Env[Any, Any]):
     """Shows random integers; the reward is the fraction of the action's components that are the same.
 
-    With `masks` each component's largest value is never shown, and the action mask forbids it: by a tuple of masks,
-    by one row of all components, or, which is not possible, of all joint actions. An illegal action raises.
+    With `masks` each component's largest value is never shown, and the action mask forbids it: with a tuple of
+    masks, with one row of all components or, which is refused, of all joint actions. A forbidden action raises.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Matching(gymnasium.Env[Any, Any]):
         self.action_space = kinds[acts]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """The first integers are drawn."""
+        """Draws the first integers."""
         super().reset(seed=seed, options=options)
         self._left = STEPS
         return self._show(), self._info()

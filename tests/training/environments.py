@@ -12,7 +12,7 @@ from gymnasium.envs.classic_control.cartpole import CartPoleEnv, CartPoleVectorE
 
 
 class Countdown(gymnasium.Env[Any, Any]):
-    """Say how many steps are left (1 to 3); observations and actions of any kind, actions starting at 5."""
+    """Actions should tell how many steps are left (1 to 3); any kind of observations, actions starting at 5."""
 
     def __init__(self, space: str = "box", length: int = 4, n: int = 4, start: int = 10) -> None:
         self.action_space = spaces.Discrete(3, start=5)
@@ -29,7 +29,7 @@ class Countdown(gymnasium.Env[Any, Any]):
         self._space, self._length, self._left, self._start = space, length, 0, start
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Starts with 1 to 3 steps to say."""
+        """Starts with 1 to 3 steps left."""
         super().reset(seed=seed, options=options)
         self._left, self._steps = int(self.np_random.integers(1, 4)), 0
         return self._observation(), {}
@@ -71,7 +71,7 @@ class Faulty(Countdown):
         self._fault, self._taken = fault, 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Answers as old environments did, where that is the fault."""
+        """Returns what old environments did, if that is the fault."""
         answer = super().reset(seed=seed, options=options)
         return answer[0] if self._fault == "reset" else answer
 
@@ -107,10 +107,10 @@ class Faulty(Countdown):
 
 
 class NoSeed(Countdown):
-    """Its reset takes no seed."""
+    """An environment whose reset takes no seed."""
 
     def reset(self) -> tuple[Any, dict[str, Any]]:  # type: ignore[override]  # that is what is wrong with it
-        """As Gymnasium does not allow."""
+        """Lacks the seed that Gymnasium requires."""
         return super().reset()
 
 
@@ -142,7 +142,7 @@ class FaultyVector(CartPoleVectorEnv):
 
 
 class FaultyCartPole(CartPoleEnv):
-    """The same plant alone."""
+    """The same as a single environment."""
 
     def __init__(self, fault: str = "none", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -153,7 +153,7 @@ gymnasium.register("FaultyVector-v0", FaultyCartPole, vector_entry_point=FaultyV
 
 
 class Unseeded(gymnasium.Env[Any, Any]):
-    """Draws from the global generators of Python and NumPy, as many environments do, and never from its own."""
+    """Draws from the global generators of Python and NumPy, as many environments do, but never from its own."""
 
     def __init__(self) -> None:
         self.action_space = spaces.Discrete(2)
@@ -165,7 +165,7 @@ class Unseeded(gymnasium.Env[Any, Any]):
         return self._observation(), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Another one, until chance ends the episode."""
+        """Another random observation, until the episode ends at random."""
         return self._observation(), float(action), random.random() < 0.1, False, {}
 
     def _observation(self) -> Any:
@@ -176,7 +176,7 @@ gymnasium.register("Unseeded-v0", f"{__name__}:Unseeded")
 
 
 class Walk(gymnasium.Env[Any, Any]):
-    """Left or right on a line; chance may take the place of the action, steps vary, and rewards be of any size."""
+    """Left or right on a line; actions may be replaced at random, steps may vary, and rewards may have any scale."""
 
     def __init__(
         self,
@@ -215,7 +215,7 @@ gymnasium.register("Walk-v0", f"{__name__}:Walk")
 
 
 class Endless(gymnasium.Env[Any, Any]):
-    """Never ends, unless a length is given; costs 1 a step, and action 1 gains 2. Seeded as Gymnasium asks for."""
+    """Never ends, unless a length is given; a step costs 1, and action 1 gains 2. Seeded as Gymnasium requires."""
 
     def __init__(self, length: int = 0, gain: float = 2.0) -> None:
         self.action_space = spaces.Discrete(2)
@@ -236,7 +236,7 @@ class Endless(gymnasium.Env[Any, Any]):
 
 
 class Single(Endless):
-    """An emulator of which a process can hold only one instance, from its constructor or its first reset on."""
+    """An emulator of which a process can have only one instance, from its constructor or its first reset on."""
 
     _open: "Single | None" = None
 
@@ -246,7 +246,7 @@ class Single(Endless):
             self._take()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Takes the place of the process's only one, if that is free."""
+        """Becomes the process's only instance, if there is none."""
         self._take()
         return super().reset(seed=seed, options=options)
 
@@ -256,7 +256,7 @@ class Single(Endless):
         Single._open = self
 
     def close(self) -> None:
-        """Lets another one be opened."""
+        """Allows another instance."""
         if Single._open is self:
             Single._open = None
 

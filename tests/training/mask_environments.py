@@ -40,7 +40,7 @@ class Masked(gymnasium.Env[Any, Any]):
             self.action_masks = self._form
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begins in any state."""
+        """Starts in a random state."""
         super().reset(seed=seed, options=options)
         self._steps, self._state = 0, int(self.np_random.integers(N))
         return self._answer()
@@ -56,7 +56,7 @@ class Masked(gymnasium.Env[Any, Any]):
         return observation, reward, self._steps >= self._length, False, info
 
     def render(self) -> Any:
-        """A black picture."""
+        """A black image."""
         return np.zeros((32, 32, 3), np.uint8)
 
     def _allowed(self) -> tuple[int, int]:
@@ -92,7 +92,7 @@ class Masked(gymnasium.Env[Any, Any]):
 
 
 class Parts(gymnasium.Env[Any, Any]):
-    """Two components whose masks come apart, as a tuple or one after the other; anything else raises."""
+    """Two components with separate masks, in a tuple or one after the other; any forbidden action raises."""
 
     action_space = spaces.MultiDiscrete([3, 4])
     observation_space = spaces.Discrete(3)
@@ -101,7 +101,7 @@ class Parts(gymnasium.Env[Any, Any]):
         self._form = form
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Allows the first component its middle value only."""
+        """Allows only the middle value of the first component."""
         super().reset(seed=seed, options=options)
         self._steps = 0
         return 0, {"action_mask": self._masks()}

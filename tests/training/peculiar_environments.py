@@ -1,4 +1,4 @@
-"""Environments that are right but particular, registered under `tests.training.peculiar_environments:<id>`."""
+"""Environments that are valid but unusual, registered under `tests.training.peculiar_environments:<id>`."""
 
 import json
 from typing import Any
@@ -10,7 +10,7 @@ from tests.training.environments import Countdown
 
 
 class Peculiar(Countdown):
-    """Countdown that insists on a type of action, draws unusual pictures or gives masks."""
+    """Countdown that insists on a type of action, renders unusual images or provides masks."""
 
     metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012  (as Gymnasium's environments have it)
 
@@ -20,12 +20,12 @@ class Peculiar(Countdown):
         self._wants, self._picture, self._masks = wants, picture, masks
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """With a mask, if asked for."""
+        """Includes a mask, if configured."""
         observation, info = super().reset(seed=seed, options=options)
         return observation, info | self._mask()
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Only with the type of action that it wants."""
+        """Accepts only the type of action that it insists on."""
         if self._wants == "sample" and type(action) is not type(self.action_space.sample()):
             raise TypeError("not what sample() gives")
         if self._wants == "integer" and not isinstance(action, (int, np.integer)):
@@ -43,7 +43,7 @@ class Peculiar(Countdown):
         return {"action_mask": np.ones(3, np.int8)} if self._masks else {}
 
     def render(self) -> Any:
-        """A red picture whose transparency does not matter."""
+        """A red image whose transparency does not matter."""
         if self._picture == "broken":
             raise ZeroDivisionError("no light")
         return np.full((40, 60, 4), (250, 0, 0, 9), np.uint8)

@@ -91,7 +91,7 @@ gymnasium.register("Spaced-v0", f"{__name__}:Spaced")
 
 
 class Blind(gymnasium.Env[Any, Any]):
-    """Nothing that a network could read."""
+    """Observations that no network can read."""
 
     observation_space = spaces.Dict(mission=spaces.Text(10))
     action_space = spaces.Discrete(2)
@@ -101,13 +101,13 @@ gymnasium.register("Blind-v0", f"{__name__}:Blind")
 
 
 class AddOne(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """A wrapper of one's own, with an argument."""
+    """A custom wrapper with an argument."""
 
     def __init__(self, environment: gymnasium.Env[Any, Any], amount: float = 1.0) -> None:
         super().__init__(environment)
         self._amount = amount
 
     def step(self, action: Any) -> Any:
-        """More reward."""
+        """Adds to the reward."""
         observation, reward, *rest = self.env.step(action)
         return observation, float(reward) + self._amount, *rest

@@ -1,4 +1,4 @@
-"""The agent's mathematics, against numbers worked out by hand on a linear Q-network."""
+"""The agent's arithmetic, against numbers worked out by hand on a linear Q-network."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch import nn
 
 from dqn_models.spaces import DiscreteSpace
 from dqn_training.config import DQNConfig
+from dqn_training.learning.adam import Adam
 from dqn_training.learning.agent import DQNAgent
 from dqn_training.replay.source import Batch
 
@@ -42,12 +43,12 @@ def batch(reward: float = 1.0, discount: float = 0.5) -> Batch:
 )
 def test_the_loss_is_that_of_the_td_error(settings: dict[str, Any], loss: float) -> None:
     """DQN and double DQN targets with squared and Huber loss give the numbers worked out by hand."""
-    assert float(agent(**settings).update(batch()).loss) == pytest.approx(loss)
+    assert float(agent(**settings).update(batch()).losses) == pytest.approx(loss)
 
 
 def test_a_terminated_transition_does_not_bootstrap() -> None:
-    """With discount 0 the target is the return alone: error 1 - 3 = -2, Huber 1.5."""
-    assert float(agent().update(batch(reward=3.0, discount=0.0)).loss) == pytest.approx(1.5)
+    """With discount 0 the target is just the return: error 1 - 3 = -2, Huber 1.5."""
+    assert float(agent().update(batch(reward=3.0, discount=0.0)).losses) == pytest.approx(1.5)
 
 
 def test_soft_update_moves_the_target_by_tau() -> None:
@@ -107,6 +108,17 @@ def test_a_flat_step_equals_pytorchs_own_step(optimizer: str) -> None:
         torch.testing.assert_close(mine, other)
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "adamw-amsgrad"])
+def test_moments_that_have_become_denormal_are_zero(optimizer: str) -> None:
+    """The moments of a gradient that was 1e-37 once are 0 a step later; outside, such numbers stay as they are."""
+    parameters = nn.Parameter(torch.ones(32))
+    adam = Adam(parameters, DQNConfig(optimizer=optimizer))  # type: ignore[arg-type]
+    for gradient in (1e-37, 0.0, 0.0, 0.0):
+        adam.step(torch.full((32,), gradient))
+    assert not adam.state_dict()["_mean"].any()
+    assert (torch.full((32,), 1e-38) / 10).all()
+
+
 def test_the_published_network_is_the_learned_one_or_its_average() -> None:
     """With policy_weights `averaged` the policy network is the target network, else the Q-network."""
     averaged, learned = agent(policy_weights="averaged"), agent()
@@ -127,8 +139,8 @@ def test_regression_is_an_update_towards_given_targets() -> None:
     """A target of 3 for Q(s, a) = 1 has the loss, and leads to the weights, of a transition that ends with return 3."""
     made, other = agent(), agent()
     one = batch(reward=3.0, discount=0.0)
-    loss = made.regress(one.observations, one.actions, np.array([3.0], np.float32)).loss
-    assert float(loss) == float(other.update(one).loss) == pytest.approx(1.5)
+    loss = made.regress(one.observations, one.actions, np.array([3.0], np.float32)).losses
+    assert float(loss) == float(other.update(one).losses) == pytest.approx(1.5)
     assert torch.equal(made.parameters.data, other.parameters.data)
     q_values = made.q_network(torch.from_numpy(one.observations))
     assert made.values(one.observations).tolist() == q_values.amax(dim=1).tolist()

@@ -1,4 +1,4 @@
-"""Any space that Gymnasium can nest: its observations become rows, and a network of it is exported faithfully."""
+"""Any space that Gymnasium can nest: observations become rows, and a network for it is exported faithfully."""
 
 import re
 from typing import Any, cast
@@ -52,11 +52,11 @@ ANY: st.SearchStrategy[Space] = st.recursive(
 
 
 def described(space: Space) -> ObservationSpace | None:
-    """The manifest's space, after a way through JSON; None where there is nothing to read."""
+    """The manifest's space after a round trip through JSON; None if there is nothing to read."""
     try:
         found, _ = observed("any", space)
     except ValueError as error:
-        assert "nothing that a network can read" in str(error)  # noqa: PT017  (the other outcome returns)
+        assert "which a network cannot read" in str(error)  # noqa: PT017  (the other outcome returns)
         return None
     adapter: TypeAdapter[ObservationSpace] = TypeAdapter(ObservationSpace)
     again = adapter.validate_json(adapter.dump_json(found))
@@ -72,11 +72,11 @@ TWO = spaces.Discrete(2)
     [
         (spaces.Dict({"a.b": TWO, "a": spaces.Dict(b=TWO)}), "two leaves are named 'a.b'. Rename them"),
         (spaces.Dict({"": TWO}), "a leaf has no name. Rename them"),
-        (spaces.Dict(cast(Any, {1: TWO})), "has the key 1; expected a text, such as '1'"),
+        (spaces.Dict(cast(Any, {1: TWO})), "has the key 1; JSON requires a string, such as '1'"),
     ],
 )
-def test_parts_without_a_name_of_their_own_are_refused(space: Space, sentence: str) -> None:
-    """Each leaf is an input of the graph by its name."""
+def test_parts_without_a_unique_name_are_refused(space: Space, sentence: str) -> None:
+    """Each leaf is an input of the graph under its name."""
     with pytest.raises(ValueError, match=re.escape(sentence)):
         observed("any", space)
 

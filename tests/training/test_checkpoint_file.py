@@ -19,7 +19,7 @@ ROWS, WIDTH = 300, 5_000  # rows of 40 kB: large enough for blocks
 
 
 def read(path: Path) -> Any:
-    """What a new process would find."""
+    """What a new process would read."""
     return CheckpointFile(path).read()
 
 
@@ -43,15 +43,15 @@ def test_every_kind_of_value_comes_back(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [object(), {1: 2}, np.array([None])], ids=["object", "keys", "objects"])
-def test_what_is_no_plain_value_is_refused(tmp_path: Path, value: object) -> None:
-    """Nothing is ever pickled: an object, and an array of objects, raise TypeError with their place."""
+def test_what_is_not_a_plain_value_is_refused(tmp_path: Path, value: object) -> None:
+    """Nothing is ever pickled: an object, and an array of objects, raise TypeError with their path."""
     with pytest.raises(TypeError, match=r"cannot keep run\.agent\.x"):
         CheckpointFile(tmp_path / "checkpoint").write({"agent": {"x": value}})
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_a_ring_comes_back_whatever_was_written_between(tmp_path: Path, seed: int) -> None:
-    """After any number of new rows, around the end or many times around, the file has exactly the present array."""
+    """After any number of new rows, even wrapping around many times, the file has exactly the current array."""
     generator = random.Random(seed)
     file = CheckpointFile(tmp_path / "checkpoint")
     array, written, mutable_tail = np.zeros((ROWS, WIDTH)), 0, 7
@@ -73,7 +73,7 @@ def test_a_ring_comes_back_whatever_was_written_between(tmp_path: Path, seed: in
 
 
 def test_only_new_rows_are_written(tmp_path: Path) -> None:
-    """A few new rows in a ring change one file, and nothing is left behind of the one before."""
+    """A few new rows in a ring change one file, and nothing of the previous one is left."""
     file = CheckpointFile(tmp_path / "checkpoint")
     array = np.random.default_rng(0).random((ROWS, WIDTH))
     folder = tmp_path / "checkpoint-blocks"
@@ -88,7 +88,7 @@ def test_only_new_rows_are_written(tmp_path: Path) -> None:
 
 
 def test_a_kill_at_any_instant_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
-    """A process that writes checkpoint after checkpoint is killed 15 times; what is there is of one moment."""
+    """A process that writes checkpoint after checkpoint is killed 15 times; what is left is from a single moment."""
     generator = random.Random(0)
     path = tmp_path / "checkpoint"
     latest = 0
@@ -115,13 +115,13 @@ def test_a_kill_at_any_instant_leaves_a_whole_checkpoint(tmp_path: Path) -> None
 
 
 def _litter(path: Path) -> int:
-    """How many files are there besides the checkpoint and the one block that its ring has."""
+    """The number of files besides the checkpoint and the single block of its ring."""
     files = [each for each in path.parent.rglob("*") if each.is_file()]
     return len(files) - 2
 
 
 def _write_forever(path: Path) -> None:
-    """Goes on from the last moment, one for each checkpoint, until killed."""
+    """Continues from the last moment, one for each checkpoint, until killed."""
     try:
         file = CheckpointFile(path)
         moment = (file.read() or {"moment": 0})["moment"]
@@ -162,7 +162,7 @@ def test_a_damaged_checkpoint_is_refused(tmp_path: Path, damage: str) -> None:
 
 
 def test_a_checkpoint_of_another_release_is_refused(tmp_path: Path) -> None:
-    """Its format has a number, so that the sentence does not speak of damage to the disk."""
+    """Formats have numbers, so that the error is not reported as damage to the disk."""
     path = tmp_path / "checkpoint"
     path.write_bytes(b"dqn-checkpoint-1 " + b"0" * 64 + b"\n")
     with pytest.raises(CheckpointError, match="this release does not know its format"):

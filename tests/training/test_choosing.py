@@ -1,4 +1,4 @@
-"""What the preset `general` chooses, by the public interface and by the commands."""
+"""The choices of the preset `general`, through the public interface and the commands."""
 
 import dataclasses
 from pathlib import Path
@@ -23,13 +23,13 @@ FLAGS = ["--total-env-steps=1000", "--eval-every=1000", "--eval-episodes=2", "--
 
 
 def chosen(env_id: str, total_env_steps: int = 20_000, **settings: Any) -> tuple[DQNConfig, list[str]]:
-    """The choices for an environment with these arguments, and what is said of them."""
+    """The choices for an environment with these arguments, and the messages about them."""
     config = DQNConfig(env_id=env_id, env_kwargs=settings, total_env_steps=total_env_steps)
     return choose_settings(config, environment_for(config), ())
 
 
 def test_returns_are_short_where_chance_decides_and_long_where_it_does_not() -> None:
-    """Longer returns are for what can be foreseen."""
+    """Longer returns suit predictable environments."""
     foreseen, _ = chosen(WALK)
     chance, lines = chosen(WALK, chance=0.9)
     assert (foreseen.n_step, chance.n_step) == (3, 1)
@@ -37,41 +37,44 @@ def test_returns_are_short_where_chance_decides_and_long_where_it_does_not() -> 
     assert "chance" in line
 
 
-def test_a_little_noise_is_no_chance() -> None:
+def test_a_little_noise_does_not_count_as_randomness() -> None:
     """Steps that differ only a little keep longer returns."""
     assert chosen(WALK, noise=0.2)[0].n_step == 3
 
 
 @pytest.mark.parametrize("draws", ["gymnasium", "process", "own"])
-def test_chance_is_seen_whatever_generator_it_comes_from(draws: str) -> None:
-    """An environment may have a generator of its own, or draw from those of the process."""
+def test_randomness_is_detected_whichever_generator_it_comes_from(draws: str) -> None:
+    """An environment may have its own generator, or use those of the process."""
     assert chosen(WALK, chance=0.9, draws=draws)[0].n_step == 1
 
 
 def test_a_table_and_a_picture_have_networks_of_their_own() -> None:
-    """One-hot rows need neither layer normalization nor longer returns; pictures small batches."""
+    """Tables need neither layer normalization nor longer returns; small images need no convolutions in short runs."""
     table, _ = chosen(COUNTDOWN, space="discrete")
     picture, _ = chosen(COUNTDOWN, space="pixels")
+    longer, _ = chosen(COUNTDOWN, total_env_steps=1_000_000, space="pixels")
     numbers, _ = chosen(COUNTDOWN, space="box")
-    assert (table.layer_norm, table.n_step, table.tau) == (False, 1, 0.01)
-    assert picture.batch_size < table.batch_size == numbers.batch_size
+    assert (table.layer_norm, table.n_step, table.train_every) == (False, 1, 2)
+    assert (picture.network, longer.network) == ("mlp", "auto")
+    assert longer.batch_size < picture.batch_size == numbers.batch_size
     assert numbers.layer_norm
+    assert picture.layer_norm
 
 
 @pytest.mark.parametrize(("reward", "scale"), [(1.0, 1.0), (200.0, 0.01), (0.001, 1_000.0), (0.0, 1.0)])
 def test_rewards_of_another_size_are_scaled(reward: float, scale: float) -> None:
-    """Large and small rewards are learned from at about 1; usual ones, and none, as they are."""
+    """Large and small rewards are scaled to about 1; ordinary ones, and none at all, are left as they are."""
     assert chosen(WALK, reward=reward)[0].reward_scale == pytest.approx(scale)
 
 
 @pytest.mark.parametrize(("unit", "normalize"), [(1.0, False), (0.001, True), (1_000.0, True)])
-def test_numbers_of_another_size_are_normalised(unit: float, *, normalize: bool) -> None:
-    """A place in kilometres or millimetres is as good as one in metres."""
+def test_numbers_of_another_size_are_normalized(unit: float, *, normalize: bool) -> None:
+    """A position in kilometres or millimetres works as well as one in metres."""
     assert chosen(WALK, unit=unit)[0].normalize is normalize
 
 
 def test_long_episodes_have_fewer_environments() -> None:
-    """Each environment gets to the end of some episodes."""
+    """Each environment reaches the end of some episodes."""
     assert chosen(WALK, length=20)[0].num_envs == 16
     assert chosen(WALK, length=1_000)[0].num_envs == 5
 
@@ -85,7 +88,7 @@ def test_choices_do_not_depend_on_the_seed_nor_change_the_generators() -> None:
 
 @pytest.mark.parametrize("fault", ["exception", "reset", "nan"])
 def test_nothing_is_chosen_where_the_environment_breaks_down_at_once(fault: str) -> None:
-    """A few steps say nothing of an environment; the settings stay and the user hears why."""
+    """A few steps reveal nothing about an environment; the settings stay, and the user is told why."""
     config = DQNConfig(env_id=FAULTY, env_kwargs={"fault": fault}, action_masks="off")
     same, (line,) = choose_settings(config, environment_for(config), ())
     assert same == config
@@ -93,12 +96,12 @@ def test_nothing_is_chosen_where_the_environment_breaks_down_at_once(fault: str)
 
 
 def test_what_is_given_stays() -> None:
-    """A setting that the user names wins, also with its default value, and nothing is said of it."""
+    """A setting that the user gives takes precedence, even with its default value, and is not reported."""
     candidate = train(COUNTDOWN, env_kwargs={"space": "discrete"}, n_step=5, layer_norm=True, **SHORT)
     assert (candidate.preset, candidate.config.n_step, candidate.config.layer_norm) == ("general", 5, True)
 
 
-def test_a_config_of_ones_own_and_pqn_are_left_alone() -> None:
+def test_a_custom_config_and_pqn_are_left_alone() -> None:
     """Only `general` chooses, and only for DQN."""
     config = DQNConfig(env_id=COUNTDOWN, env_kwargs={"space": "discrete"}, learning_starts=200, **SHORT)
     assert train(config).config == config
@@ -106,12 +109,12 @@ def test_a_config_of_ones_own_and_pqn_are_left_alone() -> None:
 
 
 def test_other_presets_say_nothing_of_rewards() -> None:
-    """Their rewards are learned from as they are, and their files stay what they were."""
+    """They learn from unscaled rewards, and their files are unchanged."""
     assert {preset_config(name).reward_scale for name in preset_names()} == {1.0}
 
 
 def test_processes_meet_the_same() -> None:
-    """The way in which environments are stepped changes no choice."""
+    """How environments are stepped changes no choice."""
     config = DQNConfig(env_id=WALK, env_kwargs={"chance": 0.9, "reward": 200})
     environment = environment_for(config)
     made = [choose_settings(dataclasses.replace(config, vectorization=kind), environment, ()) for kind in MODES]
@@ -119,8 +122,8 @@ def test_processes_meet_the_same() -> None:
 
 
 @pytest.mark.slow
-def test_flags_win_and_later_runs_keep_what_was_chosen(tmp_path: Path) -> None:
-    """The command says each choice once on standard error, and a resumed and a retrained run keep it."""
+def test_flags_override_choices_and_later_runs_keep_them(tmp_path: Path) -> None:
+    """The command reports each choice once on standard error, and resumed and retrained runs keep it."""
     where = ["--repository", tmp_path / "store", "--name", "walk"]
     flags = [*where, *FLAGS, "--env-id", WALK, "--env-kwargs", '{"chance": 0.9, "reward": 200}', "--n-step", 5]
     trained = run("dqn-train", *flags, "--run-dir", tmp_path / "run")
@@ -139,7 +142,7 @@ def test_flags_win_and_later_runs_keep_what_was_chosen(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_first_round_of_retraining_chooses(tmp_path: Path) -> None:
-    """Where there is no champion yet, `dqn-retrain` trains as `dqn-train` does."""
+    """If there is no champion yet, `dqn-retrain` trains as `dqn-train` does."""
     flags = ["--repository", tmp_path, "--env-id", WALK, "--env-kwargs", '{"reward": 200}', *FLAGS]
     result("dqn-retrain", "--once", *flags)
     assert ModelRepository(tmp_path).manifest("walk", 1).training.config["reward_scale"] == 0.01

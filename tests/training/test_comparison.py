@@ -11,7 +11,7 @@ from dqn_training.tracking.metrics_csv import SCALARS, MetricsFile
 
 
 def make_run(path: Path, values: Sequence[float], seed: int = 0, gamma: float = 0.9, every: int = 100) -> Path:
-    """A run's directory with an evaluation each `every` steps, and rows without one in between."""
+    """A run's directory with an evaluation every `every` steps, and rows without one in between."""
     path.mkdir(parents=True)
     file = MetricsFile(path / "metrics.csv")
     file.begin(0, 0)
@@ -26,7 +26,7 @@ def make_run(path: Path, values: Sequence[float], seed: int = 0, gamma: float = 
 
 
 def test_groups_estimates_and_intervals(tmp_path: Path) -> None:
-    """Equal settings make a group; the mean of the middle half leaves outliers out; a run without success is never."""
+    """Equal settings form a group; the interquartile mean ignores outliers; a run without success counts as never."""
     for seed, last in enumerate([0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 1000.0]):
         make_run(tmp_path / f"a{seed}", [0.0, last, last], seed)
     make_run(tmp_path / "b", [0.0, 5.0], gamma=0.8)
@@ -57,13 +57,13 @@ def test_labels_make_groups(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ([], "Name the directories of the runs to compare"),
+        ([], "Give the directories of the runs to compare"),
         (["{folder}/nowhere"], "There is no {folder}/nowhere"),
         (["{folder}/empty"], "There is no {folder}/empty/metrics.csv."),
         (["{folder}/a", "--metric", "lost"], "{folder}/a has no column lost; it has env_steps,"),
         (["{folder}/a", "--metric", "loss"], "{folder}/a has no loss yet."),
-        (["{folder}/a", "--out", "c.pdf"], "--out is c.pdf; the picture is a PNG"),
-        (["{folder}/a", "--out", "/nowhere/c.png"], "there is no directory /nowhere"),
+        (["{folder}/a", "--out", "c.pdf"], "--out is c.pdf; the plot is a PNG"),
+        (["{folder}/a", "--out", "/nowhere/c.png"], "the directory /nowhere does not exist"),
     ],
 )
 def test_wrong_usage_of_compare(tmp_path: Path, arguments: list[str], sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""Settings: wrong ones are refused with a sentence that names the field, the value and what is allowed."""
+"""Settings: invalid ones are refused with a sentence that names the field, the value and what is allowed."""
 
 import json
 from typing import Any
@@ -21,8 +21,8 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"n_step": 0}, "n_step is 0; it must be at least 1."),
     ({"seed": -1}, "seed is -1; it must be at least 0."),
     ({"max_episodes": 0}, "max_episodes is 0; it must be at least 1."),
-    ({"hidden_sizes": ()}, "hidden_sizes is (); it needs at least one width, each at least 1."),
-    ({"hidden_sizes": (64, 0)}, "hidden_sizes is (64, 0); it needs at least one width, each at least 1."),
+    ({"hidden_sizes": ()}, "hidden_sizes is (); expected at least one width, each at least 1."),
+    ({"hidden_sizes": (64, 0)}, "hidden_sizes is (64, 0); expected at least one width, each at least 1."),
     ({"batch_size": 200_000}, "batch_size is 200000; it must be at most replay_capacity, which is 100000."),
     ({"replay_capacity": 1_050}, "replay_capacity is 1050; it must exceed learning_starts (1000)"),
     ({"target_update": "periodic"}, "policy_weights is 'averaged', which needs target_update 'soft'"),
@@ -41,13 +41,13 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("changes", "sentence"), WRONG)
 def test_a_wrong_value_is_refused_with_a_sentence(changes: dict[str, Any], sentence: str) -> None:
     """No DQNConfig with such a value exists; the message begins with the field and its value."""
-    with pytest.raises(ValueError, match=r"must|needs") as caught:
+    with pytest.raises(ValueError, match=r"must|needs|expected") as caught:
         DQNConfig(**changes)
     assert str(caught.value).startswith(sentence)
 
 
 def test_every_preset_survives_its_json_form() -> None:
-    """What the manifest keeps of a configuration gives the same configuration back."""
+    """A configuration survives being stored in the manifest."""
     for config in map(preset_config, preset_names()):
         assert DQNConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
@@ -58,7 +58,7 @@ def test_fields_of_a_newer_release_are_left_out() -> None:
 
 
 def test_the_tutorial_preset_is_the_tutorial() -> None:
-    """Every number of the starting system stands in the preset."""
+    """The preset has every number of the starting system."""
     tutorial = preset_config("tutorial")
     assert (tutorial.num_envs, tutorial.hidden_sizes, tutorial.layer_norm) == (1, (128, 128), False)
     assert (tutorial.replay_capacity, tutorial.batch_size, tutorial.learning_starts) == (10_000, 128, 128)

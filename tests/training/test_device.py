@@ -1,4 +1,4 @@
-"""Devices: which is chosen, and that nothing but explicit moves connects arrays and tensors."""
+"""Devices: which one is chosen, and that arrays and tensors are moved only explicitly."""
 
 import dataclasses
 from typing import Any
@@ -20,7 +20,7 @@ with_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUD
 
 
 @without_gpu
-def test_a_gpu_that_is_not_there_is_refused() -> None:
+def test_a_missing_gpu_is_refused() -> None:
     """`cuda` without a device is an error with the remedy; auto and cpu are not."""
     with pytest.raises(ValueError, match=r"device is 'cuda', but torch .* finds no CUDA device.*; use auto or cpu"):
         check_device(DQNConfig(device="cuda"))
@@ -41,15 +41,15 @@ def test_auto_is_a_gpu_only_for_convolutions(monkeypatch: pytest.MonkeyPatch) ->
 @with_gpu
 @pytest.mark.parametrize("distribution", ["none", "c51", "quantile"])
 def test_an_update_on_the_gpu_is_that_on_the_cpu(distribution: str) -> None:
-    """The same agent and batch give the same loss and weights but for rounding."""
+    """The same agent and batch give the same losses and weights, up to rounding."""
     from tests.training.test_losses import weighted
 
     made, batch = weighted("huber", distribution)
     again, _ = weighted("huber", distribution)
     moved = DQNAgent(dataclasses.replace(again.config, device="cuda"), again.q_network, DiscreteSpace(n=2))
     first, second = made.update(batch), moved.update(batch)
-    assert second.loss.is_cuda
-    torch.testing.assert_close(second.loss.cpu(), first.loss)
+    assert second.losses.is_cuda
+    torch.testing.assert_close(second.losses.cpu(), first.losses)
     torch.testing.assert_close(moved.parameters.data.cpu(), made.parameters.data)
     assert moved.act(batch.observations, 0.0, np.random.default_rng(0)).shape == (len(batch.observations),)
 
@@ -60,7 +60,7 @@ def test_a_replay_buffer_beyond_the_free_memory_is_refused() -> None:
     free = available_bytes()
     assert 0 < free < 1 << 50
     check_machine(DQNConfig(), environment)
-    with pytest.raises(ValueError, match=r"replay_capacity is \d+; at up to 32 bytes each .* at most \d+ fit"):
+    with pytest.raises(ValueError, match=r"replay_capacity is \d+; at up to 31 bytes each, .* Use at most \d+\."):
         check_machine(DQNConfig(replay_capacity=free // 16), environment)
     check_machine(DQNConfig(replay_capacity=free // 16, algorithm="pqn"), environment)
 
@@ -71,9 +71,9 @@ def test_a_replay_buffer_beyond_the_free_memory_is_refused() -> None:
         (
             5_000_000,
             128,
-            r"hidden_sizes is \(128,\); .* 640,000,515 parameters.* ONNX file would have 2.6 GB; .* at most 2.1 GB",
+            r"hidden_sizes is \(128,\); .* 640,000,515 parameters.* ONNX file would have 2.6 GB; .* limit is 2.1 GB",
         ),
-        (1_000_000, 500, r"hidden_sizes is \(500,\); .* at least 18.0 GB, and this machine has 8.0 GB of free memory"),
+        (1_000_000, 500, r"hidden_sizes is \(500,\); .* at least 18.0 GB, but this machine has 8.0 GB of free memory"),
     ],
 )
 def test_a_network_beyond_the_free_memory_or_an_onnx_file_is_refused(
@@ -102,6 +102,6 @@ def test_an_update_leaves_no_tensor_behind_on_the_cpu(distribution: str, setting
     observations = np.ones((4, 4), np.float32)
     learned = agent.update(Batch(observations, rows % 2, ones, ones, observations, rows, ones))
     assert learned.errors is not None
-    assert learned.loss.is_meta
+    assert learned.losses.is_meta
     assert learned.errors.is_meta
     assert agent.state_dict()["_noise"]["values"].is_meta

@@ -1,4 +1,4 @@
-"""Images: which observations are some, in which order their dimensions come, and what the convolutions see."""
+"""Images: which observations count as images, the order of their dimensions, and what the convolutions see."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from dqn_training.networks.encoders import convolutions, looks_like_image
 
 
 def space(*shape: int, dtype: str = "uint8", high: float = 255) -> BoxSpace:
-    """A Box of that shape."""
+    """A Box of this shape."""
     return BoxSpace(shape=list(shape), dtype=dtype, low=0, high=high)
 
 
@@ -32,7 +32,7 @@ def space(*shape: int, dtype: str = "uint8", high: float = 255) -> BoxSpace:
     ],
 )
 def test_images_are_distinguished_from_tables(found: BoxSpace, *, expected: bool) -> None:
-    """Three or four dimensions, or two of bytes, with sides of 8 or more are an image."""
+    """Three or four dimensions, or two of bytes, with sides of at least 8, are an image."""
     assert looks_like_image(found) == expected
 
 
@@ -70,10 +70,10 @@ def test_large_images_get_the_network_of_mnih() -> None:
 
 
 def test_what_does_not_fit_is_refused_with_a_sentence() -> None:
-    """Convolutions for a vector, or larger than the image, or wrongly written."""
+    """Convolutions for a vector, larger than the image, or malformed."""
     with pytest.raises(ValueError, match=r"network is 'conv', but an observation has the shape \[4\]"):
         convolutions(DQNConfig(network="conv"), space(4))
     with pytest.raises(ValueError, match="conv_layers: 64x4x2 does not fit the 3 x 3 values before it"):
         convolutions(DQNConfig(conv_layers=("32x8x6", "64x4x2")), space(20, 20, 3))
-    with pytest.raises(ValueError, match="conv_layers has '32x8'; each is FILTERSxKERNELxSTRIDE"):
+    with pytest.raises(ValueError, match="conv_layers has '32x8'; expected FILTERSxKERNELxSTRIDE"):
         DQNConfig(conv_layers=("32x8",))

@@ -1,4 +1,4 @@
-"""The state of environments: what is restored plays on as before, and what cannot be restored is reported."""
+"""The state of environments: what is restored continues as before, and what cannot be restored is reported."""
 
 import enum
 import functools
@@ -23,7 +23,7 @@ COUNT = 3
 
 
 def through_a_file(state: Any, folder: Path) -> Any:
-    """What a state is after a checkpoint kept it."""
+    """A state after a round trip through a checkpoint."""
     file = CheckpointFile(folder / "checkpoint")
     file.write({"state": state})
     file.settle()
@@ -55,8 +55,8 @@ def made(config: DQNConfig, mode: Vectorization, seed: int) -> AnyVectorEnv:
     ],
     ids=lambda value: value.env_id if isinstance(value, DQNConfig) else value,
 )
-def test_environments_play_on_from_a_captured_state(config: DQNConfig, mode: Vectorization, tmp_path: Path) -> None:
-    """New environments with the state of old ones answer the same actions alike, through many episodes."""
+def test_environments_continue_from_a_captured_state(config: DQNConfig, mode: Vectorization, tmp_path: Path) -> None:
+    """New environments with the state of old ones respond to actions in the same way, through many episodes."""
     old, new = made(config, mode, 5), made(config, mode, 99)
     generator = np.random.default_rng(0)
     space = old.single_action_space
@@ -79,7 +79,7 @@ def test_environments_play_on_from_a_captured_state(config: DQNConfig, mode: Vec
 
 
 def test_equal_tables_are_kept_once_and_written_again_only_when_they_change(tmp_path: Path) -> None:
-    """Taxi's transitions are the same in every environment; one that is changed in place is another from then on."""
+    """Taxi's transitions are the same in every environment; one that is changed in place is different from then on."""
     environments = made(DQNConfig("Taxi-v4"), "sync", 5)
     first = capture_environment(environments)
     ((digest, text),) = first["tables"].items()
@@ -99,14 +99,14 @@ def test_equal_tables_are_kept_once_and_written_again_only_when_they_change(tmp_
 @pytest.mark.parametrize(
     ("env_id", "mode", "words"),
     [
-        ("CartPole-v1", "async", "processes of their own"),
+        ("CartPole-v1", "async", "separate processes"),
         ("ALE/Breakout-v5", "sync", "ALEInterface"),
         ("tests.training.test_environment_state:Clockwork-v0", "sync", "engine is of type builtins.generator"),
-        ("tests.training.test_environment_state:Hoarder-v0", "sync", "hoard.func is a function that keeps"),
+        ("tests.training.test_environment_state:Hoarder-v0", "sync", "hoard.func is a function with state"),
     ],
 )
 def test_what_cannot_be_captured_is_named(env_id: str, mode: Vectorization, words: str) -> None:
-    """Other processes, emulators and engines are refused with the part that is in the way."""
+    """Other processes, emulators and engines are refused, naming the part that cannot be captured."""
     environments = made(DQNConfig(env_id), mode, 1)
     try:
         with pytest.raises(UncapturableError, match=words):
@@ -116,14 +116,14 @@ def test_what_cannot_be_captured_is_named(env_id: str, mode: Vectorization, word
 
 
 def test_a_state_fits_no_other_environment(tmp_path: Path) -> None:
-    """The state of one environment is refused by another kind, with the part that has no place there."""
+    """The state of one environment is refused by another kind, naming the part that does not fit."""
     state = through_a_file(capture_environment(made(DQNConfig("Acrobot-v1"), "sync", 1)), tmp_path)
-    with pytest.raises(UncapturableError, match="has nothing for environment"):
+    with pytest.raises(UncapturableError, match=r"has no .* for environment"):
         restore_environment(made(DQNConfig("CartPole-v1"), "native", 1), state)
 
 
 def test_a_function_that_was_changed_is_refused(tmp_path: Path) -> None:
-    """Functions are known by name only: another than a new environment has cannot be given back."""
+    """Functions are recorded by name only: one that a new environment does not have cannot be restored."""
     config = DQNConfig("tests.training.test_environment_state:Moody-v0")
     old = made(config, "sync", 1)
     old.step(np.zeros(COUNT, np.int64))
@@ -140,7 +140,7 @@ class Mood(enum.Enum):
 
 
 class Pocket:
-    """A part of an environment with a state of its own."""
+    """A part of an environment with its own state."""
 
     def __init__(self) -> None:
         self.coins = 0
@@ -151,7 +151,7 @@ class Pocket:
 
 
 def counter() -> Callable[..., int]:
-    """A function that keeps what it counts in a variable of its own."""
+    """A function with a counter in its closure."""
     count = 0
 
     def step(by: int = 1) -> int:
@@ -163,7 +163,7 @@ def counter() -> Callable[..., int]:
 
 
 class Pockets(gymnasium.Env[Any, Any]):
-    """Keeps what it knows in every kind of container, some of it in two places at once."""
+    """Has state in every kind of container, some of it in two places at once."""
 
     def __init__(self) -> None:
         self.action_space = spaces.Discrete(2)
@@ -196,7 +196,7 @@ class Pockets(gymnasium.Env[Any, Any]):
         return self._observation(), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        """Changes everything at one place and looks at it at the other."""
+        """Changes everything in one place and reads it in the other."""
         self.steps += 1
         self.pocket.coins = (self.pocket.coins + int(action)) % 7
         self.recent.append(self.python.random())
@@ -231,7 +231,7 @@ class Moody(Pockets):
 
 
 class Clockwork(Pockets):
-    """Has an engine that nobody can look into."""
+    """Has an opaque engine."""
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Starts the engine."""
@@ -246,7 +246,7 @@ def hoard(found: list[int] = []) -> int:  # noqa: B006  (what the test is about)
 
 
 class Hoarder(Pockets):
-    """Has a function with a state that no capture could give to another process."""
+    """Has a function with state that cannot be transferred to another process."""
 
     def __init__(self) -> None:
         super().__init__()

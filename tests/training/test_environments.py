@@ -1,4 +1,4 @@
-"""Environments: what a DQN policy can play, and what is refused."""
+"""Environments: which ones a DQN policy can play, and which are refused."""
 
 from typing import Any
 
@@ -39,9 +39,9 @@ def test_discrete_spaces_keep_their_start() -> None:
     [
         ("Nope-v7", {}, ["env_id is 'Nope-v7'"]),
         ("Nope-v7", {}, ["as in my_module:Nope-v7"]),
-        ("nomodule:X-v0", {}, ["nomodule", "looked for in the working directory"]),
-        ("my_env.py:X-v0", {}, ["name of a module, not of its file: my_env:X-v0."]),
-        ("envs/my_env.py:X-v0", {}, ["name of a module, not of its file: envs.my_env:X-v0."]),
+        ("nomodule:X-v0", {}, ["nomodule", "searched for in the working directory"]),
+        ("my_env.py:X-v0", {}, ["module before the colon, not its file: my_env:X-v0."]),
+        ("envs/my_env.py:X-v0", {}, ["module before the colon, not its file: envs.my_env:X-v0."]),
         (
             "tests.training.environments:NoSeed",
             {},
@@ -61,7 +61,7 @@ def test_what_cannot_be_played_is_refused_with_a_sentence(
     assert all(word in str(caught.value) for word in words)
 
 
-def test_native_is_refused_where_there_is_none() -> None:
+def test_native_is_refused_if_there_is_none() -> None:
     """Asking for a native vector version that does not exist names the alternatives."""
     countdown = describe(COUNTDOWN, {})
     with pytest.raises(ValueError, match="has no vector version; use auto, sync or async"):
@@ -72,7 +72,7 @@ def test_native_is_refused_where_there_is_none() -> None:
     ("num_envs", "asked", "chosen"), [(1, "auto", "sync"), (2, "auto", "native"), (1, "native", "native")]
 )
 def test_one_environment_is_stepped_by_itself(num_envs: int, asked: Vectorization, chosen: Vectorization) -> None:
-    """A native vector version is for several environments; on request it steps a single one, too."""
+    """A native vector version is meant for several environments; on request it also steps a single one."""
     environments = make_vector_environment(describe("CartPole-v1", {}), num_envs, asked)
     assert vectorization_of(environments) == chosen
     environments.close()
@@ -94,14 +94,14 @@ def test_sync_and_async_take_the_same_trajectories() -> None:
 
 
 def test_processes_are_chosen_for_slow_steps_only() -> None:
-    """A step of microseconds is not worth a message between processes, one of milliseconds is, given two cores."""
+    """With two cores, steps of milliseconds are worth messages between processes, steps of microseconds are not."""
     assert not pays_in_processes(20e-6, 16)
     assert pays_in_processes(10e-3, 16) == (available_cores() > 1)
     assert not pays_in_processes(10e-3, 1)
 
 
-def test_where_the_system_does_not_say_which_cores_are_free_all_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    """MacOS has no `sched_getaffinity`; choosing a vectorization works there, too."""
+def test_all_cores_count_if_the_system_does_not_say_which_are_available(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Choosing a vectorization works without `sched_getaffinity`, which macOS does not have."""
     monkeypatch.setattr("sys.platform", "darwin")
     monkeypatch.delattr("os.sched_getaffinity")
     monkeypatch.setattr("os.cpu_count", lambda: 3)
@@ -114,5 +114,5 @@ def test_where_the_system_does_not_say_which_cores_are_free_all_count(monkeypatc
     [("CartPole-v1", "cartpole"), ("ALE/Breakout-v5", "ale-breakout"), ("my.module:Plant_2-v0", "plant_2")],
 )
 def test_models_are_named_after_their_environment(env_id: str, name: str) -> None:
-    """The default name is the environment's without module and version, in small letters."""
+    """The default name is the environment's without module and version, in lowercase."""
     assert default_model_name(env_id) == name

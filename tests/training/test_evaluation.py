@@ -1,4 +1,4 @@
-"""Evaluation: fixed episodes by seed, played to the end, the same for everybody who plays them."""
+"""Evaluation: fixed episodes by seed, played to the end, and the same for everyone."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def test_the_same_seeds_give_the_same_episodes() -> None:
 
 
 def test_single_environments_play_each_seed_to_its_end() -> None:
-    """Over more episodes than slots every return is the one that the environment alone gives for that seed."""
+    """Over more episodes than slots, every return is that of a single environment with the same seed."""
     policy, environment = Policy(discrete_onnx(16, 4)), describe("FrozenLake-v1", {"is_slippery": True})
     episodes = play(policy, environment, 40, 70, 1_000)
     alone: gymnasium.Env[Any, Any] = gymnasium.make("FrozenLake-v1", is_slippery=True)
@@ -49,13 +49,13 @@ def test_single_environments_play_each_seed_to_its_end() -> None:
 
 
 def test_an_endless_episode_is_cut() -> None:
-    """The step limit ends an episode whose environment does not."""
+    """The step limit ends an episode that the environment does not end."""
     episodes = play(Policy(linear_onnx()), describe("CartPole-v1", {}), 0, 5, 3)
     assert episodes.lengths.tolist() == [3] * 5
 
 
 def test_the_summary_is_the_arithmetic_of_the_returns() -> None:
-    """Mean, deviation and extremes are NumPy's, and the interval holds the mean."""
+    """Mean, deviation and extremes are NumPy's, and the interval contains the mean."""
     policy, environment = Policy(linear_onnx(ANGLE_ONLY)), describe("CartPole-v1", {})
     episodes = play(policy, environment, 0, 200, 500)
     summary = summarize(episodes, 0)
@@ -123,14 +123,14 @@ def test_the_gate_can_tell_returns_of_0_and_1_apart(champion: float, worse: floa
 
 
 def test_the_margin_is_not_widened_by_the_candidates_own_spread() -> None:
-    """A candidate that fails now and then is no equal of a champion that never does."""
+    """A candidate that fails now and then is not equal to a champion that never does."""
     champion, candidate = np.full(400, 500.0), np.full(400, 500.0)
     candidate[::20] = 0.0
     assert judge(candidate, Incumbent(1, champion), None, "non-inferior").decision == "kept"
 
 
 def test_the_gate_pairs_episodes() -> None:
-    """A small but constant advantage on very different start states is seen, because differences are paired."""
+    """A small but constant advantage on very different start states is detected, because differences are paired."""
     champion = np.random.default_rng(0).normal(100, 50, 200)
     incumbent = Incumbent(1, champion)
     assert judge(champion + 1, incumbent, None, "superior").decision == "promoted"
@@ -138,7 +138,7 @@ def test_the_gate_pairs_episodes() -> None:
     assert judge(shuffled, incumbent, None, "superior").decision == "kept"
 
 
-def test_versions_that_are_each_hardly_worse_do_not_creep_down() -> None:
+def test_versions_that_are_each_barely_worse_do_not_creep_down() -> None:
     """Of candidates each half a per cent worse than the champion, those within 1 % of the best are promoted."""
     best = champion = Incumbent(1, np.full(50, 500.0))
     for version in range(2, 12):

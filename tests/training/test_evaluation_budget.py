@@ -37,7 +37,7 @@ QUICK: dict[str, Any] = {
 
 
 def trained(env_id: str, length: int = 0, callbacks: tuple[Callback, ...] = (), **settings: Any) -> Candidate:
-    """What a short run offers."""
+    """The candidate of a short run."""
     kwargs = {"length": length} if length else {}
     config = DQNConfig(env_id, kwargs, **QUICK | settings)
     return Run(config, "general", environment_for(config), callbacks).train()
@@ -94,7 +94,7 @@ def test_a_report_of_long_episodes_takes_a_bounded_number_of_steps(settings: dic
 
 
 def test_evaluations_are_counted_everywhere(tmp_path: Path) -> None:
-    """The manifest's number has those of training, of random actions, of the gate and of the report."""
+    """The manifest's number includes training, random actions, the gate and the report."""
     settings: dict[str, Any] = {"total_env_steps": 2_000, "report_episodes": 5, "gate_episodes": 7}
     first, second = (trained(ENDLESS, 10, seed=seed, **settings) for seed in (0, 1))
     repository = ModelRepository(tmp_path)
@@ -104,8 +104,8 @@ def test_evaluations_are_counted_everywhere(tmp_path: Path) -> None:
     assert second.evaluation_env_steps == 10 * (20 + sum(score.episodes for score in second.scores))
 
 
-def test_the_mean_of_random_actions_stands_beside_every_evaluation(tmp_path: Path) -> None:
-    """In the manifest and its card; a policy that is worse is said to be."""
+def test_the_mean_of_random_actions_is_reported_with_every_evaluation(tmp_path: Path) -> None:
+    """In the manifest and its card; a policy that does worse is reported as such."""
     candidate = trained(ENDLESS, 10, total_env_steps=2_000)
     assert candidate.random_episodes == 20
     repository = ModelRepository(tmp_path)
@@ -118,8 +118,8 @@ def test_the_mean_of_random_actions_stands_beside_every_evaluation(tmp_path: Pat
         assert ("worse than random" in card) == said
 
 
-def test_a_run_says_that_episodes_have_no_end_of_their_own() -> None:
-    """Once, at its start; with a limit that was asked for there is nothing to say."""
+def test_a_run_says_that_episodes_do_not_end_by_themselves() -> None:
+    """Once, at its start; a limit that the user has set is not reported."""
     for settings, count in [({}, 1), ({"episode_step_limit": 50}, 0)]:
         said: list[str] = []
         config = DQNConfig(ENDLESS, **QUICK, total_env_steps=200, **settings)  # type: ignore[arg-type]  # one type
@@ -128,7 +128,7 @@ def test_a_run_says_that_episodes_have_no_end_of_their_own() -> None:
 
 
 def test_progress_is_shown_while_an_evaluation_plays(capsys: pytest.CaptureFixture[str]) -> None:
-    """With the steps so far and those that it may take."""
+    """With the steps so far and the maximum."""
     config = DQNConfig(ENDLESS, **QUICK, total_env_steps=500)
     progress = TrainingProgress(config, "endless")
     progress._seconds = 0.0
@@ -148,19 +148,19 @@ def test_progress_is_shown_while_a_round_of_retraining_is_judged(
         Round(ModelRepository(tmp_path), "endless", config, "general", "warm", "non-inferior", progress=True).run()
         said = capsys.readouterr().err
         assert said.count("at most 500 environment steps") == 1
-        assert "training is done, final evaluation: 10 steps" in said
-        assert ("training is done, gate: 10 steps" in said) == (number == 1)
+        assert "training finished, final evaluation: 10 steps" in said
+        assert ("training finished, gate: 10 steps" in said) == (number == 1)
 
 
-def test_one_instance_a_process_is_enough(tmp_path: Path) -> None:
+def test_one_instance_per_process_is_enough(tmp_path: Path) -> None:
     """It trains, is evaluated, reported, gated and published; training's own episodes are not disturbed."""
     lengths: list[float] = []
 
     class Lengths(Callback):
-        """Keeps what training saw."""
+        """Records the episodes of training."""
 
         def end(self, state: TrainingState) -> None:
-            """At the end."""
+            """Records the end."""
             lengths.extend(episode.length for episode in state.episodes)
 
     one = {"num_envs": 1, "eval_envs": 1, "total_env_steps": 1_500, "gate_episodes": 5, "report_episodes": 5}
@@ -174,22 +174,22 @@ def test_one_instance_a_process_is_enough(tmp_path: Path) -> None:
     assert published.manifest.evaluation.episodes == 5
 
 
-def test_evaluations_are_the_same_in_a_process_of_their_own() -> None:
-    """One environment at a time, in another process, gives the returns of many at a time in this one."""
+def test_evaluations_are_the_same_in_a_separate_process() -> None:
+    """One environment at a time, in another process, gives the same returns as many at a time in this one."""
     many, one = (trained(ENDLESS, 10, total_env_steps=2_000, eval_envs=count) for count in (32, 1))
     assert many.scores == one.scores
     assert (many.random_mean, many.onnx) == (one.random_mean, one.onnx)
 
 
-def test_a_second_instance_that_fails_names_the_way_out() -> None:
-    """The sentence of the environment, and the flags."""
+def test_a_second_instance_that_fails_names_the_remedy() -> None:
+    """The environment's sentence, and the flags."""
     with pytest.raises(FaultyEnvironmentError, match="--num-envs 1 --eval-envs 1"):
         trained(SINGLE, num_envs=1, total_env_steps=1_500)
 
 
 @pytest.mark.parametrize("fault", ["rewards", "exception", "nan", "four"])
 def test_no_other_fault_names_the_flags_for_a_single_instance(fault: str) -> None:
-    """What an instance does wrong once it is there has another cause."""
+    """Errors of an existing instance have another cause."""
     config = DQNConfig("tests.training.environments:Faulty-v0", {"fault": fault})
     with pytest.raises(FaultyEnvironmentError, match="in step 2 of an episode") as raised:
         Run(config, "general", environment_for(config)).train()
@@ -200,11 +200,11 @@ def test_no_other_fault_names_the_flags_for_a_single_instance(fault: str) -> Non
     ("fault", "words"),
     [
         ("exception", "Faulty-v0 failed in step 2 of an episode: LookupError"),
-        ("death", "The process in which .*Faulty-v0 was evaluated ended"),
+        ("death", "The process in which .*Faulty-v0 was evaluated died"),
     ],
 )
 def test_an_environment_that_fails_in_the_process_of_its_evaluation_is_named(fault: str, words: str) -> None:
-    """As one that fails in the process of training."""
+    """Like one that fails in the training process."""
     environment = describe("tests.training.environments:Faulty-v0", {"fault": fault})
     with (
         contextlib.closing(Evaluator(environment, 1, 100)) as evaluator,

@@ -58,7 +58,7 @@ def test_the_exported_policy_computes_what_the_network_computes(
 
 @pytest.mark.parametrize("distribution", ["none", "c51"])
 def test_q_values_are_in_the_unit_of_the_rewards(distribution: str) -> None:
-    """A network that learned a hundredth of each reward has its actions, and Q-values a hundred times as large."""
+    """A network that learned from a hundredth of each reward has the same actions, and 100 times its Q-values."""
     network, environment = make(COUNTDOWN, {"space": "box"}, distribution=distribution)
     learned, published = (Policy(export(network, environment, scale)) for scale in (1.0, 0.01))
     seen = np.random.default_rng(0).normal(size=(50, 2)).astype(np.float32)
@@ -109,7 +109,7 @@ def test_actions_start_where_the_environments_actions_start() -> None:
 
 @pytest.mark.parametrize("settings", [{}, {"hidden_sizes": (16,), "dueling": True, "noisy": True}])
 def test_integers_of_a_large_range_pick_rows_instead_of_multiplying_one_hot_rows(settings: dict[str, Any]) -> None:
-    """The graph of Discrete(20000) has a Gather and no OneHot; a warm-up with zeros, none of its integers, works."""
+    """The graph of Discrete(20000) has a Gather and no OneHot; a warm-up with zeros, which are out of range, works."""
     network, environment = make(COUNTDOWN, MANY, **settings)
     data = export(network, environment)
     operators = [node.op_type for node in onnx.load_from_string(data).graph.node]
@@ -119,13 +119,13 @@ def test_integers_of_a_large_range_pick_rows_instead_of_multiplying_one_hot_rows
 
 
 def test_integers_of_a_small_range_are_one_hot_rows() -> None:
-    """Up to 128 values multiplying takes no longer."""
+    """Up to 128 values, multiplying takes no longer."""
     network, environment = make(COUNTDOWN, {"space": "discrete", "n": 128})
     assert "OneHot" in [node.op_type for node in onnx.load_from_string(export(network, environment)).graph.node]
 
 
 def test_the_same_network_gives_the_same_bytes() -> None:
-    """Two exports are byte-identical and name no path of this machine."""
+    """Two exports are byte-identical and contain no path of this machine."""
     network, environment = make("CartPole-v1", {})
     first, second = export(network, environment), export(network, environment)
     assert first == second
@@ -143,7 +143,7 @@ def test_a_difference_in_q_values_is_an_error() -> None:
 
 
 def test_random_observations_fill_the_bounds() -> None:
-    """Bounded elements are drawn from all over their bounds, unbounded ones around what training saw."""
+    """Bounded elements are drawn from their whole range, unbounded ones from around those in training."""
     environment = describe("CartPole-v1", {})
     seen = np.random.default_rng(0).normal(0, 2, (100, 4)).astype(np.float32)
     drawn = environment.observation_space.sample(seen, OBSERVATIONS, np.random.default_rng(1))

@@ -16,7 +16,7 @@ NETWORKS = {
     "linear": nn.Sequential(nn.Linear(4, 3)),
     "without bias": nn.Sequential(nn.Linear(4, 8, bias=False), nn.ReLU(), nn.Linear(8, 3, bias=False)),
     "mlp": nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 3)),
-    "normalised": nn.Sequential(nn.Linear(4, 16), nn.LayerNorm(16), nn.ReLU(), nn.Linear(16, 3)),
+    "normalized": nn.Sequential(nn.Linear(4, 16), nn.LayerNorm(16), nn.ReLU(), nn.Linear(16, 3)),
     "one-hot": nn.Sequential(OneHot(5, -2), nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 2)),
     "indexed": nn.Sequential(Index(5, -2), IndexedLinear(5, 8), nn.LayerNorm(8), nn.ReLU(), nn.Linear(8, 2)),
     "indexed and noisy": nn.Sequential(Index(5, -2), IndexedNoisyLinear(5, 8, 0.5), nn.ReLU(), nn.Linear(8, 2)),
@@ -32,7 +32,7 @@ CONVOLUTIONS = {
     "several": nn.Sequential(
         PixelScale(), nn.Conv2d(3, 8, 4, 2), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(36, 2)
     ),
-    "normalised": nn.Sequential(
+    "normalized": nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.LayerNorm([4, 10, 10]), nn.ReLU(), nn.Flatten(), nn.Linear(400, 2)
     ),
     "dilated, in groups": nn.Sequential(
@@ -58,7 +58,7 @@ def observations(name: str) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_outputs_and_gradients_are_those_of_autograd(name: str) -> None:
-    """Outputs and every parameter's gradient agree to the last bit, also when earlier gradients are still there."""
+    """Outputs and every parameter's gradient agree to the last bit, even if earlier gradients are still there."""
     network = NETWORKS[name]
     Noise(network, torch.Generator().manual_seed(0))
     reference = copy.deepcopy(network)
@@ -79,7 +79,7 @@ def test_outputs_and_gradients_are_those_of_autograd(name: str) -> None:
 
 @pytest.mark.parametrize("network", [*NETWORKS.items(), *CONVOLUTIONS.items()], ids=lambda item: item[0])
 def test_rows_that_are_not_learned_from_change_no_gradient(network: tuple[str, nn.Sequential]) -> None:
-    """All rows have the outputs that they have alone, and gradients are those of the first rows alone."""
+    """All rows have the outputs that they have alone, and the gradients come from the first rows only."""
     name, layers = network
     Noise(layers, torch.Generator().manual_seed(0))
     if layers in CONVOLUTIONS.values():
@@ -102,7 +102,7 @@ def test_rows_that_are_not_learned_from_change_no_gradient(network: tuple[str, n
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONS)
-def test_gradients_of_convolutions_are_those_of_autograd_but_for_rounding(name: str) -> None:
+def test_gradients_of_convolutions_are_those_of_autograd_up_to_rounding(name: str) -> None:
     """Outputs and every parameter's gradient, for pixels and for numbers."""
     torch.manual_seed(1)
     network = CONVOLUTIONS[name]
@@ -123,10 +123,10 @@ def test_gradients_of_convolutions_are_those_of_autograd_but_for_rounding(name: 
 
 @pytest.mark.parametrize(("indexed", "dense"), [(IndexedLinear, nn.Linear), (IndexedNoisyLinear, NoisyLinear)])
 @pytest.mark.parametrize("training", [True, False])
-def test_an_indexed_layer_computes_what_its_namesake_does_of_one_hot_rows(
+def test_an_indexed_layer_computes_what_a_linear_one_does_with_one_hot_rows(
     indexed: type[nn.Module], dense: type[nn.Module], *, training: bool
 ) -> None:
-    """With the same weights and noise the outputs agree but for rounding, with and without nn.Module's detours."""
+    """With the same weights and noise the outputs agree up to rounding, with and without calling nn.Module."""
     sizes = (600, 8) if dense is nn.Linear else (600, 8, 0.5)
     picking = nn.Sequential(Index(600, -2), indexed(*sizes)).train(training)
     multiplying = nn.Sequential(OneHot(600, -2), dense(*sizes)).train(training)

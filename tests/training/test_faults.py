@@ -16,15 +16,17 @@ from dqn_training.envs.vector import AnyVectorEnv, make_vector_environment
 from dqn_training.evaluation.play import play
 
 FAULTY = "tests.training.environments:Faulty-v0"
-IN_STEP = "in step 2 of an episode"  # the seventh step: the first episode has five, then comes the next one's second
+IN_STEP = (
+    "in step 2 of an episode"  # the seventh step: the first episode has five, so this is the second of the next one
+)
 
 FAULTS = [
-    ("nan reward", "box", "gave the reward nan"),
-    ("no reward", "box", "gave the reward None"),
-    ("rewards", "box", "gave the reward [1. 1.]"),
+    ("nan reward", "box", "returned the reward nan"),
+    ("no reward", "box", "returned the reward None"),
+    ("rewards", "box", "returned the reward [1. 1.]"),
     ("nan", "box", "an observation with nan in it"),
-    ("huge", "box", "an observation with -1e+40 in it, beyond float32, whose largest number is 3.4e+38,"),
-    ("huge reward", "box", "gave the reward 1e+40"),
+    ("huge", "box", "an observation with -1e+40 in it, beyond 3.4e+38, the largest float32,"),
+    ("huge reward", "box", "returned the reward 1e+40"),
     ("shape", "box", "an observation of shape [3], not [2],"),
     ("text", "box", "an observation of dtype <U1, not float64,"),
     ("fractions", "image", "an observation of dtype float64, not uint8,"),
@@ -48,13 +50,13 @@ def test_a_fault_is_named_with_its_step(fault: str, space: str, words: str) -> N
     ("fault", "words"),
     [
         ("exception", "failed in step 3 of 2 environments: LookupError at environments.py:"),
-        ("reward", "gave the reward inf in step 3 of 2 environments."),
-        ("nan", "gave an observation with nan in it in step 3 of 2 environments."),
-        ("shape", "gave observations of shape [2, 3], not [2, 4], in step 3 of 2 environments."),
+        ("reward", "returned the reward inf in step 3 of 2 environments."),
+        ("nan", "returned an observation with nan in it in step 3 of 2 environments."),
+        ("shape", "returned observations of shape [2, 3], not [2, 4], in step 3 of 2 environments."),
     ],
 )
 def test_a_fault_of_a_vector_version_is_named(fault: str, words: str) -> None:
-    """An environment's own vector version is watched as well."""
+    """An environment's own vector version is checked as well."""
     env_id = "tests.training.environments:FaultyVector-v0"
     environments = make_vector_environment(describe(env_id, {"fault": fault}), 2, "native")
     environments.reset(seed=1)
@@ -71,21 +73,21 @@ def test_a_fault_in_a_process_is_the_same_sentence(fault: str) -> None:
 
 @pytest.mark.parametrize("fault", ["nan", "huge", "huge reward"])
 def test_evaluation_says_the_same_as_training(fault: str) -> None:
-    """What a policy cannot take ends an evaluation at that step, too, instead of a mean of nonsense."""
+    """An observation that a policy cannot take also ends an evaluation at that step, instead of a meaningless mean."""
     with pytest.raises(FaultyEnvironmentError) as caught:
         play(Policy(linear_onnx(np.zeros((2, 3)))), describe(FAULTY, {"fault": fault}), 1, 40, 100)  # 32 play at a time
     assert str(caught.value) == play_until_fault(fault, "box", "sync")
 
 
 def test_a_process_that_dies_is_named() -> None:
-    """An environment's process that is killed ends the run at once; the other processes end too."""
-    assert play_until_fault("death", "box", "async") == f"A process of {FAULTY} ended in step 8 of 2 environments."
+    """If an environment's process is killed, the run ends at once, and so do the other processes."""
+    assert play_until_fault("death", "box", "async") == f"A process of {FAULTY} died in step 8 of 2 environments."
 
 
 @pytest.mark.parametrize(
     ("env_id", "fault", "words"),
     [
-        (FAULTY, "reset", "answered reset with one ndarray; expected (observation, info)"),
+        (FAULTY, "reset", "returned one ndarray from reset; expected (observation, info)"),
         ("tests.training.environments:NoSeed-v0", None, "got an unexpected keyword argument 'seed'"),
     ],
 )
@@ -106,8 +108,8 @@ def test_a_wrong_reset_is_named(env_id: str, fault: str | None, words: str) -> N
     ("fault", "mode", "words"),
     [
         ("exception", "sync", f"error: {FAULTY} failed in step 2 of an episode: LookupError"),
-        ("death", "async", f"error: A process of {FAULTY} ended in step 8"),
-        ("constructor", "auto", f"error: {FAULTY} failed while it was made: RuntimeError"),
+        ("death", "async", f"error: A process of {FAULTY} died in step 8"),
+        ("constructor", "auto", f"error: {FAULTY} failed in its constructor: RuntimeError"),
     ],
 )
 def test_the_command_ends_with_one_sentence(fault: str, mode: str, words: str, tmp_path: Path) -> None:
@@ -125,7 +127,7 @@ def test_the_command_ends_with_one_sentence(fault: str, mode: str, words: str, t
 
 
 def play_until_fault(fault: str, space: str, mode: Vectorization) -> str:
-    """The sentence of the error that playing the faulty environment ends with."""
+    """Plays the faulty environment until it fails; returns the error's sentence."""
     config = dataclasses.replace(DQNConfig(), env_id=FAULTY, env_kwargs={"fault": fault, "space": space})
     environments = make_vector_environment(environment_for(config), 2, mode)
     try:

@@ -1,4 +1,4 @@
-"""Environments of which a process can hold only one instance are noticed before training."""
+"""Environments that allow only one instance per process are noticed before training."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ SINGLE = f"{ENVIRONMENTS}:Single-v0"
 
 
 def fitted(said: list[str], env_id: str, kwargs: dict[str, Any], **settings: Any) -> DQNConfig:
-    """The settings for an environment; what is said of them is added."""
+    """The settings for an environment; messages about them are appended."""
     config = DQNConfig(env_id, kwargs, **settings)
     return fit_instances(config, environment_for(config), said.append)
 
@@ -30,8 +30,10 @@ def fitted(said: list[str], env_id: str, kwargs: dict[str, Any], **settings: Any
         ({"num_envs": 16, "eval_envs": 1}, {"vectorization": "async"}),
     ],
 )
-def test_one_instance_a_process_is_noticed_and_said(opens: str, asked: dict[str, Any], chosen: dict[str, Any]) -> None:
-    """Where making or resetting a second one fails: evaluations and training's environments get processes."""
+def test_one_instance_per_process_is_noticed_and_reported(
+    opens: str, asked: dict[str, Any], chosen: dict[str, Any]
+) -> None:
+    """If creating or resetting a second one fails, evaluations and training environments get their own processes."""
     said: list[str] = []
     config = fitted(said, SINGLE, {"opens": opens}, **asked)
     assert config == DQNConfig(SINGLE, {"opens": opens}, **{**asked, **chosen, "eval_envs": 1})
@@ -50,13 +52,13 @@ def test_one_instance_a_process_is_noticed_and_said(opens: str, asked: dict[str,
     ],
 )
 def test_other_environments_keep_their_settings(env_id: str, kwargs: dict[str, Any], settings: dict[str, Any]) -> None:
-    """Those with several instances, those that fail alone, and what was asked for already."""
+    """Those that allow several instances, those that fail alone, and those with explicit settings."""
     said: list[str] = []
     assert fitted(said, env_id, kwargs, **settings) == DQNConfig(env_id, kwargs, **settings)
     assert said == []
 
 
-def test_training_in_python_takes_the_same_way(capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_in_python_does_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     """Without any setting for it."""
     candidate = train(SINGLE, total_env_steps=300, learning_starts=128)
     assert candidate.config.eval_envs == 1

@@ -1,4 +1,4 @@
-"""Layers of our own, against plain loops in double precision."""
+"""Our own layers, against plain loops in double precision."""
 
 import numpy as np
 import pytest
@@ -65,8 +65,8 @@ def test_noise_is_signed_roots_of_normal_numbers_and_repeatable() -> None:
     assert torch.equal(Noise(layer, torch.Generator().manual_seed(2)).values, first)
 
 
-def test_a_noisy_layer_begins_as_the_paper_says() -> None:
-    """Means uniform within 1 / sqrt(inputs), deviations 0.5 / sqrt(inputs); its mean weights make a linear layer."""
+def test_a_noisy_layer_is_initialized_as_in_the_paper() -> None:
+    """Means uniform within 1 / sqrt(inputs), deviations 0.5 / sqrt(inputs); its mean weights form a linear layer."""
     torch.manual_seed(3)
     layer = NoisyLinear(100, 50, 0.5)
     assert float(layer.weight.detach().abs().max()) <= 0.1
@@ -87,7 +87,7 @@ def test_distributions_are_reduced_to_their_means() -> None:
 
 
 def test_a_noisy_agent_explores_without_epsilon_and_its_noise_can_be_captured() -> None:
-    """With epsilon 0 it does not always act alike; restored, it acts as it would have."""
+    """With epsilon 0 its actions vary; restored, it acts as it would have."""
     environment = describe("CartPole-v1", {})
     config = DQNConfig(noisy=True, hidden_sizes=(16,))
 

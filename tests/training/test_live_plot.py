@@ -1,4 +1,4 @@
-"""`--live-plot` beside training; that it draws in a real window is tested end to end."""
+"""`--live-plot` during training; an end-to-end test checks that it draws in a real window."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ class ClosedWindow:
         raise RuntimeError("application has been destroyed")
 
 
-def test_a_window_that_was_closed_does_not_end_training(
+def test_closing_the_window_does_not_end_training(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The user is warned once, and the run completes."""
@@ -37,4 +37,4 @@ def test_a_window_that_was_closed_does_not_end_training(
     plot = LivePlot("cartpole")
     assert Run(config, "general", environment_for(config), [plot]).train().env_steps >= 300
     plot.keep_open()
-    assert capsys.readouterr().err.count("--live-plot cannot draw any more: application has been destroyed") == 1
+    assert capsys.readouterr().err.count("--live-plot stopped drawing: application has been destroyed") == 1

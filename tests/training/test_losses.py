@@ -105,7 +105,7 @@ def test_the_quantile_loss_is_the_papers_double_sum() -> None:
 
 @pytest.mark.parametrize("action_loss", [huber, squared, quantile_loss])
 def test_a_loss_without_a_derivative_gets_it_by_autograd(action_loss: ActionLoss) -> None:
-    """With the losses alone, autograd over the outputs finds the derivative that is written here."""
+    """With only the losses, autograd over the outputs finds the same derivative."""
     generator = torch.Generator().manual_seed(4)
     shape = (BATCH, 3, ATOMS) if action_loss is quantile_loss else (BATCH, 3)
     outputs, target = torch.randn(shape, generator=generator) * 2, torch.randn((BATCH, *shape[2:]), generator=generator)
@@ -117,7 +117,7 @@ def test_a_loss_without_a_derivative_gets_it_by_autograd(action_loss: ActionLoss
 
 
 def taken_losses(action_loss: ActionLoss, outputs: Tensor, actions: Tensor, target: Tensor) -> Tensor:
-    """The losses in operations that autograd can follow: those here overwrite their intermediate values."""
+    """The losses with operations that autograd can follow: ours overwrite their intermediate values."""
     taken = outputs[torch.arange(len(actions)), actions]
     if action_loss is squared:
         return (taken - target) ** 2

@@ -1,4 +1,4 @@
-"""Action masks: found by themselves, and obeyed wherever an environment is played."""
+"""Action masks: found automatically, and obeyed wherever an environment is played."""
 
 import dataclasses
 import importlib
@@ -76,8 +76,8 @@ def test_an_environment_that_raises_at_a_forbidden_action_is_trained_and_judged(
 
 
 @pytest.mark.parametrize("source", ["info", "method", "observation"])
-def test_masks_are_found_by_themselves_and_said_once(source: str) -> None:
-    """The manifest has where they are, and the run says it in a sentence."""
+def test_masks_are_found_automatically_and_reported_once(source: str) -> None:
+    """The manifest records where they are, and the run says so in a sentence."""
     said: list[str] = []
     candidate = trained(settings(source=source), said)
     assert candidate.environment.action_mask == source
@@ -94,11 +94,11 @@ def test_a_mask_that_is_stacked_is_said_to_be_only_observed() -> None:
 
 
 def test_masks_can_be_ignored() -> None:
-    """Without them the environment meets a forbidden action."""
+    """Without them the environment gets a forbidden action."""
     config = settings(action_masks="off")
     assert environment_for(config).action_mask is None
     with pytest.raises(
-        FaultyEnvironmentError, match=r'is not allowed in state .* by info\["action_mask"\] or a method'
+        FaultyEnvironmentError, match=r'is not allowed in state .* in info\["action_mask"\] or by a method'
     ):
         trained(config)
 
@@ -160,13 +160,13 @@ def test_joint_masks_are_learned_with() -> None:
     [
         (
             "length",
-            r"gave an action mask of shape \[11\] in step 2 of an episode; expected 12 booleans, or 0 and 1\. --action",
+            r"returned an action mask of shape \[11\] in step 2 of an episode; expected 12 booleans, or 0s and 1s\.",
         ),
-        ("text", "gave an action mask of dtype <U"),
-        ("values", "gave an action mask with 2 in it"),
-        ("ragged", "gave an action mask that is no array"),
-        ("none", r"gave an action mask of shape \[\]"),
-        ("missing", "gave no action_mask in its info, as it does in its first reset, in step 2"),
+        ("text", "returned an action mask of dtype <U"),
+        ("values", "returned an action mask that contains 2"),
+        ("ragged", "returned an action mask that is not an array"),
+        ("none", r"returned an action mask of shape \[\]"),
+        ("missing", "returned no action_mask in its info, unlike in its first reset, in step 2"),
         ("exception", "failed in step 2 of an episode: RuntimeError at mask_environments.py"),
     ],
 )
@@ -200,8 +200,8 @@ def test_processes_give_the_same_masks(source: str) -> None:
 
 
 @pytest.mark.parametrize("others", [{}, {"algorithm": "pqn", "rollout_steps": 16}], ids=["dqn", "pqn"])
-def test_a_run_goes_on_with_its_masks(others: dict[str, Any], tmp_path: Path) -> None:
-    """A run that is continued from a checkpoint takes the steps that an uninterrupted one takes."""
+def test_a_resumed_run_keeps_its_masks(others: dict[str, Any], tmp_path: Path) -> None:
+    """A run that continues from a checkpoint takes the same steps as an uninterrupted one."""
     config = dataclasses.replace(settings(**others), total_env_steps=600)
     environment = environment_for(config)
     whole, half, again = (make_state(config, environment, None) for _ in range(3))
@@ -238,7 +238,7 @@ def test_targets_take_the_best_allowed_action_of_the_next_state() -> None:
 
 
 def test_the_choice_among_allowed_actions() -> None:
-    """The first of the best ones is greedy, every allowed one is drawn equally often, no other ever."""
+    """The first of the best ones is greedy, every allowed one is drawn equally often, and no other ever is."""
     q_values = np.array([[9.0, 1.0, 2.0, 2.0]], np.float32).repeat(3, axis=0)
     masks = np.array([[1, 1, 1, 1], [0, 1, 1, 1], [0, 1, 0, 0]], bool)
     assert best_allowed(q_values, masks).tolist() == [0, 2, 1]
@@ -248,7 +248,7 @@ def test_the_choice_among_allowed_actions() -> None:
 
 
 def test_an_exported_policy_chooses_among_allowed_actions() -> None:
-    """What is played from a file chooses by its Q-values, and a film of it obeys the masks too."""
+    """Playing a file chooses by its Q-values, and a video of it also obeys the masks."""
     candidate = trained(settings())
     policy, actions = Policy(candidate.onnx), candidate.environment.action_space
     states, masks = np.eye(12, dtype=np.float32), np.eye(12, dtype=bool)[::-1]

@@ -34,8 +34,8 @@ def test_rows_are_read_as_they_were_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("torn", [b"", b"3", b"30,", b"30,0\n"])
-def test_a_resumed_run_goes_on_as_if_never_interrupted(tmp_path: Path, torn: bytes) -> None:
-    """Rows after the moment of the checkpoint are dropped, also a torn last one, and the rest keeps its bytes."""
+def test_a_resumed_run_continues_as_if_never_interrupted(tmp_path: Path, torn: bytes) -> None:
+    """Rows after the checkpoint are dropped, including a torn last one, and the rest keeps its bytes."""
     whole = write(tmp_path / "whole.csv", row(10), row(20), row(20, 1), row(30, 1))
     path = tmp_path / "m.csv"
     write(path, row(10), row(20), row(20, 1, loss=9.0))
@@ -49,7 +49,7 @@ def test_a_resumed_run_goes_on_as_if_never_interrupted(tmp_path: Path, torn: byt
 
 
 def test_a_full_disk_costs_no_row(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """While the disk is full a warning comes once; the rows are written when there is room again."""
+    """While the disk is full there is a single warning; the rows are written once there is space again."""
     whole = write(tmp_path / "whole.csv", row(10), row(20), row(30))
     file = MetricsFile(tmp_path / "m.csv")
     file.begin(1, 0)
@@ -66,8 +66,8 @@ def test_a_full_disk_costs_no_row(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (tmp_path / "m.csv").read_bytes() == whole
 
 
-def test_a_file_that_cannot_be_made_costs_no_row_either(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where the file cannot be replaced at first, the rows of before and those since are there once it can."""
+def test_a_file_that_cannot_be_created_costs_no_row_either(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """If the file cannot be replaced at first, the rows from before and since are written once it can."""
     whole = write(tmp_path / "whole.csv", row(10), row(20), row(30))
     path = tmp_path / "m.csv"
     write(path, row(10))
@@ -88,7 +88,7 @@ def test_a_file_that_cannot_be_made_costs_no_row_either(tmp_path: Path, capsys: 
 @pytest.mark.parametrize(
     ("content", "sentence"), [(None, "There is no"), (b"", "has no rows yet"), (b"\xff\xfe", "is not a metrics file")]
 )
-def test_what_is_no_metrics_file_is_reported(tmp_path: Path, content: bytes | None, sentence: str) -> None:
+def test_what_is_not_a_metrics_file_is_reported(tmp_path: Path, content: bytes | None, sentence: str) -> None:
     """The sentence names the file."""
     path = tmp_path / "m.csv"
     if content is not None:

@@ -37,7 +37,7 @@ def network() -> nn.Sequential:
 
 
 def indicators(env_steps: int = 0, share: float = 0.1, gap: float = 1.0) -> Health:
-    """The indicators of a healthy network, but for what is given."""
+    """The indicators of a healthy network, except for those given."""
     return Health(env_steps, share, gap, largest_q=10.0, dormant_share=0.0)
 
 
@@ -46,7 +46,7 @@ def test_indicators_are_those_of_the_probe_states() -> None:
     monitor = CollapseMonitor()
     first = Rows(np.array([[1.0], [2.0], [3.0]], np.float32), 0.25)
     health = monitor.record(7, network(), first)
-    # Of |1|, |2|, |3| the gap is |x| itself; the unit for negative inputs never wakes.
+    # For |1|, |2|, |3| the gap is |x| itself; the unit for negative inputs is dormant.
     assert health == Health(7, 0.25, 2.0, 6.0, 0.5)
     later = monitor.record(8, network(), Rows(np.array([[-50.0]], np.float32), 0.0))
     assert later == Health(8, 0.0, 2.0, 6.0, 0.5)
@@ -75,5 +75,5 @@ def test_a_restored_monitor_continues() -> None:
     ],
 )
 def test_warns_when_terminations_are_rare_and_the_gap_has_shrunk(history: list[Health], *, warns: bool) -> None:
-    """Either sign alone is no danger: a good policy seldom fails, and a gap may shrink on the way to better values."""
+    """Neither sign alone is alarming: a good policy rarely fails, and a gap may shrink while values improve."""
     assert (warning(history) is not None) is warns

@@ -22,7 +22,7 @@ SPACED = "tests.training.space_environments:Spaced-v0"
 
 
 def trained(config: DQNConfig, steps: int, weights: dict[str, torch.Tensor] | None = None) -> TrainingState:
-    """A run after so many steps."""
+    """A run after this many steps."""
     environment = environment_for(config)
     state = make_state(config, environment, weights)
     for _ in itertools.islice(train(config, environment, state), steps):
@@ -32,7 +32,7 @@ def trained(config: DQNConfig, steps: int, weights: dict[str, torch.Tensor] | No
 
 
 def layers(network: torch.nn.Module) -> list[Normalize]:
-    """The layers that normalise."""
+    """The layers that normalize."""
     return [layer for layer in network.modules() if isinstance(layer, Normalize)]
 
 
@@ -59,7 +59,7 @@ def test_statistics_are_those_before_the_first_gradient_step(algorithm: Any) -> 
 
 
 def test_a_warm_start_keeps_its_statistics() -> None:
-    """They come with the weights, since the weights are for them."""
+    """They come with the weights, which fit them."""
     config = DQNConfig("CartPole-v1", **SHORT)
     first = trained(config, 100)
     weights = {name: tensor.clone() for name, tensor in first.agent.policy_network.state_dict().items()}
@@ -68,8 +68,8 @@ def test_a_warm_start_keeps_its_statistics() -> None:
     assert (layers(warm.agent.q_network)[0].mean == layers(first.agent.q_network)[0].mean).all()
 
 
-def test_numbers_of_each_leaf_are_normalised_and_integers_are_not() -> None:
-    """Of several leaves those that are numbers, pictures excepted; what does not vary is only moved."""
+def test_numbers_of_each_leaf_are_normalized_and_integers_are_not() -> None:
+    """Of several leaves, those that are numbers but not images; constant ones are only shifted."""
     config = DQNConfig(SPACED, env_kwargs={"observes": "nested"}, **SHORT)
     state = trained(config, 100)
     assert [len(layer.mean) for layer in layers(state.agent.q_network)] == [2, 4, 1]

@@ -1,4 +1,4 @@
-"""Environments that are particular about actions, pictures and masks: every way to play them agrees."""
+"""Environments that are particular about actions, images and masks: all ways of playing them agree."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +22,7 @@ from dqn_training.run.run import Run
 
 MODULE = "tests.training.peculiar_environments"
 PECULIAR = f"{MODULE}:Peculiar-v0"
-HINT = "For an environment that wants int: --wrapper PlainAction."
+HINT = "For an environment that requires int, use --wrapper PlainAction."
 
 
 def policy() -> Policy:
@@ -41,7 +41,7 @@ def step(environment: EnvironmentInfo, vectorization: Vectorization) -> None:
 
 
 def film(environment: EnvironmentInfo) -> list[Any]:
-    """Films an episode."""
+    """Records an episode."""
     renderer = EpisodeRenderer(environment)
     try:
         return list(renderer.frames(policy(), 0, 1, 10))
@@ -60,22 +60,22 @@ DOORS: dict[str, Callable[[EnvironmentInfo], Any]] = {
 
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("wants", ["sample", "integer", "item"])
-def test_every_door_gives_the_action_that_sample_gives(door: str, wants: str) -> None:
-    """An environment that runs with `action_space.sample()` runs in training, evaluation, film and probe."""
+def test_actions_are_of_the_type_that_sample_returns_everywhere(door: str, wants: str) -> None:
+    """An environment that runs with `action_space.sample()` works in training, evaluation, video and probe."""
     DOORS[door](describe(PECULIAR, {"wants": wants}))
 
 
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("wants", ["int", "json"])
-def test_an_environment_that_wants_int_is_refused_at_every_door(door: str, wants: str) -> None:
-    """In its first step, with the way out, which works."""
+def test_an_environment_that_requires_int_is_refused_everywhere(door: str, wants: str) -> None:
+    """In its first step, with a remedy that works."""
     with pytest.raises(FaultyEnvironmentError, match="in step 1 of an episode") as caught:
         DOORS[door](describe(PECULIAR, {"wants": wants}))
     assert HINT in str(caught.value)
     DOORS[door](describe(PECULIAR, {"wants": wants}, [WrapperInfo(name="PlainAction")]))
 
 
-def test_pictures_with_transparency_are_filmed() -> None:
+def test_images_with_transparency_are_recorded() -> None:
     """RGBA, as Matplotlib draws, loses its last channel."""
     pictures = film(describe(PECULIAR, {}))
     assert {picture.shape[2] for picture in pictures} == {3}
@@ -83,7 +83,7 @@ def test_pictures_with_transparency_are_filmed() -> None:
 
 
 def test_an_exception_in_render_is_the_environments() -> None:
-    """The sentence names the environment and the place, and asks nobody to report it."""
+    """The sentence names the environment and the place, and does not ask the user to report it."""
     with pytest.raises(FaultyEnvironmentError, match="Peculiar-v0 failed in render: ZeroDivisionError at peculiar"):
         film(describe(PECULIAR, {"picture": "broken"}))
 
@@ -92,13 +92,13 @@ class _Enough(Callback):
     """Ends a run at its first step."""
 
     def step(self, _state: Any) -> None:
-        """By an exception of its own."""
+        """By raising an exception."""
         raise StopAsyncIteration
 
 
 @pytest.mark.parametrize("vectorization", ["sync", "async"])
 @pytest.mark.parametrize("masks", [False, True])
-def test_masks_are_said_once(vectorization: Vectorization, masks: bool) -> None:  # noqa: FBT001
+def test_masks_are_reported_once(vectorization: Vectorization, masks: bool) -> None:  # noqa: FBT001
     """An environment with `info["action_mask"]` is trained with it, and the run says so."""
     said: list[str] = []
     config = DQNConfig(env_id=PECULIAR, num_envs=2, vectorization=vectorization)

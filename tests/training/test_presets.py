@@ -20,7 +20,7 @@ UNUSUAL = DQNConfig(
 
 @pytest.mark.parametrize("config", [UNUSUAL, *map(preset_config, preset_names())])
 def test_a_written_preset_is_read_back(tmp_path: Path, config: DQNConfig) -> None:
-    """Every preset and every kind of value survives the way through the file; fields at their default are not in it."""
+    """Every preset and every kind of value survives a round trip through the file, which omits default values."""
     path = tmp_path / "p.toml"
     path.write_text(preset_text(config, "found by\n\na search"), encoding="utf-8")
     assert read_preset(path) == config
@@ -32,13 +32,13 @@ def test_a_written_preset_is_read_back(tmp_path: Path, config: DQNConfig) -> Non
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("learning_rat = 2", "p.toml sets learning_rat, which is no setting; did you mean learning_rate?"),
-        ("zzz = 2", "p.toml sets zzz, which is no setting; see `dqn-train --help`"),
-        ('loss = "hubr"', "p.toml is wrong: loss is 'hubr'; it must be 'huber' or 'squared'."),
-        ('learning_rate = "2"', "p.toml is wrong: learning_rate is '2'; it must be a valid number."),
-        ("hidden_sizes = [2.5]", "p.toml is wrong: hidden_sizes is [2.5]; it must be a valid integer"),
-        ("gamma = 2", "p.toml is wrong: gamma is 2.0; it must lie between 0 and 1."),
-        ("gamma = 2000-01-01", "p.toml is wrong: gamma is datetime.date(2000, 1, 1); it must be a valid number."),
+        ("learning_rat = 2", "p.toml sets learning_rat, which is not a setting; did you mean learning_rate?"),
+        ("zzz = 2", "p.toml sets zzz, which is not a setting; `dqn-train --help` lists"),
+        ('loss = "hubr"', "p.toml is invalid: loss is 'hubr'; it must be 'huber' or 'squared'."),
+        ('learning_rate = "2"', "p.toml is invalid: learning_rate is '2'; it must be a valid number."),
+        ("hidden_sizes = [2.5]", "p.toml is invalid: hidden_sizes is [2.5]; it must be a valid integer"),
+        ("gamma = 2", "p.toml is invalid: gamma is 2.0; it must lie between 0 and 1."),
+        ("gamma = 2000-01-01", "p.toml is invalid: gamma is datetime.date(2000, 1, 1); it must be a valid number."),
         ("gamma = ", "p.toml is not TOML: Invalid value"),
         (None, "p.toml cannot be read: No such file or directory."),
     ],
@@ -68,7 +68,7 @@ def test_an_unknown_preset_is_wrong_usage(preset: str, sentence: str) -> None:
 
 @pytest.mark.slow
 def test_a_preset_file_decides_the_defaults(tmp_path: Path) -> None:
-    """`--help` shows the file's settings as defaults; the flags beside it win."""
+    """`--help` shows the file's settings as defaults; flags override them."""
     path = tmp_path / "mine.toml"
     path.write_text(preset_text(UNUSUAL, "mine"), encoding="utf-8")
     shown = " ".join(run_here("dqn-train", "--preset", path, "--help").stdout.replace("│", " ").split())

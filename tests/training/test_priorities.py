@@ -1,4 +1,4 @@
-"""Prioritised replay: the sum tree and its draws, against plain loops in double precision."""
+"""Prioritized replay: the sum tree and its draws, against plain loops in double precision."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from dqn_training.replay.sum_tree import Priorities, SumTree
 
 
 def walk(values: NDArray[np.float64], mass: float) -> int:
-    """The leaf where a running sum passes `mass`, one leaf after another."""
+    """The leaf at which a running sum over the leaves passes `mass`."""
     total = 0.0
     for leaf, value in enumerate(values):
         total += value
@@ -20,8 +20,8 @@ def walk(values: NDArray[np.float64], mass: float) -> int:
 
 
 @pytest.mark.parametrize("leaves", [1, 5, 16, 17, 256, 300, 5_000])
-def test_the_tree_finds_what_a_walk_along_the_leaves_finds(leaves: int) -> None:
-    """After batches of changes, with repeated leaves and zeros, sums and finds are those of the plain array."""
+def test_the_tree_finds_what_a_linear_search_finds(leaves: int) -> None:
+    """After batches of changes, with repeated leaves and zeros, sums and results are those of the plain array."""
     generator = np.random.default_rng(leaves)
     tree, plain = SumTree(leaves), np.zeros(leaves)
     for _ in range(20):
@@ -42,7 +42,7 @@ def test_the_tree_finds_what_a_walk_along_the_leaves_finds(leaves: int) -> None:
 
 
 def test_a_leaf_of_zero_is_never_found() -> None:
-    """Not even with a mass of zero, of the whole sum or beyond it, whatever rounding does."""
+    """Not even for a mass of zero, the whole sum or more, whatever rounding does."""
     tree = SumTree(1_000)
     some = np.arange(3, 1_000, 7)
     tree.set(some, np.random.default_rng(0).random(len(some)) * 1e-3 + 0.1)
@@ -50,8 +50,8 @@ def test_a_leaf_of_zero_is_never_found() -> None:
     assert set(tree.find(masses).tolist()) == set(some.tolist())
 
 
-def test_rows_are_drawn_as_often_as_their_priorities_say() -> None:
-    """Each row's share of many draws is error^exponent over the sum; one without a priority is never drawn."""
+def test_rows_are_drawn_in_proportion_to_their_priorities() -> None:
+    """Each row's fraction of many draws is error^exponent over the sum; one without a priority is never drawn."""
     priorities, generator = Priorities(40, exponent=0.7), np.random.default_rng(1)
     rows = np.arange(30)
     priorities.replace(np.zeros(0, np.int64), rows)
@@ -80,7 +80,7 @@ def test_importance_weights_are_the_papers(importance_exponent: float) -> None:
 
 
 def test_new_transitions_have_the_largest_priority_so_far() -> None:
-    """A row that came after an error of 99 is drawn as if it had that error, whatever the others have by then."""
+    """A row added after an error of 99 is drawn as if it had that error, whatever the others have by then."""
     priorities = Priorities(4, exponent=1.0)
     priorities.replace(np.zeros(0, np.int64), np.array([0, 1]))
     priorities.update(np.array([0, 1]), np.array([99.0, 1.0], np.float32))

@@ -1,4 +1,4 @@
-"""What becomes of a candidate: published once, judged against the champion of that moment and the best version."""
+"""Publishing a candidate: once, and compared with the champion at that moment and with the best version."""
 
 import dataclasses
 import weakref
@@ -34,24 +34,24 @@ BALANCING, FALLING = [0.1, 0.5, 2.0, 1.0], [0.0, 0.0, -1.0, 0.0]
 
 @pytest.fixture(scope="module")
 def candidate() -> Candidate:
-    """What a run of a second offers."""
+    """The candidate of a one-second run."""
     return Run(CONFIG, "general", environment_for(CONFIG)).train()
 
 
 def playing(candidate: Candidate, weights: list[float], seed: int = 0) -> Candidate:
-    """The candidate with a policy that pushes right where the weighted sum of the observation is positive."""
+    """The candidate with a policy that pushes right if the weighted sum of the observation is positive."""
     onnx = linear_onnx(np.array([[-value, value] for value in weights], np.float32))
     config = dataclasses.replace(candidate.config, seed=seed)
     return dataclasses.replace(candidate, config=config, onnx=onnx)
 
 
 def offered(candidate: Candidate, repository: ModelRepository, directory: RunDirectory | None = None) -> Published:
-    """Publishes it by the default rule."""
+    """Publishes it with the default rule."""
     return publish(candidate, repository, "cartpole", "non-inferior", "test", directory)
 
 
 def test_the_gate_measures_a_candidate_against_the_best_version_too(candidate: Candidate, tmp_path: Path) -> None:
-    """After a worse version was promoted by hand, one that is only as good as that is kept back, for the better one."""
+    """After a worse version was promoted by hand, a candidate that is only as good as that is kept back."""
     repository = ModelRepository(tmp_path)
     good = offered(playing(candidate, BALANCING), repository).manifest
     bad = offered(playing(candidate, FALLING, seed=1), repository)
@@ -75,7 +75,7 @@ def test_the_gate_measures_a_candidate_against_the_best_version_too(candidate: C
 def test_the_gate_says_that_the_champion_was_trained_for_another_environment(
     candidate: Candidate, tmp_path: Path
 ) -> None:
-    """The same model with other `--env-kwargs`: the reason names both; in the same environment it names none."""
+    """The same model with other `--env-kwargs`: the reason names both; in the same environment it names neither."""
     repository = ModelRepository(tmp_path)
     offered(playing(candidate, BALANCING), repository)
     other = candidate.environment.model_copy(update={"kwargs": {"sutton_barto_reward": True}})
@@ -83,7 +83,7 @@ def test_the_gate_says_that_the_champion_was_trained_for_another_environment(
     same = offered(dataclasses.replace(playing(candidate, BALANCING, seed=2), environment=other), repository)
     assert changed.manifest.gate
     assert same.manifest.gate
-    sentence = "Both played CartPole-v1 {'sutton_barto_reward': True}; the champion was trained for CartPole-v1."
+    sentence = "Both played CartPole-v1 {'sutton_barto_reward': True}; the champion was trained in CartPole-v1."
     assert sentence in changed.manifest.gate.reason
     assert ("Both played" in same.manifest.gate.reason) != changed.promoted
 
@@ -100,12 +100,12 @@ def test_the_gate_says_that_bounds_have_changed(candidate: Candidate, tmp_path: 
         ).manifest.gate
         for seed in (1, 2)
     ]
-    sentence = "Since the champion was trained, CartPole-v1 has other bounds of its observations."
+    sentence = "Since the champion was trained, the bounds of its observations have changed in CartPole-v1."
     assert [sentence in gate.reason for gate in gates if gate] == [True, False]
     assert [gate.statistics.get("best_version") for gate in gates if gate] == [None, None]
 
 
-def test_a_candidate_is_judged_again_when_somebody_promotes_meanwhile(
+def test_a_candidate_is_gated_again_if_somebody_promotes_meanwhile(
     candidate: Candidate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is published once, and promoted only if it also passes against the champion of that moment."""
@@ -139,11 +139,11 @@ def test_a_run_publishes_once_and_completes_what_a_kill_cut_off(
     method: str,
     champion: int | None,
 ) -> None:
-    """Killed after the publication, with or without the promotion, it comes to the same version and the same result."""
+    """Killed after the publication, with or without the promotion, it ends with the same version and result."""
     repository, directory = ModelRepository(tmp_path / "store"), RunDirectory(tmp_path / "run")
 
     class Killed(BaseException):
-        """Stands for the kill."""
+        """Simulates the kill."""
 
     def kill(*_: object, **__: object) -> None:
         raise Killed
@@ -162,14 +162,14 @@ def test_a_run_publishes_once_and_completes_what_a_kill_cut_off(
 
 
 def test_a_candidate_holds_no_replay_buffer() -> None:
-    """So that the second training of a round begins with the memory of the first."""
+    """So that the second training run of a round starts with the first one's memory freed."""
     states: list[Any] = []
 
     class Keep(Callback):
-        """Keeps a weak reference to what the run trained with."""
+        """Keeps a weak reference to the run's training state."""
 
         def begin(self, state: Any) -> None:
-            """Takes it."""
+            """Takes the reference."""
             states.append(weakref.ref(state.replay))
 
     kept = Run(CONFIG, "general", environment_for(CONFIG), [Keep()]).train()

@@ -65,13 +65,13 @@ def test_termination_flushes_the_tail_without_bootstrapping() -> None:
 
 
 def test_truncation_flushes_the_tail_and_bootstraps_from_the_last_observation() -> None:
-    """A time limit is no termination: g^k times the value of the true last observation counts."""
+    """A time limit is not a termination: g^k times the value of the true last observation counts."""
     replay = buffer(3)
     feed(replay, [(1, 8, ""), (2, 4, "c")])
     assert transitions(replay) == {0: (8 + 2, 0.25, 2), 1: (4, 0.5, 2)}
 
 
-def test_an_episode_of_exactly_n_steps_ends_right() -> None:
+def test_an_episode_of_exactly_n_steps_ends_correctly() -> None:
     """When the n-th step terminates, the oldest transition has all n rewards and no bootstrap."""
     replay = buffer(2)
     feed(replay, [(1, 8, ""), (2, 4, "t")])
@@ -80,7 +80,7 @@ def test_an_episode_of_exactly_n_steps_ends_right() -> None:
 
 @pytest.mark.parametrize("n_step", [1, 2, 5])
 def test_no_transition_crosses_an_autoreset(n_step: int) -> None:
-    """The step after an end (it only resets) is in no transition, and none reaches from one episode into the next."""
+    """The step after an end, which only resets, is in no transition, and none spans two episodes."""
     replay = buffer(n_step)
     feed(replay, [(1, 1, ""), (2, 1, "c"), (10, 0, ""), (11, 1, ""), (12, 1, "t"), (20, 0, ""), (21, 1, "")])
     found = transitions(replay)
@@ -134,7 +134,7 @@ def test_a_batch_has_no_transition_twice_and_all_are_equally_likely() -> None:
 def test_a_transition_takes_its_observation_and_at_most_16_bytes() -> None:
     """Next observations share the observations' storage; everything else of a transition is small numbers."""
     for n_actions, n_step, exponent in ((2, 1, 0.6), (18, 3, 0.6), (1_000, 500, None)):
-        tracemalloc.start()  # counts what is asked for; the system hands it out as it is written
+        tracemalloc.start()  # counts what is allocated; the system provides it as it is written
         replay = ReplayBuffer(
             1_000_000, 8, (4,), np.dtype(np.float32), DiscreteSpace(n=n_actions), n_step, GAMMA, exponent
         )

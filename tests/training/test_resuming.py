@@ -22,6 +22,7 @@ from dqn_training.run.checkpoints import Checkpoints
 from dqn_training.run.directory import RunDirectory
 from dqn_training.run.run import Run
 
+MATCHING = "tests.training.branching_environments:Matching-v0"
 SHORT: dict[str, Any] = {
     "hidden_sizes": (16,),
     "batch_size": 16,
@@ -33,12 +34,12 @@ SHORT: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """As a run has it."""
+    """As in a run."""
     torch.set_num_threads(1)
 
 
 def steps(config: DQNConfig, state: TrainingState, count: int) -> None:
-    """Takes so many steps."""
+    """Takes this many steps."""
     for _ in itertools.islice(train(config, environment_for(config), state), count):
         pass
 
@@ -72,8 +73,10 @@ def flat(value: Any) -> list[Any]:
         DQNConfig("CartPole-v1", **SHORT, noisy=True, dueling=True, distribution="c51", prioritized=True),
         DQNConfig("FrozenLake-v1", **SHORT, target_update="periodic", policy_weights="learned", target_update_every=7),
         DQNConfig("Acrobot-v1", **SHORT, algorithm="pqn", rollout_steps=7, policy_weights="learned"),
+        DQNConfig(MATCHING, **SHORT, prioritized=True, vectorization="sync"),
+        DQNConfig(MATCHING, **SHORT, algorithm="pqn", rollout_steps=7, policy_weights="learned", vectorization="sync"),
     ],
-    ids=["cartpole", "sync", "rainbow", "frozenlake", "pqn"],
+    ids=["cartpole", "sync", "rainbow", "frozenlake", "pqn", "branching", "branching-pqn"],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one(config: DQNConfig, tmp_path: Path) -> None:
     """After 150 steps, a checkpoint, and 150 more in new objects, every part of the state has the same bits."""
@@ -95,7 +98,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(config: DQNConfig, tmp_path: 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_an_environment_that_draws_from_global_generators_repeats_by_seed(mode: Any) -> None:
-    """Python's and NumPy's generators are seeded for each run, whatever was drawn before, in processes too."""
+    """Python's and NumPy's generators are seeded for each run, whatever was drawn before, also in other processes."""
     config = DQNConfig("tests.training.environments:Unseeded-v0", **SHORT, vectorization=mode)
     runs = []
     for run_seed in (7, 7, 8):
@@ -110,7 +113,7 @@ def test_an_environment_that_draws_from_global_generators_repeats_by_seed(mode: 
 
 
 def test_a_resumed_run_continues_the_global_generators(tmp_path: Path) -> None:
-    """A run with such an environment, resumed after something else drew from them, is the uninterrupted one."""
+    """A run with such an environment, resumed after something else used them, equals the uninterrupted one."""
     config = DQNConfig("tests.training.environments:Unseeded-v0", **SHORT, vectorization="sync")
     whole = fresh(config)
     steps(config, whole, 200)
@@ -135,7 +138,7 @@ def test_where_environments_cannot_be_captured_new_episodes_begin(tmp_path: Path
     checkpoints = Checkpoints(tmp_path / "checkpoint", 1e-9, said.append)
     with contextlib.closing(fresh(config)) as first:
         checkpoints.restore(first, None)
-        assert "Checkpoints lack the state of these environments: they run in processes of their own" in said[0]
+        assert "Checkpoints cannot include the state of these environments: they run in separate processes" in said[0]
         steps(config, first, 50)
         assert isinstance(first.replay, ReplayBuffer)
         first.replay._observations[first.replay._slot(first.replay.time)] = 77.0  # the newest, of running episodes
@@ -182,7 +185,7 @@ def test_a_full_disk_stops_no_training(tmp_path: Path) -> None:
 
 
 def test_checkpoints_that_cost_much_are_written_less_often(tmp_path: Path) -> None:
-    """The next checkpoint is due when the last one has become 2 % of the time, if that is later than asked for."""
+    """The next checkpoint is due when the last one amounts to 2 % of the time, if that is later than configured."""
     config = DQNConfig("CartPole-v1", **SHORT)
     checkpoints = Checkpoints(tmp_path / "checkpoint", 1e-9, print)
     state = fresh(config)

@@ -73,7 +73,7 @@ def test_targets_are_mixtures_of_n_step_returns(q_lambda: float, end: str, *, bo
 
 @pytest.mark.parametrize("end", ["t", "c"])
 def test_nothing_reaches_over_an_episodes_end_and_the_step_that_resets_is_left_out(end: str) -> None:
-    """Two episodes in one rollout have the targets that each has alone; the ignored action between them is no data."""
+    """Two episodes in one rollout have the targets that each has alone; the ignored action between them is not used."""
     rollouts = made(5)
     feed(rollouts, [(1, 5, ""), (2, -1, end), (10, 0, ""), (11, 3, ""), (12, 2, "")])
     first = by_n_step_returns([5, -1], [0, 1, 2], 0.65, bootstraps=end == "c")
@@ -102,7 +102,7 @@ def test_environments_do_not_mix_and_a_reset_may_come_first() -> None:
 
 
 def test_episodes_that_a_resume_leaves_behind_bootstrap_and_end_there() -> None:
-    """After begin_episodes the step before it counts as cut off, and the new episode has targets of its own."""
+    """After begin_episodes, the step before it counts as cut off, and the new episode has its own targets."""
     rollouts = made(5)
     feed(rollouts, [(1, 5, ""), (2, -1, "")])
     rollouts.begin_episodes(np.array([10.0]))
@@ -114,7 +114,7 @@ def test_episodes_that_a_resume_leaves_behind_bootstrap_and_end_there() -> None:
 
 
 def test_what_was_seen_is_some_10_000_observations_of_real_steps() -> None:
-    """The ring keeps whole rollouts; a restored one has everything."""
+    """The ring keeps whole rollouts; a restored ring has everything."""
     rollouts = made(8, num_envs=25)
     for step in range(600):
         here = np.full(25, step, np.float32)

@@ -22,7 +22,7 @@ def test_linear_goes_straight_to_its_end_and_stays() -> None:
 
 
 def test_exponential_is_the_tutorials() -> None:
-    """Epsilon of the tutorial after n actions is 0.05 + 0.85 exp(-n / 1000)."""
+    """The tutorial's epsilon after n actions is 0.05 + 0.85 exp(-n / 1000)."""
     schedule = epsilon_schedule(preset_config("tutorial"))
     for step in (0, 1_000, 2_500):
         assert schedule(step) == pytest.approx(0.05 + 0.85 * math.exp(-step / 1_000))
@@ -30,7 +30,7 @@ def test_exponential_is_the_tutorials() -> None:
 
 
 def test_a_warm_start_explores_less() -> None:
-    """A warm start's epsilon begins at warm_epsilon and ends where a cold one ends."""
+    """A warm start's epsilon begins at warm_epsilon and ends at the same value as a cold one."""
     schedule = epsilon_schedule(DQNConfig(epsilon_decay_steps=100, warm_epsilon=0.2), warm=True)
     assert (schedule(0), schedule(100)) == pytest.approx((0.2, 0.05))
 

@@ -57,7 +57,7 @@ def trained(config: DQNConfig, said: list[str] | None = None) -> Candidate:
 @pytest.mark.slow
 @pytest.mark.parametrize("observes", OBSERVATIONS)
 def test_a_policy_is_trained_for_every_kind_of_observation(observes: str) -> None:
-    """Training, export with parity, and play with the exported file work alike, and describe what was seen."""
+    """Training, export with parity, and play with the exported file all work, and observations are described."""
     candidate = trained(settings(observes))
     space = candidate.environment.observation_space
     assert [value.name for value in candidate.policy.inputs] == [leaf.input_name for leaf in space.leaves]
@@ -94,7 +94,7 @@ FAMILY: list[dict[str, Any]] = [
 @pytest.mark.slow
 @pytest.mark.parametrize("others", FAMILY, ids=lambda others: next(iter(others)))
 @pytest.mark.parametrize("observes", ["nested", "tuple"])
-def test_several_leaves_go_with_every_algorithm(observes: str, others: dict[str, Any]) -> None:
+def test_several_leaves_work_with_every_algorithm(observes: str, others: dict[str, Any]) -> None:
     """Each member of the family learns from observations of several leaves and exports what it learned."""
     assert trained(settings(observes, "multidiscrete", **others)).gradient_steps > 10
 
@@ -115,7 +115,7 @@ def fresh(config: DQNConfig) -> TrainingState:
 
 
 def steps(config: DQNConfig, state: TrainingState, count: int) -> None:
-    """Takes so many steps."""
+    """Takes this many steps."""
     for _ in itertools.islice(train(config, environment_for(config), state), count):
         pass
 
@@ -161,8 +161,8 @@ def test_sync_and_async_take_the_same_trajectories(observes: str) -> None:
 @pytest.mark.parametrize(
     ("fault", "observes", "sentence"),
     [
-        ("missing", "nested", "gave an observation without 'goal.position' in reset"),
-        ("nan", "nested", "gave an observation whose 'goal.position' is with nan in it in reset"),
+        ("missing", "nested", "returned an observation without 'goal.position' in reset"),
+        ("nan", "nested", "returned an observation whose 'goal.position' is with nan in it in reset"),
         ("outside", "nested", "whose 'hands' is outside of MultiDiscrete"),
     ],
 )
@@ -175,7 +175,7 @@ def test_a_wrong_leaf_is_named(fault: str, observes: str, sentence: str) -> None
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 def test_a_box_of_integers_may_give_floats(mode: Any) -> None:
-    """They reach the network as they are, not cut off."""
+    """They reach the network unchanged, not truncated."""
     environments = make_vector_environment(describe(SPACED, {"observes": "integers", "fault": "float"}), 1, mode)
     observations, _ = environments.reset(seed=0)
     environments.close()
@@ -188,7 +188,7 @@ def test_a_box_of_integers_may_give_floats(mode: Any) -> None:
         (SPACED, {"acts": "box"}, "--discretize 5"),
         (SPACED, {"acts": "unbounded"}, "--wrapper 'BoundedAction="),
         (SPACED, {"acts": "tuple"}, "--wrapper my_module:MyWrapper"),
-        (f"{MODULE}:Blind-v0", {}, "nothing that a network can read"),
+        (f"{MODULE}:Blind-v0", {}, "which a network cannot read"),
     ],
 )
 def test_a_space_that_no_policy_can_have_is_refused_with_a_remedy(
@@ -202,7 +202,7 @@ def test_a_space_that_no_policy_can_have_is_refused_with_a_remedy(
 
 @pytest.mark.parametrize("acts", ["three", "six", "twelve", "thirteen", "unbounded", "half"])
 def test_the_flags_that_a_refusal_of_continuous_actions_names_are_accepted(acts: str) -> None:
-    """With what the sentences write, word for word, the environment can be played."""
+    """With exactly these flags, the environment can be played."""
     flags: dict[str, Any] = {}
     for _ in range(2 if acts in ("unbounded", "half") else 1):
         with pytest.raises(ValueError, match="--") as refused:
@@ -219,8 +219,8 @@ def test_the_flags_that_a_refusal_of_continuous_actions_names_are_accepted(acts:
             environment.step(action)
 
 
-def test_wrappers_are_recorded_and_put_on_again() -> None:
-    """By their name in gymnasium.wrappers or with their module, with arguments as JSON, innermost first."""
+def test_wrappers_are_recorded_and_applied_again() -> None:
+    """By their name in gymnasium.wrappers or with their module, and arguments as JSON, innermost first."""
     config = settings(
         "nested", wrapper=(f'{MODULE}:AddOne={{"amount": 10}}', 'TimeLimit={"max_episode_steps": 2}'), frame_stack=2
     )
@@ -244,11 +244,11 @@ def test_wrappers_are_recorded_and_put_on_again() -> None:
         ("TimeLimit=5", "arguments as a JSON object"),
         ("nomodule:X", "cannot be imported"),
         (f"{MODULE}:Nope", "has no Nope"),
-        ("TransformReward", "does not fit"),
-        ('TimeLimit={"max_episode_steps": 2, "x": 1}', "does not fit"),
+        ("TransformReward", "cannot wrap"),
+        ('TimeLimit={"max_episode_steps": 2, "x": 1}', "cannot wrap"),
     ],
 )
-def test_a_wrapper_that_cannot_be_put_on_is_refused(wrapper: str, words: str) -> None:
+def test_a_wrapper_that_cannot_be_applied_is_refused(wrapper: str, words: str) -> None:
     """The sentence names it and says what is wrong."""
     with pytest.raises(ValueError, match="wrapper") as caught:
         environment_for(settings(wrapper=(wrapper,)))
@@ -266,8 +266,8 @@ def test_rewards_of_several_numbers_are_weighted() -> None:
     assert set(episodes.returns % 2.5) == {0.0}, "each reward counts 0.5 + 2 times"
 
 
-def test_blackjack_is_played_and_filmed_as_it_comes() -> None:
-    """Gymnasium's own environment with a Tuple needs no flag, wherever it is played."""
+def test_blackjack_is_played_and_recorded_without_flags() -> None:
+    """Gymnasium's own environment with a Tuple needs no flag anywhere."""
     candidate = trained(DQNConfig(**{**SHORT, "env_id": "Blackjack-v1"}))
     assert [value.name for value in candidate.policy.inputs] == ["observation.0", "observation.1", "observation.2"]
     renderer = EpisodeRenderer(candidate.environment)

@@ -1,4 +1,4 @@
-"""Replay of stacked observations: each frame is kept once, and every transition is what it was."""
+"""Replay of stacked observations: each frame is stored once, and every transition is unchanged."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ class Stacks:
         return np.zeros(ENVIRONMENTS, self.dtype)
 
     def follow(self, index: int, *, begins: bool) -> None:
-        """The next frame of an environment, which says what it is the how manieth."""
+        """The next frame of an environment, which encodes its number."""
         self.count += 1
         names = self.dtype.names
         fields = [self.observations] if names is None else [self.observations[name] for name in names]
@@ -69,7 +69,7 @@ def filled(dtype: np.dtype[Any], steps: int, priority_exponent: float | None) ->
 def test_transitions_are_those_of_whole_observations(
     dtype: np.dtype[Any], steps: int, priority_exponent: float | None
 ) -> None:
-    """Before and after the buffer is full, across episodes' ends and resumes, with all but the oldest few there."""
+    """Before and after the buffer is full, across episodes' ends and resumes, with all but the few oldest available."""
     whole, stacked = filled(dtype, steps, None)
     expected = whole.sample(len(whole), np.random.default_rng(0))
     places = {row: place for place, row in enumerate(expected.rows.tolist())}

@@ -34,7 +34,7 @@ def test_the_interquartile_mean_leaves_out_a_quarter_at_each_end(count: int) -> 
 
 
 def test_the_stratified_interval_draws_runs_within_each_task() -> None:
-    """A plain loop over 20,000 draws gives the same ends; tasks that never vary give an interval without width."""
+    """A plain loop over 20,000 draws gives the same ends; tasks that never vary give an interval of zero width."""
     generator = np.random.default_rng(1)
     tasks = [generator.normal(0.2, 0.3, 10), generator.normal(0.9, 0.05, 7)]
     mean, low, high = interquartile_interval(tasks)

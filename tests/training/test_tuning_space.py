@@ -1,4 +1,4 @@
-"""The search space: every preset lies in it, and every point of it is a configuration."""
+"""The search space: it contains every preset, and every point of it is a valid configuration."""
 
 import optuna
 import pytest
@@ -9,7 +9,7 @@ from dqn_training.tuning.space import configuration, parameters_of, search_space
 
 @pytest.mark.parametrize("preset", preset_names())
 def test_a_preset_is_a_point_of_its_own_space(preset: str) -> None:
-    """The first trial is the preset itself, whatever it is; then come others that differ in these settings only."""
+    """The first trial is the preset itself, whatever it is; later trials differ only in these settings."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     base = preset_config(preset)
     space = search_space(base)

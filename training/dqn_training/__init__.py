@@ -1,4 +1,4 @@
-"""Trains DQN policies, judges them, and publishes them to the model repository.
+"""Trains and evaluates DQN policies and publishes them to the model repository.
 
 from dqn_training import evaluate, publish, train
 """
@@ -13,7 +13,7 @@ __all__ = ["evaluate", "publish", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the learning stack, which takes seconds, when one of these is first used."""
+    """Imports the learning stack, which takes seconds, on first use of one of these."""
     if name in __all__:
         return getattr(import_module("dqn_training.api"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

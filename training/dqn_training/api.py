@@ -1,4 +1,4 @@
-"""What the commands do, in Python: train, evaluate and publish, for notebooks and scripts."""
+"""The Python API for notebooks and scripts: train, evaluate and publish, as the commands do."""
 
 import dataclasses
 import sys
@@ -25,11 +25,12 @@ evaluate = play_test_episodes
 
 
 def train(env_id_or_config: str | DQNConfig, *, callbacks: Sequence[Callback] = (), **settings: Any) -> Candidate:
-    """Trains a policy and returns the best checkpoint; nothing is written to the disk.
+    """Trains a policy and returns the best checkpoint; nothing is written to disk.
 
-    An environment's id means the preset that is its default; `general` chooses what `settings` leave open, and says so
-    on standard error. `settings` are fields of DQNConfig, such as `seed=1`.
-    Raises ValueError with a sentence for settings that are wrong or do not fit the machine, and what Run.train raises.
+    An environment id selects its default preset; the preset `general` chooses whatever `settings` leave open and
+    reports its choices on standard error. `settings` are fields of DQNConfig, e.g. `seed=1`.
+
+    Raises ValueError if settings are invalid or do not fit the machine, and whatever Run.train raises.
     """
     preset = "custom"
     if isinstance(env_id_or_config, str):
@@ -53,9 +54,9 @@ def _say(line: str) -> None:
 def publish(
     candidate: Candidate, name: str | None = None, repository: Path | str | None = None, gate: Rule = "non-inferior"
 ) -> publishing.Published:
-    """Publishes a candidate as the next version of a model, and promotes it if the gate opens.
+    """Publishes a candidate as the next version of a model, and promotes it if it passes the gate.
 
-    The defaults of `name` and `repository` are those of `dqn-train`. Raises what publishing/publish.py says.
+    `name` and `repository` default as in `dqn-train`. Raises what `publishing.publish.publish` raises.
     """
     store = ModelRepository(repository or default_repository())
     return publishing.publish(candidate, store, name or default_model_name(candidate.config.env_id), gate, "python")

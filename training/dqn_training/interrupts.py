@@ -1,4 +1,4 @@
-"""Interrupts that wait: SIGINT and SIGTERM take effect after what they must not cut in half."""
+"""Deferred interrupts: SIGINT and SIGTERM take effect only after a critical section."""
 
 import contextlib
 import signal
@@ -9,7 +9,7 @@ from types import FrameType
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 LetThrough = Callable[[], contextlib.AbstractContextManager[None]]
-"""For a part of a block held back that an interrupt may end."""
+"""For a part of the block that may be interrupted after all."""
 
 
 def end_when_asked() -> None:
@@ -25,7 +25,7 @@ def end_when_asked() -> None:
 
 @contextlib.contextmanager
 def held_back() -> Iterator[LetThrough]:
-    """Lets the block finish before an interrupt takes effect, but for the parts of it within what it yields."""
+    """Defers interrupts to the end of the block, except within the context manager that it yields."""
     arrived: list[int] = []
     previous = {number: signal.getsignal(number) for number in _SIGNALS}
 

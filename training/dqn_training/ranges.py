@@ -1,4 +1,4 @@
-"""The kinds of values that settings and flags have: numbers within ranges, which their annotations give, and JSON."""
+"""Types for settings and flags: numbers with the range in their annotation, and JSON objects."""
 
 import dataclasses
 import functools
@@ -12,19 +12,19 @@ from tyro.constructors import PrimitiveConstructorSpec
 
 @dataclasses.dataclass(frozen=True)
 class Between:
-    """The numbers that a field may have, in its annotation; infinity is never one of them."""
+    """The allowed range of a field, as part of its annotation; infinity is never allowed."""
 
     low: float
     high: float = math.inf
     above: bool = False  # `low` itself is not allowed
 
     def __contains__(self, value: float) -> bool:
-        """Whether the field may have this value."""
+        """Whether the value is in the range."""
         enough = self.low < value if self.above else self.low <= value
         return enough and value <= self.high and value != math.inf
 
     def __str__(self) -> str:
-        """What the value must do, as the rest of a sentence."""
+        """The requirement, to follow "it must"."""
         if self.high == math.inf:
             return f"be a number above {self.low}" if self.above else f"be at least {self.low}"
         return (
@@ -54,11 +54,11 @@ JsonObject = Annotated[
         str_from_instance=lambda value: [json.dumps(value)],
     ),
 ]
-"""A dictionary that is one JSON object on the command line."""
+"""A dictionary, given on the command line as one JSON object."""
 
 
 def outside_ranges(values: Any) -> Iterator[str]:
-    """A sentence for each field of a dataclass instance whose value is not in the range that its annotation gives."""
+    """A sentence for each field of a dataclass instance whose value is outside the range in its annotation."""
     for name, allowed in _ranges(values.__class__).items():
         value = getattr(values, name)
         if value is not None and value not in allowed:

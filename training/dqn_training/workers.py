@@ -1,4 +1,4 @@
-"""Calls in several processes at once: training runs of a search that know nothing of each other."""
+"""Calls in several processes at once, such as the independent training runs of a search."""
 
 import contextlib
 import multiprocessing
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from dqn_models import streams
 
-_GRACE_SECONDS = 30.0  # for a call that was interrupted, on a machine that may be busy
+_GRACE_SECONDS = 30.0  # for an interrupted call to end, on a machine that may be busy
 
 Result = TypeVar("Result")
 
@@ -19,10 +19,10 @@ Result = TypeVar("Result")
 def in_processes(
     call: Callable[..., Result], arguments: Sequence[tuple[Any, ...]], jobs: int
 ) -> Iterator[Iterator[tuple[int, Result]]]:
-    """Calls `call(*arguments[i])` for each i, in `jobs` processes; yields an iterator of (i, result) as they finish.
+    """Calls `call(*arguments[i])` for each i in `jobs` processes; yields an iterator over (i, result) as calls finish.
 
-    Whatever ends the block early, such as Ctrl-C or what a call raised, interrupts the running calls by
-    KeyboardInterrupt and waits for them. Raises ChildProcessError when a process is killed.
+    If the block ends early, by Ctrl-C or an exception from a call, the running calls get a KeyboardInterrupt and are
+    waited for. Raises ChildProcessError if a process is killed.
     """
     with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), _leave_interrupts_to_the_parent) as pool:
         futures = {pool.submit(_call, call, *each): index for index, each in enumerate(arguments)}
@@ -41,11 +41,11 @@ def in_processes(
 
 
 def _leave_interrupts_to_the_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all, and the parent answers it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all processes; the parent handles it
 
 
 def _call(call: Callable[..., Result], *arguments: Any) -> Result:
-    """SIGTERM interrupts the call and not the process, which then has to send what the call raised."""
+    """Makes SIGTERM interrupt the call but not the process, which must still send back the exception."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with streams.protected():

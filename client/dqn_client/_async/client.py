@@ -102,7 +102,10 @@ class AsyncPolicyClient:
         return await self._call(api.act_batch(self._prefix, observations, **options))
 
     async def q_values(self, observation: Observation, **options: Unpack[ActOptions]) -> QValues:
-        """The Q-values of all joint actions for one observation, and the selected action."""
+        """The Q-values of all joint actions for one observation, and the selected action.
+
+        If actions branch, there is one for each value of each component, component after component.
+        """
         return await self._call(api.q_values(self._prefix, observation, **options))
 
     async def q_values_batch(self, observations: Observations, **options: Unpack[ActOptions]) -> QValuesBatch:

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from dqn_client.api import Action
-from dqn_client.encoding import Observation, Values, joint_mask
+from dqn_client.encoding import Observation, Values, flat_mask
 from dqn_client.endpoint import Endpoint
 from dqn_client.errors import UnexpectedResponseError, excerpt, refusal
 from dqn_client.stream.frames import CODECS, ActionFrame, Draining, Encoding, ErrorFrame, Frame, Hello, Version
@@ -96,7 +96,7 @@ class Session:
         if seed is not None:
             fields["seed"] = seed
         if action_mask is not None:
-            fields["action_mask"] = joint_mask(action_mask)
+            fields["action_mask"] = flat_mask(action_mask)
         return self.codec.encode(fields)
 
     def receive(self, message: bytes) -> Action | None:

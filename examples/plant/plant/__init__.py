@@ -1,4 +1,4 @@
-"""A plant of your own: `dqn-train --env-id plant:Tank-v0` imports this package, which registers it with Gymnasium."""
+"""An example plant: `dqn-train --env-id plant:Tank-v0` imports this package, which registers it with Gymnasium."""
 
 import gymnasium
 

@@ -1,4 +1,4 @@
-"""Controls the tank with a served policy; where the server does not answer in time, a simple rule takes over.
+"""Controls the tank with a served policy; if the server does not answer in time, a simple rule takes over.
 
 python -m plant.control --url http://127.0.0.1:8000 --episodes 5
 python -m plant.control --rule
@@ -23,7 +23,7 @@ Decide = Callable[[Observation], int]
 
 
 def rule(observation: Observation) -> int:
-    """Full below 0.9 m, off above 1.1 m, in between as it was: what controlled the tank before."""
+    """The previous controller: full below 0.9 m, off above 1.1 m, unchanged in between."""
     level, _, pump = observation
     return 2 if level < 0.9 else 0 if level > 1.1 else int(pump)
 
@@ -49,12 +49,12 @@ def report(decide: Decide, episodes: int) -> None:
 
 
 def main() -> None:
-    """Reads the flags and plays."""
+    """Parses the flags and plays."""
     parser = argparse.ArgumentParser(description="Control the tank with a served policy.")
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="URL of dqn-serve (default: %(default)s)")
     parser.add_argument("--model", default="tank", help="name of the model (default: %(default)s)")
     parser.add_argument("--episodes", type=int, default=5, help="number of episodes (default: %(default)s)")
-    parser.add_argument("--rule", action="store_true", help="control by the rule alone, for comparison")
+    parser.add_argument("--rule", action="store_true", help="use only the rule, for comparison")
     flags = parser.parse_args()
     if flags.rule:
         report(rule, flags.episodes)

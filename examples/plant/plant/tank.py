@@ -12,16 +12,16 @@ PUMP = (0.0, 0.05, 0.10)
 TARGET, HEIGHT = 1.0, 2.0
 """Levels in metres."""
 START_COST = 0.2
-"""Reward lost whenever the pump changes."""
+"""Reward lost when the pump changes."""
 
 Observation = NDArray[np.float32]
 
 
 class Tank(gymnasium.Env[Observation, np.int64]):
-    """A step is a minute. The episode ends badly when the tank is empty or overflows, and else after 200 minutes.
+    """A step is a minute. The episode fails if the tank runs empty or overflows, and otherwise ends after 200 minutes.
 
     Observes the level (m), the demand (m a minute) and how the pump runs: 0 (off), 1 (half) or 2 (full).
-    The reward of a step is 1 at the target, less the further off the level is, and less where the pump changes.
+    The reward of a step is 1 at the target, less the distance from it in metres, and less if the pump changes.
     """
 
     def __init__(self, mean_demand: float = 0.05) -> None:
@@ -36,7 +36,7 @@ class Tank(gymnasium.Env[Observation, np.int64]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Starts at a random level; all randomness is from `self.np_random`, so that a seed makes it repeatable."""
+        """Starts at a random level; all randomness comes from `self.np_random`, so that a seed makes it repeatable."""
         super().reset(seed=seed, options=options)
         self._level = self.np_random.uniform(0.5, 1.5)
         self._demand = self._mean_demand

@@ -1,8 +1,8 @@
-"""Spaces of actions: how a policy's Q-values and indices stand for actions.
+"""Action spaces: how a policy's Q-values and indices map to actions.
 
-Of a few components each combination is a joint action with a Q-value, and its index counts in C order: the first
-component slowest. Where combinations are too many, actions *branch* (Tavakoli et al., 2018): each value of each
-component has a Q-value, component after component, and an index is a row with one for each component.
+With few components each combination is a joint action with a Q-value, numbered in C order: the first component varies
+slowest. With too many combinations actions *branch* (Tavakoli et al., 2018): each value of each component has a
+Q-value, component by component, and an index is a row with one entry per component.
 """
 
 import math
@@ -18,48 +18,48 @@ from dqn_models.masks import BoolArray, drawn_allowed
 from dqn_models.spaces.leaf import LeafSpace
 
 MAX_JOINT_ACTIONS = 4_096
-"""Actions of more combinations than that branch: each has a Q-value otherwise."""
+"""Actions with more combinations branch; otherwise each combination has a Q-value."""
 
 IntArray = NDArray[np.int64]
 _NOT_BRANCHING: tuple[int, ...] = ()
 
 
 class FiniteActions(LeafSpace):
-    """A space whose elements can be chosen by Q-values: the actions that a policy has.
+    """A finite action space, from which a policy chooses by Q-values.
 
-    A mask [n] is True for each Q-value whose action, or value of a component, is allowed. An index is a number; of
-    actions that branch a row [branches].
+    A mask [n] is True for each Q-value whose action, or value of a component, is allowed. An index is an integer or,
+    for actions that branch, a row [branches].
     """
 
     @property
     def components(self) -> tuple[int, ...]:
-        """How many values each component of an action has, in C order."""
+        """Number of values of each component of an action, in C order."""
         raise NotImplementedError
 
     @property
     def branches(self) -> tuple[int, ...]:
-        """How many Q-values each component has where actions branch; else empty."""
+        """Number of Q-values of each component if actions branch, else empty."""
         return _NOT_BRANCHING
 
     @property
     def action_dtype(self) -> np.dtype[Any]:
-        """The dtype of the graph's actions."""
+        """Dtype of the graph's actions."""
         return np.dtype(np.int64)
 
     @property
     def index_dtype(self) -> np.dtype[Any]:
-        """The smallest dtype of an index; of a row for actions that branch, so that `np.zeros(n, dtype)` has rows."""
-        most = max(self.branches) if self.branches else math.prod(self.components)
-        return np.dtype((np.min_scalar_type(most - 1), (len(self.branches),) if self.branches else ()))
+        """The smallest dtype of an index, with the shape of a row if actions branch: `np.zeros(n, dtype)` has rows."""
+        count = max(self.branches) if self.branches else math.prod(self.components)
+        return np.dtype((np.min_scalar_type(count - 1), (len(self.branches),) if self.branches else ()))
 
     def action(self, indices: Any) -> Any:
-        """The actions [..., *shape] with these indices, in the environment's own form."""
+        """The actions [..., *shape] with these indices, in the environment's form."""
         raise NotImplementedError
 
     def by_branch(self, values: NDArray[Any], filling: Any) -> NDArray[Any]:
-        """Values [batch, n] of Q-values as [batch, branches, most of a branch]; a shorter branch ends with `filling`.
+        """Rows [batch, n] as [batch, branches, longest branch]; shorter branches are padded with `filling`.
 
-        Where actions do not branch all are one branch, [batch, 1, n].
+        If actions do not branch, there is a single branch, [batch, 1, n].
         """
         if not self.branches:
             return values[:, np.newaxis]
@@ -68,9 +68,9 @@ class FiniteActions(LeafSpace):
         return found
 
     def best(self, q_values: NDArray[np.float32], masks: BoolArray | None = None) -> IntArray:
-        """The indices of the highest Q-values [batch, n] that are allowed, of each branch; the first on ties.
+        """Indices of the highest allowed Q-values [batch, n], per branch; ties go to the first.
 
-        Each row of `masks` [batch, n] must allow an action.
+        Each row of `masks` [batch, n] must allow at least one action.
         """
         if masks is not None:
             q_values = np.where(masks, q_values, np.float32(-np.inf))
@@ -81,88 +81,88 @@ class FiniteActions(LeafSpace):
         return in_branches
 
     def random(self, generator: np.random.Generator, count: int) -> IntArray:
-        """The indices of `count` actions, each as likely as any other."""
+        """Indices of `count` uniformly random actions."""
         if not self.branches:
             return generator.integers(0, math.prod(self.components), count)
         return generator.integers(0, self.branches, (count, len(self.branches)))
 
     def random_allowed(self, masks: BoolArray, draws: NDArray[np.float64]) -> IntArray:
-        """The indices of actions that the masks [batch, n] allow, each as likely as any other; each must allow one.
+        """Indices of uniformly random actions among those allowed by masks [batch, n]; each row must allow one.
 
-        `draws` are uniform from 0 up to 1, [batch], or for actions that branch [batch, branches]; see `draws_shape`.
+        `draws` are uniform in [0, 1), [batch] or, for actions that branch, [batch, branches]; see `draws_shape`.
         """
         return drawn_allowed(self.by_branch(masks, filling=False) if self.branches else masks, draws)
 
     def draws_shape(self, count: int) -> tuple[int, ...]:
-        """The shape of the draws for `count` random actions."""
+        """Shape of the draws for `count` random actions."""
         return (count, len(self.branches)) if self.branches else (count,)
 
     def possible(self, masks: BoolArray) -> BoolArray:
-        """Whether each mask [batch, n] allows an action, which is a value of each component; [batch]."""
+        """Whether each mask [batch, n] allows an action, i.e. a value of each component, [batch]."""
         if not self.branches:
             return np.asarray(masks.any(axis=1))
         any_of_each = np.logical_or.reduceat(masks, layout_of(self.branches).offsets, axis=1)
         return np.asarray(any_of_each.all(axis=1))
 
     def count_allowed(self, masks: BoolArray) -> NDArray[np.float64]:
-        """How many actions each mask [batch, n] allows, [batch]."""
+        """Number of actions that each mask [batch, n] allows, [batch]."""
         if not self.branches:
             return np.asarray(masks.sum(axis=1, dtype=np.float64))
         of_each = np.add.reduceat(masks, layout_of(self.branches).offsets, axis=1, dtype=np.float64)
         return np.asarray(of_each.prod(axis=1))
 
     def q_positions(self, indices: IntArray) -> IntArray:
-        """Where the Q-values of indices are among all: the indices themselves, or [..., branches]."""
+        """Positions of these indices' Q-values in a row: the indices themselves, or [..., branches]."""
         return indices + layout_of(self.branches).offsets if self.branches else indices
 
 
 class ComponentActions(FiniteActions):
-    """Actions of several components, chosen jointly or, where they branch, each by itself."""
+    """Actions with several components, chosen jointly or, if they branch, independently."""
 
     branching: bool = Field(
         default=False,
         exclude_if=not_,
-        description="of actions: whether each value of each component has a Q-value, component after component",
+        description="for actions: whether each value of each component has a Q-value, component by component",
     )
 
     @property
     def branches(self) -> tuple[int, ...]:
-        """How many Q-values each component has where actions branch; else empty."""
+        """Number of Q-values of each component if actions branch, else empty."""
         return self.components if self.branching else _NOT_BRANCHING
 
     @property
     def n(self) -> int:
-        """The number of Q-values: of joint actions, or of the values of all components."""
+        """Number of Q-values: one per joint action, or one per value of each component."""
         return sum(self.components) if self.branching else math.prod(self.components)
 
     def action(self, indices: Any) -> Any:
-        """The actions [..., *shape] with these indices, in the environment's own form."""
+        """The actions [..., *shape] with these indices, in the environment's form."""
         steps = indices if self.branching else joint_actions(self.components)[indices]
         values = self.component_values(steps)
         return values.reshape((*values.shape[:-1], *self.tensor_shape))
 
     def branch_values(self) -> NDArray[Any]:
-        """The value in the environment that each Q-value [n] of actions that branch stands for."""
+        """The component value in the environment for each Q-value [n] of actions that branch."""
         layout = layout_of(self.components)
         steps = np.minimum(np.arange(layout.positions.shape[1])[:, np.newaxis], np.array(self.components) - 1)
         return self.component_values(steps).T[layout.filled]
 
     def component_values(self, steps: NDArray[Any]) -> NDArray[Any]:
-        """The components' values in the environment, [..., components], of the steps from 0 that they are at."""
+        """The components' values in the environment, [..., components], for their indices from 0."""
         raise NotImplementedError
 
 
 class Layout(NamedTuple):
-    """Where the Q-values of each branch are in a row of all."""
+    """The positions of each branch's Q-values in a row of all Q-values."""
 
-    offsets: IntArray  # [branches], of the first
-    positions: IntArray  # [branches, most of a branch]; a shorter one ends with its last, repeated
-    filled: BoolArray  # [branches, most of a branch], False where it is repeated
+    offsets: IntArray  # [branches], position of the first
+    positions: IntArray  # [branches, longest branch]; shorter branches repeat their last position
+    filled: BoolArray  # [branches, longest branch], False for repetitions
 
 
 @cache
 def layout_of(branches: tuple[int, ...]) -> Layout:
-    """The layout of so many Q-values in each branch."""
+    """The layout of branches with these numbers of Q-values."""
     sizes = np.array(branches)
     offsets = sizes.cumsum() - sizes
     steps, last = np.arange(sizes.max()), sizes[:, np.newaxis] - 1
@@ -174,9 +174,9 @@ def layout_of(branches: tuple[int, ...]) -> Layout:
 
 @cache
 def joint_actions(counts: tuple[int, ...]) -> IntArray:
-    """All combinations of components with so many values each, [n, components], in C order: the first is the slowest.
+    """All combinations of components with these numbers of values, [n, components], in C order: the first is slowest.
 
-    Raises ValueError for more than a policy can have.
+    Raises ValueError if there are more than MAX_JOINT_ACTIONS.
     """
     n = math.prod(counts)
     if n > MAX_JOINT_ACTIONS:

@@ -13,7 +13,7 @@ from dqn_serving.problems import Problem
 
 
 def check_mask(document: Document, batch: int | None, masks: MaskReader, model: str) -> None:
-    """Checks the action mask, [n] or [batch, n], or that in the observations, whose form was checked.
+    """Checks the action mask, [n] or [batch, n], or that in the observations, whose form has been checked.
 
     Raises Problem (422) for the first fault, including the absence of a mask that the model needs.
     """
@@ -85,6 +85,6 @@ def _check_possible(row: list[Any], path: str, actions: ActionSpace) -> None:
         raise all_masked(path, row, actions)
 
 
-def _counts(branches: tuple[int, ...], most: int = 8) -> str:
-    """Such as "3 + 2 + ..."."""
-    return " + ".join([*map(str, branches[:most]), *(["..."] if len(branches) > most else [])])
+def _counts(branches: tuple[int, ...], maximum: int = 8) -> str:
+    """The numbers of values, such as "3 + 2 + ..."."""
+    return " + ".join([*map(str, branches[:maximum]), *(["..."] if len(branches) > maximum else [])])

@@ -13,7 +13,8 @@ NUMBERS_REF = {"$ref": f"#/components/schemas/{NUMBERS}"}
 _FLAG = {"anyOf": [{"type": "boolean"}, {"enum": [0, 1]}]}
 FLAGS = {"anyOf": [*_FLAG["anyOf"], {"type": "array", "items": _FLAG, "minItems": 1}]}
 _MASK = (
-    "Which actions may be chosen: one list of booleans (or 0 and 1); for `observations`, one for all or one for each. "
+    "Which actions may be chosen: one list of booleans (or 0 and 1), as long as the Q-values; for `observations`, one "
+    "for all or one for each. "
     "Required if the model was trained with action masks that are not part of its observations."
 )
 _SHAPE = (
@@ -53,6 +54,15 @@ Action = Annotated[
 ]
 
 
+QValues = Annotated[
+    list[float],
+    Meta(
+        description="One for each action or joint action; if `action_space.branching` is true, one for each value of "
+        "each component, component after component."
+    ),
+]
+
+
 class ActRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """One observation or many: exactly one of `observation` and `observations`."""
 
@@ -83,9 +93,9 @@ class ActBatchAnswer(Struct, frozen=True):
 
 
 class QValuesAnswer(Struct, frozen=True):
-    """The Q-value of every action and the chosen action, for one observation."""
+    """The Q-values and the chosen action, for one observation."""
 
-    q_values: list[float]
+    q_values: QValues
     action: Action
     model: str
     version: int
@@ -93,9 +103,9 @@ class QValuesAnswer(Struct, frozen=True):
 
 
 class QValuesBatchAnswer(Struct, frozen=True):
-    """The Q-values of every action and the chosen actions, for a batch."""
+    """The Q-values and the chosen actions, for a batch."""
 
-    q_values: list[list[float]]
+    q_values: list[QValues]
     actions: list[Action]
     model: str
     version: int

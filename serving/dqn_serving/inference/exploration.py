@@ -57,9 +57,9 @@ def epsilon_greedy(
 ) -> Selection:
     """With probability `epsilon` an allowed action drawn uniformly, else the greedy one.
 
-    `greedy` are indices [batch, ...] of `actions`, `allowed` is [batch, n], `epsilon` is from 0 to 1. Each row uses as
-    many of the generator's draws as any other, so that its action does not depend on what else is in the batch: one for
-    whether it explores, and one for its action, or for each component of an action that branches.
+    `greedy` are indices [batch, ...] of `actions`, `allowed` is [batch, n], `epsilon` is from 0 to 1. Each row uses
+    the same number of the generator's draws, so that its action does not depend on the rest of the batch: one decides
+    whether it explores, and one its action, or each component of an action that branches.
     """
     draws = generator.random((len(greedy), 1 + max(1, len(actions.branches))))
     explores = draws[:, 0] < epsilon

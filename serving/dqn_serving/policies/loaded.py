@@ -20,8 +20,8 @@ from dqn_serving.telemetry.shared_memory import Values, WorkerSegment
 
 Key = tuple[str, int]
 Index: TypeAlias = int | tuple[int, ...]
-"""Of an action; a tuple where actions branch."""
-_MOST_ANSWERS = MAX_JOINT_ACTIONS
+"""The index of an action; a tuple if actions branch."""
+_MAX_ANSWERS = MAX_JOINT_ACTIONS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +89,7 @@ class Answers(dict[Index, Any]):
 
     def keep(self, index: Index, answer: Any) -> None:
         """Keeps an answer if there is room for it."""
-        if len(self) < _MOST_ANSWERS:
+        if len(self) < _MAX_ANSWERS:
             self[index] = answer
 
 

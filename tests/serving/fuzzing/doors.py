@@ -1,4 +1,4 @@
-"""The ways into a server for bytes from outside, each as a function in this process, and what must hold behind them."""
+"""The entry points of a server for bytes from outside, as functions in this process, and what must hold for each."""
 
 import gzip
 import json
@@ -31,7 +31,7 @@ class Doors:
         publish_linear(repository, promote=True)
         publish_discrete(repository)
         arguments = ["--repository", str(folder), "--max-body-bytes", str(_MAX_BODY_BYTES), "--max-batch-size", "64"]
-        arguments += ["--max-waiting-seconds", "3600"]  # a busy machine is no overload here
+        arguments += ["--max-waiting-seconds", "3600"]  # a busy machine is not an overload here
         self._services = Services(read_settings(arguments))
         self._server = Server(self._services)
         self._heads = self._server.connection_parts().heads
@@ -43,7 +43,7 @@ class Doors:
         await self._services.refresher.poll()
 
     async def native(self, data: bytes) -> str:
-        """A body of a native call, whose first byte chooses the path; both ways must answer it alike."""
+        """A body of a native call, whose first byte chooses the URL; both paths must give the same answer."""
         path, body = NATIVE_PATHS[data[0] % len(NATIVE_PATHS)], data[1:]
         route = self._server.find_route(path)
         assert route is not None
@@ -146,12 +146,12 @@ def _encodings(choice: int, body: bytes) -> dict[bytes, bytes]:
 
 
 def _json_length(body: bytes) -> int:
-    """Where JSON could end: after the last brace."""
+    """Where the JSON could end: after the last brace."""
     return body.rfind(b"}") + 1
 
 
 class _Seen:
-    """What the parser met."""
+    """What the parser found."""
 
     def __init__(self) -> None:
         self.url, self.body, self.complete = b"", b"", 0

@@ -1,4 +1,4 @@
-"""Inputs for the doors: right ones, with some of their bytes changed."""
+"""Inputs for the entry points: valid ones, with some bytes changed."""
 
 import json
 import re
@@ -145,7 +145,7 @@ _NUMBER = re.compile(rb"-?[0-9][0-9.eE+-]*")
 
 
 def mutated(door: str, random: Random) -> bytes:
-    """A seed of a door with a few changes."""
+    """A seed input of an entry point with a few changes."""
     data = random.choice(SEEDS[door])
     for _ in range(random.choice((0, 1, 1, 1, 2, 2, 3, 5))):
         data = random.choice(_MUTATIONS)(data, door, random)

@@ -1,12 +1,12 @@
-"""Anything into the decoders of dqn-serve, in this process: never an exception, never a 500, both ways alike.
+"""Random inputs to the decoders of dqn-serve, in this process: no exception, no 500, the same answer on both paths.
 
     .venv/bin/python -m tests.serving.fuzzing.run --inputs 1000000
 
-Guided by coverage instead, where Google's atheris is installed (`pip install atheris`; it is no dependency of ours):
+Guided by coverage instead, if Google's atheris is installed (`pip install atheris`; it is not among our dependencies):
 
     .venv/bin/python -m tests.serving.fuzzing.run --inputs 1000000 --coverage
 
-Prints what was found in the end; a fault is printed with its input and ends the run with status 1.
+Prints the result at the end; a fault is printed with its input and ends the run with status 1.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ NAMES = ("native", "infer", "head", "frame", "piece")
 
 
 def main(inputs: int = 1_000_000, seed: int = 0, *, coverage: bool = False) -> None:
-    """Args: how many inputs, the seed of what is random, and whether coverage guides it."""
+    """Arguments: the number of inputs, the random seed, and whether coverage guides the search."""
     with tempfile.TemporaryDirectory() as folder:
         if coverage:
             _guided(inputs, seed, Path(folder))
@@ -51,7 +51,7 @@ async def _mutate(inputs: int, seed: int, folder: Path) -> None:
 async def _try(doors: Any, name: str, data: bytes) -> str:
     try:
         found: str = await getattr(doors, name)(data)
-    except Exception:  # noqa: BLE001  (whatever it is, it is what was looked for)
+    except Exception:  # noqa: BLE001  (any exception is what the run looks for)
         traceback.print_exc()
         sys.exit(f"{name}: {data!r}")
     return found

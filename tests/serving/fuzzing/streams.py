@@ -1,4 +1,4 @@
-"""The way into a server that is a stream: frames, or any bytes, on a connection without a socket."""
+"""Streams as entry points of a server: frames, or any bytes, on a connection without a socket."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ class Streams:
         self._streams = StreamHub(services)
 
     async def frame(self, data: bytes) -> str:
-        """A whole frame, whose first byte chooses path and encoding: an action or an error comes back, and no more."""
+        """A whole frame, whose first byte chooses path and encoding: exactly an action or an error comes back."""
         encoding = sorted(_CODECS)[data[0] % 2]
         opcode = Opcode.TEXT if encoding == "dqn.json" else Opcode.BINARY
         received = await self._exchange(_PATHS[data[0] // 2 % 2], encoding, [_masked(opcode, data[1:])])
@@ -41,7 +41,7 @@ class Streams:
         return f"stream {answer.get('status', 200)}"
 
     async def piece(self, data: bytes) -> str:
-        """Any bytes in two pieces, where the first byte says: what comes back is frames, each of them as agreed."""
+        """Any bytes, split where the first byte says: what comes back is valid frames."""
         middle = 1 + data[0] % len(data)
         received = await self._exchange(_PATHS[0], "dqn.json", [data[1:middle], data[middle:]])
         kinds = [json.loads(payload)["type"] for payload in received]
@@ -98,7 +98,7 @@ def _messages(data: bytes) -> list[bytes]:
 
 
 class _Transport(asyncio.Transport):
-    """Keeps what is written."""
+    """Records what is written."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A few thousand inputs of those that `python -m tests.serving.fuzzing.run` sends by the million."""
+"""A few thousand of the inputs that `python -m tests.serving.fuzzing.run` sends by the million."""
 
 import asyncio
 from pathlib import Path
@@ -8,8 +8,8 @@ from tests.serving.fuzzing.doors import Doors
 from tests.serving.fuzzing.mutations import mutated
 
 
-def test_anything_is_answered_and_both_ways_agree(tmp_path: Path) -> None:
-    """No input is an exception or a 500, and what the short way takes it answers as the long way does."""
+def test_anything_is_answered_and_both_paths_agree(tmp_path: Path) -> None:
+    """No input leads to an exception or a 500, and the fast path answers what it takes as the slow path does."""
 
     async def send_all() -> set[str]:
         doors, random = Doors(tmp_path / "store"), Random(0)

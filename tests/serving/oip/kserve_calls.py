@@ -1,4 +1,4 @@
-"""Everything that KServe's REST client can ask of a V2 server, told as a line of JSON; run by a Python with KServe."""
+"""Everything that KServe's REST client can ask of a V2 server, printed as a line of JSON; needs KServe."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ def request(*, binary: bool, parameters: Any = None, outputs: Any = None) -> Any
     return InferRequest("cartpole", [tensor], request_id="42", parameters=parameters, request_outputs=wanted or None)
 
 
-def told(answer: Any) -> dict[str, Any]:
+def as_json(answer: Any) -> dict[str, Any]:
     """An answer as JSON."""
     outputs = {output.name: output.as_numpy().tolist() for output in answer.outputs}
     return {"id": answer.id, "model": answer.model_name} | outputs
@@ -38,7 +38,7 @@ async def refused(calling: Any) -> str:
 
 
 async def play(url: str) -> dict[str, Any]:
-    """What each call gave."""
+    """The result of each call."""
     client = InferenceRESTClient(RESTConfig(protocol="v2", retries=0))
     forms = {
         "json": request(binary=False),
@@ -52,7 +52,9 @@ async def play(url: str) -> dict[str, Any]:
         "ready": await client.is_server_ready(url),
         "model ready": await client.is_model_ready(url, "cartpole"),
         "unknown ready": await client.is_model_ready(url, "pong"),
-        "answers": {form: told(await client.infer(url, sent, model_name="cartpole")) for form, sent in forms.items()},
+        "answers": {
+            form: as_json(await client.infer(url, sent, model_name="cartpole")) for form, sent in forms.items()
+        },
         "error": await refused(client.infer(url, request(binary=True), model_name="pong")),
     }
 

@@ -1,4 +1,4 @@
-"""The calls beside infer: health, metadata, index, statistics; tokens, methods and what happens without a champion."""
+"""The calls other than infer: health, metadata, index, statistics; tokens, methods, and no champion."""
 
 import json
 from typing import Any
@@ -29,7 +29,7 @@ def test_health_is_json(server: Server) -> None:
 
 
 def test_index_of_what_is_ready(server: Server) -> None:
-    """`{"ready": true}` lists only the loaded versions; a version becomes READY once it was asked for."""
+    """`{"ready": true}` lists only the loaded versions; a version becomes READY once it is requested."""
     everything = server.post("/v2/repository/index", b"").json()
     assert server.post("/v2/repository/index", {"ready": False}).json() == everything
     assert server.get("/v2/models/cartpole/versions/3/ready").status_code == 200
@@ -39,7 +39,7 @@ def test_index_of_what_is_ready(server: Server) -> None:
 
 
 def test_unloaded_versions_say_why(empty: ModelRepository) -> None:
-    """A version that nobody asked for is UNAVAILABLE with a reason, but its metadata is answered."""
+    """A version that nobody has requested is UNAVAILABLE with a reason, but its metadata is available."""
     publish_linear(empty, promote=True)
     publish_linear(empty)
     with running_server(empty) as server:
@@ -60,7 +60,7 @@ def test_unloaded_versions_say_why(empty: ModelRepository) -> None:
     [("GET", INFER, "POST"), ("POST", "/v2", "GET"), ("PUT", "/v2/repository/index", "POST"), ("DELETE", "/v2", "GET")],
 )
 def test_other_methods(server: Server, method: str, path: str, allowed: str) -> None:
-    """Another method is refused with 405 and the one that is allowed."""
+    """Another method gets 405 and the allowed one."""
     response = server.request(method, path)
     assert (response.status_code, response.headers["allow"]) == (405, allowed)
     assert f"use {allowed}" in error_of(response)
@@ -74,7 +74,7 @@ def test_head_is_get_without_a_body(server: Server) -> None:
 
 @pytest.mark.parametrize("path", ["/v2/", "/v2/models", "/v2/models/cartpole/", "/v2/a/b/c/d", "/v2//", "/v2/models//"])
 def test_unknown_paths(server: Server, path: str) -> None:
-    """Paths that the protocol does not have answer 404 in its form, and count as one endpoint."""
+    """Unknown paths get 404 in the protocol's form, and count as one endpoint."""
     response = server.get(path)
     assert response.status_code == 404
     assert error_of(response)
@@ -110,7 +110,7 @@ def test_every_call_but_health_needs_the_token(repository: ModelRepository) -> N
         for path in ("/v2", "/v2/models/cartpole", "/v2/models/cartpole/ready", "/v2/models/stats", "/v2/nothing"):
             response = server.get(path)
             assert (response.status_code, response.headers["www-authenticate"][:6]) == (401, "Bearer")
-            assert "needs a bearer token" in error_of(response)
+            assert "needs a valid bearer token" in error_of(response)
         assert send(server, {"inputs": [tensor()]}).status_code == 401
         assert send(server, {"inputs": [tensor()]}, authorization=f"Bearer {TOKEN}").status_code == 200
         documented = server.get("/openapi.json", headers={"authorization": f"Bearer {TOKEN}"}).json()["paths"]
@@ -120,7 +120,7 @@ def test_every_call_but_health_needs_the_token(repository: ModelRepository) -> N
 
 
 def test_draining_is_not_ready(repository: ModelRepository) -> None:
-    """After SIGTERM the server is not ready and still infers."""
+    """After SIGTERM the server is not ready but still infers."""
     with running_server(repository, drain_seconds=30) as server:
         server.wait_ready()
         server.process.terminate()
@@ -130,7 +130,7 @@ def test_draining_is_not_ready(repository: ModelRepository) -> None:
 
 
 def test_statistics_forget_batch_sizes_beyond_64(server: Server) -> None:
-    """However many batch sizes are sent, the statistics stay small and their totals stay right."""
+    """However many batch sizes are sent, the statistics stay small and their totals correct."""
     before: Any = server.get("/v2/models/lake/stats").json()["model_stats"][0]
     for size in range(1, 65):
         row = tensor([1] * size, [size], datatype="INT64")

@@ -1,4 +1,4 @@
-"""Compressed bodies both ways, and what a body that inflates without end costs."""
+"""Compressed bodies in both directions, and the cost of a body that inflates endlessly."""
 
 import gzip
 import json
@@ -16,7 +16,7 @@ BODY = json.dumps({"inputs": [tensor()]}).encode()
 
 
 def gzipped(body: bytes) -> bytes:
-    """The same bytes at any time, since they are part of the tests' names, which all workers must agree on."""
+    """The same bytes every time, since they are part of the tests' names, on which all test workers must agree."""
     return gzip.compress(body, mtime=0)
 
 
@@ -38,7 +38,7 @@ def raw_deflate(body: bytes) -> bytes:
     ],
 )
 def test_compressed_requests(server: Server, encoding: str, compress: Callable[[bytes], bytes]) -> None:
-    """A compressed body is read as the plain one, with binary tensors too: the length is that of the inflated JSON."""
+    """A compressed body is read like a plain one, also with binary tensors: the length is that of the inflated JSON."""
     assert send(server, compress(BODY), content_encoding=encoding).status_code == 200
     body, length = binary_request(ROWS)
     assert read(send(server, compress(body), length=length, content_encoding=encoding))[1]["action"].shape == (5,)
@@ -63,14 +63,14 @@ def test_compressed_requests(server: Server, encoding: str, compress: Callable[[
     ],
 )
 def test_faulty_encodings(server: Server, encoding: str, body: bytes, status: int, error: str) -> None:
-    """What does not inflate, or to more than is allowed, is refused with a sentence."""
+    """A body that does not inflate, or inflates to more than is allowed, is refused with a sentence."""
     response = send(server, body, content_encoding=encoding)
     assert response.status_code == status, response.text
     assert error in response.json()["error"]
 
 
 def test_a_bomb_costs_no_memory(server: Server) -> None:
-    """Bodies that would inflate to 90 MB each leave the server's peak of resident memory where it was."""
+    """Bodies that would inflate to 90 MB each do not raise the server's peak memory."""
     bomb = zlib.compress(b"\0" * 90_000_000, 9)
     assert len(bomb) < 100_000
     before = peak_kib(server)
@@ -80,7 +80,7 @@ def test_a_bomb_costs_no_memory(server: Server) -> None:
 
 
 def peak_kib(server: Server) -> int:
-    """The most resident memory that the process ever had."""
+    """The peak resident memory of the process."""
     with open(f"/proc/{server.process.pid}/status") as status:  # noqa: PTH123  (a pseudo file)
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 
@@ -122,7 +122,7 @@ def test_compressed_answers(server: Server, accepted: str, encoding: str | None)
 
 
 def test_errors_are_never_compressed(server: Server) -> None:
-    """Clients read errors as they are: tritonclient's asyncio one does not inflate them."""
+    """Clients read errors uninflated: tritonclient's asyncio client does."""
     response = send(server, b"{", accept_encoding="gzip")
     assert "content-encoding" not in response.headers
     assert "error" in response.json()

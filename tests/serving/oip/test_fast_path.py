@@ -1,4 +1,4 @@
-"""A whole infer request in one piece is answered before the framework, exactly as one that comes in pieces."""
+"""An infer request in one piece is answered before the framework, exactly like one in pieces."""
 
 import json
 import socket
@@ -17,7 +17,7 @@ FRAMED = f"{LENGTH}: {JSON_LENGTH}".encode()
 
 
 def exchange(server: Server, *pieces: bytes) -> tuple[bytes, dict[str, str], bytes]:
-    """Sends a request piece by piece; the answer's status, headers and body."""
+    """Sends a request piece by piece; returns the status, headers and body of the answer."""
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection, connection.makefile("rb") as stream:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -49,7 +49,7 @@ def head(body: bytes, *headers: bytes) -> bytes:
         (JSON, [b"Content-Encoding: gzip"], b"HTTP/1.1 400 Bad Request\r\n"),
     ],
 )
-def test_both_ways_answer_the_same(server: Server, body: bytes, headers: list[bytes], status: bytes) -> None:
+def test_both_paths_answer_the_same(server: Server, body: bytes, headers: list[bytes], status: bytes) -> None:
     """Status, headers and body do not depend on how a request arrives, and each is counted once."""
     code = status.split()[1].decode()
     labels: dict[str, Any] = {"endpoint": "/v2/models/{model}/infer", "status": code}
@@ -58,7 +58,7 @@ def test_both_ways_answer_the_same(server: Server, body: bytes, headers: list[by
     whole, pieces = exchange(server, start + body), exchange(server, start[:20], start[20:], body)
     for _, fields, _ in (whole, pieces):
         fields.pop("date")
-        fields.pop("x-request-id", None)  # every error has one of its own
+        fields.pop("x-request-id", None)  # every error has its own
     assert whole == pieces
     assert whole[0] == status
     assert server.metric("dqn_requests_total", **labels) == before + 2

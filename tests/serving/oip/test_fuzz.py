@@ -1,4 +1,4 @@
-"""Anything may be sent to the protocol: it is answered, or refused in the documented form."""
+"""Whatever is sent to the protocol is answered, or refused in the documented form."""
 
 import asyncio
 import gzip
@@ -127,7 +127,7 @@ def test_any_fields(api: FastAPI, document: Any, binary: bytes, path: str, *, fr
 @EXAMPLES
 @given(data=st.data(), valid=st.sampled_from([VALID, VALID_BINARY]))
 def test_mutations_of_valid_requests(api: FastAPI, data: st.DataObject, valid: str) -> None:
-    """Valid requests with a few bytes cut out or put in, and with any length given, are answered."""
+    """Valid requests with a few bytes removed or inserted, and with any declared length, are answered."""
     body = valid.encode() + (b"\0" * 16 if valid is VALID_BINARY else b"")
     start = data.draw(st.integers(0, len(body)))
     end = data.draw(st.integers(start, min(len(body), start + 5)))
@@ -149,7 +149,7 @@ def test_mutations_of_compressed_requests(api: FastAPI, data: st.DataObject, enc
 @EXAMPLES
 @given(path=st.one_of(st.text(max_size=30), st.lists(st.text(max_size=9), max_size=6).map("/".join)))
 def test_any_path(api: FastAPI, path: str) -> None:
-    """Any path below /v2 is answered, whether it is a call or not."""
+    """Any path under /v2 is answered, whether it is a call or not."""
     send(api, b"{}", f"/v2/{path}")
 
 

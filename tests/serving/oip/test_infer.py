@@ -1,4 +1,4 @@
-"""The infer call byte by byte: what is answered to valid requests."""
+"""The infer call byte by byte: the answers to valid requests."""
 
 from typing import Any
 
@@ -34,8 +34,8 @@ def test_data_is_nested_or_flat(server: Server, repository: ModelRepository, dat
 
 
 @pytest.mark.parametrize("binary", [{"binary_data_output": True}, {}])
-def test_binary_both_ways(server: Server, repository: ModelRepository, binary: dict[str, bool]) -> None:
-    """Binary input is read wherever the JSON ends, and outputs follow their JSON in its order where asked for."""
+def test_binary_in_both_directions(server: Server, repository: ModelRepository, binary: dict[str, bool]) -> None:
+    """Binary input is read wherever the JSON ends, and requested outputs follow their JSON in order."""
     q_values, actions = repository.load_policy("cartpole", 1).run(ROWS)
     for padding in ("", "a", "ab", "abc"):  # tensors need not be aligned
         body, length = binary_request(ROWS, parameters=binary, id=padding)
@@ -48,7 +48,7 @@ def test_binary_both_ways(server: Server, repository: ModelRepository, binary: d
 
 
 def test_an_output_decides_for_itself(server: Server) -> None:
-    """An output's `binary_data` wins over the request's `binary_data_output`; outputs come in the order wanted."""
+    """An output's `binary_data` overrides the request's `binary_data_output`; outputs are in the requested order."""
     for binary_data_output in (True, False):
         wanted = [{"name": "action", "parameters": {"binary_data": not binary_data_output}}, {"name": "q_values"}]
         parameters = {"binary_data_output": binary_data_output}
@@ -58,7 +58,7 @@ def test_an_output_decides_for_itself(server: Server) -> None:
 
 
 def test_one_output(server: Server) -> None:
-    """Only the outputs that are wanted are sent; no outputs or null means all."""
+    """Only requested outputs are sent; no outputs or null means all."""
     document, _ = read(send(server, {"inputs": [tensor()], "outputs": [{"name": "action"}]}))
     assert [output["name"] for output in document["outputs"]] == ["action"]
     everything: list[dict[str, Any]] = [{"outputs": []}, {"outputs": None}]
@@ -75,7 +75,7 @@ def test_content_type_does_not_matter(server: Server) -> None:
 
 
 def test_the_length_may_be_given_without_binary_data(server: Server) -> None:
-    """Where the JSON's length is that of the whole body, the body is read as JSON."""
+    """If the JSON's length is that of the whole body, the body is read as JSON."""
     body = b'{"inputs": [{"name": "observation", "shape": [1, 4], "datatype": "FP32", "data": [1, 2, 3, 4]}]}'
     assert send(server, body, length=len(body)).status_code == 200
 
@@ -91,7 +91,7 @@ def test_versions_in_the_path(server: Server) -> None:
 
 
 def test_unknown_fields_and_parameters_are_ignored(server: Server) -> None:
-    """What the protocol allows and this server does not know changes nothing."""
+    """What the protocol allows and this server does not know has no effect."""
     parameters = {"priority": 1, "timeout": 5, "sequence_id": "a", "mine": True}
     body = {"inputs": [tensor(mine=1)], "parameters": parameters, "model_name": "cartpole", "mine": {"a": []}}
     assert send(server, body).status_code == 200
@@ -109,7 +109,7 @@ def test_discrete_observations(server: Server) -> None:
 
 
 def test_a_column_is_a_batch_of_integers(server: Server) -> None:
-    """Triton's clients send [batch, 1] where the policy takes [batch]; it means the same."""
+    """Triton's clients send [batch, 1] if the policy takes [batch]; it means the same."""
     for data in ([0, 5, 15], [[0], [5], [15]]):
         _, outputs = read(send(server, {"inputs": [tensor(data, [3, 1], datatype="INT64")]}, LAKE))
         assert outputs["action"].tolist() == [0, 1, 3]
@@ -119,7 +119,7 @@ def test_a_column_is_a_batch_of_integers(server: Server) -> None:
 
 
 def test_exploring(server: Server) -> None:
-    """With an epsilon the answer has `propensity`, FP64 [batch]; a seed repeats the draw, epsilon 0 is greedy."""
+    """With an epsilon the answer has `propensity`, FP64 [batch]; a seed repeats the choice, epsilon 0 is greedy."""
     batch = tensor([ROW] * 64, [64, 4])
     first, again, other = (
         read(send(server, {"inputs": [batch], "parameters": {"epsilon": 1, "seed": seed}}))[1] for seed in (7, 7, 8)

@@ -1,6 +1,6 @@
 """KServe's REST client, unmodified, against a real server.
 
-Its package needs older releases of some of our dependencies, so it runs in an environment of its own.
+Its package needs older releases of some of our dependencies, so it runs in a separate environment.
 """
 
 import json

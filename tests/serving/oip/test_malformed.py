@@ -1,4 +1,4 @@
-"""Requests that are not valid: each gets `{"error": ...}` with a sentence and the status that fits."""
+"""Invalid requests: each gets `{"error": ...}` with a sentence and the right status."""
 
 import json
 from typing import Any, NamedTuple
@@ -26,12 +26,12 @@ def wrong(status: int, error: str, **fields: Any) -> Malformed:
 
 
 def parameters(error: str, **values: Any) -> Malformed:
-    """A valid request but for its parameters."""
+    """A request that is valid except for its parameters."""
     return Malformed({"inputs": [tensor()], "parameters": values}, 422, error)
 
 
 def element(token: bytes, error: str) -> Malformed:
-    """A request whose second element is another token."""
+    """A request whose second element is replaced by another token."""
     return Malformed(json.dumps({"inputs": [tensor([0, "?", 2, 3])]}).encode().replace(b'"?"', token), 422, error)
 
 
@@ -157,7 +157,7 @@ MALFORMED = {
 
 @pytest.mark.parametrize("name", sorted(MALFORMED))
 def test_malformed(server: Server, name: str) -> None:
-    """The request is refused with the status and sentence of the table, and the server goes on."""
+    """The request is refused with the status and sentence of the table, and the server continues."""
     malformed = MALFORMED[name]
     response = send(server, malformed.body, malformed.path, malformed.length)
     assert response.status_code == malformed.status, response.text
@@ -169,7 +169,7 @@ def test_malformed(server: Server, name: str) -> None:
 
 
 def test_two_lengths_are_refused(server: Server) -> None:
-    """A length header that comes twice is refused."""
+    """A repeated length header is refused."""
     lengths = [("Inference-Header-Content-Length", str(LENGTH_OF_VALID))] * 2
     assert server.post(INFER, VALID, headers=lengths).status_code == 400
 

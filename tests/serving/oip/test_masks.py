@@ -22,7 +22,7 @@ def mask_tensor(masks: Any, shape: Any = (1, 2), **fields: Any) -> dict[str, Any
 
 @pytest.mark.parametrize("data", [LEFT_ONLY, LEFT_ONLY[0]], ids=["nested", "flat"])
 def test_masked_actions_are_not_chosen(server: Server, data: Any) -> None:
-    """The best allowed action is taken, the Q-values of all are answered; the order of the inputs does not matter."""
+    """The best allowed action is taken, and all Q-values are returned; the order of the inputs does not matter."""
     free = read(send(server, {"inputs": [tensor()]}))[1]
     for inputs in ([tensor(), mask_tensor(data)], [mask_tensor(data), tensor()]):
         _, outputs = read(send(server, {"inputs": inputs}))
@@ -32,7 +32,7 @@ def test_masked_actions_are_not_chosen(server: Server, data: Any) -> None:
 
 
 def test_masks_in_binary(server: Server) -> None:
-    """Each tensor's bytes follow in the order of the inputs, whether the other one is in JSON or not."""
+    """Each tensor's bytes follow in the order of the inputs, whether or not the other one is in JSON."""
     rows = np.array([ROW, [-0.5, 0.1, -0.3, 0.2]], np.float32)
     masks = np.array([[1, 0], [0, 1]], np.uint8)
     sent_rows, sent_masks = binary_tensor(rows.nbytes, [2, 4]), mask_tensor(None, [2, 2])
@@ -52,7 +52,7 @@ def test_masks_in_binary(server: Server) -> None:
 
 
 def test_exploring_among_the_allowed(server: Server) -> None:
-    """With epsilon the draws are among the allowed actions, with the propensities of the native call."""
+    """With epsilon, actions are drawn from the allowed ones, with the propensities of the native call."""
     masks = [[True, False, False, True], [False, True, True, True], [False, False, True, False]]
     observations = [2, 0, 2]
     inputs = [

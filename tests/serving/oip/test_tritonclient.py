@@ -1,4 +1,4 @@
-"""NVIDIA's tritonclient, unmodified, against a real server: every call of its HTTP client that the protocol has."""
+"""NVIDIA's tritonclient, unmodified, against a real server: every call of its HTTP client that is in the protocol."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -27,7 +27,7 @@ def tensor(values: Any = OBSERVATIONS, *, binary: bool = True, datatype: str = "
 
 
 def wanted(**binary: bool) -> list[Any]:
-    """Requested outputs by name, each with whether in binary."""
+    """Requested outputs by name, and whether each is sent in binary."""
     return [triton.InferRequestedOutput(name, is_binary) for name, is_binary in binary.items()]
 
 
@@ -42,7 +42,7 @@ def test_health(client: Any) -> None:
 
 
 def test_server_metadata(client: Any) -> None:
-    """The server says its name, its version and the extensions that it has."""
+    """The server reports its name, its version and its extensions."""
     metadata = client.get_server_metadata()
     assert metadata["name"] == "dqn-policy-server"
     assert metadata["version"]
@@ -92,10 +92,10 @@ def test_repository_index(client: Any) -> None:
 @pytest.mark.parametrize("compression", [None, "gzip", "deflate"])
 @pytest.mark.parametrize("outputs", [None, {"q_values": True, "action": False}, {"q_values": False, "action": True}])
 @pytest.mark.parametrize("binary", [True, False])
-def test_infer_answers_what_the_file_computes(
+def test_infer_returns_what_the_file_computes(
     client: Any, repository: ModelRepository, *, binary: bool, outputs: dict[str, bool] | None, compression: str | None
 ) -> None:
-    """Q-values and actions are bit for bit those of the ONNX file, in every form and compression, both ways."""
+    """Q-values and actions are bitwise those of the ONNX file, in every form and compression, in both directions."""
     answer = client.infer(
         "cartpole",
         [tensor(binary=binary)],
@@ -110,7 +110,7 @@ def test_infer_answers_what_the_file_computes(
 
 
 def test_infer_by_version_and_id(client: Any) -> None:
-    """A version in the path answers, and the id comes back."""
+    """A version in the path answers, and the id is returned."""
     answer = client.infer("cartpole", [tensor()], model_version="3", request_id="42")
     assert answer.get_response()["model_version"] == "3"
     assert answer.get_response()["id"] == "42"
@@ -132,7 +132,7 @@ def test_parameters_explore_as_the_native_call_does(client: Any, server: Server)
 
 
 def test_asynchronous_requests(client: Any, repository: ModelRepository) -> None:
-    """The client's async_infer, by greenlets, gets the same answers."""
+    """The client's async_infer, which uses greenlets, gets the same answers."""
     pending = [client.async_infer("cartpole", [tensor()]) for _ in range(8)]
     actions = repository.load_policy("cartpole", 1).act(OBSERVATIONS)
     assert all(np.array_equal(request.get_result().as_numpy("action"), actions) for request in pending)

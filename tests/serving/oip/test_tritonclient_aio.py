@@ -31,7 +31,7 @@ def tensor(*, binary: bool = True) -> Any:
 
 
 def test_health_and_metadata(server: Server) -> None:
-    """Health, metadata, configuration, index and statistics are read as the synchronous client reads them."""
+    """Health, metadata, configuration, index and statistics are the same as with the synchronous client."""
 
     async def calls(client: Any) -> None:
         assert await client.is_server_live()
@@ -74,7 +74,7 @@ def test_infer(server: Server, repository: ModelRepository, *, binary: bool, com
 
 
 def test_parameters_and_errors(server: Server) -> None:
-    """`epsilon` and `seed` repeat a draw; an error arrives as the client's exception."""
+    """`epsilon` and `seed` repeat a choice; an error arrives as the client's exception."""
 
     async def calls(client: Any) -> None:
         explore = {"epsilon": 1.0, "seed": 3}

@@ -1,4 +1,4 @@
-"""Requests of the protocol as bytes, for tests that go without a client."""
+"""Requests of the protocol as bytes, for tests without a client."""
 
 import json
 from typing import Any

@@ -23,7 +23,7 @@ NO_MASK = bytes(4)
 
 
 class Stream:
-    """An open stream; `hello` is what the server said first."""
+    """An open stream; `hello` is the first frame."""
 
     def __init__(self, connection: ClientConnection) -> None:
         self.connection = connection
@@ -57,7 +57,7 @@ def stream(server: Server, path: str = "/act/stream", *subprotocols: str, **head
     url = server.url.replace("http", "ws", 1) + path
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     offered = [Subprotocol(name) for name in subprotocols] or None
-    # No pings of the client's own: for them it draws random numbers in a thread, which Hypothesis takes amiss.
+    # No pings by the client: it would draw random numbers for them in a thread, to which Hypothesis objects.
     options: dict[str, Any] = {"open_timeout": 20, "ping_interval": None, "proxy": None}
     with connect(url, subprotocols=offered, additional_headers=named, **options) as connection:
         yield Stream(connection)

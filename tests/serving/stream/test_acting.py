@@ -16,7 +16,7 @@ BOTH = pytest.mark.parametrize("subprotocol", [JSON, MSGPACK])
 
 @BOTH
 def test_hello_and_answers(server: Server, subprotocol: str) -> None:
-    """The first frame tells model, version and spaces; each observation gets its action and nothing else."""
+    """The first frame has model, version and spaces; each observation gets its action and nothing else."""
     environment = server.get("/models/cartpole/versions/1").json()["environment"]
     with stream(server, "/act/stream", subprotocol) as client:
         assert client.connection.subprotocol == subprotocol
@@ -33,7 +33,7 @@ def test_hello_and_answers(server: Server, subprotocol: str) -> None:
 
 
 def test_json_is_the_default(server: Server) -> None:
-    """A client that names no subprotocol speaks JSON; of several the first that is known is taken."""
+    """A client that names no subprotocol gets JSON; of several, the first known one is used."""
     with stream(server) as client:
         assert client.connection.subprotocol is None
         assert client.ask(observation=LEFT)["action"] == 0
@@ -44,7 +44,7 @@ def test_json_is_the_default(server: Server) -> None:
 @BOTH
 @pytest.mark.parametrize("identity", [0, -(2**63), 2**64 - 1, "", "a" * 64, "ö\n"])
 def test_id_is_sent_back(server: Server, subprotocol: str, identity: Any) -> None:
-    """An id comes back with its answer, whether that is an action or an error."""
+    """An id is returned with its answer, whether that is an action or an error."""
     with stream(server, "/act/stream", subprotocol) as client:
         assert client.ask(observation=RIGHT, id=identity) == {
             "type": "action",
@@ -85,7 +85,7 @@ def test_discrete_observations(server: Server, subprotocol: str) -> None:
 
 @BOTH
 def test_pipelined_frames_are_answered_in_order(server: Server, subprotocol: str) -> None:
-    """A thousand frames sent without waiting, good and bad ones, are answered one by one in their order."""
+    """A thousand frames sent without waiting, valid and invalid ones, are answered one by one in order."""
     with stream(server, "/act/stream", subprotocol) as client:
         for number in range(1000):
             client.send(observation=[1] if number % 7 == 3 else (RIGHT, LEFT)[number % 2], id=number)

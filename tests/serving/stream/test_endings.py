@@ -31,7 +31,7 @@ from tests.serving.stream.client import (
 pytestmark = pytest.mark.slow
 
 ACTION = {"type": "action", "action": 1, "version": 1}
-MOST_SENT = 100_000_000  # bytes; the kernel keeps a few millions of them
+MOST_SENT = 100_000_000  # bytes; the kernel buffers a few million of them
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def store(empty: ModelRepository) -> ModelRepository:
 
 
 def closing_code(client: Stream) -> int:
-    """Reads to the end; the code that the server closed with."""
+    """Reads to the end; returns the code that the server closed with."""
     with pytest.raises(ConnectionClosed) as closed:
         list(iter(client.receive, None))
     assert closed.value.rcvd is not None
@@ -58,8 +58,8 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("subprotocol", [JSON, MSGPACK])
-def test_errors_in_succession_close_the_stream(server: Server, subprotocol: str) -> None:
-    """Fifteen wrong frames and a right one keep it open; sixteen wrong ones are answered, and close it with 1008."""
+def test_consecutive_errors_close_the_stream(server: Server, subprotocol: str) -> None:
+    """Fifteen invalid frames and a valid one keep it open; sixteen invalid ones are answered and close it with 1008."""
     with stream(server, "/act/stream", subprotocol) as client:
         for _ in range(15):
             assert client.ask(observation=[])["type"] == "error"
@@ -70,7 +70,7 @@ def test_errors_in_succession_close_the_stream(server: Server, subprotocol: str)
 
 
 def test_frames_beyond_the_limit_close_the_stream(server: Server) -> None:
-    """A frame, or a message in fragments, beyond max_body_bytes closes it with 1009; one within is answered."""
+    """A frame, or a message in fragments, beyond max_body_bytes closes it with 1009; smaller ones are answered."""
     padding = " " * 99_000
     with stream(server) as client:
         assert client.ask_raw(json.dumps({"observation": RIGHT}) + padding) == ACTION
@@ -104,7 +104,7 @@ def test_frames_beyond_the_limit_close_the_stream(server: Server) -> None:
     ],
 )
 def test_faults_below_the_frames_close_the_stream(server: Server, sent: bytes, code: int) -> None:
-    """What RFC 6455 does not allow closes the stream with its code, after what came before it was answered."""
+    """A violation of RFC 6455 closes the stream with its code, after everything before it was answered."""
     with bare_stream(server) as connection:
         connection.sendall(framed(b'{"observation": [0, 0, 0, 0]}') + sent)
         received = read_all(connection)
@@ -114,7 +114,7 @@ def test_faults_below_the_frames_close_the_stream(server: Server, sent: bytes, c
 
 
 def test_the_wrong_kind_of_frame_is_an_error(server: Server) -> None:
-    """A binary frame where JSON was agreed, or a text frame where MessagePack was, is answered with an error."""
+    """A binary frame in a JSON stream, or a text frame in a MessagePack stream, is answered with an error."""
     for subprotocol, frame in ((JSON, b"\x80"), (MSGPACK, "{}")):
         with stream(server, "/act/stream", subprotocol) as client:
             refused = client.ask_raw(frame)
@@ -132,8 +132,8 @@ def test_a_client_that_closes_gets_its_answers_first(server: Server) -> None:
     wait_until(lambda: server.metric("dqn_streams") == 0, 20, "closed")
 
 
-def test_sigterm_is_told_and_still_answered(store: ModelRepository) -> None:
-    """Each open stream hears of the drain, is answered until its end, and closed with 1001; no new one is opened."""
+def test_sigterm_is_announced_and_frames_are_still_answered(store: ModelRepository) -> None:
+    """Each open stream is told of the drain, answered until its end, and closed with 1001; no new one is opened."""
     with running_server(store, drain_seconds=1) as server:
         server.wait_ready()
         with stream(server) as one, stream(server, "/act/stream", MSGPACK) as other:
@@ -147,7 +147,7 @@ def test_sigterm_is_told_and_still_answered(store: ModelRepository) -> None:
 
 
 def test_ctrl_c_closes_streams(store: ModelRepository) -> None:
-    """Ctrl-C closes with 1001; a client that does not close as well is given up."""
+    """Ctrl-C closes with 1001; the server does not wait for a client that does not close."""
     with running_server(store) as server:
         server.wait_ready()
         with stream(server) as client, bare_stream(server) as silent:
@@ -157,7 +157,7 @@ def test_ctrl_c_closes_streams(store: ModelRepository) -> None:
             assert server.process.wait(20) == 130
 
 
-def test_who_does_not_read_is_not_read_from(store: ModelRepository) -> None:
+def test_a_client_that_does_not_read_is_not_read_from(store: ModelRepository) -> None:
     """A client that sends and does not read is stopped before its answers fill our memory, and then gets them all."""
     frame = framed(b'{"observation": [0, 0, 0, 0], "id": "%b"}' % (b"a" * 64))
     with running_server(store) as server:
@@ -181,13 +181,13 @@ def test_who_does_not_read_is_not_read_from(store: ModelRepository) -> None:
 
 
 def peak_bytes(server: Server) -> int:
-    """The most resident memory that the process ever had."""
+    """The peak resident memory of the process."""
     status = Path(f"/proc/{server.process.pid}/status").read_text()
     return int(re.findall(r"VmHWM:\s+(\d+) kB", status)[0]) * 1024
 
 
 def test_silent_clients_are_pinged_and_dropped(store: ModelRepository) -> None:
-    """A peer that answers no ping is dropped; one that does stays, however long it has nothing to say."""
+    """A peer that answers no ping is dropped; one that does stays, however long it is silent."""
     with running_server(store, stream_ping_seconds=0.2) as server:
         server.wait_ready()
         with stream(server) as alive, bare_stream(server) as dead:
@@ -197,7 +197,7 @@ def test_silent_clients_are_pinged_and_dropped(store: ModelRepository) -> None:
 
 
 def test_workers_count_together(store: ModelRepository) -> None:
-    """The gauge is that of all workers; streams of a worker that was killed are not open any more."""
+    """The gauge covers all workers; streams of a killed worker no longer count as open."""
     with running_server(store, workers=2) as server:
         server.wait_ready()
         with contextlib.ExitStack() as stack:

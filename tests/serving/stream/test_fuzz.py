@@ -1,4 +1,4 @@
-"""Whatever a client sends, it gets an error frame or an action, and the stream goes on."""
+"""Whatever a client sends, it gets an error frame or an action, and the stream continues."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ PACKED_SCALARS = (
 
 
 def values(scalars: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Frames that are more or less right, and anything else."""
+    """Frames that are more or less valid, and anything else."""
     anything = st.recursive(
         scalars, lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
     )
@@ -49,7 +49,7 @@ def values(scalars: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 def check(client: Stream, frame: bytes | str) -> None:
-    """Sends a frame and a right one; both are answered as documented."""
+    """Sends a frame and a valid one; both are answered as documented."""
     answer = client.ask_raw(frame)
     if answer["type"] != "action":
         assert answer["type"] == "error"
@@ -62,7 +62,7 @@ def check(client: Stream, frame: bytes | str) -> None:
 
 
 def test_values_as_json(server: Server) -> None:
-    """JSON that is a frame, nearly one or none, NaN and infinities included."""
+    """JSON that is a frame, almost a frame or something else, including NaN and infinities."""
     with stream(server, "/act/stream", JSON) as client:
 
         @MANY
@@ -74,7 +74,7 @@ def test_values_as_json(server: Server) -> None:
 
 
 def test_values_as_msgpack(server: Server) -> None:
-    """MessagePack that is a frame, nearly one or none, with every type that it has."""
+    """MessagePack that is a frame, almost a frame or something else, with every type."""
     with stream(server, "/act/stream", MSGPACK) as client:
 
         @MANY
@@ -82,7 +82,11 @@ def test_values_as_msgpack(server: Server) -> None:
         def sent(value: Any) -> None:
             try:
                 frame = msgspec.msgpack.encode(value)
-            except (OverflowError, NotImplementedError, ValueError):  # more than 64 bits, or times that it cannot say
+            except (
+                OverflowError,
+                NotImplementedError,
+                ValueError,
+            ):  # more than 64 bits, or times that it cannot express
                 return
             check(client, frame)
 
@@ -91,7 +95,7 @@ def test_values_as_msgpack(server: Server) -> None:
 
 @pytest.mark.parametrize("subprotocol", [JSON, MSGPACK])
 def test_any_bytes(server: Server, subprotocol: str) -> None:
-    """Bytes of any kind, and right frames with some of their bytes changed."""
+    """Arbitrary bytes, and valid frames with some bytes changed."""
     frame = {"observation": RIGHT, "epsilon": 0.5, "seed": 3, "action_mask": [True, False], "id": "a"}
     right = json.dumps(frame).encode() if subprotocol == JSON else msgspec.msgpack.encode(frame)
     with stream(server, "/act/stream", subprotocol) as client:
@@ -110,14 +114,14 @@ def test_any_bytes(server: Server, subprotocol: str) -> None:
 
 
 def check_next(client: Stream) -> None:
-    """The next answer is as documented, and so is that to a right frame."""
+    """The next answer is as documented, and so is that to a valid frame."""
     answer = client.receive()
     assert answer["type"] in ("action", "error")
     assert client.ask(observation=RIGHT) == {"type": "action", "action": 1, "version": 1}
 
 
 def test_sizes_that_are_not_there(server: Server) -> None:
-    """Containers that claim billions of entries, nested ones too, cost nothing."""
+    """Containers that claim billions of entries, even nested ones, cost nothing."""
     claims = [b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\xdb\xff\xff\xff\xff"]
     with stream(server, "/act/stream", MSGPACK) as client:
         for claim in claims:

@@ -1,4 +1,4 @@
-"""Opening a stream: what may be asked for, and how it is refused."""
+"""Opening a stream: what may be requested, and how it is refused."""
 
 import contextlib
 from http.client import HTTPConnection
@@ -30,8 +30,8 @@ pytestmark = pytest.mark.slow
         ("/models/%2e%2e/act/stream", 404, "no model '..'"),
     ],
 )
-def test_what_cannot_be_had_is_refused(server: Server, path: str, status: int, part: str) -> None:
-    """A wrong query, model or version is refused with a problem document that says what is expected."""
+def test_invalid_requests_are_refused(server: Server, path: str, status: int, part: str) -> None:
+    """An invalid query, model or version is refused with a problem document that says what is expected."""
     document = refusal(server, path)
     assert document["status"] == status
     assert part in document["detail"]
@@ -65,7 +65,7 @@ def test_plain_http_is_told_to_upgrade(server: Server) -> None:
     ],
 )
 def test_wrong_handshakes(server: Server, changes: dict[str, str], status: int) -> None:
-    """A handshake that RFC 6455 does not allow is refused, and the server goes on."""
+    """A handshake that violates RFC 6455 is refused, and the server continues."""
     fields = {"Host": "x", "Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "13"}
     fields |= {"Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA=="} | changes
     lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items() if value)
@@ -77,8 +77,8 @@ def test_wrong_handshakes(server: Server, changes: dict[str, str], status: int) 
     assert server.get("/healthz").status_code == 200
 
 
-def test_other_upgrades_are_passed_over(server: Server) -> None:
-    """An upgrade of another path, or to another protocol, is answered as if it were none."""
+def test_other_upgrades_are_ignored(server: Server) -> None:
+    """An upgrade of another path, or to another protocol, is answered as an ordinary request."""
     host, port = server.url.removeprefix("http://").split(":")
     for path, protocol in (("/healthz", "websocket"), ("/healthz", "h2c")):
         connection = HTTPConnection(host, int(port), timeout=20)
@@ -88,7 +88,7 @@ def test_other_upgrades_are_passed_over(server: Server) -> None:
 
 
 def test_pages_of_other_origins_are_refused(server: Server) -> None:
-    """A browser's page may connect only to the server that it is from."""
+    """A web page may connect only to the server that it comes from."""
     document = refusal(server, "/act/stream", Origin="https://example.com")
     assert document["status"] == 403
     assert "https://example.com" in document["detail"]
@@ -97,7 +97,7 @@ def test_pages_of_other_origins_are_refused(server: Server) -> None:
 
 
 def test_origins_can_be_allowed(empty: ModelRepository) -> None:
-    """Pages of the origins in DQN_CORS_ORIGINS may connect as well."""
+    """Pages of the origins in DQN_CORS_ORIGINS may also connect."""
     publish_linear(empty, promote=True)
     with running_server(empty, cors_origins="https://lab.example") as server:
         server.wait_ready()
@@ -106,8 +106,8 @@ def test_origins_can_be_allowed(empty: ModelRepository) -> None:
         assert refusal(server, "/act/stream", Origin="https://other.example")["status"] == 403
 
 
-def test_the_token_is_asked_for(empty: ModelRepository) -> None:
-    """With DQN_REQUIRE_TOKEN a stream needs the token, too; a server without a champion is not ready for one."""
+def test_the_token_is_required(empty: ModelRepository) -> None:
+    """With DQN_REQUIRE_TOKEN a stream needs the token, too; a server without a champion is not ready."""
     with running_server(empty, env={"DQN_API_TOKEN": TOKEN}, require_token=True) as server:
         assert refusal(server, "/act/stream")["status"] == 401
         assert refusal(server, "/act/stream", Authorization=f"Bearer {TOKEN}")["status"] == 503

@@ -1,4 +1,4 @@
-"""Which version answers a stream: the champion as it changes, or one that stays."""
+"""Which version answers a stream: the current champion, or a pinned one."""
 
 import pytest
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.slow
 
 
 def promote(store: ModelRepository, server: Server, version: int) -> None:
-    """Makes a version the champion and waits until it answers."""
+    """Makes a version the champion and waits until it is served."""
     store.promote("cartpole", version)
     wait_until(lambda: server.get("/models/cartpole").json()["champion"] == version, 20, "refreshed")
 
@@ -54,7 +54,7 @@ def test_a_stream_follows_the_champion_or_keeps_its_version(empty: ModelReposito
 
 
 def test_streams_hold_a_bounded_number_of_versions(empty: ModelRepository) -> None:
-    """Beyond max_loaded_versions a stream that would keep one more is refused; closing one makes room."""
+    """Beyond max_loaded_versions, a stream that would pin another is refused; closing one makes room."""
     for _ in range(4):
         publish_linear(empty)
     empty.promote("cartpole", 1)
@@ -71,7 +71,7 @@ def test_streams_hold_a_bounded_number_of_versions(empty: ModelRepository) -> No
 
 
 def test_a_champion_of_another_shape(empty: ModelRepository) -> None:
-    """When the new champion has other spaces the stream says so, and refuses what fitted the old one."""
+    """If the new champion has other spaces, the stream says so, and refuses what fitted the old one."""
     publish_linear(empty, promote=True)
     publish_discrete(empty, "cartpole")
     empty.promote("cartpole", 1)
@@ -89,7 +89,7 @@ def test_a_champion_of_another_shape(empty: ModelRepository) -> None:
 
 
 def test_refreshes_under_load_never_mix(empty: ModelRepository) -> None:
-    """Through eight promotions every answer of a busy stream has the version that was told last."""
+    """Through eight promotions every answer of a busy stream has the version that was announced last."""
     for bias in (0.0, 1.0):
         publish_linear(empty, bias=bias)
     empty.promote("cartpole", 1)

@@ -1,4 +1,4 @@
-"""The commands of this environment, as a person would type them."""
+"""The commands of this environment, as users type them."""
 
 import contextlib
 import io
@@ -33,7 +33,7 @@ QUICK = [
 def run(
     name: str, *arguments: object, timeout: float = 120, is_fresh: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """Runs a command to its end."""
+    """Runs a command to completion."""
     with start(name, *arguments, is_fresh=is_fresh) as process:
         try:
             output, errors = process.communicate(timeout=timeout)
@@ -44,7 +44,7 @@ def run(
 
 
 def run_here(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Runs a command in this process, for tables of usage that it refuses: a process of its own would take seconds."""
+    """Runs a command in this process, for tables of wrong usage: a separate process would take seconds."""
     words = [name, *map(str, arguments)]
     (command,) = distribution("dqn-policy-server").entry_points.select(group="console_scripts", name=name)
     main = command.load()
@@ -62,7 +62,7 @@ def run_here(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
 
 @contextlib.contextmanager
 def _as_a_process(words: list[str]) -> Iterator[None]:
-    """What a command changes in its process is as before afterwards, and ending it is only SystemExit."""
+    """Restores afterwards what a command changes in its process, and turns its exit into SystemExit."""
 
     def leave(status: int) -> NoReturn:
         raise SystemExit(status)
@@ -84,13 +84,13 @@ def result(name: str, *arguments: object, timeout: float = 120, is_fresh: bool =
 
 
 def start(name: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """Starts a command that the caller ends; `is_fresh` and other options are those of forkserver.Process."""
+    """Starts a command that the caller stops; `is_fresh` and other options are those of forkserver.Process."""
     words = [str(BIN / name), *map(str, arguments)]
     return Process(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on at the moment."""
+    """A TCP port of 127.0.0.1 that nobody listens on at present."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

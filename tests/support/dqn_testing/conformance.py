@@ -1,4 +1,4 @@
-"""schemathesis against a running server: requests made from `/openapi.json`, answers held against it."""
+"""schemathesis against a running server: requests generated from `/openapi.json`, answers checked against it."""
 
 import re
 import subprocess
@@ -11,7 +11,7 @@ _CONFIGURATION = str(Path(__file__).with_name("schemathesis.toml"))
 
 
 class Conformance(NamedTuple):
-    """What was found."""
+    """The findings."""
 
     cases: int
     is_conform: bool
@@ -19,7 +19,7 @@ class Conformance(NamedTuple):
 
 
 def check(url: str, token: str, *, examples: int, seed: int, folder: Path, timeout: float) -> Conformance:
-    """Sends what schemathesis thinks of, with all of its checks; `examples` are the most for each call and phase."""
+    """Sends what schemathesis generates, with all checks; `examples` is the maximum for each call and phase."""
     words = [_COMMAND, "--config-file", _CONFIGURATION, "run", f"{url}/openapi.json", "--checks=all", "--no-color"]
     words += ["--header", f"Authorization: Bearer {token}", "--continue-on-failure", "--generation-database=none"]
     words += [f"--max-examples={examples}", f"--seed={seed}"]

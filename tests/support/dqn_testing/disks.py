@@ -12,7 +12,7 @@ PAGE = os.sysconf("SC_PAGESIZE")
 
 
 def mount(*arguments: str) -> None:
-    """Runs `mount`; skips the test where this user may not, which in CI is a failure."""
+    """Runs `mount`; skips the test if this user is not allowed to, which in CI is a failure."""
     done = subprocess.run(["/bin/mount", *arguments], capture_output=True, text=True, check=False)
     if done.returncode and "CI" not in os.environ:
         pytest.skip(f"needs the right to mount a small file system: {done.stderr.strip()}")
@@ -21,7 +21,7 @@ def mount(*arguments: str) -> None:
 
 @contextlib.contextmanager
 def small_file_system(disk: Path, pages: int) -> Iterator[Path]:
-    """A file system of so many pages, at a directory that it makes."""
+    """A file system of this many pages, in a new directory."""
     disk.mkdir()
     mount("-t", "tmpfs", "-o", f"size={pages * PAGE}", "tmpfs", str(disk))
     try:

@@ -1,4 +1,4 @@
-"""Fixtures of several test folders; a conftest.py imports those that its folder uses."""
+"""Fixtures for several test folders; a conftest.py imports those that its folder uses."""
 
 from collections.abc import Iterator
 from pathlib import Path

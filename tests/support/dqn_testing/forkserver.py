@@ -1,10 +1,9 @@
-"""Commands as forks of processes that have imported the packages of others already.
+"""Commands as forks of processes that have already imported third-party packages.
 
-A command of training takes two seconds of CPU time to import torch and Matplotlib, a server half a second, and the
-tests start hundreds. A fork starts at once, imports the project's own packages itself, and has its own words,
-environment, directory and streams; with its siblings it shares Python's flags and the seed of Python's hashes. A test
-that depends on how Python starts asks for a fresh process, and gets one whenever it changes a variable that Python or
-a package reads while it starts.
+A training command takes two seconds of CPU time to import torch and Matplotlib, a server half a second, and the
+tests start hundreds. A fork starts at once, imports the project's own packages itself, and has its own arguments,
+environment, directory and streams; it shares Python's flags and hash seed with its siblings. A test that depends on how
+Python starts asks for a fresh process, and gets one whenever it changes a variable that is read at startup.
 """
 
 import contextlib
@@ -31,7 +30,7 @@ _PACKAGES = {
     "dqn-serve": _SERVING,
     **dict.fromkeys(["dqn-train", "dqn-evaluate", "dqn-retrain", "dqn-tune", "dqn-compare"], _TRAINING),
 }
-_READ_BY_COMMANDS = ("DQN_", "OTEL_", "MLFLOW_", "PYTEST_")  # variables that nothing reads while it is imported
+_READ_BY_COMMANDS = ("DQN_", "OTEL_", "MLFLOW_", "PYTEST_")  # variables that no package reads while it is imported
 _SET_BY_IMPORTS = ("LD_LIBRARY_PATH", "PYGAME_", "_MLFLOW_")  # variables that OpenCV, Gymnasium and MLflow set
 _PR_SET_CHILD_SUBREAPER = 36
 _MESSAGE_BYTES = 1 << 20
@@ -40,7 +39,7 @@ _servers: dict[str, "_ForkServer"] | None = None
 
 @contextlib.contextmanager
 def forked_commands() -> Iterator[None]:
-    """Lets commands that are started within the block be forks, where that is possible."""
+    """Commands that are started within the block are forks, if possible."""
     global _servers  # noqa: PLW0603  (of the process of the tests, which starts the commands)
     _servers = {}
     try:
@@ -52,10 +51,10 @@ def forked_commands() -> Iterator[None]:
 
 
 class Process(subprocess.Popen[str]):
-    """As subprocess.Popen, and within `forked_commands` a fork where that makes no difference."""
+    """Like subprocess.Popen, but within `forked_commands` a fork if that makes no difference."""
 
     def __init__(self, words: Sequence[str], *, is_fresh: bool = False, **options: Any) -> None:
-        """Starts the process; a fresh one is no fork."""
+        """Starts the process; a fresh one is never a fork."""
         self._is_fresh = is_fresh
         super().__init__(words, text=True, **options)
 
@@ -76,7 +75,7 @@ class Process(subprocess.Popen[str]):
 
 
 def _server_of(command: str, variables: Mapping[str, str]) -> "_ForkServer | None":
-    """Who can fork this command with these environment variables."""
+    """The server that can fork this command with these environment variables."""
     path = Path(command)
     packages = _PACKAGES.get(path.name)
     if _servers is None or packages is None or path.parent != Path(sys.executable).parent or sys.platform != "linux":
@@ -103,8 +102,10 @@ class _ForkServer:
         self._set_subreaper = ctypes.CDLL(None).prctl
 
     def fork(self, message: Mapping[str, Any], streams: Sequence[int]) -> int:
-        """Has a process forked, which becomes a child of this one, and returns its id."""
-        self._set_subreaper(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # who inherits the children of those that end
+        """Forks a process, which becomes a child of this one, and returns its id."""
+        self._set_subreaper(
+            _PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0
+        )  # this process inherits the children of processes that end
         try:
             socket.send_fds(self._connection, [json.dumps(message).encode()], streams)
             answer = self._connection.recv(_MESSAGE_BYTES)
@@ -114,13 +115,13 @@ class _ForkServer:
         return int(answer)
 
     def close(self) -> None:
-        """Ends the process; what it has forked goes its own way."""
+        """Ends the server; its forks continue."""
         self._connection.close()
         self._process.wait()
 
 
 def _serve(connection: socket.socket) -> dict[str, Any]:
-    """Forks what is asked for until nobody is there to ask; returns only in a fork, with what it is to be."""
+    """Forks on request until the client is gone; returns only in a fork, with the command to run."""
     gc.freeze()
     while True:
         message, streams, _, _ = socket.recv_fds(connection, _MESSAGE_BYTES, 3)
@@ -130,7 +131,7 @@ def _serve(connection: socket.socket) -> dict[str, Any]:
         between = os.fork()
         if not between:
             pid = os.fork()
-            if pid:  # this process ends at once, so that the fork is inherited by that of the tests
+            if pid:  # this process ends at once, so that the test process inherits the fork
                 os.write(writer, str(pid).encode())
                 os._exit(0)
             connection.close()
@@ -145,9 +146,9 @@ def _serve(connection: socket.socket) -> dict[str, Any]:
 
 
 def _become(words: list[str], cwd: str, env: dict[str, str]) -> NoReturn:
-    """Does what the command's script in `bin` does."""
+    """Runs the command as its script in `bin` does."""
     os.chdir(cwd)
-    vars(multiprocessing.process)["ORIGINAL_DIR"] = cwd  # which it noted when it was imported
+    vars(multiprocessing.process)["ORIGINAL_DIR"] = cwd  # which was recorded at import
     os.environ.clear()
     os.environ.update(env)
     script = Path(words[0])

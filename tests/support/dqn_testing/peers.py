@@ -1,4 +1,4 @@
-"""Packages whose requirements do not fit ours or each other's, each in a virtual environment of its own.
+"""Packages whose requirements conflict with ours or with one another's, each in its own virtual environment.
 
 They are installed once per machine, in $PEERS or ~/.cache/dqn-policy-server/peers, which `make clean` keeps.
 """
@@ -19,8 +19,8 @@ FOLDER = Path(os.environ.get("PEERS") or _CACHE / "dqn-policy-server/peers").abs
 def peer_python(name: str, requirements: Sequence[str]) -> Path:
     """The Python of an environment with these requirements, which is installed if it is not there yet.
 
-    A process that needs an environment which another is installing waits. Raises subprocess.CalledProcessError, with
-    what pip said in `stderr`, when an installation fails.
+    A process waits while another one is installing the environment. Raises subprocess.CalledProcessError, with pip's
+    output in `stderr`, if an installation fails.
     """
     digest = hashlib.sha256("\n".join([sys.version, *requirements]).encode()).hexdigest()[:12]
     home = FOLDER / f"{name}-{digest}"
@@ -37,7 +37,7 @@ def peer_python(name: str, requirements: Sequence[str]) -> Path:
 def _install(python: Path, requirements: Sequence[str]) -> None:
     print(f"installing {', '.join(requirements)} in {python.parents[1]}", file=sys.stderr)
     subprocess.run([sys.executable, "-m", "venv", python.parents[1]], check=True)
-    # torch alone, so that pip takes the build that is chosen for us
+    # torch alone, so that pip takes the same build as ours
     first = [f"torch=={version('torch').partition('+')[0]}"] if "torch" in requirements else []
     for wanted in (first, [requirement for requirement in requirements if requirement != "torch"]):
         if wanted:

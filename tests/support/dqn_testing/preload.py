@@ -9,7 +9,7 @@ import pytest
 
 
 def compiled(source: str, folder: Path) -> Path:
-    """Compiles a file beside this one into `folder`; without a compiler the test is skipped, and in CI it fails."""
+    """Compiles a file next to this one into `folder`; without a compiler the test is skipped, or fails in CI."""
     compiler = shutil.which("gcc")
     if not compiler:
         refuse = pytest.fail if "CI" in os.environ else pytest.skip

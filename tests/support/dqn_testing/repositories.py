@@ -1,4 +1,4 @@
-"""Small real artifacts for tests: a linear policy as ONNX and versions of it in a repository, made without torch."""
+"""Small real artifacts for tests: a linear policy as ONNX and versions of it in a repository, created without torch."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ SPACES = {
 
 
 def linear_onnx(weights: np.ndarray[Any, Any] = CARTPOLE_WEIGHTS, bias: float = 0.0, start: int = 0) -> bytes:
-    """A policy whose q_values are `observation @ weights + bias`, as a serialised ONNX graph."""
+    """A policy whose q_values are `observation @ weights + bias`, as a serialized ONNX graph."""
     size, n_actions = weights.shape
     constants = {
         "weights": weights.astype(np.float32),
@@ -73,7 +73,7 @@ def graph_onnx(
     outputs: list[tuple[str, int, list[int | str]]],
     constants: dict[str, np.ndarray[Any, Any]],
 ) -> bytes:
-    """Any graph, serialised."""
+    """Any graph, serialized."""
     graph = helper.make_graph(
         nodes,
         "policy",
@@ -82,8 +82,8 @@ def graph_onnx(
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
-    serialised: bytes = model.SerializeToString()
-    return serialised
+    serialized: bytes = model.SerializeToString()
+    return serialized
 
 
 def draft(model: str = "cartpole", mean: float = 400.0, start: int = 0, **changes: Any) -> ManifestDraft:
@@ -160,7 +160,7 @@ def publish_discrete(repository: ModelRepository, model: str = "lake", n: int = 
 
 
 def publish_box(store: ModelRepository, dtype: str) -> None:
-    """Publishes a policy for Box([2, 2], dtype), called like the dtype; its Q-values are the first three elements."""
+    """Publishes a policy for Box([2, 2], dtype), named after the dtype; its Q-values are the first three elements."""
     tensor = SPACES[dtype]
     nodes = [
         helper.make_node("Cast", ["observation"], ["floats"], to=TensorProto.FLOAT),

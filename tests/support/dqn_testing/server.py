@@ -1,4 +1,4 @@
-"""A real `dqn-serve` process for tests: its own port, its logs captured, and always ended."""
+"""A real `dqn-serve` process for tests: with its own port and captured logs, and always stopped."""
 
 import contextlib
 import json
@@ -69,15 +69,15 @@ class Server:
         wait_until(lambda: self.get("/readyz").status_code == 200, timeout, "ready")
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        """One request on a connection of its own."""
+        """One request on a new connection."""
         return self._client.request(method, self.url + path, **options)
 
     def get(self, path: str, **options: Any) -> httpx.Response:
-        """One GET on a connection of its own."""
+        """One GET on a new connection."""
         return self.request("GET", path, **options)
 
     def post(self, path: str, body: Any, **options: Any) -> httpx.Response:
-        """One POST on a connection of its own; bytes are sent as they are, anything else as JSON."""
+        """One POST on a new connection; bytes are sent as is, anything else as JSON."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.request("POST", path, content=content, **options)
 
@@ -89,14 +89,14 @@ class Server:
         return sum(float(line.rsplit(" ", 1)[1]) for line in named if all(pair in line for pair in wanted))
 
     def close(self) -> None:
-        """Lets go of the ended process."""
+        """Releases the resources of the stopped process."""
         self._client.close()
         self._reader.join()
         assert self.process.stderr is not None
         self.process.stderr.close()
 
     def stop(self, with_signal: int = signal.SIGTERM, timeout: float = 20.0) -> int:
-        """Ends the process and returns its exit status."""
+        """Stops the process and returns its exit status."""
         self.process.send_signal(with_signal)
         status = self.process.wait(timeout)
         self._reader.join(timeout)
@@ -104,7 +104,7 @@ class Server:
 
 
 def wait_until(condition: Callable[[], bool], timeout: float, what: str) -> None:
-    """Waits for something that can only be asked for; fails after `timeout` seconds."""
+    """Waits for a condition that can only be polled; fails after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, f"not {what} within {timeout} s"

@@ -1,4 +1,4 @@
-"""Models with spaces of every kind, and observations of each as an environment gives them."""
+"""Models with spaces of every kind, and observations of each as an environment returns them."""
 
 from typing import Any
 
@@ -40,6 +40,8 @@ OBSERVATION_SPACES: dict[str, ObservationSpace] = {
     "scalar": BoxSpace(shape=[], dtype="float32", low=-1, high=1),
     "multidiscrete": MultiDiscreteSpace(nvec=[4, 5, 4, 5], start=[1, -2, 1, -2], shape=[2, 2]),
     "multibinary": MultiBinarySpace(shape=[2, 3]),
+    "branches": BoxSpace(shape=[3], dtype="float32", low=-1, high=1),
+    "levels": BoxSpace(shape=[3], dtype="float32", low=-1, high=1),
 }
 """By model."""
 ACTION_SPACES: dict[str, ActionSpace] = {
@@ -49,7 +51,12 @@ ACTION_SPACES: dict[str, ActionSpace] = {
     "scalar": MultiBinarySpace(shape=[2, 2]),
     "multidiscrete": MultiDiscreteSpace(nvec=[3, 2]),
     "multibinary": DiscretizedBoxSpace(shape=[], dtype="float32", low=-1, high=1, discretize=5),
+    "branches": MultiDiscreteSpace(nvec=[3, 2, 4], start=[0, -1, 2], branching=True),
+    "levels": DiscretizedBoxSpace(
+        shape=[2, 4], dtype="float32", low=-1, high=[1.0] * 7 + [3.0], discretize=5, branching=True
+    ),
 }
+"""The last has 390,625 combinations."""
 LEFT_OUT = {"nested": ("mission", "goal.objects", "other.words"), "tuple": ("0",)}
 
 _DRAWS = np.random.default_rng(3)
@@ -62,8 +69,20 @@ def publish_spaces(store: ModelRepository) -> None:
     publish_linear(store, promote=True)
 
 
+def some_indices(space: ActionSpace) -> Any:
+    """The index of every action, or of a dozen where actions branch."""
+    return space.random(_DRAWS, 12) if space.branches else np.arange(space.n)
+
+
+def only(space: ActionSpace, index: Any) -> list[bool]:
+    """The mask that allows a single action."""
+    mask = np.zeros(space.n, np.bool_)
+    mask[space.q_positions(index)] = True
+    return [bool(flag) for flag in mask]
+
+
 def observe(model: str) -> Any:
-    """A random observation of a model's space, as an environment gives it: with arrays, and all that is left out."""
+    """A random observation of a model's space, as an environment returns it: with arrays and left-out parts."""
     if model == "nested":
         return {
             "mission": "go to the red ball",
@@ -80,8 +99,9 @@ def observe(model: str) -> Any:
         }
     if model == "tuple":
         return ("text", _DRAWS.integers(-1, 2), _DRAWS.integers(2_000))
-    if model == "single":
-        return {"only": _DRAWS.random(3, np.float32)}
+    if model in ("single", "branches", "levels"):
+        vector = _DRAWS.random(3, np.float32)
+        return {"only": vector} if model == "single" else vector
     if model == "scalar":
         return np.float32(_DRAWS.random())
     if model == "multidiscrete":
@@ -90,7 +110,7 @@ def observe(model: str) -> Any:
 
 
 def plain(observation: Any) -> Any:
-    """The same as JSON has it."""
+    """The same as JSON values."""
     if isinstance(observation, dict):
         return {key: plain(value) for key, value in observation.items()}
     if isinstance(observation, tuple | list):

@@ -1,4 +1,4 @@
-"""Certificates of an authority made for tests."""
+"""Certificates of an authority created for tests."""
 
 import ssl
 from pathlib import Path
@@ -9,7 +9,7 @@ import trustme
 
 
 class TlsFiles:
-    """A certificate and its key for 127.0.0.1, where a server finds them."""
+    """Files with a certificate and its key for 127.0.0.1."""
 
     def __init__(self, folder: Path) -> None:
         """Writes cert.pem and key.pem into the folder."""
@@ -24,7 +24,7 @@ class TlsFiles:
         self.settings["tls_key"].write_bytes(issued.private_key_pem.bytes())
 
     def trust(self) -> ssl.SSLContext:
-        """For clients that trust this authority and no other."""
+        """A context for clients that trust this authority and no other."""
         context = ssl.create_default_context()
         self.authority.configure_trust(context)
         return context

@@ -1,4 +1,4 @@
-"""One trained policy for all tests that need some, whichever process runs them."""
+"""One trained policy for all tests that need one, in all test processes."""
 
 import fcntl
 import json
@@ -10,13 +10,13 @@ from dqn_testing.commands import QUICK, result
 
 
 class Trained(NamedTuple):
-    """What `dqn-train` with the flags QUICK left; tests read it, and take a copy to change."""
+    """The result of `dqn-train` with the flags QUICK; tests read it, and copy it to make changes."""
 
     repository: Path
     manifest: dict[str, Any]  # of version 1 of `cartpole`
 
     def copy(self, to: Path) -> Path:
-        """A repository of the test's own with this version, which is the champion."""
+        """A separate repository with this version, which is the champion."""
         return Path(shutil.copytree(self.repository, to, dirs_exist_ok=True))
 
 

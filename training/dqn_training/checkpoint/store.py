@@ -1,9 +1,9 @@
-"""The checkpoint on disk: one file that is replaced atomically, and the blocks of large arrays in a folder.
+"""The checkpoint on disk: one file that is replaced atomically, and a folder with blocks of large arrays.
 
-The file begins with a line that holds the SHA-256 of the rest, which is an .npz archive: the arrays, and `document`,
-the state as JSON with references in place of arrays. Large rings are cut into blocks of rows, each a file that never
-changes: where rows are new the block is written again under another name, and the old one goes once the new checkpoint
-is there. So a kill at any instant leaves the last checkpoint whole, and one costs what changed since the last.
+The file starts with a line that contains the SHA-256 of the rest, an .npz archive of the arrays and of `document`, the
+state as JSON with references in place of arrays. Large rings are split into blocks of rows, each an immutable file: a
+block with new rows is written under another name, and the old one is removed once the new checkpoint is complete. So a
+kill at any instant leaves the last checkpoint intact, and a checkpoint costs only what has changed since the last one.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ _SMALL_BYTES = 2**20
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is damaged or belongs to another run."""
+    """A checkpoint is damaged or belongs to another run."""
 
 
 class CheckpointFile:
@@ -41,10 +41,10 @@ class CheckpointFile:
         self._settling: Future[None] | None = None
 
     def write(self, state: State) -> None:
-        """Replaces the checkpoint; when it returns the state may change. Raises OSError, such as for a full disk.
+        """Replaces the checkpoint; the state may change once this returns. Raises OSError, e.g. if the disk is full.
 
-        A thread waits for the disk, and `settle` for the thread. Until then, and after an error, the last
-        checkpoint is as it was.
+        A thread waits for the disk, and `settle` for the thread. Until then, and after an error, the previous
+        checkpoint is unchanged.
         """
         self.settle()
         arrays: dict[str, NDArray[Any]] = {}
@@ -53,14 +53,14 @@ class CheckpointFile:
             document = {"state": encoded, "blocks": self._blocks.document()}
             arrays["document"] = np.frombuffer(json.dumps(document).encode(), np.uint8)
             buffer = io.BytesIO()
-            np.savez(buffer, **arrays)  # type: ignore[arg-type]  # its stub takes the names for its options
+            np.savez(buffer, **arrays)  # type: ignore[arg-type]  # its stub mistakes the names for its options
         except OSError:
             self._blocks.abort()
             raise
         self._settling = self._thread.submit(self._commit, buffer.getvalue())
 
     def settle(self, *, wait: bool = True) -> bool:
-        """Whether nothing is being written, after waiting for it if asked. Raises the OSError that ended a write."""
+        """Whether no write is in progress, after waiting for it with `wait`. Raises the OSError of a failed write."""
         if self._settling is not None and (wait or self._settling.done()):
             done, self._settling = self._settling, None
             done.result()
@@ -78,7 +78,7 @@ class CheckpointFile:
         self._sweep()
 
     def read(self) -> State | None:
-        """The last checkpoint; None if there is none. Raises CheckpointError when it is damaged."""
+        """The last checkpoint, or None. Raises CheckpointError if it is damaged."""
         try:
             data = self.path.read_bytes()
         except FileNotFoundError:
@@ -97,7 +97,7 @@ class CheckpointFile:
         return state
 
     def remove(self) -> None:
-        """Removes the checkpoint, which a finished run needs no longer."""
+        """Removes the checkpoint, which a finished run no longer needs."""
         with contextlib.suppress(OSError):
             self.settle()
         self.path.unlink(missing_ok=True)
@@ -105,14 +105,12 @@ class CheckpointFile:
         shutil.rmtree(self._blocks.folder, ignore_errors=True)
 
     def _sweep(self) -> None:
-        """Removes what a kill in the middle of a write left."""
+        """Removes what a kill during a write left behind."""
         for left in self.path.parent.glob(f".{self.path.name}.*.tmp"):
             left.unlink(missing_ok=True)
 
     def _damaged(self, reason: str) -> CheckpointError:
-        return CheckpointError(
-            f"{self.path} is damaged: {reason}. Without it (remove it) the run starts from the beginning."
-        )
+        return CheckpointError(f"{self.path} is damaged: {reason}. Remove it to restart the run from the beginning.")
 
 
 def _head(body: bytes) -> bytes:
@@ -120,7 +118,7 @@ def _head(body: bytes) -> bytes:
 
 
 class _Stored(NamedTuple):
-    """What a checkpoint has of a ring."""
+    """A checkpoint's record of a ring."""
 
     shape: list[int]
     dtype: Any  # as the .npy format describes it, in JSON
@@ -130,7 +128,7 @@ class _Stored(NamedTuple):
 
 
 class _Blocks:
-    """The rings of the last checkpoint, and of the next one while it is being written."""
+    """The rings of the last checkpoint and, while it is being written, of the next one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -140,16 +138,16 @@ class _Blocks:
         self._new: list[Path] = []
 
     def document(self) -> dict[str, Any]:
-        """What the next checkpoint must say of its rings, as JSON."""
+        """The next checkpoint's record of its rings, as JSON."""
         return {"generation": self._generation + 1, "rings": self._next}
 
     def open(self, document: dict[str, Any]) -> None:
-        """Takes over what the last checkpoint says of its rings."""
+        """Loads the last checkpoint's record of its rings."""
         self._generation = document["generation"]
         self._last = {name: _Stored(*stored) for name, stored in document["rings"].items()}
 
     def read(self, name: str) -> NDArray[Any]:
-        """A ring's array; rows that were never written are zero. Raises OSError when a file is damaged or missing."""
+        """A ring's array; rows that were never written are zero. Raises OSError if a file is damaged or missing."""
         stored = self._last[name]
         array = np.zeros(stored.shape, _dtype(stored.dtype))
         for number, (file, crc32) in stored.blocks.items():
@@ -157,11 +155,11 @@ class _Blocks:
             path = self.folder / file
             with path.open("rb") as opened:
                 if opened.readinto(block) != len(block) or opened.read(1) or zlib.crc32(block) != crc32:
-                    raise OSError(f"{path} does not have the content that it should have")
+                    raise OSError(f"{path} has the wrong content")
         return array
 
     def write(self, name: str, ring: Ring) -> bool:
-        """Writes what is new in a ring, not yet durably; False for a small one, which the caller must write whole."""
+        """Writes a ring's new rows, not yet durably; returns False if it is small, for the caller to write whole."""
         array = ring.array
         if array.nbytes < _SMALL_BYTES:
             return False
@@ -181,20 +179,20 @@ class _Blocks:
         return True
 
     def sync(self) -> None:
-        """Makes what was written durable."""
+        """Makes the written blocks durable."""
         for path in self._new:
             durable.sync_file(path)
         if self._new:
             durable.sync_directory(self.folder)
 
     def abort(self) -> None:
-        """Removes what was written for the next checkpoint, which will not be."""
+        """Removes the blocks written for an abandoned checkpoint."""
         for path in self._new:
             path.unlink(missing_ok=True)
         self._next, self._new = {}, []
 
     def commit(self) -> None:
-        """The next checkpoint is the last one now; what it does not need is removed."""
+        """Makes the next checkpoint the last one, and removes blocks that it does not need."""
         self._generation, self._last = self._generation + 1, self._next
         self._next, self._new = {}, []
         needed = {file for stored in self._last.values() for file, _ in stored.blocks.values()}
@@ -204,7 +202,7 @@ class _Blocks:
 
 
 def _rows(array: NDArray[Any]) -> int:
-    """How many rows a block has."""
+    """Number of rows in a block."""
     return max(1, _BLOCK_BYTES * len(array) // array.nbytes)
 
 
@@ -215,7 +213,7 @@ def _block(array: NDArray[Any], number: int) -> memoryview:
 
 
 def _dtype(described: Any) -> np.dtype[Any]:
-    """The dtype of its description; JSON made lists of the tuples in it."""
+    """The dtype from its description, in which JSON has turned tuples into lists."""
     if isinstance(described, str):
         return np.dtype(described)
     fields = [(name, dtype, tuple(*shape)) for name, dtype, *shape in described]
@@ -224,7 +222,7 @@ def _dtype(described: Any) -> np.dtype[Any]:
 
 
 def _touched(array: NDArray[Any], first: int, end: int) -> list[int]:
-    """The blocks that have one of the rows written from `first` to `end`, both counted from the beginning of time."""
+    """The blocks that contain rows `first` to `end`, which count all rows ever written."""
     rows = np.arange(max(first, end - len(array)), end) % len(array)
     blocks: list[int] = np.unique(rows // _rows(array)).tolist()
     return blocks

@@ -1,7 +1,7 @@
-"""What a checkpoint keeps of an object, and how it is written: as JSON and arrays.
+"""The state of objects in a checkpoint, and its encoding as JSON and arrays.
 
-Everything of a run that changes is an object with torch's pair `state_dict` and `load_state_dict`. What it does after
-`load_state_dict(state)` is exactly what it would have done after `state_dict()`.
+Every object of a run that changes has torch's pair `state_dict` and `load_state_dict`. After `load_state_dict(state)`
+it behaves exactly as it would have after `state_dict()`.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,33 +13,33 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 State = Mapping[str, Any]
-"""Names to plain values: None, bool, int, float, str, arrays, NumPy scalars, tensors, a Ring, and dicts (whose keys are
-strings), lists and tuples of these. A tensor comes back on the CPU, a tuple as a list, a Ring as its array."""
+"""Plain values by name: None, bool, int, float, str, arrays, NumPy scalars, tensors, a Ring, and dicts (with string
+keys), lists and tuples of these. A tensor is decoded on the CPU, a tuple as a list, a Ring as its array."""
 
 
 class Ring(NamedTuple):
-    """A large circular array; a checkpoint writes only the rows that are new."""
+    """A large circular array, of which a checkpoint writes only new rows."""
 
     array: NDArray[Any]  # [rows, ...]
-    written: int  # rows written since the beginning
-    mutable_tail: int  # this many of them, the latest, may still change
+    written: int  # total number of rows written so far
+    mutable_tail: int  # number of latest rows that may still change
 
 
 class Stateful:
-    """An object whose state is in the attributes that `_state` names.
+    """An object whose state is in the attributes named by `_state`.
 
-    These are plain values, other Stateful objects and random generators. A tensor is loaded in place, so that views of
-    it stay views.
+    These are plain values, other Stateful objects and random generators. Tensors are loaded in place, so that their
+    views stay views.
     """
 
     _state: ClassVar[tuple[str, ...]] = ()
 
     def state_dict(self) -> State:
-        """The state. It may share memory with the object: write it before the object changes."""
+        """The state. It may share memory with the object, so write it before the object changes."""
         return {name: _saved(getattr(self, name)) for name in self._state}
 
     def load_state_dict(self, state: State) -> None:
-        """Takes over the state of an object that was made with the same configuration."""
+        """Restores the state of an object that was created with the same configuration."""
         for name in self._state:
             setattr(self, name, _loaded(getattr(self, name), state[name]))
 
@@ -58,7 +58,7 @@ def _saved(value: Any) -> Any:
 
 
 def _loaded(present: Any, saved: Any) -> Any:
-    """What the attribute is to be: the present object with the saved state, or the saved value."""
+    """The attribute's new value: the present object with the saved state, or the saved value."""
     match present:
         case Stateful():
             present.load_state_dict(saved)
@@ -74,14 +74,14 @@ def _loaded(present: Any, saved: Any) -> Any:
 
 
 WriteRing = Callable[[str, Ring], bool]
-"""Writes a ring under a name; False when it is too small to be worth it."""
+"""Writes a ring under a name; returns False if it is too small to be worth it."""
 ReadRing = Callable[[str], NDArray[Any]]
 
 
 def encode(value: Any, name: str, arrays: dict[str, NDArray[Any]], write_ring: WriteRing) -> Any:
-    """A state, or a value in it, as JSON; its arrays are added to `arrays`, by the numbers that the JSON refers to.
+    """Encodes a state, or a value in it, as JSON; its arrays are added to `arrays` under the numbers used in the JSON.
 
-    `name` is the path to the value. Raises TypeError, with the path, for what a checkpoint cannot keep.
+    `name` is the path to the value. Raises TypeError, naming the path, for an unsupported type.
     """
     if value is None or type(value) in (bool, int, float, str):
         return value
@@ -94,17 +94,17 @@ def encode(value: Any, name: str, arrays: dict[str, NDArray[Any]], write_ring: W
     if isinstance(value, Mapping) and all(type(key) is str for key in value):
         return {"map": {key: encode(item, f"{name}.{key}", arrays, write_ring) for key, item in value.items()}}
     if not isinstance(value, np.ndarray | np.generic | Tensor):
-        raise TypeError(f"A checkpoint cannot keep {name}, which is of type {type(value).__name__}.")
+        raise TypeError(f"A checkpoint cannot store {name}, which is of type {type(value).__name__}.")
     kind = "tensor" if isinstance(value, Tensor) else "array" if isinstance(value, np.ndarray) else "scalar"
     array = value.detach().cpu().numpy() if isinstance(value, Tensor) else np.asarray(value)
     if array.dtype.hasobject:
-        raise TypeError(f"A checkpoint cannot keep {name}, an array of Python objects.")
+        raise TypeError(f"A checkpoint cannot store {name}, an array of Python objects.")
     arrays[number := str(len(arrays))] = array
     return {kind: number}
 
 
 def decode(value: Any, arrays: Mapping[str, NDArray[Any]], read_ring: ReadRing) -> Any:
-    """The value that was encoded; tuples are lists now, and rings arrays."""
+    """Decodes a value; tuples are returned as lists, and rings as arrays."""
     if isinstance(value, list):
         return [decode(item, arrays, read_ring) for item in value]
     if not isinstance(value, dict):

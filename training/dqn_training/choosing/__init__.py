@@ -43,4 +43,8 @@ def choose_settings(
 def _text(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, tuple):
+        return " ".join(_text(item) for item in value)
     return f"{value:,.6g}" if isinstance(value, float) and value < 1 else f"{value:,.0f}"

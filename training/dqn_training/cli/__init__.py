@@ -1,1 +1,1 @@
-"""The commands of training: each with its flags and what it does."""
+"""The training commands and their flags."""

@@ -14,7 +14,7 @@ from dqn_training.comparing.groups import find_groups
 
 
 def run(options: CompareOptions) -> None:
-    """Reads the runs, draws and prints."""
+    """Reads the runs, writes the plot and prints the table."""
     with wrong_usage():
         groups = find_groups(options.runs, options.metric)
     steps = steps_axis(groups)
@@ -29,7 +29,7 @@ def run(options: CompareOptions) -> None:
 
 
 def _print_table(lines: Sequence[Summary], options: CompareOptions) -> None:
-    columns = ["runs", "", f"final {options.metric}", f"{options.statistic} over the steps"]
+    columns = ["runs", "", f"final {options.metric}", f"{options.statistic} over all steps"]
     if options.threshold is not None:
         columns.append(f"median steps to {options.threshold:g}")
     table = Table(*(Column(name, overflow="fold") for name in columns))
@@ -39,7 +39,7 @@ def _print_table(lines: Sequence[Summary], options: CompareOptions) -> None:
             cells.append(f"{_shown(line.steps_to_threshold, 'never')}, reached by {line.reached}")
         table.add_row(*cells)
     rich.print(table)
-    print(f"picture  {options.out}")
+    print(f"plot  {options.out}")
 
 
 def _shown(estimate: Estimate, infinite: str = "-") -> str:

@@ -26,12 +26,12 @@ def run(options: EvaluateOptions) -> None:
         cli_support.print_json(result)
         return
     print(sentence)
-    if film := result.get("video"):
-        print(f"filmed {film['frames']:,} pictures in {options.video}, returns {film['returns']}")
+    if video := result.get("video"):
+        print(f"recorded {video['frames']:,} frames in {options.video}, returns {video['returns']}")
 
 
 def _evaluate(options: EvaluateOptions) -> tuple[str, dict[str, Any]]:
-    """The result in words, without the film, and as JSON."""
+    """The result as a sentence, without the video, and as JSON."""
     repository = ModelRepository(options.repository)
     model, wanted = split_reference(options.model)
     version = repository.resolve(model, wanted)
@@ -44,7 +44,7 @@ def _evaluate(options: EvaluateOptions) -> tuple[str, dict[str, Any]]:
     seed = manifest.evaluation.seed if options.seed is None else options.seed
     config = manifest.training.config
     limit = step_limit(config.get("episode_step_limit"), environment)
-    film = _film(options.video, environment) if options.video else None
+    record = _recorder(options.video, environment) if options.video else None
     policy = repository.load_policy(model, version)
     slots = options.eval_envs or config.get("eval_envs", SLOTS)
     with contextlib.closing(Evaluator(environment, slots, limit)) as evaluator:
@@ -56,8 +56,8 @@ def _evaluate(options: EvaluateOptions) -> tuple[str, dict[str, Any]]:
             update={"random_mean": known.random_mean, "random_episodes": known.random_episodes}
         )
     result = evaluation.model_dump(mode="json") | {"returns": episodes.returns.tolist()}
-    if film:
-        result["video"] = film(policy, seed, options.video_episodes, limit)
+    if record:
+        result["video"] = record(policy, seed, options.video_episodes, limit)
     low, high = evaluation.ci95
     where = f"{recorded.id} {kwargs}" if kwargs else recorded.id
     return (
@@ -67,17 +67,17 @@ def _evaluate(options: EvaluateOptions) -> tuple[str, dict[str, Any]]:
     ), result
 
 
-def _film(path: Path, environment: EnvironmentInfo) -> Callable[[Policy, int, int, int], dict[str, Any]]:
-    """Films episodes when it is called; what would prevent that is raised before."""
+def _recorder(path: Path, environment: EnvironmentInfo) -> Callable[[Policy, int, int, int], dict[str, Any]]:
+    """A function that records episodes as a video; raises UsageError at once if that will be impossible."""
     with cli_support.needs_extra("--video", "video"):
-        from dqn_training.evaluation.video import EpisodeRenderer, check_film, write_film  # noqa: PLC0415  (an extra)
+        from dqn_training.evaluation.video import EpisodeRenderer, check_video, write_video  # noqa: PLC0415  (an extra)
     with wrong_usage():
-        check_film(path)
+        check_video(path)
         renderer = EpisodeRenderer(environment)
 
-    def film(policy: Policy, seed: int, episodes: int, step_limit: int) -> dict[str, Any]:
+    def record(policy: Policy, seed: int, episodes: int, step_limit: int) -> dict[str, Any]:
         with contextlib.closing(renderer):
-            frames = write_film(path, renderer.frames(policy, seed, episodes, step_limit), renderer.fps)
+            frames = write_video(path, renderer.frames(policy, seed, episodes, step_limit), renderer.fps)
         return {"file": str(path), "frames": frames, "fps": renderer.fps, "returns": renderer.returns}
 
-    return film
+    return record

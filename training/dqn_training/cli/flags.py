@@ -1,4 +1,4 @@
-"""How flags are read: first those that decide the defaults of the others, then all."""
+"""Parsing of flags: first those that determine the defaults of the others, then all."""
 
 import dataclasses
 import re
@@ -17,28 +17,28 @@ PresetName = Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(preset_names())}
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Directory = Annotated[Path, tyro.conf.arg(metavar="DIR")]
 Repository = Annotated[
-    Path, tyro.conf.arg(metavar="DIR", help="Model repository; its default is $DQN_REPOSITORY or models/store.")
+    Path, tyro.conf.arg(metavar="DIR", help="Model repository; default: $DQN_REPOSITORY, else models/store.")
 ]
 Options = TypeVar("Options")
 
 
 class _Unchecked(DQNConfig):
-    """Settings as the flags have them; tyro would answer a ValueError in a box and without the flag's name."""
+    """Settings before validation: tyro would show a ValueError in a box and without the flag's name."""
 
     def __post_init__(self) -> None:
         """Accepts everything."""
 
 
-_Unchecked.__doc__ = DQNConfig.__doc__  # --help shows it
+_Unchecked.__doc__ = DQNConfig.__doc__  # shown by --help
 
 
 Given = Annotated[frozenset[str] | None, tyro.conf.Suppress]
-"""Names of the settings that flags gave; None where nothing is to be chosen, as of a run that is resumed."""
+"""Names of the settings given by flags; None if none may be chosen automatically, as for a resumed run."""
 
 
 @dataclasses.dataclass(frozen=True)
 class First:
-    """The flags that decide the defaults of the others."""
+    """The flags that determine the defaults of the others."""
 
     preset: str | None = None
     env_id: str | None = None
@@ -49,12 +49,12 @@ class First:
 
 
 def read_first(args: Sequence[str]) -> First:
-    """Reads only these flags and ignores all others."""
+    """Parses only these flags and ignores all others."""
     return tyro.cli(First, args=args, return_unknown_args=True, add_help=False)[0]
 
 
 def preset_of(first: First) -> tuple[str, DQNConfig]:
-    """The preset asked for, or the environment's: what a manifest calls it, and its settings. Raises UsageError."""
+    """The requested preset, or the environment's default: its label and its settings. Raises UsageError."""
     preset = first.preset or default_preset(first.env_id)
     try:
         return preset_label(preset), preset_config(preset)
@@ -63,14 +63,14 @@ def preset_of(first: First) -> tuple[str, DQNConfig]:
 
 
 def given_settings(args: Sequence[str]) -> frozenset[str]:
-    """The settings that flags name, whatever their values."""
+    """The names of the settings that are given as flags."""
     flags = {argument[2:].partition("=")[0].replace("-", "_") for argument in args if argument.startswith("--")}
     names = {field.name for field in dataclasses.fields(DQNConfig)}
     return frozenset(names & (flags | {flag.removeprefix("no_") for flag in flags}))
 
 
 def parse(kind: type[Options], program: str, args: Sequence[str], default: Options | None) -> Options:
-    """Reads all flags; exits with status 2 and a sentence for a wrong one; UsageError for values that do not fit."""
+    """Parses all flags; exits with status 2 for an unknown or malformed flag. Raises UsageError for invalid values."""
     start: Any = tyro.MISSING_NONPROP if default is None else _with_settings(default, _Unchecked)
     options: Options = tyro.cli(kind, prog=program, args=args, default=start, config=(tyro.conf.OmitArgPrefixes,))
     try:
@@ -83,7 +83,7 @@ def parse(kind: type[Options], program: str, args: Sequence[str], default: Optio
 
 
 def _with_settings(options: Options, kind: type[DQNConfig]) -> Options:
-    """The options with their settings, if they have any, as this class."""
+    """The options with their settings, if any, converted to this class."""
     config = getattr(options, "config", None)
     if config is None:
         return options
@@ -91,7 +91,7 @@ def _with_settings(options: Options, kind: type[DQNConfig]) -> Options:
 
 
 def seconds(interval: str, flag: str = "--every") -> float:
-    """An interval such as 90s, 15m or 2h in seconds. Raises UsageError, which names the flag, for anything else."""
+    """An interval such as 90s, 15m or 2h in seconds. Raises UsageError, naming the flag, for anything else."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", interval)
     if found is None or not float(found[1]):
         raise cli_support.UsageError(f"{flag} is {interval!r}; expected a number with s, m, h or d, such as 15m.")

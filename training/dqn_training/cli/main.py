@@ -1,6 +1,6 @@
-"""Entry points of the commands of training.
+"""Entry points of the training commands.
 
-torch takes seconds to import, so that each command reads its flags first: --help and wrong usage are answered at once.
+Importing torch takes seconds, so each command parses its flags first: --help and usage errors appear at once.
 """
 
 import os
@@ -20,15 +20,15 @@ _TERMINATED = 128 + signal.SIGTERM  # as a shell reports a process that SIGTERM 
 
 
 def _start(name: str, read: Callable[[Sequence[str]], Any]) -> None:
-    """Runs a command and ends the process at once: to take torch down lasts most of a second."""
-    # Large tensors in large pages, which torch asks for when it allocates its first: 7 % of a run with images.
+    """Runs a command and exits with os._exit, because tearing torch down takes most of a second."""
+    # Huge pages for large tensors, read by torch at its first allocation: saves 7 % of a run with images.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
     def command() -> None:
-        # `finally` blocks run, which close the environments: their simulators would outlive the process otherwise.
+        # `finally` blocks run and close the environments; otherwise their simulators would outlive the process.
         signal.signal(signal.SIGTERM, end)
         asked = read(sys.argv[1:])
-        # An exception that a signal raises within the import of a C++ extension would abort the process.
+        # An exception raised by a signal during the import of a C++ extension would abort the process.
         with held_back(), cli_support.needs_extra(f"dqn-{name}", name if name == "tune" else "train"):
             module = import_module(f"dqn_training.cli.{name}")
         if "" not in sys.path:  # so that `--env-id module:Name-v0` finds a module here, as `python -m` would
@@ -50,7 +50,7 @@ def _start(name: str, read: Callable[[Sequence[str]], Any]) -> None:
         status = _TERMINATED
     try:
         sys.stdout.flush()
-    except (OSError, ValueError, AttributeError):  # the reader went away, or there never was one
+    except (OSError, ValueError, AttributeError):  # the reader has exited, or there never was one
         status = status or cli_support.FAILED if sys.stdout else status
     os._exit(status)
 

@@ -1,4 +1,4 @@
-"""The flags of `dqn-evaluate`, `dqn-retrain`, `dqn-tune` and `dqn-compare`; reading them imports no learning stack."""
+"""The flags of `dqn-evaluate`, `dqn-retrain`, `dqn-tune` and `dqn-compare`; parsing them does not import torch."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -28,68 +28,70 @@ from dqn_training.ranges import Between, Count, JsonObject
 
 @dataclasses.dataclass(frozen=True)
 class EvaluateOptions:
-    """Play episodes with a published policy: the ONNX file, greedily, as it is served."""
+    """Evaluate a published policy: play episodes with its ONNX file, greedily, as it is served."""
 
     model: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="MODEL[@VERSION]")]
-    """Model, with a version number or an alias; by default the champion."""
+    """Model, with a version number or an alias; default: the champion."""
     episodes: Count = 100
-    """Number of episodes."""
+    """Number of episodes to play."""
     seed: Annotated[int | None, Between(0)] = None
-    """First environment seed, one for each episode; by default that of the manifest's own evaluation."""
+    """Environment seed of the first episode; each further episode adds 1. Default: that of the evaluation in the
+    manifest."""
     eval_envs: Annotated[int | None, Between(1)] = None
-    """Environments that play at once; by default those of the version's training. 1: in a process of its own."""
+    """Environments that play at once; default: as in the version's training. 1: a single one in a separate process."""
     env_kwargs: JsonObject | None = None
-    """Arguments of the environment's constructor; by default those of the manifest."""
+    """Keyword arguments of the environment's constructor, as a JSON object; default: those of the manifest."""
     repository: Repository = dataclasses.field(default_factory=cli_support.default_repository)
     video: Annotated[Path | None, tyro.conf.arg(metavar="FILE.mp4|FILE.gif")] = None
-    """Also film episodes, starting at the same seed; needs the extra video."""
+    """Also record a video of episodes, starting from the same seed; needs the extra video."""
     video_episodes: Count = 1
-    """Number of episodes to film with --video."""
+    """Number of episodes to record with --video."""
     json: Flag = False
-    """Print the result with every return as one JSON line on standard output."""
+    """Print the result, including every return, as one JSON line on standard output."""
 
 
 def evaluate_options(args: Sequence[str]) -> EvaluateOptions:
-    """Reads the flags of `dqn-evaluate`."""
+    """Parses the flags of `dqn-evaluate`."""
     return parse(EvaluateOptions, "dqn-evaluate", args, None)
 
 
 @dataclasses.dataclass(frozen=True)
 class RetrainOptions:
-    """Train a challenger for the champion of a model and let the gate decide which of them is served.
+    """Train a challenger to a model's champion and let the gate decide which of them is served.
 
-    Settings not given here are those that the champion has when a round begins. Where there is no champion, the first
-    round trains one; with --name it needs --env-id or --preset, too. One job at a time for each model.
+    Settings not given here are the champion's at the start of each round. If there is no champion, the first round
+    trains one; with --name, it then requires --env-id or --preset. Only one job per model can run at a time.
     """
 
     preset: PresetName
-    """Settings to start from, by name or in a file as dqn-tune writes it; by default the champion's own."""
+    """Settings to start from: a preset's name, or a file such as those dqn-tune writes. Default: the champion's
+    settings."""
     config: DQNConfig
     once: Flag = False
-    """Do one round and end; for cron."""
+    """Run one round and exit, e.g. from cron."""
     every: str | None = None
-    """Start a round this often, such as 90s, 15m or 2h, until stopped."""
+    """Start a round at this interval, e.g. 90s, 15m or 2h, until stopped."""
     start: Literal["warm", "scratch", "both"] = "warm"
-    """Start from the champion's weights, from scratch, or do both and take the better challenger."""
+    """Train from the champion's weights (warm), from scratch, or both and take the better challenger."""
     name: str = ""
-    """Name of the model; by default the environment's, such as cartpole."""
+    """Name of the model; default: derived from the environment, e.g. cartpole."""
     repository: Repository = dataclasses.field(default_factory=cli_support.default_repository)
     gate: Rule = "non-inferior"
-    """Rule for taking the champion's place with 95 % confidence: better, or at most a little worse: by 1 % of the
-    champion's mean return or by 0.2 of its standard deviation, whichever is larger."""
+    """Rule for replacing the champion, with 95 % confidence: superior: better; non-inferior: not worse by more than 1 %
+    of the champion's mean return or 0.2 of its standard deviation, whichever is larger."""
     metrics_port: Annotated[int, Between(0, 65535)] = 8001
-    """Port of the job's own Prometheus metrics with --every; 0 for none."""
+    """Port for this job's Prometheus metrics with --every; 0: none."""
     metrics_host: str = "127.0.0.1"
-    """Address that the metrics are served on with --every."""
+    """Address to serve the metrics on with --every."""
     json: Flag = False
     """Print the result of each round as one JSON line on standard output."""
     given: Given = None
 
 
 def retrain_options(args: Sequence[str]) -> RetrainOptions:
-    """Reads the flags of `dqn-retrain`, whose defaults are the settings that the champion has at the moment.
+    """Parses the flags of `dqn-retrain`, whose defaults are the current champion's settings.
 
-    Raises UsageError where a named model has no champion and no flag says what to train its first version for.
+    Raises UsageError if a named model has no champion and no flag says what to train its first version for.
     """
     first = read_first(args)
     preset, config = preset_of(first)
@@ -104,15 +106,15 @@ def retrain_options(args: Sequence[str]) -> RetrainOptions:
         seconds(options.every)
     if champion is None and first.name and first.preset is None and first.env_id is None:
         raise cli_support.UsageError(
-            f"{repository.root} has no champion of {name}. To train a first version, name its --env-id or --preset."
+            f"{repository.root} has no champion of {name}. To train a first version, give --env-id or --preset."
         )
     return dataclasses.replace(options, preset=preset, given=None if champion else given_settings(args))
 
 
 def _champion_settings(repository: ModelRepository, model: str) -> tuple[DQNConfig, str] | None:
-    """The settings (but for the seed) and preset of the champion; None where there is no champion.
+    """The champion's settings (with seed 0) and preset; None if there is no champion.
 
-    Fields that this release does not know are left out, missing ones have their defaults.
+    Unknown fields are ignored, missing ones get their defaults.
     """
     champion = repository.alias(model)
     if champion is None:
@@ -123,47 +125,48 @@ def _champion_settings(repository: ModelRepository, model: str) -> tuple[DQNConf
 
 @dataclasses.dataclass(frozen=True)
 class TuneOptions:
-    """Search settings for an environment, and write the best as a preset file for `dqn-train --preset`.
+    """Search for good settings for an environment, and write the best as a preset file for `dqn-train --preset`.
 
-    A trial trains with some settings, a run for each seed, and is pruned when it is among the worst third from the
-    middle of the first run on. Its score is the mean over the run of the best evaluation so far: it must become good
-    early and end good. The first trial is the preset itself. The best trials, the finalists, and the preset then train
-    again with other seeds, because the best of many noisy trials is partly luck; the best of them is written. The same
-    command resumes an interrupted search.
+    A trial trains with one choice of settings, one run per seed, and is pruned if it is in the worst third from halfway
+    through its first run. Its score is the mean, over the run's evaluations, of the best return so far, which rewards
+    both fast learning and a good final policy. The first trial is the preset itself. The best trials (finalists) and
+    the preset are then retrained with other seeds, because the best of many noisy trials is partly luck; the winner is
+    written. The same command resumes an interrupted search.
     """
 
     preset: PresetName
-    """Settings to start from, by name or in a file; those that the search does not vary stay."""
+    """Settings to start from: a preset's name or file. Settings outside the search keep these values."""
     config: DQNConfig
     trials: Count = 20
-    """Total number of finished trials, including those of earlier calls and pruned ones."""
+    """Total number of finished trials, including pruned ones and those of earlier calls."""
     timeout: str | None = None
-    """Time after which no trial begins and the running one ends, such as 90s, 10m or 2h; by default none. The finalists
-    train after it."""
+    """Stop starting trials and end the running ones after this time, e.g. 90s, 10m or 2h; the finalists are retrained
+    afterwards. Default: no limit."""
     storage: Path | None = None
-    """SQLite file of the search; preset.toml and tuning.png are written beside it. Default: runs/tune-NAME/study.db."""
+    """SQLite file of the search; preset.toml and tuning.png are written next to it. Default:
+    runs/tune-NAME/study.db."""
     seeds: Count = 3
-    """Training runs per trial; more make lucky settings less likely to win."""
+    """Training runs per trial; more runs make lucky settings less likely to win."""
     first_seed: Annotated[int, Between(100)] = 100
-    """Seed of the first training run of each trial; at least 100, as smaller seeds are for reporting."""
+    """Seed of the first training run of each trial; at least 100, because smaller seeds are reserved for reporting."""
     evaluations: Count = 20
-    """Greedy evaluations per training run, which make its score. They take as many steps as training at most, or
-    --eval-fraction; each plays at least one episode."""
+    """Greedy evaluations per training run; they determine its score. Together they take at most as many steps as
+    training, or --eval-fraction times as many; each plays at least one episode."""
     episodes: Count = 20
     """Episodes per evaluation, at most."""
     finalists: Annotated[int, Between(0)] = 3
-    """Best trials to retrain with other seeds, in addition to the default; 0 for none."""
+    """Number of best trials to retrain with other seeds, in addition to the preset; 0: none."""
     confirm_seeds: Count = 5
-    """Training runs per finalist, with the seeds that follow those of the trials."""
+    """Training runs per finalist, with the seeds after those of the trials."""
     jobs: Count = 1
-    """Number of training processes."""
+    """Number of training processes that run in parallel."""
     json: Flag = False
     """Print the result as one JSON line on standard output."""
     given: Given = None
 
 
 def tune_options(args: Sequence[str]) -> TuneOptions:
-    """Reads the flags of `dqn-tune`."""
+    """Parses the flags of `dqn-tune`."""
     preset, config = preset_of(read_first(args))
     options = parse(TuneOptions, "dqn-tune", args, TuneOptions(preset=preset, config=config))
     if options.timeout is not None:
@@ -173,13 +176,14 @@ def tune_options(args: Sequence[str]) -> TuneOptions:
 
 @dataclasses.dataclass(frozen=True)
 class CompareOptions:
-    """Compare runs by their metrics.csv: a picture of the learning curves and a table, with 95 % intervals.
+    """Compare runs by their metrics.csv: a plot of the learning curves and a table, with 95 % intervals.
 
-    Runs that differ only in their seed are a group; `dqn-compare 'small=runs/a-*' 'large=runs/b-*'` groups by hand.
+    Runs that differ only in their seed form a group; labels group runs explicitly, as in
+    `dqn-compare 'small=runs/a-*' 'large=runs/b-*'`.
     """
 
     runs: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="[LABEL=]DIR ...")]
-    """Directories of runs, with or without wildcards and a label for the group."""
+    """Run directories, optionally with wildcards and a label for the group."""
     metric: str = "evaluation_return"
     """Column of metrics.csv to compare."""
     statistic: Literal["mean", "iqm"] = "mean"
@@ -187,20 +191,18 @@ class CompareOptions:
     threshold: float | None = None
     """Also report the environment steps until the metric first reaches this value."""
     out: Annotated[Path, tyro.conf.arg(metavar="FILE.png")] = Path("comparison.png")
-    """File for the picture."""
+    """File to write the plot to."""
     json: Flag = False
     """Print the table as one JSON line on standard output."""
 
 
 def compare_options(args: Sequence[str]) -> CompareOptions:
-    """Reads the flags of `dqn-compare`."""
+    """Parses the flags of `dqn-compare`."""
     options = parse(CompareOptions, "dqn-compare", args, None)
     if not options.runs:
-        raise cli_support.UsageError("Name the directories of the runs to compare, such as dqn-compare runs/*.")
+        raise cli_support.UsageError("Give the directories of the runs to compare, as in dqn-compare runs/*.")
     if options.out.suffix.lower() != ".png":
-        raise cli_support.UsageError(
-            f"--out is {options.out}; the picture is a PNG, so that its name must end in .png."
-        )
+        raise cli_support.UsageError(f"--out is {options.out}; the plot is a PNG file, so its name must end in .png.")
     if not options.out.parent.is_dir():
-        raise cli_support.UsageError(f"--out is {options.out}, but there is no directory {options.out.parent}.")
+        raise cli_support.UsageError(f"--out is {options.out}, but the directory {options.out.parent} does not exist.")
     return options

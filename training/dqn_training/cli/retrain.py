@@ -1,4 +1,4 @@
-"""`dqn-retrain`: a round of the retraining job, or a loop of rounds."""
+"""`dqn-retrain`: one retraining round, or a loop of rounds."""
 
 import contextlib
 import sys
@@ -17,7 +17,7 @@ from dqn_training.run.resources import check_machine
 
 
 def run(options: RetrainOptions) -> None:
-    """One round, or rounds until stopped."""
+    """Runs one round, or rounds until stopped."""
     with output_to_stderr(), contextlib.suppress(FaultyEnvironmentError), wrong_usage():  # a round reports its faults
         check_machine(options.config, environment_for(options.config))
     if options.every is None:
@@ -33,13 +33,13 @@ def run(options: RetrainOptions) -> None:
 
 
 def _next_round() -> RoundResult:
-    """A round with the settings that the champion has by now."""
+    """Runs a round with the current champion's settings."""
     try:
         options = retrain_options(sys.argv[1:])
-    except SystemExit as wrong:  # from the reader of flags; SIGTERM's has status 0
+    except SystemExit as wrong:  # from the flag parser; SIGTERM's has status 0
         if not wrong.code:
             raise
-        raise cli_support.UsageError("The flags do not fit the champion's present settings.") from wrong
+        raise cli_support.UsageError("The flags do not fit the current champion's settings.") from wrong
     return _round(options, progress=False)
 
 

@@ -1,4 +1,4 @@
-"""What a command of training needs while it runs: usage errors and the trackers of a run."""
+"""Support for the training commands: usage errors, automatic choices and trackers."""
 
 import contextlib
 import dataclasses
@@ -27,7 +27,7 @@ _MLFLOW = "--mlflow (or MLFLOW_TRACKING_URI)"
 
 @contextlib.contextmanager
 def wrong_usage() -> Iterator[None]:
-    """Converts ValueError, which names a setting and its value, to UsageError; FaultyEnvironmentError passes."""
+    """Converts ValueError to UsageError; FaultyEnvironmentError passes through."""
     try:
         yield
     except FaultyEnvironmentError:
@@ -37,9 +37,9 @@ def wrong_usage() -> Iterator[None]:
 
 
 def fitted(options: Options, environment: EnvironmentInfo) -> Options:
-    """The options with what the preset chooses for the environment, and with instances as it allows them.
+    """The options with the preset's choices and with as many instances per process as the environment allows.
 
-    What is chosen is said on standard error. Raises ValueError when the machine has no place for the run.
+    Choices are reported on standard error. Raises ValueError if the machine cannot hold the run.
     """
     options = with_choices(options, environment)
     config = fit_instances(options.config, environment, lambda line: print(line, file=sys.stderr))
@@ -48,9 +48,9 @@ def fitted(options: Options, environment: EnvironmentInfo) -> Options:
 
 
 def with_choices(options: Options, environment: EnvironmentInfo) -> Options:
-    """The options with what the preset `general` chooses for the environment; says on standard error what, and why.
+    """The options with the choices of the preset `general`, which are reported on standard error with their reasons.
 
-    They stay as they are with another preset, with PQN, and where settings are those of an earlier run.
+    Other presets, PQN, and settings of an earlier run are left unchanged.
     """
     if options.given is None or options.preset != CHOOSES or options.config.algorithm == "pqn":
         return options
@@ -62,7 +62,7 @@ def with_choices(options: Options, environment: EnvironmentInfo) -> Options:
 
 
 def check_trackers(options: TrainOptions) -> None:
-    """Raises UsageError when a requested tracker's extra is missing or MLflow rejects the URI."""
+    """Raises UsageError if a requested tracker's extra is missing or MLflow rejects the URI."""
     if options.tensorboard:
         with needs_extra("--tensorboard", "tensorboard"):
             import dqn_training.tracking.tensorboard  # noqa: F401, PLC0415  (an extra)
@@ -74,7 +74,7 @@ def check_trackers(options: TrainOptions) -> None:
 
 
 def make_trackers(options: TrainOptions, run: RunDirectory) -> list[Tracker]:
-    """The requested trackers, and those that a resumed run began with."""
+    """The requested trackers, and those that a resumed run started with."""
     trackers: list[Tracker] = []
     if options.tensorboard or run.tensorboard.exists():
         with needs_extra("--tensorboard", "tensorboard"):

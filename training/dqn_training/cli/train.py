@@ -1,4 +1,4 @@
-"""`dqn-train`: one run, from flags to a published version."""
+"""`dqn-train`: one training run, from flags to a published version."""
 
 import contextlib
 import sys
@@ -25,11 +25,11 @@ from dqn_training.tracking.recorder import Outcome, Recorder
 
 
 def run(options: TrainOptions) -> None:
-    """Trains, judges, publishes and prints the result; of a finished run it only prints the result."""
+    """Trains, evaluates, publishes and prints the result; for a finished run, only prints the result."""
     result = RunDirectory(options.resume).read_result() if options.resume else None
     plot = None
     if result is not None:
-        print(f"The run in {options.resume} is finished; this is its result.", file=sys.stderr)
+        print(f"The run in {options.resume} has finished; this is its result.", file=sys.stderr)
     else:
         with output_to_stderr():
             check_trackers(options)
@@ -55,14 +55,14 @@ def _train(options: TrainOptions, environment: EnvironmentInfo, plot: LivePlot |
         if options.resume is None:
             asked = {name: getattr(options, name) for name in RECORDED}
             parent = directory.begin(options.repository, options.config, **asked).parent
-        elif result := directory.read_result():  # by now
+        elif result := directory.read_result():  # finished in the meantime
             return result
         else:
             parent = _resumed_parent(directory)
         recorder = Recorder(options.config, MetricsFile(directory.metrics), make_trackers(options, directory))
         stack.enter_context(contextlib.closing(recorder))
         with TrainingProgress(options.config, _title(options)) as progress:
-            progress.say(f"Its checkpoint and logs are in {directory.path}.")
+            progress.say(f"Checkpoint and logs: {directory.path}")
             candidate = Run(
                 options.config,
                 options.preset,
@@ -84,16 +84,16 @@ def _title(options: TrainOptions) -> str:
 
 
 def _resumed_parent(directory: RunDirectory) -> int | None:
-    """The version that a resumed run warm-started from, if any; warns of libraries that are not those it began with."""
+    """The version that a resumed run warm-started from, if any; warns if library versions have changed."""
     began, now = directory.read_description(), library_versions()
     changes = [f"{name} was {old}, is {now.get(name)}" for name, old in began.libraries.items() if old != now.get(name)]
     if changes:
-        print(f"warning: {'; '.join(changes)}: the result may not be that of an uninterrupted run.", file=sys.stderr)
+        print(f"warning: {'; '.join(changes)}: results may differ from an uninterrupted run.", file=sys.stderr)
     return began.parent
 
 
 def _show(options: TrainOptions, result: dict[str, Any]) -> None:
-    """Prints the result, as JSON or for a reader."""
+    """Prints the result as JSON or as text."""
     if options.json:
         cli_support.print_json(result)
         return
@@ -108,7 +108,7 @@ def _show(options: TrainOptions, result: dict[str, Any]) -> None:
         f"{training.evaluation_env_steps or 0:,} steps",
         "evaluation": f"mean return {evaluation.mean:.2f} (95 % interval {low:.2f} to {high:.2f}) over "
         f"{evaluation.episodes:,} episodes, min {evaluation.min:.2f}{remarks(evaluation)}",
-        "champion": "yes, it is served from now on" if promoted else "no, the champion stays",
+        "champion": "yes, served from now on" if promoted else "no, the current champion stays",
     }
     if manifest.gate:
         lines["gate"] = manifest.gate.reason

@@ -28,48 +28,48 @@ from dqn_training.run.directory import RunDirectory
 
 _AUTO = Path("auto")
 RECORDED = ("name", "preset", "gate", "checkpoint_seconds")
-"""What run.json has of the options, besides the settings and the repository."""
-_FIXED = ("preset", "name", "gate", "run_dir")  # and every setting: a resumed run keeps them
+"""The options stored in run.json, besides the settings and the repository."""
+_FIXED = ("preset", "name", "gate", "run_dir")  # cannot change in a resumed run, nor can any setting
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainOptions:
-    """Train a DQN policy, export it to ONNX, judge it and publish it to the model repository.
+    """Train a DQN policy, evaluate it, and publish it as ONNX to the model repository.
 
-    The first version of a model becomes its champion, the one that is served; a later one only if it passes the gate.
+    The first version of a model becomes the champion, which is the version served; later ones must pass the gate.
     """
 
     preset: PresetName
-    """Settings to start from, by name or in a file as dqn-tune writes it; other flags change them. By default the
-    environment's own, or general, which chooses what suits the environment wherever no flag decides."""
+    """Settings to start from: a preset's name, or a file such as those dqn-tune writes; other flags override them.
+    Default: the environment's preset, or general, which chooses suitable values for settings not given as flags."""
     config: DQNConfig
     name: str = ""
-    """Name of the model; by default the environment's, such as cartpole."""
+    """Name of the model; default: derived from the environment, e.g. cartpole."""
     repository: Repository = dataclasses.field(default_factory=cli_support.default_repository)
     gate: Rule = "non-inferior"
-    """Rule for taking the champion's place with 95 % confidence: better, or at most a little worse: by 1 % of the
-    champion's mean return or by 0.2 of its standard deviation, whichever is larger."""
+    """Rule for replacing the champion, with 95 % confidence: superior: better; non-inferior: not worse by more than 1 %
+    of the champion's mean return or 0.2 of its standard deviation, whichever is larger."""
     run_dir: Directory | None = None
-    """Where the run keeps its checkpoint and logs; by default runs/NAME-TIME, or $DQN_RUNS/NAME-TIME."""
+    """Directory for the run's checkpoint and logs; default: runs/NAME-TIME, or $DQN_RUNS/NAME-TIME."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR|auto")] = None
-    """Resume the run in this directory, with its settings; print its result if it is finished. auto: resume the run in
-    --run-dir, or begin it there, so that the same command restarts a job."""
+    """Resume the run in this directory, with its settings, or print its result if it has finished. auto: resume the run
+    in --run-dir, or start it there, so that the same command restarts a job."""
     checkpoint_seconds: Annotated[float, Between(0)] = 10.0
-    """Seconds from one checkpoint to the next; more where they would take over 2 % of the time. 0: no checkpoints."""
+    """Seconds between checkpoints, extended if they would take more than 2 % of the time; 0: no checkpoints."""
     tensorboard: Flag = False
-    """Write TensorBoard's event files into the run's directory, beside metrics.csv; needs the extra tensorboard."""
+    """Also write TensorBoard event files to the run directory; needs the extra tensorboard."""
     mlflow: Annotated[str | None, tyro.conf.arg(metavar="URI")] = None
-    """Log to an MLflow tracking server too, such as http://127.0.0.1:5000; by default that of $MLFLOW_TRACKING_URI, if
-    set. Needs the extra mlflow."""
+    """Also log to an MLflow tracking server, e.g. http://127.0.0.1:5000; default: $MLFLOW_TRACKING_URI, if set. Needs
+    the extra mlflow."""
     live_plot: Flag = False
-    """Draw the episode durations while training, in a window or a notebook."""
+    """Plot the episode durations during training, in a window or a notebook."""
     json: Flag = False
     """Print the new version's manifest as one JSON line on standard output."""
     given: Given = None
 
 
 def train_options(args: Sequence[str]) -> TrainOptions:
-    """Reads the flags of `dqn-train`; exits with status 2 and a sentence when they are wrong."""
+    """Parses the flags of `dqn-train`; exits with status 2 and a sentence if they are invalid."""
     first = read_first(args)
     resumed = _run_to_resume(first)
     if resumed is not None:
@@ -82,16 +82,16 @@ def train_options(args: Sequence[str]) -> TrainOptions:
 
 
 def _run_to_resume(first: First) -> Path | None:
-    """The directory of the run that --resume means; None where a new run is to begin."""
+    """The directory of the run to resume; None for a new run."""
     if first.resume != _AUTO:
         return first.resume
     if first.run_dir is None:
-        raise cli_support.UsageError("--resume auto needs --run-dir DIR, the directory where the run is or will be.")
+        raise cli_support.UsageError("--resume auto needs --run-dir DIR, the run's directory, which may not exist yet.")
     return first.run_dir if RunDirectory(first.run_dir).description.exists() else None
 
 
 def _options_of_run(path: Path, first: First, args: Sequence[str]) -> TrainOptions:
-    """The options that the run in this directory began with. Raises UsageError for contradicting flags."""
+    """The options that the run in this directory was started with. Raises UsageError for contradicting flags."""
     directory = RunDirectory(path)
     run = directory.read_description()
     kept: dict[str, Any] = {name: getattr(run, name) for name in RECORDED}
@@ -105,12 +105,12 @@ def _options_of_run(path: Path, first: First, args: Sequence[str]) -> TrainOptio
     for name in before:
         if now[name] != before[name]:
             raise cli_support.UsageError(
-                f"--{name.replace('_', '-')} is {now[name]}, but the run in {path} began with {before[name]}. Leave "
-                "the flag out, or begin a new run in another directory."
+                f"--{name.replace('_', '-')} is {now[name]}, but the run in {path} was started with {before[name]}. "
+                "Omit the flag, or start a new run in another directory."
             )
     if not asked.repository.is_dir():
         raise cli_support.UsageError(
-            f"The run in {path} publishes in {asked.repository}, which does not exist. If it was moved, say where "
-            "it is with --repository."
+            f"The run in {path} publishes to {asked.repository}, which does not exist. If it was moved, give its new "
+            "place with --repository."
         )
     return asked

@@ -1,4 +1,4 @@
-"""`dqn-tune`: searches settings for an environment."""
+"""`dqn-tune`: searches for good settings for an environment."""
 
 import shlex
 import sys
@@ -35,7 +35,7 @@ def run(options: TuneOptions) -> None:
             confirmed = _confirm(options, study, search)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"Interrupted; {len(finished(study))} finished trials are kept in {path}, and the same command resumes "
+                f"Interrupted; {len(finished(study))} finished trials are stored in {path}. The same command resumes "
                 "the search."
             ) from None
     _report(options, study, search, confirmed, path)
@@ -53,7 +53,7 @@ def _search(options: TuneOptions) -> Search:
 
 
 def _work(options: TuneOptions, path: Path, search: Search, deadline: float) -> None:
-    """Runs the trials, in this process where it is the only one."""
+    """Runs the trials, in this process unless there are several jobs."""
     if options.jobs == 1:
         work(path, search, options.trials, deadline)
         return
@@ -77,14 +77,14 @@ def _confirm(options: TuneOptions, study: Study, search: Search) -> list[Finalis
 
 
 def _report(options: TuneOptions, study: Study, search: Search, confirmed: list[Finalist], path: Path) -> None:
-    preset, picture = path.with_name("preset.toml"), path.with_name("tuning.png")
+    preset, plot = path.with_name("preset.toml"), path.with_name("tuning.png")
     report.write_preset(preset, study, search, confirmed, shlex.join(["dqn-tune", *sys.argv[1:]]))
-    report.draw(picture, study, f"{options.config.env_id}, {options.seeds} seeds a trial")
+    report.draw(plot, study, f"{options.config.env_id}, {options.seeds} seeds per trial")
     if options.json:
-        files = {"preset": str(preset), "storage": str(path), "plot": str(picture)}
+        files = {"preset": str(preset), "storage": str(path), "plot": str(plot)}
         cli_support.print_json(report.result(study, confirmed) | files)
         return
     report.print_table(study)
     if confirmed:
         report.print_confirmed(confirmed, _other_seeds(options))
-    print(f"picture  {picture}\npreset   {preset}\ntrain    dqn-train --preset {preset}")
+    print(f"plot    {plot}\npreset  {preset}\ntrain   dqn-train --preset {preset}")

@@ -1,4 +1,4 @@
-"""Statistics of groups of runs, with 95 % intervals by resampling the runs (Efron & Tibshirani, 1993)."""
+"""Statistics of groups of runs, with 95 % bootstrap intervals over the runs (Efron & Tibshirani, 1993)."""
 
 import dataclasses
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _INTERVAL = (2.5, 97.5)  # percentiles
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A number of a group and its interval, which needs two runs; None where it is not finite."""
+    """A statistic of a group and its interval, which requires two runs; None where not finite."""
 
     value: float | None
     low: float | None = None
@@ -27,24 +27,24 @@ class Estimate:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """A line of the table."""
+    """A row of the table."""
 
     label: str
     runs: int
     final: Estimate  # value at the end
     area: Estimate  # mean value over the steps
     reached: int | None  # runs that reached the threshold
-    steps_to_threshold: Estimate | None  # median; a run that did not get there counts as never
+    steps_to_threshold: Estimate | None  # median; a run that did not reach it counts as infinite
 
 
 def steps_axis(groups: list[Group], points: int = 200) -> Floats:
-    """The environment steps at which curves are compared: from where all have a value to where the longest ends."""
+    """The environment steps at which curves are compared: from where all have a value to the end of the longest."""
     curves = [curve for group in groups for curve in group.curves]
     return np.linspace(max(curve.steps[0] for curve in curves), max(curve.steps[-1] for curve in curves), points)
 
 
 def summary(group: Group, steps: Floats, statistic: Statistic, threshold: float | None) -> Summary:
-    """A group's line of the table."""
+    """A group's row of the table."""
     values, chosen = _values(group, steps), _STATISTICS[statistic]
     reached = None if threshold is None else np.array([_steps_to(curve, threshold) for curve in group.curves])
     return Summary(
@@ -58,12 +58,12 @@ def summary(group: Group, steps: Floats, statistic: Statistic, threshold: float 
 
 
 def _values(group: Group, steps: Floats) -> Floats:
-    """Of the runs at these steps, [runs, points]. A run that ended early, having become good, keeps its last value."""
+    """The runs' values at these steps, [runs, points]. A run that stopped early keeps its last value."""
     return np.stack([np.interp(steps, *curve) for curve in group.curves])
 
 
 def _median(values: Floats) -> Floats:
-    """The lower median, which is always one of the values; so that it may be infinite."""
+    """The lower median, which is always one of the values, so that it can be infinite."""
     return np.asarray(np.sort(values, axis=0)[(len(values) - 1) // 2])
 
 
@@ -74,15 +74,15 @@ _STATISTICS: dict[Statistic, Callable[[Floats], Floats]] = {
 
 
 def _estimate(values: Floats, statistic: Callable[[Floats], Floats]) -> Estimate:
-    """The statistic of a number for each run, [runs]."""
+    """The statistic of one value per run, [runs], with its interval."""
     numbers = [float(statistic(values))]
-    if len(values) > 1:  # of infinite numbers there is no mean, but a nearest one
+    if len(values) > 1:  # "nearest", as infinite values cannot be interpolated
         numbers += np.percentile(resampled(values, statistic), _INTERVAL, method="nearest").tolist()
     return Estimate(*(number if np.isfinite(number) else None for number in numbers))
 
 
 def _steps_to(curve: Curve, threshold: float) -> float:
-    """Environment steps at the first value that is at least the threshold; infinite if it never gets there."""
+    """Environment steps until the first value at or above the threshold; infinite if there is none."""
     there = np.flatnonzero(curve.values >= threshold)
     return float(curve.steps[there[0]]) if len(there) else float("inf")
 
@@ -90,7 +90,7 @@ def _steps_to(curve: Curve, threshold: float) -> float:
 def draw_comparison(
     path: Path, groups: list[Group], statistic: Statistic, metric: str, threshold: float | None
 ) -> None:
-    """Draws the picture as PNG: a learning curve for each group, its interval as a shade."""
+    """Plots a learning curve for each group with its interval as a shaded band, as PNG."""
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
     steps, chosen = steps_axis(groups), _STATISTICS[statistic]

@@ -1,4 +1,4 @@
-"""Which runs belong together: those that a label names, else those that differ only in their seed."""
+"""Groups of runs: those with the same label, or those that differ only in their seed."""
 
 import dataclasses
 import glob
@@ -15,7 +15,7 @@ from dqn_training.tracking.metrics_csv import read_metrics
 
 
 class Curve(NamedTuple):
-    """A number of one run over its environment steps; [points] each, in the order of time."""
+    """A metric of one run over its environment steps; [points] each, in chronological order."""
 
     steps: NDArray[np.float64]
     values: NDArray[np.float64]
@@ -23,14 +23,14 @@ class Curve(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Runs that are compared as one."""
+    """Runs that are compared as one group."""
 
     label: str
     curves: list[Curve]
 
 
 def find_groups(arguments: Sequence[str], metric: str) -> list[Group]:
-    """The groups that the arguments name: run directories, or LABEL=DIRECTORY with any number of wildcards.
+    """The groups given by the arguments: run directories or LABEL=DIRECTORY, with any wildcards.
 
     Raises ValueError if no run matches or a run has no value of the metric yet.
     """
@@ -47,18 +47,18 @@ def find_groups(arguments: Sequence[str], metric: str) -> list[Group]:
 
 
 def _directories(argument: str) -> tuple[str | None, list[Path]]:
-    """The label, if any, and the directories. A directory may have an equals sign in its name."""
+    """The label, if any, and the directories, whose names may contain an equals sign."""
     label, equals, pattern = argument.partition("=")
     if not equals or Path(argument).exists():
         label, pattern = "", argument
     found = sorted(map(Path, glob.glob(pattern)))  # noqa: PTH207  (the pattern may be absolute)
     if not found:
-        raise ValueError(f"There is no {pattern}; name directories of runs, such as runs/cartpole-20260101-120000.")
+        raise ValueError(f"There is no {pattern}; expected run directories, such as runs/cartpole-20260101-120000.")
     return label or None, found
 
 
 def _by_settings(paths: Sequence[Path]) -> Iterator[tuple[str, list[Path]]]:
-    """Labels and runs of equal settings; a directory without run.json is a group of its own."""
+    """Labels and runs with equal settings; a directory without run.json is a separate group."""
     groups: dict[str, tuple[str, dict[str, Any], list[Path]]] = {}
     for path in paths:
         name, settings = _settings(path)
@@ -80,7 +80,7 @@ def _settings(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _curve(path: Path, metric: str) -> Curve:
-    """A run's numbers where it has one."""
+    """A run's values of the metric, without gaps."""
     metrics = read_metrics(RunDirectory(path).metrics)
     if metric not in metrics:
         raise ValueError(f"{path} has no column {metric}; it has {', '.join(metrics)}.")

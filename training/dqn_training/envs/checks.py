@@ -1,4 +1,4 @@
-"""What an environment does wrong, in one sentence that names it and the step."""
+"""Checks of environments: an error is one sentence that names the environment and the step."""
 
 import contextlib
 import re
@@ -19,7 +19,7 @@ from dqn_training.envs.spaces import leaf_spaces, observed
 AnyEnv = gymnasium.Env[Any, Any]
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
-"""The largest number that a policy can see or learn from."""
+"""The largest value that a policy can observe or learn from."""
 
 _ABOUT_TYPES = re.compile(r"\b(int|int64|integer|types?|isinstance)\b")
 _ABOUT_RULES = re.compile(
@@ -28,33 +28,33 @@ _ABOUT_RULES = re.compile(
 
 
 class FaultyEnvironmentError(ValueError):
-    """An environment broke down, or gave what Gymnasium's interface does not allow."""
+    """An environment raised an exception or violated Gymnasium's interface."""
 
 
 class UnmadeEnvironmentError(FaultyEnvironmentError):
-    """The constructor of an environment raised an exception."""
+    """An environment's constructor raised an exception."""
 
 
 @contextlib.contextmanager
 def several_instances() -> Iterator[None]:
-    """Adds the way out to the error of an environment that cannot be made once more, and to no other error."""
+    """Adds a remedy to the error of an environment that cannot be instantiated again."""
     try:
         yield
     except UnmadeEnvironmentError as error:
         raise UnmadeEnvironmentError(
-            f"{error} If a process can hold only one instance of it, use --num-envs 1 --eval-envs 1."
+            f"{error} If it allows only one instance per process, use --num-envs 1 --eval-envs 1."
         ) from error
 
 
 class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Raises FaultyEnvironmentError at the first wrong answer of an environment, and for every exception within it.
+    """Raises FaultyEnvironmentError at the first invalid result of an environment, and for every exception in it.
 
-    An observation of several leaves comes out as a row: an array of shape () and the dtype `row_dtype`. All that is
-    left of an info is `action_mask`, where masks are read: a boolean for each joint action.
+    Observations with several leaves are returned as a row: an array of shape () and the dtype `row_dtype`. An info
+    keeps only `action_mask`, if masks are read: one boolean per joint action.
     """
 
     def __init__(self, environment: AnyEnv, env_id: str, masks: MaskReader | None = None) -> None:
-        """`env_id` names the environment in errors. Raises ValueError for observations that no policy can take."""
+        """`env_id` names the environment in errors. Raises ValueError for unsupported observations."""
         super().__init__(environment)
         self._env_id = env_id
         self.masks = masks
@@ -68,13 +68,13 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._action_dtype = np.int64 if isinstance(actions, spaces.Discrete) else actions.dtype
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """The first observation of an episode, and its action mask."""
+        """The first observation of an episode, and its action mask in the info, if any."""
         answer = self.begin(seed=seed, options=options)
         masks = {} if self.masks is None else self._read(self.masks, *answer)
         return self._checked(answer[0]), masks
 
     def begin(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
-        """What the environment's reset answers: an observation and an info, both as they are."""
+        """The observation and info that the environment's own reset returns, unchanged."""
         self._step = 0
         try:
             answer: Any = self.env.reset(seed=seed, options=options)
@@ -82,15 +82,15 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise FaultyEnvironmentError(failure(self._env_id, "in reset", error)) from error
         if not isinstance(answer, tuple) or len(answer) != 2:
             raise FaultyEnvironmentError(
-                f"{self._env_id} answered reset with {_kind(answer)}; expected (observation, info)."
+                f"{self._env_id} returned {_kind(answer)} from reset; expected (observation, info)."
             )
         return answer
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
-        """What follows the action."""
+        """Steps the environment."""
         self._step += 1
         try:
-            # Always the type that `action_space.sample()` has; ONNX Runtime's integers are numpy.longlong.
+            # Always the type that `action_space.sample()` returns; ONNX Runtime's integers are numpy.longlong.
             own = self._action_dtype(action) if self._action_dtype is np.int64 else np.array(action, self._action_dtype)
             observation, reward, terminated, truncated, info = self.env.step(own)
         except Exception as error:
@@ -99,15 +99,15 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
         value = np.asarray(reward)
         if value.shape or value.dtype.kind not in "fiub" or not abs(value) <= FLOAT32_MAX:
             raise FaultyEnvironmentError(
-                f"{self._env_id} gave the reward {reward} {self._where()}; expected a number of at most "
-                f"{FLOAT32_MAX:.3g}, the largest of float32.{_several_rewards(value)}"
+                f"{self._env_id} returned the reward {reward} {self._where()}; expected a number of at most "
+                f"{FLOAT32_MAX:.3g}, the largest float32.{_several_rewards(value)}"
             )
         terminated, truncated = bool(terminated), bool(truncated)
         masks = {} if self.masks is None else self._read(self.masks, observation, info, ended=terminated or truncated)
         return self._checked(observation), float(value), terminated, truncated, masks
 
     def render(self) -> Any:
-        """The environment's picture; Gymnasium's own errors, such as a missing library, are passed on."""
+        """The rendered image; Gymnasium's own errors, such as a missing library, are passed on."""
         try:
             return self.env.render()
         except gymnasium.error.Error:
@@ -125,10 +125,10 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise FaultyEnvironmentError(failure(self._env_id, self._where(), error)) from error
 
     def _checked(self, observation: Any) -> Any:
-        """The observation, of several leaves as a row."""
+        """The checked observation; with several leaves, as a row."""
         if self._is_single:
             if problem := self._leaves[0][2].problem(observation):
-                raise FaultyEnvironmentError(f"{self._env_id} gave an observation {problem} {self._where()}.")
+                raise FaultyEnvironmentError(f"{self._env_id} returned an observation {problem} {self._where()}.")
             return observation
         return np.array(tuple(self._leaf(observation, *leaf) for leaf in self._leaves), self.row_dtype)
 
@@ -139,11 +139,11 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
                 value = value[key]
             except (KeyError, IndexError, TypeError) as error:
                 raise FaultyEnvironmentError(
-                    f"{self._env_id} gave an observation without {name!r} {self._where()}."
+                    f"{self._env_id} returned an observation without {name!r} {self._where()}."
                 ) from error
         if problem := check.problem(value):
             raise FaultyEnvironmentError(
-                f"{self._env_id} gave an observation whose {name!r} is {problem} {self._where()}."
+                f"{self._env_id} returned an observation whose {name!r} is {problem} {self._where()}."
             )
         return value
 
@@ -152,52 +152,52 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def failure(env_id: str, where: str, error: BaseException) -> str:
-    """The sentence for an exception within an environment."""
+    """A sentence about an exception raised inside an environment."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{Path(frame.filename).name}:{frame.lineno}"
     return f"{env_id} failed {where}: {type(error).__name__} at {place}: {error}".rstrip(".: ") + "."
 
 
 def not_learnable(numbers: NDArray[Any]) -> str:
-    """Which of these floats a policy, which computes in float32, cannot take: "with nan in it"; nothing if all fit."""
+    """Why these floats do not fit float32, e.g. "with nan in it"; empty if they do."""
     fits = np.isfinite(numbers) if numbers.dtype == np.float32 else np.abs(numbers) <= FLOAT32_MAX
     if fits.all():
         return ""
     wrong = numbers[~fits].flat[0]
-    beyond = f", beyond float32, whose largest number is {FLOAT32_MAX:.3g}," if np.isfinite(wrong) else ""
+    beyond = f", beyond {FLOAT32_MAX:.3g}, the largest float32," if np.isfinite(wrong) else ""
     return f"with {wrong} in it{beyond}"
 
 
 def _several_rewards(reward: NDArray[Any]) -> str:
-    """What to do about a reward of several numbers."""
+    """The remedy for a vector-valued reward."""
     if reward.ndim != 1 or reward.dtype.kind not in "fiub":
         return ""
     return f" To learn from the sum of these {len(reward)} numbers: --reward-weights {' '.join(['1'] * len(reward))}."
 
 
 def _type_hint(error: BaseException) -> str:
-    """How to get another type of action, where an exception in a step may be about that."""
+    """How to change the type of actions, if an exception in a step may be about that."""
     line = traceback.extract_tb(error.__traceback__)[-1].line or ""
     if not _ABOUT_TYPES.search(f"{error} {line}"):
         return ""
     return (
-        " If that is about the action's type: it is that of action_space.sample(), such as numpy.int64. For an "
-        "environment that wants int: --wrapper PlainAction."
+        " If this is about the action's type: actions have the type of action_space.sample(), e.g. numpy.int64. For "
+        "an environment that requires int, use --wrapper PlainAction."
     )
 
 
 def _mask_hint(error: BaseException) -> str:
-    """How to keep such an action from an environment, where an exception in a step may be about that."""
+    """How to mask invalid actions, if an exception in a step may be about that."""
     if not _ABOUT_RULES.search(str(error)):
         return ""
     return (
-        ' If this action is not allowed in this state: where an environment says so, by info["action_mask"] or a '
-        "method action_masks(), only allowed actions are taken."
+        ' If this action is invalid in this state: provide action masks in info["action_mask"] or by a method '
+        "action_masks(), and only allowed actions are taken."
     )
 
 
 class _LeafCheck:
-    """What a leaf of an observation must be; a step of an environment has no time to ask its space."""
+    """A fast check of a leaf of an observation; `space.contains` would be too slow for every step."""
 
     def __init__(self, space: spaces.Space[Any]) -> None:
         self.space = space
@@ -205,11 +205,11 @@ class _LeafCheck:
         self._kinds = _fitting_kinds(space)
 
     def problem(self, observation: Any) -> str:
-        """What is wrong with it, or nothing."""
+        """What is wrong with the observation; empty if nothing is."""
         try:
             found = np.asarray(observation)
         except ValueError:  # lists of different lengths
-            return "that is no array"
+            return "that is not an array"
         if found.shape != self._shape:
             return f"of shape {list(found.shape)}, not {list(self._shape)},"
         kind = found.dtype.kind
@@ -232,7 +232,7 @@ def _contains(space: spaces.Space[Any], found: NDArray[Any]) -> bool:
 
 
 def _fitting_kinds(space: spaces.Space[Any]) -> str:
-    """Kinds of dtype that an observation may have."""
+    """The dtype kinds that an observation may have."""
     kind = np.dtype(space.dtype).kind
     if isinstance(space, spaces.Box):
         learned_as_floats = kind in "fiu" and space.dtype != np.uint8

@@ -1,4 +1,4 @@
-"""Environments of which a process can hold only one instance: emulators, licences, fixed ports."""
+"""Environments that allow only one instance per process, such as emulators, licences and fixed ports."""
 
 import contextlib
 import dataclasses
@@ -13,26 +13,26 @@ from dqn_training.seeds import process_generators, restore_process_generators
 
 
 def fit_instances(config: DQNConfig, environment: EnvironmentInfo, say: Callable[[str], None]) -> DQNConfig:
-    """The settings, with one instance a process where an environment allows no more, which `say` gets in a sentence.
+    """The settings, with one instance per process if the environment allows no more; `say` reports the change.
 
-    Without that a run would train until its first evaluation, which opens instances beside those of training.
+    Otherwise a run would train until its first evaluation, which opens instances in addition to those of training.
     """
     alone = config.num_envs == 1 or config.vectorization == "async"
     if (config.eval_envs == 1 and alone) or is_native(environment) or (problem := _second(environment)) is None:
         return config
     changes: dict[str, Any] = {"eval_envs": 1}
-    how = "evaluations play in a process of their own (--eval-envs 1)"
+    how = "evaluations run in a separate process (--eval-envs 1)"
     if not alone:
         changes["vectorization"] = "async"
-        how += f", and each of the {config.num_envs} environments of training has one, too (--vectorization async)"
-    say(f"A process can hold only one instance of this environment, so {how}. The second one: {problem}")
+        how += f", as does each of the {config.num_envs} training environments (--vectorization async)"
+    say(f"This environment allows only one instance per process, so {how}. The second one: {problem}")
     return dataclasses.replace(config, **changes)
 
 
 def _second(environment: EnvironmentInfo) -> str | None:
-    """What a second instance fails with while the first is open; None where it works, or where the first one fails.
+    """The error of a second instance while the first is open; None if it works, or if the first one fails too.
 
-    The process's random generators stay as they were.
+    The process's random generators are left unchanged.
     """
     kept = process_generators()
     try:
@@ -41,7 +41,7 @@ def _second(environment: EnvironmentInfo) -> str | None:
             try:
                 with contextlib.closing(make_described(environment)) as second:
                     second.reset(seed=0)
-            except ValueError as error:  # FaultyEnvironmentError, or what Gymnasium says
+            except ValueError as error:  # FaultyEnvironmentError, or an error from Gymnasium
                 return str(error)
         return None
     finally:

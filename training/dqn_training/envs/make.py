@@ -1,6 +1,6 @@
-"""Gymnasium environments: chosen, made within their wrappers, and described.
+"""Gymnasium environments: made with their wrappers, and described for the manifest.
 
-The manifest records the wrappers, so that a version is later evaluated in the very same environment.
+The manifest records the wrappers, so that a version is later evaluated in exactly the same environment.
 """
 
 import importlib
@@ -25,7 +25,7 @@ _EXTRAS = {"ALE": "atari", "MinAtar": "minatar"}
 
 
 def environment_for(config: DQNConfig) -> EnvironmentInfo:
-    """The environment that a configuration asks for, wrappers included; raises what `describe` raises."""
+    """The environment that a configuration specifies, including wrappers; raises what `describe` raises."""
     wrappers, masked, branching = chosen_wrappers(config), config.action_masks == "auto", config.branching == "on"
     return describe(config.env_id, config.env_kwargs, wrappers, config.discretize, masked=masked, branching=branching)
 
@@ -39,11 +39,11 @@ def describe(
     masked: bool = True,
     branching: bool = False,
 ) -> EnvironmentInfo:
-    """What the manifest says of an environment; without its action masks if not `masked`.
+    """An environment's description for the manifest; its action masks are ignored unless `masked`.
 
-    Its actions branch if there are too many of them, or if `branching`.
+    Its actions branch if there are too many of them, or if `branching` is set.
 
-    Raises ValueError when a DQN policy cannot play it, FaultyEnvironmentError when it breaks down as it is reset.
+    Raises ValueError if it cannot be made or DQN does not support its spaces, FaultyEnvironmentError if it fails.
     """
     environment = make_environment(env_id, kwargs, wrappers)
     try:
@@ -79,7 +79,7 @@ def _mask_source(
 
 
 def make_described(environment: EnvironmentInfo, **arguments: Any) -> Checked:
-    """One environment as it is described, with its action masks; `arguments` are added to its own.
+    """Makes a described environment with its action masks; `arguments` are passed to its constructor as well.
 
     Raises what `make_environment` raises.
     """
@@ -90,9 +90,9 @@ def make_described(environment: EnvironmentInfo, **arguments: Any) -> Checked:
 def make_environment(
     env_id: str, kwargs: Mapping[str, Any], wrappers: Sequence[WrapperInfo] = (), masks: MaskReader | None = None
 ) -> Checked:
-    """One environment, whose faults raise FaultyEnvironmentError; `masks` reads its action masks.
+    """Makes an environment whose errors raise FaultyEnvironmentError; `masks` reads its action masks.
 
-    Raises ValueError with a sentence when it is unknown or refuses its arguments.
+    Raises ValueError if it is unknown, rejects its arguments, or its constructor fails.
     """
     try:
         register(env_id)
@@ -103,9 +103,9 @@ def make_environment(
         stop = "" if sentence.endswith((".", "?")) else "."
         raise ValueError(f"{sentence}{stop}{_advice(env_id, error)}") from error
     except TypeError as error:
-        raise ValueError(f"env_kwargs is {dict(kwargs)}; {env_id} refuses it: {error}.") from error
+        raise ValueError(f"env_kwargs is {dict(kwargs)}; {env_id} rejects it: {error}.") from error
     except Exception as error:
-        raise UnmadeEnvironmentError(failure(env_id, "while it was made", error)) from error
+        raise UnmadeEnvironmentError(failure(env_id, "in its constructor", error)) from error
     try:
         return Checked(wrapped(environment, wrappers), env_id, masks)
     except BaseException:
@@ -114,7 +114,7 @@ def make_environment(
 
 
 def register(env_id: str) -> gymnasium.envs.registration.EnvSpec:
-    """Gymnasium's entry for an environment; `module:Name-v0` imports the module, which registers it.
+    """Gymnasium's registry entry of an environment; `module:Name-v0` first imports the module, which registers it.
 
     The namespaces ALE and MinAtar need no module. Raises ImportError and Gymnasium's errors.
     """
@@ -134,18 +134,18 @@ def register(env_id: str) -> gymnasium.envs.registration.EnvSpec:
 
 
 def _advice(env_id: str, error: Exception) -> str:
-    """How to name an environment that is not found, or how to register it; nothing where the error says enough."""
+    """How to name or register an environment that was not found; empty if the error itself says enough."""
     module, _, name = env_id.rpartition(":")
     if module.endswith(".py"):
         dotted = ".".join(Path(module).with_suffix("").parts)
-        return f" Before the colon comes the name of a module, not of its file: {dotted}:{name}."
+        return f" Name the module before the colon, not its file: {dotted}:{name}."
     if isinstance(error, ModuleNotFoundError) and module and error.name == module.partition(".")[0]:
-        return " Modules are looked for in the working directory and among the installed packages."
+        return " Modules are searched for in the working directory and the installed packages."
     enough = (ImportError, gymnasium.error.VersionNotFound, gymnasium.error.DeprecatedEnv)
     if isinstance(error, enough) or name in gymnasium.registry:
         return ""
     if not module:
-        return f" If a module registers it, name that before a colon, as in my_module:{name}; it is imported first."
+        return f" If a module registers it, put its name before a colon, as in my_module:{name}; it is imported first."
     name, dash, version = name.partition("-v")
     exported = name if hasattr(sys.modules.get(module), name) else "TheClass"
     new = f"{name}{dash}{version}" if version else f"{name}-v0"
@@ -153,6 +153,6 @@ def _advice(env_id: str, error: Exception) -> str:
 
 
 def _register_atari() -> None:
-    """Importing the package registers its games; its greeting for each environment is silenced."""
+    """Imports the package, which registers its games, and silences its banner for each environment."""
     ale_py = importlib.import_module("ale_py")
     ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)

@@ -1,4 +1,4 @@
-"""Action masks of environments: where they are found, and how they become one boolean for each joint action."""
+"""Action masks of environments: where to find them, and their conversion to one boolean per joint action."""
 
 from typing import Any
 
@@ -19,22 +19,22 @@ _PLACES: dict[MaskSource, str] = {
     "observation": "the action_mask in its observations",
 }
 _NO_MASK = (
-    "The action_mask in the observations has the shape {}, as in stacked frames, not an entry for each of the {}, so it is "
-    'observed but not obeyed. To change that, move it to info["action_mask"] by a wrapper below the stack.'
+    "The action_mask in the observations has the shape {}, as in stacked frames, not an entry for each of the {}, so it "
+    'is observed but not obeyed. To change that, move it to info["action_mask"] by a wrapper below the stack.'
 )
 
 
 class WrongMaskError(ValueError):
-    """A mask that is no mask of the environment's actions, in words that follow its name."""
+    """A mask that does not fit the action space; the message continues a sentence that starts with the environment."""
 
 
 def find_masks(
     environment: _AnyEnv, info: Any, observations: ObservationSpace, actions: ActionSpace
 ) -> MaskSource | None:
-    """Where an environment says which actions are allowed.
+    """Finds out where an environment provides action masks; None if nowhere.
 
-    In this order: in the `info` of its first reset; by `action_masks()`, as sb3-contrib calls it; in the member
-    `action_mask` of its Dict observations, if that has as many elements as there are actions.
+    Checked in this order: the `info` of its first reset; a method `action_masks()`, sb3-contrib's convention; the
+    member `action_mask` of its Dict observations, if that has one element per action.
     """
     if isinstance(info, dict) and info.get(ACTION_MASK) is not None:
         return "info"
@@ -47,20 +47,20 @@ def find_masks(
 
 
 def masks_in_words(environment: EnvironmentInfo) -> str:
-    """A sentence about the masks of an environment that has some, or has what only looks like one; else nothing."""
+    """A sentence about an environment's action masks, or about a member that only looks like one; else empty."""
     if environment.action_mask is None:
         shapes = [leaf.space.tensor_shape for leaf in environment.observation_space.leaves if leaf.name == ACTION_MASK]
         count = f"{environment.action_space.n:,} actions"
         return "".join(_NO_MASK.format(list(shape), count) for shape in shapes)
-    ask = "" if environment.action_mask == "observation" else " A server will ask for action_mask with each request."
+    request = "" if environment.action_mask == "observation" else " The server will require action_mask in requests."
     return (
-        f"Action masks come from {_PLACES[environment.action_mask]}: only allowed actions are tried, learned from and "
-        f"judged (--action-masks off ignores them).{ask}"
+        f"Action masks come from {_PLACES[environment.action_mask]}: training and evaluation take only allowed actions "
+        f"(--action-masks off ignores the masks).{request}"
     )
 
 
 def random_action(actions: ActionSpace, info: dict[str, Any], generator: np.random.Generator) -> Any:
-    """An action in the environment's own form, of those that the mask in a Checked's info allows, if it has one."""
+    """A random action in the environment's form, among those allowed by the mask in a Checked's info, if any."""
     mask = info.get(ACTION_MASK, np.zeros(actions.n, np.bool_))
     if actions.branches:
         masks = mask[np.newaxis] | ~actions.possible(mask[np.newaxis])
@@ -73,7 +73,7 @@ class MaskReader:
     """Reads the masks of one environment."""
 
     def __init__(self, source: MaskSource, actions: ActionSpace) -> None:
-        """`source` is where they are."""
+        """`source` is where the environment provides them."""
         self._source = source
         self._n = actions.n
         self._components = actions.components
@@ -82,9 +82,9 @@ class MaskReader:
         self._is_ambiguous = one_row and sum(self._components) == self._n
 
     def read(self, environment: _AnyEnv, observation: Any, info: Any, *, ended: bool) -> BoolArray:
-        """Which actions are allowed in the present state, [n_actions].
+        """Which actions are allowed in the current state, [n_actions].
 
-        All of them where the mask is missing as an episode has `ended`. Raises WrongMaskError, and whatever the
+        If the mask is missing after the episode has `ended`, all are. Raises WrongMaskError, and whatever the
         environment raises.
         """
         if self._source == "method":
@@ -93,7 +93,7 @@ class MaskReader:
             return self._flags(observation[ACTION_MASK], self._n)  # which its space promises
         if not isinstance(info, dict) or ACTION_MASK not in info:
             if not ended:
-                raise WrongMaskError("gave no action_mask in its info, as it does in its first reset,")
+                raise WrongMaskError("returned no action_mask in its info, unlike in its first reset,")
             return np.ones(self._n, np.bool_)
         return self._joint(info[ACTION_MASK])
 
@@ -108,7 +108,7 @@ class MaskReader:
                 f"gave an action mask of shape [{total}], which may have an element for each joint action, or one "
                 "component after the other,"
             )
-        if np.shape(mask) == (total,) and not self._branches:  # one after the other, as sb3-contrib has them
+        if np.shape(mask) == (total,) and not self._branches:  # concatenated, as in sb3-contrib
             return joint_mask(np.split(self._flags(mask, total), np.cumsum(self._components)[:-1]))
         return self._flags(mask, self._n)
 
@@ -120,26 +120,26 @@ class MaskReader:
         try:
             found: NDArray[Any] = np.asarray(mask)
         except ValueError:  # lists of different lengths
-            raise WrongMaskError("gave an action mask that is no array") from None
+            raise WrongMaskError("returned an action mask that is not an array") from None
         if found.shape != (count,):
-            raise WrongMaskError(f"gave an action mask of shape {list(found.shape)}")
+            raise WrongMaskError(f"returned an action mask of shape {list(found.shape)}")
         if found.dtype.kind == "b":
             return found.copy()
         if found.dtype.kind not in "iuf":
-            raise WrongMaskError(f"gave an action mask of dtype {found.dtype}")
+            raise WrongMaskError(f"returned an action mask of dtype {found.dtype}")
         flags: BoolArray = found == 1
         if not (flags | (found == 0)).all():
             wrong = found[~(flags | (found == 0))][0]
-            raise WrongMaskError(f"gave an action mask with {wrong} in it")
+            raise WrongMaskError(f"returned an action mask that contains {wrong}")
         return flags
 
     @property
     def expected(self) -> str:
-        """A mask in words."""
-        flags = f"{self._n:,} booleans, or 0 and 1"
+        """A description of a valid mask."""
+        flags = f"{self._n:,} booleans, or 0s and 1s"
         if len(self._components) == 1:
             return flags
         if self._is_ambiguous:
-            return f"a tuple with a mask for each of the {len(self._components)} components of an action"
-        joined = f"{flags}, of one component after the other" if self._branches else flags
-        return f"a mask for each of the {len(self._components)} components of an action, or {joined}"
+            return f"a tuple with one mask for each of the {len(self._components)} components of an action"
+        joined = f"{flags}, component by component" if self._branches else flags
+        return f"one mask for each of the {len(self._components)} components of an action, or {joined}"

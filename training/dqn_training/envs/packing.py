@@ -1,4 +1,4 @@
-"""What environments in processes of their own send: bytes, which memory that is shared can hold whatever they are."""
+"""Observations and masks of environments in worker processes, packed as bytes to fit any kind into shared memory."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from dqn_training.envs.checks import Checked
 
 
 class Packed(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """An observation as the bytes of its row, followed by its action mask, a bit an action, where there is one."""
+    """Observations as the bytes of their row, followed by the action mask, one bit per action, if there is one."""
 
     def __init__(self, environment: Checked, masked_actions: int) -> None:
-        """`masked_actions` is the number of actions of a mask; 0 where there are no masks."""
+        """`masked_actions` is the number of actions in a mask; 0 without masks."""
         super().__init__(environment)
         self._dtype = environment.row_dtype.base
         size = environment.row_dtype.itemsize + _mask_bytes(masked_actions)
@@ -26,7 +26,7 @@ class Packed(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self._bytes(observation, info), {}
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """The bytes of what follows the action."""
+        """Steps the environment; the observation and mask are returned as bytes."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         return self._bytes(observation, info), reward, terminated, truncated, {}
 
@@ -36,7 +36,7 @@ class Packed(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def unpack(packed: NDArray[np.uint8], row_dtype: np.dtype[Any], masked_actions: int) -> tuple[NDArray[Any], BoolArray]:
-    """Observations [num_envs, ...] and action masks [num_envs, masked_actions] of the bytes [num_envs, size]."""
+    """Observations [num_envs, ...] and action masks [num_envs, masked_actions] from bytes [num_envs, size]."""
     bits = _mask_bytes(masked_actions)
     rows = np.ascontiguousarray(packed[:, : packed.shape[1] - bits]).view(row_dtype.base)
     masks = np.unpackbits(packed[:, packed.shape[1] - bits :], axis=1, count=masked_actions)

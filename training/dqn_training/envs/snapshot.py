@@ -1,11 +1,11 @@
 """The state of environments, captured without pickle: all plain data in them, however deeply nested.
 
 An environment and its wrappers are Python objects whose attributes are numbers, strings, arrays, random generators,
-containers of these, and further such objects; shared references stay shared. Functions, classes, registry
-entries and the like are noted by name, and must be the same in the new environment; of closures also the variables,
-of methods the object, of partials the arguments. Anything else, such as an object of a physics engine
-or another process, makes the state uncapturable. (Atari's emulator gives its state away, but not the action that it
-repeats, so that it is no exception.) Variables of modules and classes are ignored.
+containers of these, and further such objects; shared references stay shared. Functions, classes, registry entries and
+the like are recorded by name and must be the same in the new environment; also recorded are the variables of closures,
+the object of methods and the arguments of partials. Anything else, such as an object of a physics engine or another
+process, makes the state uncapturable. (So does Atari's emulator, which exposes its state but not the action that it
+repeats.) Variables of modules and classes are ignored.
 """
 
 import enum
@@ -27,7 +27,7 @@ from gymnasium.vector import AsyncVectorEnv
 from dqn_training.envs.tables import Tables, Texts
 
 Node = Any
-"""A plain value; or a dict that says what something is with its first key, and with `number` which one."""
+"""A plain value, or a dict whose first key says what kind of value it is, and whose `number` identifies it."""
 
 _PLAIN = (bool, int, float, str)
 _NAMED = (
@@ -52,22 +52,22 @@ _MISSING = object()
 
 
 class UncapturableError(ValueError):
-    """A part of an environment's state cannot be captured, or the new environment has no place for it."""
+    """Part of an environment's state cannot be captured, or does not fit the new environment."""
 
 
 def capture_environment(environment: object, before: Node = None) -> Node:
-    """The state of an environment or vector environment; the capture `before` saves the writing of equal tables.
+    """The state of an environment or vector environment; with the previous capture, unchanged tables are reused.
 
-    Raises UncapturableError with the part that is in the way.
+    Raises UncapturableError naming the part that cannot be captured.
     """
     tables = Tables(before["tables"] if before else {})
     return {"state": _Capturing(tables).node(environment, "environment"), "tables": tables.texts}
 
 
 def restore_environment(environment: object, state: Node) -> None:
-    """Gives a captured state to an environment that was made in the same way and has been reset.
+    """Restores a captured state into an environment that was made in the same way and has been reset.
 
-    Raises UncapturableError where it turns out to be another; it is to be reset again then.
+    Raises UncapturableError if it turns out to differ; it must then be reset again.
     """
     _Restoring(state["tables"]).value(environment, state["state"], "environment")
 
@@ -75,7 +75,9 @@ def restore_environment(environment: object, state: Node) -> None:
 class _Capturing:
     def __init__(self, tables: Tables | None = None) -> None:
         self._tables = tables
-        self._seen: dict[int, tuple[int, object]] = {}  # by id: its number, and the object, which keeps the id its own
+        self._seen: dict[
+            int, tuple[int, object]
+        ] = {}  # by id: a number, and the object, whose reference keeps the id unique
 
     def node(self, value: Any, path: str) -> Node:
         if value is None or type(value) in _PLAIN or isinstance(value, np.generic):
@@ -88,7 +90,7 @@ class _Capturing:
         self._seen[id(value)] = number, value
         return self._encode(value, path) | {"number": number}
 
-    def _encode(self, value: Any, path: str) -> dict[str, Node]:  # noqa: PLR0911  (a case each)
+    def _encode(self, value: Any, path: str) -> dict[str, Node]:  # noqa: PLR0911  (one return per case)
         kind = type(value)
         if self._tables and (digest := self._tables.keep(value, lambda table: _Capturing().node(table, path))):
             return {"table": digest}
@@ -115,11 +117,11 @@ class _Capturing:
 
     def _object(self, value: Any, path: str) -> dict[str, Node]:
         if isinstance(value, AsyncVectorEnv):
-            raise UncapturableError("they run in processes of their own")
+            raise UncapturableError("they run in separate processes")
         names = list(vars(value)) if hasattr(value, "__dict__") else []
         if isinstance(value, spaces.Space):
             names = ["_np_random", *(name for name in names if _has_spaces(vars(value)[name]))]
-        elif type(value).__basicsize__ != _Plain.__basicsize__:  # it has more than a __dict__: in C, or in slots
+        elif type(value).__basicsize__ != _Plain.__basicsize__:  # it has state outside its __dict__, in C or in slots
             raise UncapturableError(f"{path} is of type {class_name(value)}")
         attributes = {name: self.node(vars(value)[name], f"{path}.{name}") for name in names}
         return {"object": class_name(value), "attributes": attributes}
@@ -138,24 +140,24 @@ class _Capturing:
 
 
 class _Plain:
-    """Has what an object of any class written in Python has."""
+    """Has the size of any object of a class written in Python."""
 
 
 def _has_spaces(value: Any) -> bool:
-    """Whether an attribute of a space is its members, which have generators of their own."""
+    """Whether an attribute of a space holds member spaces, which have their own generators."""
     members = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
     return any(isinstance(member, spaces.Space) for member in members)
 
 
 def _parts(value: Any, path: str) -> list[tuple[Any, str]]:
-    """What a callable refers to besides its code, each with its path."""
+    """Everything that a callable refers to besides its code, with paths."""
     if isinstance(value, types.MethodType):
         return [(value.__self__, f"{path}.__self__"), (value.__func__, f"{path}.__func__")]
     if isinstance(value, functools.partial):
         return [(value.func, f"{path}.func"), (value.args, f"{path}.args"), (value.keywords, f"{path}.keywords")]
     defaults = (*(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values())
     if vars(value) or any(isinstance(default, list | dict | set | deque | np.ndarray) for default in defaults):
-        raise UncapturableError(f"{path} is a function that keeps values in its attributes or defaults")
+        raise UncapturableError(f"{path} is a function with state in its attributes or defaults")
     cells = zip(value.__code__.co_freevars, value.__closure__ or (), strict=True)
     return [(cell.cell_contents, f"{path}.{name}") for name, cell in cells]
 
@@ -170,7 +172,7 @@ def _generator(value: np.random.Generator | np.random.RandomState | random.Rando
 
 
 def name_of(value: Any) -> str:
-    """What distinguishes a function, a class, a member of an enumeration and the like from others."""
+    """The name that identifies a function, a class, an enum member and the like."""
     if isinstance(value, functools.partial):
         return f"partial {name_of(value.func)}"
     if isinstance(value, EnvSpec):
@@ -179,12 +181,12 @@ def name_of(value: Any) -> str:
 
 
 def class_name(value: object) -> str:
-    """Module and name of an object's class."""
+    """Module and qualified name of an object's class."""
     return f"{getattr(type(value), '__module__', '')}.{type(value).__qualname__}"
 
 
 def _named(live: Any, name: str, path: str) -> Any:
-    """What the new environment has, if it is the same; of an enumeration the member that is."""
+    """The new environment's value if it has this name; for an enum, the member with this name."""
     same = (member for member in type(live) if name_of(member) == name) if isinstance(live, enum.Enum) else iter([live])
     found = next(same, _MISSING)
     if name_of(found) != name:
@@ -213,7 +215,7 @@ class _Restoring:
         self._made: dict[int, Any] = {}
 
     def value(self, live: Any, node: Node, path: str) -> Any:
-        """What a node stands for; `live` is what the new environment has in its place."""
+        """The value of a node; `live` is the new environment's value in its place."""
         if not isinstance(node, Mapping):
             return node
         if "same" in node:
@@ -231,7 +233,7 @@ class _Restoring:
         self._made[node["number"]] = _named(live, node["callable"], path)
         parts = [value for value, _ in _parts(live, path)]
         if len(parts) != len(node["parts"]):
-            raise UncapturableError(f"a new environment has another {node['callable']} for {path}")
+            raise UncapturableError(f"a new environment has a different {node['callable']} for {path}")
         found = [self.value(*pair, path) for pair in zip(parts, node["parts"], strict=True)]
         if isinstance(live, types.MethodType):
             live = types.MethodType(found[1], found[0])
@@ -245,13 +247,13 @@ class _Restoring:
 
     def _object(self, live: Any, node: Node, path: str) -> Any:
         if class_name(live) != node["object"]:
-            raise UncapturableError(f"a new environment has nothing for {path}")
+            raise UncapturableError(f"a new environment has no {node['object']} for {path}")
         self._made[node["number"]] = live
         for name, item in node["attributes"].items():
             vars(live)[name] = self.value(vars(live).get(name, _MISSING), item, f"{path}.{name}")
         return live
 
-    def _decode(self, live: Any, node: Node, path: str) -> Any:  # noqa: PLR0911  (a case each)
+    def _decode(self, live: Any, node: Node, path: str) -> Any:  # noqa: PLR0911  (one return per case)
         match node:
             case {"table": digest}:
                 return _Restoring({}).value(live, json.loads(self._tables[digest]), path)
@@ -271,7 +273,7 @@ class _Restoring:
                 return deque(self._items(live, items, path), maxlen)
             case {"dict": items}:
                 return self._dict(live, items, path)
-        raise UncapturableError(f"this release does not know what {path} is")
+        raise UncapturableError(f"this release cannot decode {path}")
 
     def _items(self, live: Any, items: list[Node], path: str) -> list[Any]:
         old = list(live) if isinstance(live, list | tuple | deque) else []

@@ -1,4 +1,4 @@
-"""Gymnasium's spaces to those of the manifest, and what stands in the way where a policy cannot have one."""
+"""Conversion of Gymnasium's spaces to those of the manifest, or an explanation why a space is not supported."""
 
 import json
 import math
@@ -33,9 +33,9 @@ _MOST_SHOWN = 10**12
 
 
 def observed(env_id: str, space: AnySpace) -> tuple[ObservationSpace, list[str]]:
-    """The space of observations for the manifest, and the names of the leaves that it leaves out.
+    """The observation space for the manifest, and the names of the leaves that it leaves out.
 
-    Raises ValueError when a policy cannot take such observations.
+    Raises ValueError if a policy cannot take such observations.
     """
     left_out: list[str] = []
     try:
@@ -43,22 +43,22 @@ def observed(env_id: str, space: AnySpace) -> tuple[ObservationSpace, list[str]]
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise ValueError(
-            f"{env_id} has the observation space {space}, in which {reason}. Rename them by a wrapper, as in --wrapper "
-            "my_module:MyWrapper."
+            f"{env_id} has the observation space {space}, in which {reason}. Rename them with a wrapper, as in "
+            "--wrapper my_module:MyWrapper."
         ) from error
     if found is None:
         raise ValueError(
-            f"{env_id} has the observation space {space}, in which there is nothing that a network can read: a Box, "
-            "Discrete, MultiDiscrete or MultiBinary, or a Dict or Tuple with one of these in it. Turn its observations "
-            "into numbers by a wrapper, as in --wrapper my_module:MyWrapper; packages often bring one."
+            f"{env_id} has the observation space {space}, which a network cannot read; expected a Box, Discrete, "
+            "MultiDiscrete or MultiBinary, or a Dict or Tuple that contains one. Convert its observations with a "
+            "wrapper, as in --wrapper my_module:MyWrapper; packages often provide one."
         )
     return found, left_out
 
 
 def acted(env_id: str, space: AnySpace, discretize: int | None, *, branching: bool = False) -> ActionSpace:
-    """The space of actions for the manifest, which branch if there are too many of them, or if `branching`.
+    """The action space for the manifest; actions branch if there are too many of them, or if `branching` is set.
 
-    Raises ValueError when a policy cannot choose such actions.
+    Raises ValueError if a policy cannot choose such actions.
     """
     if isinstance(space, spaces.Discrete):
         return DiscreteSpace(n=int(space.n), start=int(space.start))
@@ -67,27 +67,26 @@ def acted(env_id: str, space: AnySpace, discretize: int | None, *, branching: bo
     found = _multi(space)
     if found is None:
         raise ValueError(
-            f"{env_id} has the action space {space}; a DQN policy chooses among the actions of a Discrete, "
-            "MultiDiscrete or MultiBinary space, or of a Box with --discretize. Turn it into one of these by a "
-            "wrapper, as in --wrapper my_module:MyWrapper."
+            f"{env_id} has the action space {space}; DQN supports Discrete, MultiDiscrete and MultiBinary spaces, and "
+            "Box with --discretize. Convert it to one of these with a wrapper, as in --wrapper my_module:MyWrapper."
         )
     return _branched(found, always=branching)
 
 
 def branching_in_words(environment: EnvironmentInfo) -> str:
-    """A sentence about the actions of an environment that branch."""
+    """A sentence about the branching actions of an environment."""
     actions = environment.action_space
     components, count = actions.components, math.prod(actions.components)
     exact = f"{count:,}" if count < _MOST_SHOWN else f"about {Decimal(count):.0e}"
     return (
-        f"Actions branch: their {len(components)} components make {exact} combinations, and a policy has a Q-value for "
-        f"each of at most {MAX_JOINT_ACTIONS:,}. So each component is chosen by itself, by {sum(components):,} "
-        "Q-values in all, one for each of its values."
+        f"Actions branch: their {len(components)} components make {exact} combinations, more than the "
+        f"{MAX_JOINT_ACTIONS:,} that can have a Q-value each. So each component is chosen independently, with "
+        f"{sum(components):,} Q-values in total, one for each of its values."
     )
 
 
 def _branched(space: ComponentSpace, *, always: bool) -> ComponentSpace:
-    """The space with actions that branch if there are too many of them, or always."""
+    """The space with branching actions if there are too many of them, or `always`."""
     branching = always or math.prod(space.components) > MAX_JOINT_ACTIONS
     return space.model_copy(update={"branching": branching})
 
@@ -95,8 +94,8 @@ def _branched(space: ComponentSpace, *, always: bool) -> ComponentSpace:
 def _discretized(env_id: str, space: spaces.Box, discretize: int | None) -> DiscretizedBoxSpace:
     if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
         raise ValueError(
-            f"{env_id} has the action space {space}, which has no bounds to divide it between. Give it those that suit "
-            f"the environment, such as --wrapper 'BoundedAction={_example_bounds(space)}'."
+            f"{env_id} has the action space {space}, which is unbounded and cannot be discretized. Set bounds that "
+            f"suit the environment, e.g. --wrapper 'BoundedAction={_example_bounds(space)}'."
         )
     if discretize is None:
         raise ValueError(
@@ -107,7 +106,7 @@ def _discretized(env_id: str, space: spaces.Box, discretize: int | None) -> Disc
 
 
 def _example_bounds(space: spaces.Box) -> str:
-    """Arguments of BoundedAction as JSON: the bounds that there are, and others one away from them, or from zero."""
+    """Arguments of BoundedAction as JSON: existing bounds; missing ones are 1 away from the other bound or from 0."""
     low = np.where(np.isfinite(space.low), space.low, np.where(np.isfinite(space.high), space.high - 1, -1))
     high = np.where(np.isfinite(space.high), space.high, np.where(np.isfinite(space.low), space.low + 1, 1))
     ends = {"low": low, "high": high}
@@ -117,14 +116,14 @@ def _example_bounds(space: spaces.Box) -> str:
 
 
 def _division(elements: int) -> str:
-    """How a continuous action of so many elements can be divided: jointly if that leaves three values of each."""
+    """How to discretize a continuous action with this number of elements: jointly if three values of each fit."""
     fits = next((values for values in (5, 3) if values**elements <= MAX_JOINT_ACTIONS), 5)
     what = "it" if elements == 1 else f"each of its {elements} elements"
-    return f"--discretize {fits} divides {what} into {fits} values."
+    return f"--discretize {fits} gives {what} {fits} values."
 
 
 def _space(space: AnySpace, path: tuple[str, ...], left_out: list[str]) -> ObservationSpace | None:
-    """None where nothing in it can be read; each such leaf is added to `left_out`."""
+    """The space for the manifest; None if nothing in it can be read. Unreadable leaves are added to `left_out`."""
     if isinstance(space, spaces.Discrete):
         return DiscreteSpace(n=int(space.n), start=int(space.start))
     if isinstance(space, spaces.Box) and all(space.shape):
@@ -146,8 +145,8 @@ def _space(space: AnySpace, path: tuple[str, ...], left_out: list[str]) -> Obser
 def _check_keys(space: spaces.Dict) -> None:
     for key in space:
         if not isinstance(key, str):
-            raise ValueError(  # noqa: TRY004  (of a user's space)
-                f"An observation's part has the key {key!r}; expected a text, such as {str(key)!r}, as JSON needs it."
+            raise ValueError(  # noqa: TRY004  (about a user's space)
+                f"The observation space has the key {key!r}; JSON requires a string, such as {str(key)!r}."
             )
 
 

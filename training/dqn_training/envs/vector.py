@@ -1,7 +1,7 @@
-"""Many environments as one: natively, one after another, or in processes.
+"""Vector environments: native, serial, or in processes.
 
-One after another and in processes give the same trajectories for the same seed, environment by environment, so that the
-choice between them, which depends on how fast the machine is, changes no result.
+Serial and process-based ones give the same trajectories for the same seed, so that the choice between them, which
+depends on the machine's speed, does not change results.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ AnyVectorEnv = VectorEnv[Any, Any, Any]
 Stepped = tuple[NDArray[Any], NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]
 
 PROCESS_SECONDS = 150e-6
-"""What a step costs more in a process of its own: two messages and two switches of process."""
+"""Overhead of a step in another process: two messages and two context switches."""
 _PROBE_SECONDS = 0.1
 _GRACE_SECONDS = 5.0  # for a process to close its environment
 
@@ -43,18 +43,18 @@ _GRACE_SECONDS = 5.0  # for a process to close its environment
 def make_vector_environment(
     environment: EnvironmentInfo, num_envs: int, vectorization: Vectorization = "auto"
 ) -> AnyVectorEnv:
-    """`num_envs` environments that reset themselves on the step after an episode's end (AutoresetMode.NEXT_STEP).
+    """Makes `num_envs` environments that reset on the step after the end of an episode (AutoresetMode.NEXT_STEP).
 
-    Their faults raise FaultyEnvironmentError. Raises ValueError when `native` is asked for and the environment has no
-    vector version of its own, or has wrappers.
+    Their errors raise FaultyEnvironmentError. Raises ValueError if `native` is requested but the environment has no
+    native vector version that supports its wrappers, observations and masks.
     """
     if vectorization == "auto" and num_envs == 1:
-        vectorization = "sync"  # a native vector of one takes three times as long
+        vectorization = "sync"  # a native vector environment of one takes three times as long
     native = _native(environment, num_envs) if vectorization in ("auto", "native") else None
     if native is not None:
         return _CheckedVector(native, environment)
     if vectorization == "native":
-        masked = " that gives its action masks" if environment.action_mask else ""
+        masked = " with action masks" if environment.action_mask else ""
         raise ValueError(
             f"vectorization is 'native', but {environment.id} has no vector version{masked}; use auto, sync or async."
         )
@@ -71,13 +71,13 @@ def make_vector_environment(
 
 
 def vectorization_of(environments: AnyVectorEnv) -> Vectorization:
-    """How these environments are stepped: what `auto` chose."""
+    """How these environments are vectorized, i.e. what `auto` has chosen."""
     made = environments.unwrapped
     return "sync" if isinstance(made, SerialVectorEnv) else "async" if isinstance(made, AsyncVectorEnv) else "native"
 
 
 def is_native(environment: EnvironmentInfo) -> bool:
-    """Whether the environment has a vector version of its own that fits here."""
+    """Whether the environment has a native vector version that can be used."""
     found = _native(environment, 1)
     if found is not None:
         found.close()
@@ -85,20 +85,20 @@ def is_native(environment: EnvironmentInfo) -> bool:
 
 
 def pays_in_processes(seconds: float, num_envs: int) -> bool:
-    """Whether environments whose step takes so long are stepped faster in processes than one after another."""
+    """Whether environments whose step takes `seconds` are stepped faster in processes than serially."""
     cores = min(available_cores(), num_envs)
     return seconds * num_envs > seconds * num_envs / cores + PROCESS_SECONDS * num_envs
 
 
 def available_cores() -> int:
-    """Cores that this process may use; where the system does not say, as macOS, all there are."""
+    """Cores that this process may use; all cores where the system does not say, as on macOS."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def step_seconds(environment: EnvironmentInfo) -> float:
-    """The median duration of a step, measured for a tenth of a second with random actions (resets not counted)."""
+    """Median duration of a step with random actions, in seconds, measured for 0.1 s; resets do not count."""
     single = make_described(environment)
     generator = np.random.default_rng(0)
     durations: list[float] = []
@@ -130,7 +130,7 @@ def _native(environment: EnvironmentInfo, num_envs: int) -> AnyVectorEnv | None:
 
 
 def _make_packed(environment: EnvironmentInfo, process_seed: int) -> AnyEnv:
-    """An environment in a process of its own."""
+    """Makes an environment, in its own process (AsyncVectorEnv also makes one in the parent)."""
     if multiprocessing.parent_process() is not None:
         end_when_asked()
         seed_process(process_seed)
@@ -138,14 +138,14 @@ def _make_packed(environment: EnvironmentInfo, process_seed: int) -> AnyEnv:
 
 
 class SerialVectorEnv(VectorEnv[Any, Any, Any]):
-    """Takes the steps of gymnasium.vector.SyncVectorEnv without what is not needed here, such as batched infos.
+    """A lean gymnasium.vector.SyncVectorEnv, without features not needed here, such as batched infos.
 
-    A step of one CartPole takes 12 us instead of 19 (41 by the environment's own vector version), one of 16 takes 158
+    Stepping one CartPole takes 12 us instead of 19 (41 with its native vector version), stepping 16 takes 158 us
     instead of 182.
     """
 
     def __init__(self, environments: Sequence[Checked]) -> None:
-        """Takes over environments with the same spaces; observations become rows of one array."""
+        """Takes ownership of environments with equal spaces; their observations become rows of one array."""
         self.envs = list(environments)
         self.num_envs = len(self.envs)
         self.metadata = {**self.envs[0].metadata, "autoreset_mode": AutoresetMode.NEXT_STEP}
@@ -157,7 +157,7 @@ class SerialVectorEnv(VectorEnv[Any, Any, Any]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[Any], dict[str, Any]]:
-        """First observations [num_envs, ...]; the seeds count from `seed`. The info has the action masks, if any."""
+        """First observations [num_envs, ...]; environment i gets seed + i. The info has the action masks, if any."""
         observations = self._empty()
         masks = []
         for index, environment in enumerate(self.envs):
@@ -169,7 +169,7 @@ class SerialVectorEnv(VectorEnv[Any, Any, Any]):
         return observations, _joined(masks)
 
     def step(self, actions: NDArray[np.int64]) -> Stepped:
-        """What follows the actions [num_envs], each array [num_envs, ...]."""
+        """Steps all environments with actions [num_envs, ...]; returned arrays are [num_envs, ...]."""
         observations, rewards = self._empty(), np.zeros(self.num_envs)
         terminated, truncated = np.zeros((2, self.num_envs), np.bool_)
         masks = []
@@ -194,17 +194,17 @@ class SerialVectorEnv(VectorEnv[Any, Any, Any]):
 
 
 def _joined(masks: Sequence[BoolArray]) -> dict[str, BoolArray]:
-    """The action masks [num_envs, n_actions] under their name; nothing where there are none."""
+    """An info with the action masks [num_envs, n_actions]; empty without masks."""
     return {ACTION_MASK: np.stack(masks)} if masks else {}
 
 
 def _masked_actions(environment: EnvironmentInfo) -> int:
-    """How many actions a mask has; 0 where there are no masks."""
+    """Number of actions in a mask; 0 without masks."""
     return environment.action_space.n if environment.action_mask else 0
 
 
 class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
-    """A vector environment whose faults raise FaultyEnvironmentError."""
+    """A vector environment whose errors raise FaultyEnvironmentError."""
 
     def __init__(self, environments: AnyVectorEnv, environment: EnvironmentInfo) -> None:
         super().__init__(environments)
@@ -214,7 +214,7 @@ class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
         self._is_packed = isinstance(environments, AsyncVectorEnv)
         self._steps = 0
         self._broken = False
-        # Gymnasium warns with the traceback of a process; the error that follows has all that is in it.
+        # Gymnasium warns with the traceback of a process; the error that follows carries the same information.
         hush = functools.partial(warnings.catch_warnings, action="ignore")
         self._hush = hush if isinstance(environments, AsyncVectorEnv) else contextlib.nullcontext
 
@@ -229,11 +229,11 @@ class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
         rows, info = self._rows(observations)
         if not (np.abs(rewards) <= FLOAT32_MAX).all():
             wrong = rewards[~(np.abs(rewards) <= FLOAT32_MAX)][0]
-            raise FaultyEnvironmentError(f"{self._id} gave the reward {wrong} {self._where()}.")
+            raise FaultyEnvironmentError(f"{self._id} returned the reward {wrong} {self._where()}.")
         return rows, rewards, terminated, truncated, info
 
     def close(self, **arguments: Any) -> None:
-        """Where a process died, or an answer was not waited for, they are ended: then each closes its environment."""
+        """Closes the environments; after a process has died, or an interrupt, by ending the processes."""
         if not self._broken:
             with contextlib.suppress(EOFError, ConnectionError):  # one that has just died
                 self.env.close(**arguments)
@@ -255,7 +255,7 @@ class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
             raise
         except (EOFError, ConnectionError) as error:
             self._broken = True
-            raise FaultyEnvironmentError(f"A process of {self._id} ended {self._where()}.") from error
+            raise FaultyEnvironmentError(f"A process of {self._id} died {self._where()}.") from error
         except Exception as error:
             raise FaultyEnvironmentError(failure(self._id, self._where(), error)) from error
         except BaseException:  # an interrupt, after which some answers are read and others not
@@ -263,7 +263,7 @@ class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
             raise
 
     def _rows(self, observations: Any) -> tuple[NDArray[Any], dict[str, BoolArray]]:
-        """Observations as the loop takes them, and action masks; those that come from processes were checked there."""
+        """Observations as rows, and an info with action masks; those from processes have been checked there."""
         if self._is_packed:
             unpacked, masks = unpack(observations, self._row_dtype, self._masked_actions)
             return unpacked, {ACTION_MASK: masks} if self._masked_actions else {}
@@ -271,10 +271,10 @@ class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
         if np.shape(observations) != shape:
             found, expected = list(np.shape(observations)), list(shape)
             raise FaultyEnvironmentError(
-                f"{self._id} gave observations of shape {found}, not {expected}, {self._where()}."
+                f"{self._id} returned observations of shape {found}, not {expected}, {self._where()}."
             )
         if observations.dtype.kind == "f" and (problem := not_learnable(observations)):
-            raise FaultyEnvironmentError(f"{self._id} gave an observation {problem} {self._where()}.")
+            raise FaultyEnvironmentError(f"{self._id} returned an observation {problem} {self._where()}.")
         rows: NDArray[Any] = observations
         return rows, {}
 

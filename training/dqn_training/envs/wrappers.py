@@ -1,4 +1,4 @@
-"""Wrappers of environments: which a configuration asks for, as the manifest records them, and how they are put on."""
+"""Environment wrappers: those that a configuration specifies, in the manifest's form, and how they are applied."""
 
 import difflib
 import importlib
@@ -15,19 +15,19 @@ from dqn_training.config import DQNConfig
 AnyEnv = gymnasium.Env[Any, Any]
 
 _ENVIRONMENT_ARGUMENTS = {"AtariPreprocessing": {"frameskip": 1}}
-"""What a wrapper needs of the environment below it: it skips the frames itself."""
+"""Constructor arguments that a wrapper requires of the environment: AtariPreprocessing skips frames itself."""
 
 
 class RewardWeights(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """The weighted sum of a reward of several numbers."""
+    """Replaces a vector-valued reward by its weighted sum."""
 
     def __init__(self, environment: AnyEnv, weights: Sequence[float]) -> None:
-        """One weight for each number of the reward."""
+        """One weight for each component of the reward."""
         super().__init__(environment)
         self._weights = np.array(weights, np.float64)
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
-        """What follows the action. Raises ValueError where a reward has not as many numbers as there are weights."""
+        """Steps the environment. Raises ValueError if the reward does not have one component per weight."""
         observation, reward, *rest = self.env.step(action)
         rewards = np.asarray(reward, np.float64)
         if rewards.shape != self._weights.shape:
@@ -36,25 +36,25 @@ class RewardWeights(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 class PlainAction(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Actions as Python's own numbers: an int, or a list, for environments that want no NumPy type."""
+    """Passes actions as an int or a list, for environments that do not accept NumPy types."""
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
-        """What follows the action."""
+        """Steps the environment."""
         return self.env.step(action.tolist())
 
 
 class BoundedAction(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Bounds for a continuous action space that has none: two numbers, or two lists in the shape of the space."""
+    """Sets bounds on an unbounded continuous action space: two numbers, or two lists in the shape of the space."""
 
     def __init__(self, environment: AnyEnv, low: Any, high: Any) -> None:
-        """Raises TypeError for other spaces, ValueError for bounds not of the space's shape or beyond its own."""
+        """Raises TypeError if the space is not a Box, ValueError if the bounds do not fit its shape and bounds."""
         super().__init__(environment)
         space = environment.action_space
         if not isinstance(space, gymnasium.spaces.Box):
             raise TypeError(f"the action space is {space}; expected a Box")
         lows, highs = (np.broadcast_to(np.asarray(end, space.dtype), space.shape) for end in (low, high))
         if (lows < space.low).any() or (highs > space.high).any() or (lows >= highs).any():
-            raise ValueError(f"the bounds {low} and {high} are not two within those of {space}")
+            raise ValueError(f"the bounds {low} and {high} are not an interval within those of {space}")
         self.action_space = gymnasium.spaces.Box(lows, highs, space.shape, dtype=space.dtype.type)
 
 
@@ -62,11 +62,11 @@ _OWN = {"BoundedAction": BoundedAction, "PlainAction": PlainAction, "RewardWeigh
 
 
 def chosen_wrappers(config: DQNConfig) -> list[WrapperInfo]:
-    """The wrappers that a configuration asks for; by default Atari's for the games of the namespace ALE.
+    """The wrappers that a configuration specifies; by default Atari preprocessing for games in the namespace ALE.
 
-    Atari's are the evaluation protocol of Machado et al. (2018): 84 x 84 grey pixels, each the larger of two frames,
-    every fourth frame, up to 30 idle frames at the start; the loss of a life ends nothing. Raises ValueError for one
-    that is not written as NAME or NAME=JSON.
+    Atari preprocessing follows the evaluation protocol of Machado et al. (2018): 84 x 84 greyscale pixels, the maximum
+    of two frames, every fourth frame, up to 30 no-ops at the start; losing a life does not end the episode. Raises
+    ValueError for a wrapper that is not written as NAME or NAME=JSON.
     """
     is_ale = config.env_id.rpartition(":")[2].startswith("ALE/")
     atari = config.preprocessing == "atari" or (config.preprocessing == "auto" and is_ale)
@@ -82,19 +82,19 @@ def chosen_wrappers(config: DQNConfig) -> list[WrapperInfo]:
 
 
 def environment_arguments(chosen: Sequence[WrapperInfo]) -> dict[str, Any]:
-    """Arguments of the environment's constructor that its wrappers need."""
+    """Arguments of the environment's constructor that its wrappers require."""
     return {name: value for each in chosen for name, value in _ENVIRONMENT_ARGUMENTS.get(each.name, {}).items()}
 
 
 def wrapped(environment: AnyEnv, chosen: Sequence[WrapperInfo]) -> AnyEnv:
-    """The environment within its wrappers. Raises ValueError for one that is not found or does not fit."""
+    """Applies wrappers to the environment. Raises ValueError for one that is not found or cannot be applied."""
     for each in chosen:
         kind = _found(each.name)
         try:
             environment = kind(environment, **each.kwargs)
-        except Exception as error:  # whatever a wrapper of a package raises
+        except Exception as error:  # third-party wrappers may raise anything
             reason = str(error) or type(error).__name__
-            raise ValueError(f"The wrapper {each.name} does not fit {environment}: {reason.rstrip('.')}.") from error
+            raise ValueError(f"The wrapper {each.name} cannot wrap {environment}: {reason.rstrip('.')}.") from error
     return environment
 
 
@@ -106,14 +106,14 @@ def _parsed(text: str) -> WrapperInfo:
         kwargs = None
     if not name or not isinstance(kwargs, dict):
         raise ValueError(
-            f"--wrapper is {text!r}; expected a name, or a name with its arguments as a JSON object, such as "
+            f"--wrapper is {text!r}; expected a name, optionally with arguments as a JSON object, such as "
             "'TimeLimit={\"max_episode_steps\": 100}'."
         )
     return WrapperInfo(name=name, kwargs=kwargs)
 
 
 def _found(name: str) -> Any:
-    """A wrapper's class, by its name in gymnasium.wrappers or as module:Class."""
+    """A wrapper's class, named as in gymnasium.wrappers or as module:Class."""
     if name in _OWN:
         return _OWN[name]
     module, _, kind = name.rpartition(":")
@@ -125,6 +125,6 @@ def _found(name: str) -> Any:
         known = dir(importlib.import_module(module or "gymnasium.wrappers"))
         near = difflib.get_close_matches(kind, known, n=1)
         advice = f" Did you mean {near[0]}?" if near else ""
-        own = "" if module else " One of another package is named with its module, as in my_module:MyWrapper."
+        own = "" if module else " For another package's wrapper, add the module, as in my_module:MyWrapper."
         raise ValueError(f"--wrapper is {name!r}; {module or 'gymnasium.wrappers'} has no {kind}.{advice}{own}")
     return found

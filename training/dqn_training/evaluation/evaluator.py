@@ -1,4 +1,4 @@
-"""Evaluations of one environment, in this process or, where a process can hold only one instance, in another."""
+"""Evaluates policies in one environment, in this process or, if a process can hold only one instance, in another."""
 
 import contextlib
 import multiprocessing
@@ -16,10 +16,10 @@ _GRACE_SECONDS = 5.0
 
 
 class Evaluator:
-    """Plays episodes. To be closed by the caller.
+    """Plays episodes. The caller must close it.
 
-    With more than one environment at a time these are made in this process for each evaluation, so that none knows of
-    an earlier one. A single one lives in a process of its own, which is kept: training may have one open here.
+    If several environments play at once, they are made in this process for each evaluation, so that evaluations are
+    independent. A single one lives in a separate, persistent process, since training may have one open in this one.
     """
 
     def __init__(self, environment: EnvironmentInfo, slots: int, step_limit: int) -> None:
@@ -37,9 +37,9 @@ class Evaluator:
         most_steps: int | None = None,
         tick: Tick = lambda _: None,
     ) -> Episodes:
-        """Plays an exported policy, or random actions for None, an episode at a time; see `evaluation.play.play`.
+        """Plays an exported policy, or random actions for None, one episode at a time; see `evaluation.play.play`.
 
-        Raises FaultyEnvironmentError when the environment breaks down.
+        Raises FaultyEnvironmentError if the environment fails.
         """
         slots = 1 if onnx is None else self._slots
         arguments = (onnx, self._environment, seed, episodes, self._step_limit, slots, most_steps)
@@ -50,12 +50,12 @@ class Evaluator:
         return self._process.play(arguments, tick)
 
     def open(self) -> None:
-        """Starts the process, if there is to be one, which takes seconds; otherwise `play` does."""
+        """Starts the separate process, if one is needed; this takes seconds, which `play` would otherwise spend."""
         if self._slots == 1 and self._process is None:
             self._process = _Process(self._environment.id)
 
     def close(self) -> None:
-        """Ends the process, if there is one."""
+        """Ends the separate process, if there is one."""
         if self._process is not None:
             self._process.close()
 
@@ -75,7 +75,7 @@ def _play(
 
 
 class _Process:
-    """A new interpreter: a fork would inherit what this process knows of its own instance."""
+    """An evaluation process, spawned because a fork would inherit the state of this process's own instance."""
 
     def __init__(self, env_id: str) -> None:
         self._id = env_id
@@ -87,7 +87,7 @@ class _Process:
         self._answers()
 
     def play(self, arguments: tuple[Any, ...], tick: Tick) -> Episodes:
-        with contextlib.suppress(ConnectionError):  # the answer tells
+        with contextlib.suppress(ConnectionError):  # receiving the answer reports it
             self._connection.send(arguments)
         while isinstance(message := self._answers(), int):
             tick(message)
@@ -99,7 +99,7 @@ class _Process:
         try:
             return self._connection.recv()
         except (EOFError, ConnectionError) as error:
-            raise FaultyEnvironmentError(f"The process in which {self._id} was evaluated ended.") from error
+            raise FaultyEnvironmentError(f"The process in which {self._id} was evaluated died.") from error
 
     def close(self) -> None:
         self._connection.close()
@@ -110,15 +110,15 @@ class _Process:
 
 
 def _answer(connection: Connection) -> None:
-    """Plays what is asked for until the other end is closed, or its process is gone."""
+    """Plays the requested episodes until the other end is closed or its process has ended."""
     end_when_asked()
     with contextlib.suppress(EOFError, ConnectionError):
         connection.send("ready")
         while True:
             arguments: tuple[Any, ...] = connection.recv()
-            seed_process(arguments[2])  # an evaluation does not depend on those before it
+            seed_process(arguments[2])  # evaluations must not depend on earlier ones
             try:
                 answer: Any = tuple(_play(connection.send, *arguments))
-            except Exception as error:  # noqa: BLE001  (raised where the evaluation was asked for)
+            except Exception as error:  # noqa: BLE001  (re-raised in the parent)
                 answer = error
             connection.send(answer)

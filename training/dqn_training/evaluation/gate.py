@@ -1,4 +1,4 @@
-"""The gate: may a candidate take the champion's place?"""
+"""The gate: decides whether a candidate may replace the champion."""
 
 from typing import Literal, NamedTuple
 
@@ -11,26 +11,26 @@ from dqn_training.evaluation.statistics import mean_interval
 Rule = Literal["non-inferior", "superior"]
 
 _OF_MEAN, _OF_DEVIATION = 0.01, 0.2
-"""A candidate may be worse than a version by the larger of these fractions, of the absolute value of its mean return
-and of the standard deviation of its returns, and still count as non-inferior.
+"""The non-inferiority margin is the larger of these fractions of the absolute value of the incumbent's mean return and
+of the standard deviation of its returns.
 
-Where returns are 0 or 1, a fraction of the mean is far below what hundreds of episodes can tell. A fifth of a deviation
-is a small effect (Cohen, 1988), and 400 paired episodes promote an equal policy four times of five then, even if its
-returns have nothing to do with the other's.
+Where returns are 0 or 1, a fraction of the mean is far below what hundreds of episodes can resolve. A fifth of a
+standard deviation is a small effect (Cohen, 1988), and with it 400 paired episodes promote an equal policy four times
+out of five, even if the two policies' returns are uncorrelated.
 """
 
 
 class Incumbent(NamedTuple):
-    """A published version that the candidate is compared with, and its returns [episodes] on the gate seeds."""
+    """A published version to compare the candidate with, and its returns [episodes] on the gate seeds."""
 
     version: int
     returns: NDArray[np.float64]
 
 
 class _Comparison(NamedTuple):
-    """The paired difference of mean returns, its 95 % bootstrap interval, and what its low end must lie above.
+    """The mean paired difference of returns, its 95 % bootstrap interval, and the threshold for the interval's low end.
 
-    Where the threshold is 0 because all returns are, an equal candidate is not inferior: `equal_passes`.
+    With `equal_passes`, a low end of 0 also passes, so that an equal candidate is not inferior if all returns are 0.
     """
 
     difference: float
@@ -54,11 +54,11 @@ class _Comparison(NamedTuple):
 def judge(candidate: NDArray[np.float64], champion: Incumbent, best: Incumbent | None, rule: Rule) -> GateResult:
     """Decides by the 95 % bootstrap interval of the mean paired difference of returns.
 
-    All arrays [episodes] hold the returns of the same seeds in the same order. `non-inferior` promotes when the low
-    end lies above minus a margin, the larger of 1 % of the absolute value of the champion's mean and 0.2 of the
-    standard deviation of its returns, or is not below 0, which matters where both are 0; `superior` when it lies above
-    0. Under either rule the candidate must also be non-inferior to `best`, the best version so far where that is not
-    the champion: else many promotions, each of a version that is hardly worse, would add up to a loss.
+    All arrays [episodes] hold returns on the same seeds in the same order. `superior` promotes if the interval's low
+    end is above 0. `non-inferior` promotes if it is above minus a margin, the larger of 1 % of the absolute value of
+    the champion's mean and 0.2 standard deviations of its returns, or at least 0 (which matters if both are 0). Under
+    either rule the candidate must also be non-inferior to `best`, the best version so far if that is not the champion:
+    otherwise a series of promotions of slightly worse versions would add up to a loss.
     """
     against_champion = _compare(candidate, champion, rule)
     promoted = against_champion.passed
@@ -96,9 +96,9 @@ def judge(candidate: NDArray[np.float64], champion: Incumbent, best: Incumbent |
 
 
 def _compare(candidate: NDArray[np.float64], incumbent: Incumbent, rule: Rule) -> _Comparison:
-    """The margin is of the incumbent's returns alone: a candidate whose own vary much gets no wider one for that."""
+    """Uses only the incumbent's returns for the margin: a high-variance candidate must not get a wider one."""
     differences, returns = candidate - incumbent.returns, incumbent.returns
     low, high = mean_interval(differences)
     margin = max(_OF_MEAN * abs(float(returns.mean())), _OF_DEVIATION * float(returns.std()))
-    threshold = 0.0 if rule == "superior" else 0.0 - margin  # not -0.0, which would be printed
+    threshold = 0.0 if rule == "superior" else 0.0 - margin  # not -0.0, which would show in the reason
     return _Comparison(float(differences.mean()), low, high, threshold, equal_passes=rule == "non-inferior")

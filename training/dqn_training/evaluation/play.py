@@ -1,7 +1,7 @@
 """Plays whole episodes with an exported policy, or with random actions.
 
-Every episode has a seed of its own, fixed before play begins. So short episodes are not favoured, and two policies that
-play the same seeds meet the same start states. An episode ends where its environment ends it, or at a limit.
+Every episode has its own seed, fixed before play begins, so that short episodes are not favoured and two policies with
+the same seeds meet the same initial states. An episode ends when its environment ends it, or at a step limit.
 """
 
 from collections.abc import Callable
@@ -19,13 +19,13 @@ from dqn_training.envs.vector import AnyVectorEnv, is_native, make_vector_enviro
 from dqn_training.evaluation.statistics import mean_interval
 
 SLOTS = 32
-"""Single environments that play at once, if nothing else is asked for."""
+"""Default number of single environments that play at once."""
 _NATIVE_SLOTS = 1_024
 _ACTIONS = 1  # beside a seed: actions must not follow the random numbers of the episode with that seed
 _STEPS_WITHOUT_END, _STEPS = 1_000, 27_000
 
 Tick = Callable[[int], None]
-"""Called now and then with the environment steps taken so far."""
+"""Called regularly with the number of environment steps so far."""
 
 
 class Player(Protocol):
@@ -37,11 +37,11 @@ class Player(Protocol):
         """Actions [batch, ...] for observations [batch, *observation_shape]."""
 
     def choose(self, observations: NDArray[Any], masks: BoolArray, actions: ActionSpace, /) -> NDArray[np.int64]:
-        """Indices [batch, ...] of actions that the masks [batch, n] allow; each allows one."""
+        """Indices [batch, ...] of actions allowed by masks [batch, n]; each row must allow at least one."""
 
 
 class RandomPolicy:
-    """Chooses every action with the same probability; what any policy must be better than."""
+    """Chooses actions uniformly at random; the baseline that any policy should beat."""
 
     def __init__(self, environment: EnvironmentInfo, seed: int) -> None:
         self.observation_dtype = environment.observation_space.tensor_dtype
@@ -49,19 +49,19 @@ class RandomPolicy:
         self._generator = np.random.default_rng([seed, _ACTIONS])
 
     def act(self, observations: NDArray[Any]) -> NDArray[Any]:
-        """Actions [batch, ...]; of the observations only their number counts."""
+        """Actions [batch, ...]; only the number of observations matters."""
         actions: NDArray[Any] = self._actions.action(self._actions.random(self._generator, len(observations)))
         return actions
 
     def choose(self, observations: NDArray[Any], masks: BoolArray, actions: ActionSpace) -> NDArray[np.int64]:  # noqa: ARG002  (a Player's)
-        """Indices [batch, ...] of actions that the masks [batch, n] allow."""
+        """Indices [batch, ...] of actions allowed by masks [batch, n]."""
         return actions.random_allowed(masks, self._generator.random(actions.draws_shape(len(masks))))
 
 
 def decide(player: Player, actions: ActionSpace, observations: NDArray[Any], masks: BoolArray | None) -> NDArray[Any]:
-    """Actions [batch, ...] in the environment's own form for a batch of observations.
+    """Actions [batch, ...] in the environment's form for a batch of observations, selected as by the server.
 
-    With masks [batch, n] only what they allow; where one allows none, any. A server chooses likewise.
+    With masks [batch, n], only allowed actions; any action where a row allows none.
     """
     if masks is None:
         return player.act(observations)
@@ -71,20 +71,20 @@ def decide(player: Player, actions: ActionSpace, observations: NDArray[Any], mas
 
 
 class Episodes(NamedTuple):
-    """Results in the order of the seeds."""
+    """Results of episodes, in the order of their seeds."""
 
     returns: NDArray[np.float64]  # [episodes], undiscounted
     lengths: NDArray[np.int64]  # [episodes], steps
-    cut: NDArray[np.bool_]  # [episodes]: a limit ended it, not the environment
+    cut: NDArray[np.bool_]  # [episodes]: ended by a limit, not by the environment
 
     @property
     def env_steps(self) -> int:
-        """Of all episodes together."""
+        """Total steps of all episodes."""
         return int(self.lengths.sum())
 
 
 def step_limit(configured: int | None, environment: EnvironmentInfo) -> int:
-    """Steps after which an episode ends: as configured, or by whether the environment has a time limit of its own."""
+    """Steps after which an episode is truncated: as configured, else 27,000, or 1,000 without a time limit."""
     return configured or (_STEPS_WITHOUT_END if environment.max_episode_steps is None else _STEPS)
 
 
@@ -99,10 +99,10 @@ def play(
     most_steps: int | None = None,
     tick: Tick = lambda _: None,
 ) -> Episodes:
-    """Plays `episodes` episodes with the environment seeds from `seed` on, at most `slots` at a time (native: all).
+    """Plays `episodes` episodes with environment seeds from `seed` on, at most `slots` at a time (native: all).
 
-    An episode that is still going after `step_limit` steps ends there. When all of them together have taken
-    `most_steps`, those under way end, too, and later ones are not begun: the result has fewer then, but at least one.
+    An episode is truncated after `step_limit` steps. Once all of them together have taken `most_steps`, running
+    episodes are truncated too and no further ones start, so the result may have fewer episodes, but at least one.
     """
     meter = _Meter(step_limit, most_steps, tick)
     if slots == 1 or not is_native(environment):
@@ -136,13 +136,13 @@ def summarize(episodes: Episodes, seed: int) -> Evaluation:
 
 
 def remarks(evaluation: Evaluation) -> str:
-    """The end of a sentence about an evaluation: episodes that were cut short, and what a random policy reaches."""
-    said = f"; the step limit ended {evaluation.cut_short:,} of them" if evaluation.cut_short else ""
+    """The end of a sentence about an evaluation: truncated episodes, and the return of a random policy."""
+    remark = f"; {evaluation.cut_short:,} truncated by the step limit" if evaluation.cut_short else ""
     if evaluation.random_mean is None:
-        return said
-    worse = ": it is worse than random" if evaluation.mean < evaluation.random_mean else ""
+        return remark
+    worse = ": this policy is worse than random" if evaluation.mean < evaluation.random_mean else ""
     return (
-        f"{said}; a random policy reaches {evaluation.random_mean:.2f} ({evaluation.random_episodes} episodes){worse}"
+        f"{remark}; a random policy reaches {evaluation.random_mean:.2f} ({evaluation.random_episodes} episodes){worse}"
     )
 
 
@@ -165,7 +165,7 @@ class _Meter:
 
 
 def _play_natively(player: Player, environments: AnyVectorEnv, seed: int, meter: _Meter) -> Episodes:
-    """One episode in each slot of a native vector environment."""
+    """Plays one episode in each slot of a native vector environment."""
     observations, _ = environments.reset(seed=seed)
     returns = np.zeros(environments.num_envs)
     lengths = np.zeros(environments.num_envs, np.int64)
@@ -185,7 +185,7 @@ def _play_natively(player: Player, environments: AnyVectorEnv, seed: int, meter:
 def _play_singly(
     player: Player, environment: EnvironmentInfo, seed: int, episodes: int, meter: _Meter, slots: int
 ) -> Episodes:
-    """Slots of one environment each, played with one batched policy; a slot continues with its next seed."""
+    """Plays in slots of one environment each with one batched policy; a free slot takes the next seed."""
     returns = np.zeros(episodes)
     lengths = np.zeros(episodes, np.int64)
     cut = np.zeros(episodes, np.bool_)
@@ -194,7 +194,7 @@ def _play_singly(
     try:
         with several_instances():
             for _ in range(slots):
-                environments.append(make_described(environment))  # noqa: PERF401  (each must be closed, also if the next fails)
+                environments.append(make_described(environment))  # noqa: PERF401  (must be closed even if the next one fails)
         running = {slot: slot for slot in range(slots)}  # slot -> its episode
         observations: dict[int, Any] = {}
         masks: dict[int, BoolArray | None] = {}

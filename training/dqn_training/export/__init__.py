@@ -1,1 +1,1 @@
-"""From a Q-network to a version with its proof."""
+"""Export of a Q-network to ONNX, with a check that both compute the same."""

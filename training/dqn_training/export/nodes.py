@@ -1,4 +1,4 @@
-"""A layer's counterpart in ONNX: for each layer type of a Q-network, the function that writes its nodes."""
+"""ONNX counterparts of layers: for each layer type of a Q-network, a function that writes its nodes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,10 +19,10 @@ from dqn_training.networks.normalize import LIMIT, Normalize
 
 
 class Graph:
-    """Nodes and constants so far; `value` is the name of the latest node's output."""
+    """The nodes and constants so far; `value` is the name of the latest node's output."""
 
     def __init__(self, value: str) -> None:
-        """An empty graph whose input is called `value`."""
+        """Creates an empty graph whose input is called `value`."""
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self.value = value
@@ -35,7 +35,7 @@ class Graph:
         return name
 
     def node(self, operator: str, output: str, *constants: str, **attributes: Any) -> None:
-        """Adds a node that takes the latest value and the named constants; its output is the latest value then."""
+        """Adds a node that takes the latest value and the named constants; its output becomes the latest value."""
         self.nodes.append(helper.make_node(operator, [self.value, *constants], [output], name=output, **attributes))
         self.value = output
 
@@ -55,7 +55,7 @@ def _one_hot(graph: Graph, name: str, layer: OneHot) -> None:
 
 
 def _indices(graph: Graph, name: str, layer: Indices) -> None:
-    """Clipped component by component, as `_index`."""
+    """Clips each component, as `_index` does."""
     _reshape(graph, f"{name}.rows", (-1, len(layer.counts)))
     graph.node("Sub", f"{name}.from_start", graph.constant(f"{name}.starts", layer.starts))
     graph.node("Max", f"{name}.at_least", graph.constant(f"{name}.first", np.array(0, np.int64)))
@@ -85,7 +85,7 @@ def _summed_linear(graph: Graph, name: str, layer: SummedLinear) -> None:
 
 
 def _sum(graph: Graph, name: str) -> None:
-    """Over the components, [batch, k, n] to [batch, n]."""
+    """Sums over the components, [batch, k, n] to [batch, n]."""
     graph.node("ReduceSum", name, graph.constant(f"{name}.axes", np.array([1], np.int64)), keepdims=0)
 
 
@@ -94,7 +94,7 @@ def _column(graph: Graph, name: str, _: Column) -> None:
 
 
 def _leaves(graph: Graph, name: str, layer: LeafEncoders) -> None:
-    """The graph has an input for each leaf, instead of the one that it began with."""
+    """Gives the graph one input per leaf instead of its initial one."""
     features = []
     for index, (leaf, branch) in enumerate(zip(layer.input_names, layer.branches, strict=True)):
         graph.value = leaf
@@ -106,14 +106,14 @@ def _leaves(graph: Graph, name: str, layer: LeafEncoders) -> None:
 
 
 def _index(graph: Graph, name: str, layer: Index) -> None:
-    """Clipped, so that zeros, with which servers warm up, run even where they are no observations."""
+    """Clips, so that zeros, which servers warm up with, run even if they are not valid observations."""
     graph.node("Sub", f"{name}.from_start", graph.constant(f"{name}.start", np.array(layer.start, np.int64)))
     first = graph.constant(f"{name}.first", np.array(0, np.int64))
     graph.node("Clip", name, first, graph.constant(f"{name}.last", np.array(layer.n - 1, np.int64)))
 
 
 def _indexed_linear(graph: Graph, name: str, layer: IndexedLinear | IndexedNoisyLinear) -> None:
-    """One row for each index, the bias added; a noisy layer is that of its mean weights."""
+    """Looks up one row per index, bias included; noisy layers use their mean weights."""
     table = graph.constant(f"{name}.rows", layer.weight.t() + layer.bias)
     index, graph.value = graph.value, table
     graph.node("Gather", name, index, axis=0)
@@ -140,7 +140,7 @@ def _flatten(graph: Graph, name: str, _: nn.Flatten) -> None:
 
 
 def _linear(graph: Graph, name: str, layer: nn.Linear | NoisyLinear) -> None:
-    """A noisy layer is that of its mean weights."""
+    """Noisy layers use their mean weights."""
     weight = graph.constant(f"{name}.weight", layer.weight)
     graph.node("Gemm", name, weight, graph.constant(f"{name}.bias", layer.bias), transB=1)
 
@@ -192,10 +192,13 @@ def _dueling(graph: Graph, name: str, layer: DuelingHead) -> None:
 
 
 def _branching(graph: Graph, name: str, layer: BranchingHead) -> None:
-    features = graph.value
-    _sequential(graph, f"{name}.value", layer.value)
+    features, (head, value_stream) = graph.value, layer.folded()
+    if value_stream is None:
+        write_layer(graph, name, head)
+        return
+    write_layer(graph, f"{name}.value", value_stream)
     value, graph.value = graph.value, features
-    _sequential(graph, f"{name}.advantage", layer.centred_advantage())
+    write_layer(graph, f"{name}.advantage", head)
     graph.node("Add", name, value)
 
 

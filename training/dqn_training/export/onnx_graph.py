@@ -1,7 +1,7 @@
-"""Q-network to ONNX: the nodes of each layer (nodes.py), written out directly.
+"""Exports a Q-network to ONNX by writing the nodes of each layer (nodes.py) directly.
 
-PyTorch's exporter takes seconds, and its file holds paths of the machine. A Q-network here is a sequence of a few known
-layers, so that its graph can be written in a millisecond, byte for byte the same each time; see docs/adr/0002.
+PyTorch's exporter takes seconds, and its files contain paths of the machine. A Q-network here is a sequence of a few
+known layers, so its graph can be written in a millisecond and reproducibly, byte for byte; see docs/adr/0002.
 """
 
 from typing import Any
@@ -24,10 +24,10 @@ _ONNX_DTYPES = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "int64
 
 
 def export(q_network: nn.Sequential, environment: EnvironmentInfo, reward_scale: float = 1.0) -> bytes:
-    """The policy as a serialised ONNX graph: the observation, leaf by leaf, to q_values and greedy action.
+    """The policy as a serialized ONNX graph: the observation, leaf by leaf, to q_values and greedy action.
 
-    The Q-values are in the unit of the environment's rewards, of which the network learned `reward_scale` times. The
-    last layer of the network must be called `q_values`. Raises ValueError for a layer without an ONNX counterpart.
+    The Q-values are in units of the environment's rewards: the network's are divided by `reward_scale`. The last layer
+    of the network must be called `q_values`. Raises ValueError for a layer without an ONNX counterpart.
     """
     graph = Graph("observation")
     for name, layer in q_network.named_children():
@@ -45,12 +45,12 @@ def export(q_network: nn.Sequential, environment: EnvironmentInfo, reward_scale:
         producer_name="dqn-policy-server",
     )
     onnx.checker.check_model(model, full_check=True)
-    serialised: bytes = model.SerializeToString(deterministic=True)
-    return serialised
+    serialized: bytes = model.SerializeToString(deterministic=True)
+    return serialized
 
 
 def onnx_info(environment: EnvironmentInfo) -> OnnxInfo:
-    """What the manifest says of the graph for an environment."""
+    """The manifest's description of the graph for an environment."""
     space = environment.observation_space
     actions = environment.action_space
     q_values = TensorSpec(name="q_values", dtype="float32", shape=["batch", actions.n])
@@ -63,7 +63,7 @@ def onnx_info(environment: EnvironmentInfo) -> OnnxInfo:
 
 
 def _write_action(graph: Graph, space: ActionSpace) -> None:
-    """The greedy action, in the environment's own form."""
+    """Adds the greedy action in the environment's form."""
     if isinstance(space, DiscreteSpace):
         graph.node("ArgMax", "action" if space.start == 0 else "action_index", axis=1, keepdims=0)
         if space.start != 0:

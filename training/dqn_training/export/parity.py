@@ -1,4 +1,4 @@
-"""Proof that the exported graph computes what the trained network computed."""
+"""Checks that the exported graph computes the same as the trained network."""
 
 from typing import Any
 
@@ -17,11 +17,11 @@ from dqn_training.networks.q_network import device_of
 OBSERVATIONS = 10_000
 TOLERANCE = 1e-4
 _BATCH = 1_000
-_BATCH_ELEMENTS = 4_000_000  # pixels come in smaller batches
+_BATCH_ELEMENTS = 4_000_000  # large observations are checked in smaller batches
 
 
 class ParityError(RuntimeError):
-    """The exported policy and the network differ; nothing is published."""
+    """The exported policy and the network disagree, so that nothing is published."""
 
 
 def check_parity(
@@ -34,8 +34,9 @@ def check_parity(
 ) -> None:
     """Compares Q-values and actions on at least 10,000 observations, half of them from training (`seen`).
 
-    Q-values, those of the policy times `reward_scale`, must agree within 1e-4, absolute or relative, and actions
-    wherever the Q-gap is wider than that. Raises ParityError with the worst difference.
+    Q-values (the policy's times `reward_scale`) must agree within 1e-4, absolute or relative, and actions must agree
+    wherever the gap between the two best Q-values exceeds the tolerance. Raises ParityError with the largest
+    difference.
     """
     generator, space = np.random.default_rng(seed), environment.observation_space
     half = max(1, min(_BATCH, _BATCH_ELEMENTS // space.size) // 2)
@@ -59,8 +60,8 @@ def _check_batch(
     allowed = TOLERANCE * np.maximum(1.0, np.abs(expected))
     if not (difference <= allowed).all():
         raise ParityError(
-            f"The exported policy's Q-values differ from the network's by up to {difference.max():.3g}; "
-            f"allowed is {TOLERANCE:g}, absolute or relative. Nothing was published."
+            f"The exported policy's Q-values differ from the network's by up to {difference.max():.3g}; the tolerance "
+            f"is {TOLERANCE:g}, absolute or relative. Nothing was published."
         )
     ranked = np.sort(actions.by_branch(expected, -np.inf), axis=2)  # [batch, branches, values]
     second = ranked[:, :, -2] if ranked.shape[2] > 1 else -np.inf

@@ -23,7 +23,7 @@ from dqn_training.networks.q_network import choose_device
 from dqn_training.replay.source import Batch
 
 _SEEN = 10_000
-"""Observations, at most, whose statistics normalise the rest."""
+"""Observations, at most, whose statistics normalize the rest."""
 _AT_ONCE = 4_096
 """Values of an observation up to which one pass of two batches takes less time than two: larger leave the caches."""
 
@@ -31,7 +31,7 @@ _AT_ONCE = 4_096
 class UpdateResult(NamedTuple):
     """The results of a gradient step; tensors, so that the GPU is not waited for in vain."""
 
-    loss: Tensor  # a scalar
+    losses: Tensor  # [batch], whose mean it descended
     errors: Tensor | None  # [batch], of the transitions before the step; None without prioritized replay
 
 
@@ -136,7 +136,7 @@ class DQNAgent(Stateful):
         self, observations: NDArray[Any], actions: NDArray[np.int64], td_target: NDArray[np.float32]
     ) -> UpdateResult:
         """One gradient step of the Q-values of `actions` [batch, ...] towards given targets [batch]."""
-        outputs = self._learning.forward(self._learning.encode(self._inputs(observations)), len(actions))
+        outputs = self._learning.forward(self._learning.encode(self._inputs(observations)))
         return self._learn(outputs, actions, self._tensor(td_target), None)
 
     def values(self, observations: NDArray[Any], masks: BoolArray | None = None) -> NDArray[np.float32]:
@@ -174,7 +174,7 @@ class DQNAgent(Stateful):
         self._descend(d_outputs.div_(len(losses)))
         self.gradient_steps += 1
         self._update_target()
-        return UpdateResult(losses.mean(), errors)
+        return UpdateResult(losses, errors)
 
     def _outputs_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The Q-network's outputs for the observations, and the target network's for the best next action.
@@ -186,14 +186,14 @@ class DQNAgent(Stateful):
         observations, following = batch.observations, batch.next_observations
         if self.config.double_dqn and observations.dtype.names is None and observations[0].size <= _AT_ONCE:
             encoded = encode(self._inputs(np.concatenate((observations, following))))
-            outputs, next_outputs = forward(encoded, count), self._target_outputs(encoded[count:])
-            judged = outputs[count:]
+            both, next_outputs = forward(encoded, count), self._target_outputs(encoded[count:])
+            outputs, judged = both[:count], both[count:]
         else:
             encoded = encode(self._inputs(following))
-            outputs, next_outputs = forward(encode(self._inputs(observations)), count), self._target_outputs(encoded)
+            outputs, next_outputs = forward(encode(self._inputs(observations))), self._target_outputs(encoded)
             judged = self._outputs(encoded) if self.config.double_dqn else next_outputs
         judged = self._allowed(self._means(judged), batch.next_masks)
-        return outputs[:count], self._objective.outputs_of_best(next_outputs, judged)
+        return outputs, self._objective.outputs_of_best(next_outputs, judged)
 
     def _allowed(self, q_values: Tensor, masks: BoolArray | None) -> Tensor:
         """The Q-values [batch, n], minus infinity where an action is not allowed."""
@@ -209,12 +209,12 @@ class DQNAgent(Stateful):
         gradient = self.parameters.grad
         assert gradient is not None  # noqa: S101  (flatten_parameters made it)
         self._learning.backward(gradient_of_outputs)
-        limit = self.config.gradient_clip_at
+        limit, divisor = self.config.gradient_clip_at, None
         if self.config.gradient_clip == "value":
             gradient.clamp_(-limit, limit)
         elif self.config.gradient_clip == "norm":
-            gradient.mul_((limit / (torch.linalg.vector_norm(gradient) + 1e-6)).clamp_(max=1.0))
-        self.optimizer.step(gradient)
+            divisor = torch.linalg.vector_norm(gradient).div_(limit).clamp_(min=1.0)
+        self.optimizer.step(gradient, divisor)
 
     def _update_target(self) -> None:
         if self.config.target_update == "soft":

@@ -19,7 +19,9 @@ class _Branches:
     def __init__(self, branches: tuple[int, ...], device: torch.device) -> None:
         layout = layout_of(branches)
         self._offsets = torch.tensor(layout.offsets, device=device)
-        self._positions = torch.tensor(layout.positions, device=device)
+        self._shape = layout.positions.shape
+        self._is_uniform = layout.filled.all()
+        self._positions = torch.tensor(layout.positions.ravel(), device=device)
 
     def taken(self, q_values: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """The Q-values [batch, branches] of actions, as indices of that shape, and where they are in their rows."""
@@ -28,7 +30,8 @@ class _Branches:
 
     def best(self, q_values: Tensor) -> Tensor:
         """The indices [batch, branches] of the highest Q-value of each component; the first on ties."""
-        return q_values[:, self._positions].argmax(dim=2)
+        grouped = q_values if self._is_uniform else q_values.index_select(1, self._positions)
+        return grouped.view(-1, *self._shape).argmax(dim=2)
 
 
 def branching_objective(branches: tuple[int, ...], action_loss: ActionLoss, device: torch.device) -> Objective:

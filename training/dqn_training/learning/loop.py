@@ -95,7 +95,7 @@ def _learn_from_rollouts(config: DQNConfig, state: TrainingState, rollouts: Roll
         count = len(actions)
         for _epoch in range(config.rollout_epochs):
             for rows in np.array_split(generator.permutation(count), max(1, round(count / config.batch_size))):
-                state.loss = agent.regress(observations[rows], actions[rows], td_targets[rows]).loss
+                state.loss = agent.regress(observations[rows], actions[rows], td_targets[rows]).losses
 
     return learn
 

@@ -83,6 +83,8 @@ def outputs_of(outputs: Tensor, actions: Tensor) -> Tensor:
 
 def outputs_of_best(outputs: Tensor, q_values: Tensor) -> Tensor:
     """The outputs [batch, ...] of the actions whose Q-values [batch, n_actions] are highest; the first on ties."""
+    if outputs is q_values:
+        return outputs.amax(dim=1)
     return outputs_of(outputs, q_values.argmax(dim=1))
 
 

@@ -74,7 +74,7 @@ class TrainingState(Stateful):
     updates_owed: float = 0.0
     env_steps: int = 0
     epsilon: float = 1.0
-    loss: Tensor | None = None
+    loss: Tensor | None = None  # [batch], of the last gradient step
     episodes: list[Episode] = dataclasses.field(default_factory=list)
     wall_seconds: float = 0.0  # spent so far; updated by the Clock callback
     _environments_before: Any = None  # captured last

@@ -8,36 +8,85 @@ import torch
 from torch import Tensor, nn
 
 
-class BranchingHead(nn.Module):
-    """v + a - mean(a), the mean over the values of each component (Tavakoli et al., 2018, equation 1)."""
+class Streams(nn.Module):
+    """The state value and all advantages, each by layers of its own; their last layers are linear."""
 
-    def __init__(self, value: nn.Sequential, advantage: nn.Sequential, branches: tuple[int, ...]) -> None:
-        """`branches` are how many values each component has; the streams end with a linear layer each."""
+    def __init__(self, value: nn.Sequential, advantage: nn.Sequential) -> None:
         super().__init__()
         self.value = value
         self.advantage = advantage
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[batch, width] -> [batch, 1 + advantages], the value first."""
+        return torch.cat((self.value(features), self.advantage(features)), dim=1)
+
+
+class BranchingHead(nn.Module):
+    """v + a - mean(a), the mean over the values of each component (Tavakoli et al., 2018, equation 1).
+
+    This is a linear function of value and advantages, so that the graph has it in the weights of the layer before.
+    """
+
+    def __init__(self, outputs: nn.Module, branches: tuple[int, ...]) -> None:
+        """`outputs` gives the value and then all advantages; `branches` are how many values each component has."""
+        super().__init__()
+        self.outputs = outputs
         self.branches = branches
+        self._is_uniform = len(set(branches)) == 1
         self._owners: Tensor
-        self._shares: Tensor
-        owners = np.repeat(np.arange(len(branches)), branches)
-        shares = (owners == np.arange(len(branches))[:, np.newaxis]) / np.array(branches)[:, np.newaxis]
-        self.register_buffer("_owners", torch.tensor(owners), persistent=False)
-        self.register_buffer("_shares", torch.tensor(shares, dtype=torch.float32), persistent=False)
+        self._sizes: Tensor
+        self.register_buffer("_owners", torch.tensor(np.repeat(np.arange(len(branches)), branches)), persistent=False)
+        self.register_buffer("_sizes", torch.tensor(branches, dtype=torch.float32), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """[batch, width] -> [batch, sum of the branches]."""
-        value: Tensor = self.value(features)
-        return value + self.centred(self.advantage(features))
+        return self.combined(self.outputs(features))
+
+    def combined(self, rows: Tensor) -> Tensor:
+        """Value and advantages [batch, 1 + n] to Q-values [batch, n]."""
+        return self.centred(rows[:, 1:]).add_(rows[:, :1])
+
+    def gradient(self, by_q_values: Tensor) -> Tensor:
+        """The gradient by value and advantages [batch, 1 + n] from that by the Q-values [batch, n]."""
+        return torch.cat((by_q_values.sum(dim=1, keepdim=True), self.centred(by_q_values)), dim=1)
 
     def centred(self, rows: Tensor) -> Tensor:
-        """Rows [batch, sum of the branches], from each of which the mean of its branch is taken."""
-        return rows - nn.functional.linear(rows, self._shares).index_select(1, self._owners)
+        """Rows [batch, n] less the mean of each branch."""
+        if self._is_uniform:
+            grouped = rows.unflatten(1, (len(self.branches), -1))  # type: ignore[no-untyped-call]  # torch's
+            return (grouped - grouped.mean(dim=2, keepdim=True)).flatten(1)  # type: ignore[no-any-return]
+        sums = rows.new_zeros(len(rows), len(self.branches)).index_add_(1, self._owners, rows)
+        return rows - sums.div_(self._sizes).index_select(1, self._owners)
 
-    def centred_advantage(self) -> nn.Sequential:
-        """The stream of advantages with a last layer whose outputs have that mean 0; in a graph it takes no time."""
-        stream = copy.deepcopy(self.advantage)
-        last: Any = stream[-1]
+    def folded(self) -> tuple[nn.Module, nn.Module | None]:
+        """Layers whose outputs are the Q-values; of two streams the sum is, of the value [batch, 1] and the other."""
+        if not isinstance(self.outputs, Streams):
+            return self._fold(copy.deepcopy(self.outputs), self.combined), None
+        advantage = copy.deepcopy(self.outputs.advantage)
+        self._fold(advantage[-1], self.centred)
+        return advantage, self.outputs.value
+
+    @staticmethod
+    def _fold(linear: Any, function: Any) -> nn.Module:
         with torch.no_grad():
-            last.weight.copy_(self.centred(last.weight.t()).t())
-            last.bias.copy_(self.centred(last.bias.unsqueeze(0)).squeeze(0))
-        return stream
+            linear.weight = nn.Parameter(function(linear.weight.t()).t().contiguous())
+            linear.bias = nn.Parameter(function(linear.bias.unsqueeze(0)).squeeze(0))
+        return linear  # type: ignore[no-any-return]
+
+
+class BranchingGrad:
+    """The head, with its own backward pass, as fast.py has it of other layers."""
+
+    def __init__(self, layer: BranchingHead, outputs: Any) -> None:
+        """`outputs` is the backward pass of the layer's `outputs`."""
+        self._layer = layer
+        self._outputs = outputs
+
+    def forward(self, inputs: Tensor, rows: int | None) -> Tensor:
+        """The Q-values [batch, n]."""
+        return self._layer.combined(self._outputs.forward(inputs, rows))
+
+    def backward(self, gradient: Tensor) -> Tensor | None:
+        """The gradient by the features from that by the Q-values, both [rows, ...]."""
+        by_inputs: Tensor | None = self._outputs.backward(self._layer.gradient(gradient))
+        return by_inputs

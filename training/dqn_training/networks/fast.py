@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from dqn_training.networks.branching import BranchingGrad, BranchingHead
 from dqn_training.networks.indexed import IndexedLinear, picked_rows
 from dqn_training.networks.leaves import Inputs, LeafEncoders
 
@@ -70,8 +71,11 @@ def _operation(layer: nn.Module) -> Callable[[Any], Tensor]:
 class LayerGrad(Protocol):
     """One layer, with what its backward pass needs of the forward pass."""
 
-    def forward(self, inputs: Tensor, rows: int) -> Tensor:
-        """The layer's outputs [batch, ...], of which the first `rows` are learned from; may overwrite the inputs."""
+    def forward(self, inputs: Tensor, rows: int | None) -> Tensor:
+        """The layer's outputs [batch, ...], of which the first `rows` are learned from; may overwrite the inputs.
+
+        None stands for all rows: a slice of all of them would cost microseconds.
+        """
 
     def backward(self, gradient: Tensor) -> Tensor | None:
         """Sets the gradients of the layer's parameters from that of its outputs; returns that of its inputs.
@@ -92,8 +96,8 @@ class Backpropagation:
         """Observations to the inputs of the first layer that learns, layer number `first`."""
         self._layers = [_layer_grad(layer, is_first=not index) for index, layer in enumerate(layers[first:])]
 
-    def forward(self, encoded: Inputs, rows: int) -> Tensor:
-        """The network's outputs [batch, ...] for encoded observations, of which the first `rows` are learned from.
+    def forward(self, encoded: Inputs, rows: int | None = None) -> Tensor:
+        """The network's outputs [batch, ...] for encoded observations; the first `rows`, or all, are learned from.
 
         Call it, and `backward`, inside torch.no_grad.
         """
@@ -115,6 +119,8 @@ def _layer_grad(layer: nn.Module, *, is_first: bool) -> LayerGrad:
         return _Linear(layer, is_first=is_first)
     if type(layer) is nn.Conv2d and layer.bias is not None and layer.padding == (0, 0):
         return _Conv2d(layer, is_first=is_first)
+    if isinstance(layer, BranchingHead):
+        return BranchingGrad(layer, _layer_grad(layer.outputs, is_first=False))
     return _LAYERS.get(type(layer), _Differentiated)(layer)
 
 
@@ -124,8 +130,8 @@ class _Linear:
         self._weight, self._bias = layer.weight, layer.bias
         self._is_first = is_first
 
-    def forward(self, inputs: Tensor, rows: int) -> Tensor:
-        self._inputs = inputs if len(inputs) == rows else inputs[:rows]  # even a slice of all costs microseconds
+    def forward(self, inputs: Tensor, rows: int | None) -> Tensor:
+        self._inputs = inputs if rows is None else inputs[:rows]
         return functional.linear(inputs, self._weight, self._bias)
 
     def backward(self, gradient: Tensor) -> Tensor | None:
@@ -142,10 +148,10 @@ class _Conv2d:
         self._stride, self._dilation, self._groups = layer.stride, layer.dilation, layer.groups
         self._wanted = (not is_first, True, True)
 
-    def forward(self, inputs: Tensor, rows: int) -> Tensor:
+    def forward(self, inputs: Tensor, rows: int | None) -> Tensor:
         if inputs[0].numel() > _SMALL_IMAGE:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        self._inputs = inputs[:rows]
+        self._inputs = inputs if rows is None else inputs[:rows]
         return functional.conv2d(inputs, self._weight, self._bias, self._stride, 0, self._dilation, self._groups)
 
     def backward(self, gradient: Tensor) -> Tensor | None:
@@ -175,8 +181,8 @@ class _IndexedLinear:
     def __init__(self, layer: IndexedLinear) -> None:
         self._weight, self._bias = layer.weight, layer.bias
 
-    def forward(self, inputs: Tensor, rows: int) -> Tensor:
-        self._inputs = inputs[:rows]
+    def forward(self, inputs: Tensor, rows: int | None) -> Tensor:
+        self._inputs = inputs if rows is None else inputs[:rows]
         return picked_rows(self._weight, inputs) + self._bias
 
     def backward(self, gradient: Tensor) -> None:
@@ -193,7 +199,7 @@ class _Leaves:
         self._branches = [Backpropagation(list(branch.children())) for branch in layer.branches]
         self._widths = layer.widths
 
-    def forward(self, inputs: Any, rows: int) -> Tensor:
+    def forward(self, inputs: Any, rows: int | None) -> Tensor:
         features = [
             branch.forward(branch.encode(leaf), rows) for branch, leaf in zip(self._branches, inputs, strict=True)
         ]
@@ -209,10 +215,13 @@ class _LayerNorm:
         self._layer = layer
         self._shape = list(layer.normalized_shape)
 
-    def forward(self, inputs: Tensor, rows: int) -> Tensor:
+    def forward(self, inputs: Tensor, rows: int | None) -> Tensor:
         layer = self._layer
         outputs, mean, deviation = torch.native_layer_norm(inputs, self._shape, layer.weight, layer.bias, layer.eps)
-        self._saved = (inputs[:rows], self._shape, mean[:rows], deviation[:rows])
+        if rows is None:
+            self._saved = (inputs, self._shape, mean, deviation)
+        else:
+            self._saved = (inputs[:rows], self._shape, mean[:rows], deviation[:rows])
         return outputs
 
     def backward(self, gradient: Tensor) -> Tensor:
@@ -228,9 +237,9 @@ class _ReLU:
     def __init__(self, _layer: nn.ReLU) -> None:
         pass
 
-    def forward(self, inputs: Tensor, rows: int) -> Tensor:
+    def forward(self, inputs: Tensor, rows: int | None) -> Tensor:
         outputs = inputs.relu_()
-        self._outputs = outputs if len(outputs) == rows else outputs[:rows]
+        self._outputs = outputs if rows is None else outputs[:rows]
         return outputs
 
     def backward(self, gradient: Tensor) -> Tensor:
@@ -242,8 +251,8 @@ class _Flatten:
     def __init__(self, layer: nn.Flatten) -> None:
         self._layer = layer
 
-    def forward(self, inputs: Tensor, rows: int) -> Tensor:
-        self._shape = (rows, *inputs.shape[1:])
+    def forward(self, inputs: Tensor, rows: int | None) -> Tensor:  # noqa: ARG002  (a LayerGrad)
+        self._shape = (-1, *inputs.shape[1:])
         outputs: Tensor = self._layer(inputs)
         return outputs
 
@@ -258,12 +267,12 @@ class _Differentiated:
         self._layer = layer
         self._parameters = list(layer.parameters())
 
-    def forward(self, inputs: Tensor, rows: int) -> Tensor:
+    def forward(self, inputs: Tensor, rows: int | None) -> Tensor:
         with torch.enable_grad():
             self._inputs = inputs[:rows].detach().requires_grad_(inputs.is_floating_point())
             self._outputs: Tensor = self._layer(self._inputs)
         outputs: Tensor = self._outputs.detach()
-        return outputs if rows == len(inputs) else torch.cat((outputs, self._layer(inputs[rows:])))
+        return outputs if rows is None else torch.cat((outputs, self._layer(inputs[rows:])))
 
     def backward(self, gradient: Tensor) -> Tensor | None:
         for parameter in self._parameters:

@@ -30,7 +30,7 @@ class Normalize(nn.Module):
         self.register_buffer("scale", torch.ones(width))
 
     def forward(self, numbers: Tensor) -> Tensor:
-        """The normalised numbers, from -10 to 10."""
+        """The normalized numbers, from -10 to 10."""
         return ((numbers - self.mean) * self.scale).clamp(-LIMIT, LIMIT)
 
 

@@ -20,7 +20,7 @@ from dqn_models.spaces import (
     ObservationSpace,
 )
 from dqn_training.config import DQNConfig
-from dqn_training.networks.branching import BranchingHead
+from dqn_training.networks.branching import BranchingHead, Streams
 from dqn_training.networks.encoders import Column, ManyHot, OneHot, PixelScale, convolutions, looks_like_image
 from dqn_training.networks.heads import CategoricalMean, DuelingHead, QuantileMean
 from dqn_training.networks.indexed import Index, IndexedLinear, IndexedNoisyLinear, Indices, SummedLinear
@@ -159,13 +159,10 @@ def _outputs(config: DQNConfig, features: Features, shape: tuple[int, ...]) -> n
 
 def _branches(config: DQNConfig, features: Features, branches: tuple[int, ...]) -> BranchingHead:
     """Features to [batch, sum of the branches]; the streams have hidden layers of their own in a dueling network."""
-
-    def stream(outputs: int) -> nn.Sequential:
-        if config.dueling:
-            return _stream(config, features, outputs)
-        return nn.Sequential(Layers(output=_linear(config, features, outputs)))
-
-    return BranchingHead(stream(1), stream(sum(branches)), branches)
+    count = sum(branches)
+    if config.dueling:
+        return BranchingHead(Streams(_stream(config, features, 1), _stream(config, features, count)), branches)
+    return BranchingHead(_linear(config, features, 1 + count), branches)
 
 
 def _stream(config: DQNConfig, features: Features, outputs: int) -> nn.Sequential:

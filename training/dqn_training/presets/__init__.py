@@ -1,7 +1,7 @@
-"""Presets: settings in TOML files, those of this folder by name and any other by path.
+"""Presets: settings in TOML files, selected by name if in this folder, otherwise by path.
 
-A file has a line for each field of DQNConfig that is not at its default. The presets here may also say, in
-`default_for`, which environments they are the default of: ids, or patterns such as `ALE/*`.
+A file has a line for each field of DQNConfig that differs from its default. The presets in this folder may also list
+in `default_for` the environments that they are the default for: ids, or patterns such as `ALE/*`.
 """
 
 import difflib
@@ -25,14 +25,14 @@ _DEFAULT_FOR = "default_for"
 
 
 def preset_names() -> list[str]:
-    """The presets that have a name."""
+    """Names of the built-in presets, sorted."""
     return sorted(path.stem for path in _FOLDER.glob(f"*{SUFFIX}"))
 
 
 def preset_config(preset: str) -> DQNConfig:
-    """The settings of a preset: one of `preset_names()`, or the path of a file such as `dqn-tune` writes.
+    """The settings of a preset: one of `preset_names()`, or the path of a file such as those `dqn-tune` writes.
 
-    Raises ValueError with a sentence when there is no such preset or the file is wrong.
+    Raises ValueError if there is no such preset or the file is invalid.
     """
     names = preset_names()
     if preset in names:
@@ -45,12 +45,12 @@ def preset_config(preset: str) -> DQNConfig:
 
 
 def preset_label(preset: str) -> str:
-    """The preset as a manifest records it: its name, or that of its file."""
+    """The preset as recorded in a manifest: its name, or the name of its file."""
     return Path(preset).name if preset.endswith(SUFFIX) else preset
 
 
 def default_preset(env_id: str | None) -> str:
-    """The preset that says that it is the default for an environment, or `general`."""
+    """The built-in preset that is the default for an environment, or `general`."""
     name = "CartPole-v1" if env_id is None else env_id.rpartition(":")[2]
     for preset in preset_names():
         patterns = _parsed(_FOLDER / (preset + SUFFIX)).get(_DEFAULT_FOR, [])
@@ -60,30 +60,30 @@ def default_preset(env_id: str | None) -> str:
 
 
 def default_model_name(env_id: str) -> str:
-    """The model that an environment's policies belong to unless the user names one: CartPole-v1 gives cartpole."""
+    """The default model name for an environment: CartPole-v1 gives cartpole."""
     name = re.sub(r"-v\d+$", "", env_id.rpartition(":")[2])
     return re.sub(r"[^a-z0-9_.-]+", "-", name.lower()).strip("-.") or "policy"
 
 
 def read_preset(path: Path) -> DQNConfig:
-    """The configuration that a file describes.
+    """The configuration in a preset file.
 
-    Raises ValueError with a sentence that names the file, the key, its value and what is allowed.
+    Raises ValueError naming the file, the key, its value and what is allowed.
     """
     values = _parsed(path)
     values.pop(_DEFAULT_FOR, None)
     for key in values.keys() - set(_FIELDS):
         near = difflib.get_close_matches(key, _FIELDS, n=1)
-        advice = f"did you mean {near[0]}?" if near else "see `dqn-train --help` for the settings that there are."
-        raise ValueError(f"The preset {path} sets {key}, which is no setting; {advice}")
+        advice = f"did you mean {near[0]}?" if near else "`dqn-train --help` lists the settings."
+        raise ValueError(f"The preset {path} sets {key}, which is not a setting; {advice}")
     try:  # as JSON, where a list may stand for a tuple
         return TypeAdapter(DQNConfig).validate_json(json.dumps(values, default=str), strict=True)
     except ValidationError as error:
-        raise ValueError(f"The preset {path} is wrong: {_first_problem(error, values)}") from error
+        raise ValueError(f"The preset {path} is invalid: {_first_problem(error, values)}") from error
 
 
 def preset_text(config: DQNConfig, heading: str) -> str:
-    """The file's text: `heading` as comment lines, then every field that is not at its default."""
+    """The text of a preset file: `heading` as comment lines, then every field that differs from its default."""
     lines = [f"# {line}".rstrip() for line in heading.splitlines()]
     defaults = DQNConfig()
     for name in _FIELDS:
@@ -94,7 +94,7 @@ def preset_text(config: DQNConfig, heading: str) -> str:
 
 
 def _parsed(path: Path) -> dict[str, Any]:
-    """The file's keys and values. Raises ValueError with a sentence when it cannot be read or is not TOML."""
+    """The file's keys and values. Raises ValueError if it cannot be read or is not TOML."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -104,7 +104,7 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 
 def _first_problem(error: ValidationError, values: Mapping[str, Any]) -> str:
-    """A sentence on the first thing that is wrong; our own ones, of DQNConfig, name field and value already."""
+    """A sentence about the first problem; those of DQNConfig already name the field and its value."""
     problem = error.errors()[0]
     if problem["type"] == "value_error":
         return str(problem["ctx"]["error"])
@@ -114,7 +114,7 @@ def _first_problem(error: ValidationError, values: Mapping[str, Any]) -> str:
 
 
 def _toml(value: Any) -> str:
-    """A value in TOML, which for these types is written as JSON is; a table goes in one line."""
+    """A value in TOML, whose syntax is JSON's for these types, except that tables are written inline."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):

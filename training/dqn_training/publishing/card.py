@@ -1,4 +1,4 @@
-"""MODEL_CARD.md: what a version is, how it was trained, how well it plays and its limits."""
+"""MODEL_CARD.md: what a version does, how it was trained, how it performs, and its limits."""
 
 from dqn_models.manifest import EnvironmentInfo, Manifest
 from dqn_models.spaces import ActionSpace, DiscretizedBoxSpace
@@ -6,13 +6,13 @@ from dqn_training.evaluation.play import remarks
 
 
 def model_card(manifest: Manifest) -> bytes:
-    """The card as UTF-8 Markdown, made from nothing but the manifest."""
+    """The card as UTF-8 Markdown, generated from the manifest alone."""
     training, evaluation, environment = manifest.training, manifest.evaluation, manifest.environment
     low, high = evaluation.ci95
     beside = remarks(evaluation)
     kwargs = f" with `{environment.kwargs}`" if environment.kwargs else ""
-    wrappers = "".join(f"\nObservations pass `{each.name}` with `{each.kwargs}`." for each in environment.wrappers)
-    within = " within its wrappers" if wrappers else ""
+    wrappers = "".join(f"\nWrapper: `{each.name}` with `{each.kwargs}`." for each in environment.wrappers)
+    within = " after its wrappers" if wrappers else ""
     solved = environment.reward_threshold
     threshold = "" if solved is None else f" The environment counts as solved at {solved:g}."
     actions, observation = environment.action_space, environment.observation_space.describe()
@@ -21,7 +21,7 @@ def model_card(manifest: Manifest) -> bytes:
         if manifest.lineage.origin == "warm-start"
         else "from scratch"
     )
-    gate = manifest.gate.reason if manifest.gate else "None: it was the first version of its model."
+    gate = manifest.gate.reason if manifest.gate else "none, as the first version of its model."
     libraries = ", ".join(f"{name} {version}" for name, version in sorted(training.libraries.items()))
     return f"""# {manifest.model} version {manifest.version}
 
@@ -29,9 +29,9 @@ A DQN policy for the Gymnasium environment `{environment.id}`{kwargs},
 published {manifest.created_at:%Y-%m-%d %H:%M} UTC.{wrappers}
 
 ## What it does
-Maps an observation ({observation}) to the Q-values of its {actions.n} actions and the greedy
-one. {_actions(actions)}.{_masked(environment)} The file `model.onnx` (opset
-{manifest.onnx.opset}) contains all preprocessing: give it observations as the environment does{within}.
+Maps an observation ({observation}) to the Q-values of {_q_values(actions)} and the greedy action.
+{_actions(actions)}.{_masked(environment)} The file `model.onnx` (opset
+{manifest.onnx.opset}) includes all preprocessing: it takes observations as the environment returns them{within}.
 
 ## How it was trained
 Preset `{training.preset}`, seed {training.seed}, {origin}: {training.env_steps:,} environment steps,
@@ -40,40 +40,48 @@ Every setting is in `manifest.json`.
 Libraries: {libraries}.
 
 ## Evaluation
-{evaluation.episodes:,} greedy episodes played by `model.onnx`, with test seeds, used for nothing else: mean return
+{evaluation.episodes:,} greedy episodes played with `model.onnx` on test seeds, used for nothing else: mean return
 {evaluation.mean:.2f} (95 % interval {low:.2f} to {high:.2f}), standard deviation {evaluation.std:.2f}, lowest
 {evaluation.min:.2f}, highest {evaluation.max:.2f}; mean length {evaluation.mean_length:.1f} steps{beside}.{threshold}
 
 Gate: {gate}
 
 ## Limits
-It was trained and evaluated in the simulator named above and nowhere else; how it acts on observations unlike those is
-not known. What training saw, element by element (many: all together): low {_numbers(manifest.observations.low)}, high
-{_numbers(manifest.observations.high)}. It is greedy and deterministic; exploration is the server's to add.
+It was trained and evaluated only in the environment named above; its behaviour on other observations is unknown.
+Observations in training ranged, per element (over all elements if there are many), from
+{_numbers(manifest.observations.low)} to {_numbers(manifest.observations.high)}.
+The policy is greedy and deterministic; the server can add exploration.
 
 ## Licence
-The weights carry the licence of the project that trained them; dqn-policy-server itself is under the MIT licence.
+The weights are under the licence of the project that trained them; dqn-policy-server itself is under the MIT licence.
 """.encode()
 
 
+def _q_values(space: ActionSpace) -> str:
+    """What the Q-values belong to."""
+    if space.branches:
+        return f"the {space.n} values of {len(space.branches)} components (each is chosen on its own)"
+    return f"{space.n} actions"
+
+
 def _actions(space: ActionSpace) -> str:
-    """What an action is, in words."""
-    what = f"An action is {space.describe()}"
+    """A description of an action."""
+    sentence = f"An action is {space.describe()}"
     if isinstance(space, DiscretizedBoxSpace):
-        return f"{what}; each takes one of {space.discretize} values, evenly spaced between its bounds"
-    return what
+        return f"{sentence}; each takes one of {space.discretize} evenly spaced values between its bounds"
+    return sentence
 
 
 def _masked(environment: EnvironmentInfo) -> str:
-    """What an action mask means for who uses the file; nothing where there is none."""
+    """How users of the file must apply action masks; empty without masks."""
     if environment.action_mask is None:
         return ""
     return (
-        " The environment masks actions: take the highest Q-value of those that it allows, as in training and the "
-        "evaluation below, not the greedy action of all."
+        " The environment masks actions: instead of the greedy action over all, take the allowed action with the "
+        "highest Q-value, as in training and in the evaluation below."
     )
 
 
-def _numbers(values: list[float], most: int = 16) -> str:
-    shown = ", ".join(f"{value:.3g}" for value in values[:most])
-    return f"[{shown}{', ...' if len(values) > most else ''}]"
+def _numbers(values: list[float], limit: int = 16) -> str:
+    shown = ", ".join(f"{value:.3g}" for value in values[:limit])
+    return f"[{shown}{', ...' if len(values) > limit else ''}]"

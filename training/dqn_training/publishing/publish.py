@@ -1,4 +1,4 @@
-"""From a candidate to a version: it is judged, published and, if the gate opens, promoted."""
+"""From a candidate to a version: gate, publication and promotion."""
 
 import contextlib
 import math
@@ -39,12 +39,22 @@ def publish(
     directory: RunDirectory | None = None,
     watch: Watch = lambda *_: None,
 ) -> Published:
-    """Judges, publishes and, if the gate opens or there is no champion yet, promotes a candidate.
+    """Evaluates and publishes a candidate, and promotes it if it passes the gate or there is no champion yet.
 
-    Runs of one model are judged one after another, each against the champion that the one before left. A run with a
-    `directory` publishes once, even if it is killed at any instant; its result is written there. `watch` is called
-    while episodes are played. Raises RepositoryError when the repository refuses, ValueError when candidate and
-    champion cannot be compared, and KeyboardInterrupt with a sentence that says what was published.
+    Candidates for one model are gated one at a time, each against the current champion. Publishing a run with a
+    `directory` is idempotent, even if it is killed at any instant; the result is written there.
+
+    Args:
+        candidate: the result of a run.
+        repository: where to publish.
+        model: name of the model.
+        rule: the gate's rule.
+        by: who publishes, for the history.
+        directory: the run's directory, which the caller has locked.
+        watch: called while episodes are played.
+
+    Raises RepositoryError if the repository cannot be written, ValueError if candidate and champion cannot be compared,
+    and KeyboardInterrupt with a sentence that says what was published.
     """
     done = "Interrupted; nothing was published."
     run = directory.read_description().id if directory else None
@@ -54,7 +64,7 @@ def publish(
             contextlib.closing(Trials(candidate, watch)) as trials,
         ):
             manifest = _version_of(run, repository, model)
-            while True:  # again if somebody promotes by hand while this candidate is judged
+            while True:  # repeat if another version is promoted manually while this candidate is evaluated
                 champion = repository.alias(model)
                 gate = _gate(trials, repository, manifest, model, champion, rule)
                 promoted = gate is None or gate.decision == "promoted"
@@ -83,7 +93,7 @@ def publish(
 
 
 def _version_of(run: str | None, repository: ModelRepository, model: str) -> Manifest | None:
-    """What a run published before it was killed."""
+    """The version that a run published before it was killed, if any."""
     manifests = (repository.manifest(model, version) for version in reversed(repository.versions(model)))
     return next((manifest for manifest in manifests if manifest.training.run == run), None) if run else None
 
@@ -103,7 +113,7 @@ def _gate(
     champion: int | None,
     rule: Rule,
 ) -> GateResult | None:
-    """The decision about a candidate, or the one that its published version has; None for a model's first version."""
+    """The gate's decision, reusing that of an already published version; None for a model's first version."""
     if published is not None and (
         _was_champion(repository, published) or champion == (published.gate and published.gate.champion_version)
     ):

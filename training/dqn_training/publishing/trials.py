@@ -1,6 +1,6 @@
-"""The episodes that a candidate plays before it is published: against the champion, and for the manifest.
+"""The episodes that a candidate plays before it is published: for the gate, and for the manifest.
 
-How many there are depends on time: nothing here changes the policy.
+Their number may depend on time, because nothing here changes the policy.
 """
 
 import contextlib
@@ -25,14 +25,14 @@ from dqn_training.seeds import Purpose, first_seed
 _WORDS: dict[Purpose, str] = {"test": "final evaluation", "gate": "gate"}
 
 Watch = Callable[[str, int], None]
-"""Called while episodes are played, with what they are for and the environment steps so far."""
+"""Called while episodes are played, with their purpose and the environment steps so far."""
 
 
 class Trials:
-    """Plays a candidate's episodes. To be closed by the caller.
+    """Plays a candidate's episodes. The caller must close it.
 
     Attributes:
-        env_steps: what all evaluations of the candidate have taken, those during training included.
+        env_steps: environment steps of all evaluations of the candidate, including those during training.
     """
 
     def __init__(self, candidate: Candidate, watch: Watch = lambda *_: None) -> None:
@@ -42,11 +42,11 @@ class Trials:
         self.env_steps = candidate.evaluation_env_steps
 
     def close(self) -> None:
-        """Ends the evaluator."""
+        """Closes the evaluator."""
         self._evaluator.close()
 
     def report(self) -> Evaluation:
-        """The evaluation for the manifest; its seeds neither chose the checkpoint nor gate it."""
+        """The evaluation for the manifest, on seeds used neither to select the checkpoint nor to gate it."""
         candidate = self._candidate
         mean_length = self._episode_length()
         played = self._play_as_affordable("test", report_episodes(candidate.config, mean_length), mean_length)
@@ -56,9 +56,9 @@ class Trials:
     def gate(
         self, repository: ModelRepository, model: str, champion: int, rule: Rule, published: Manifest | None
     ) -> GateResult:
-        """Compares the candidate with the champion, and with the best version where that is another.
+        """Compares the candidate with the champion, and with the best version if that is not the champion.
 
-        Raises ValueError when the champion is for other observations or actions: then they cannot be compared.
+        Raises ValueError if the champion has other observations or actions, so that they cannot be compared.
         """
         manifest = repository.manifest(model, champion)
         _check_comparable(self._candidate.environment, manifest)
@@ -68,7 +68,9 @@ class Trials:
             rivals.append(best)
         lengths = [self._episode_length(), *(rival.evaluation.mean_length for rival, _ in rivals)]
         played = self._play_as_affordable("gate", self._candidate.config.gate_episodes, max(lengths), fewest=2)
-        counts = [len(each.returns) for each in played]  # a vector environment starts alike only in equal numbers
+        counts = [
+            len(each.returns) for each in played
+        ]  # native vector environments of different sizes start differently
         incumbents = []
         for rival, onnx in rivals:
             theirs = [self._play(onnx, "gate", sum(counts[:index]), count) for index, count in enumerate(counts)]
@@ -79,13 +81,13 @@ class Trials:
         return result.model_copy(update={"reason": result.reason + other})
 
     def _episode_length(self) -> float:
-        """Expected steps of an episode of the candidate: as its best evaluation had it, if that played whole ones."""
+        """Expected episode length of the candidate: that of its best evaluation, or the limit if that was truncated."""
         best, environment = self._candidate.best, self._candidate.environment
         limit = step_limit(self._candidate.config.episode_step_limit, environment)
         return min(limit, environment.max_episode_steps or math.inf) if best.cut else best.mean_length
 
     def _play_as_affordable(self, purpose: Purpose, wanted: int, mean_length: float, fewest: int = 1) -> list[Episodes]:
-        """Plays the candidate while there is time for more episodes: first as many as training lets expect."""
+        """Plays the candidate while time allows, first as many episodes as the timing in training suggests."""
         self._evaluator.open()
         candidate, started = self._candidate, time.perf_counter()
         seconds = final_seconds(candidate.config, candidate.wall_seconds)
@@ -100,7 +102,7 @@ class Trials:
         return played
 
     def _play(self, onnx: bytes, purpose: Purpose, first: int, episodes: int) -> Episodes:
-        """Episodes of a policy in the candidate's environment, from the `first` of its seeds for this purpose on."""
+        """Plays a policy in the candidate's environment, on the seeds for this purpose from number `first` on."""
         seed = first_seed(purpose, self._candidate.config.seed) + first
         played = self._evaluator.play(onnx, seed, episodes, tick=lambda steps: self._watch(_WORDS[purpose], steps))
         self.env_steps += played.env_steps
@@ -109,14 +111,14 @@ class Trials:
     def _best(
         self, repository: ModelRepository, model: str, published: Manifest | None
     ) -> tuple[Manifest, bytes] | None:
-        """The other version with the best test evaluation in the candidate's environment and its graph, or None."""
+        """The best other version by test evaluation in the candidate's environment, with its graph, or None."""
         manifests = [repository.manifest(model, version) for version in repository.versions(model)]
         environment = self._candidate.environment
         rivals = [rival for rival in manifests if rival.environment == environment and rival != published]
         for manifest in sorted(rivals, key=lambda rival: -rival.evaluation.mean):
             try:
                 return manifest, _graph(repository, manifest)
-            except ModelError:  # damaged, or pruned by now: the next best is the measure
+            except ModelError:  # damaged, or pruned in the meantime: take the next best
                 continue
         return None
 
@@ -126,19 +128,19 @@ def _joined(parts: list[Episodes]) -> Episodes:
 
 
 def play_test_episodes(candidate: Candidate) -> Evaluation:
-    """Plays the episodes that a manifest reports of this candidate."""
+    """Evaluates a candidate on the test seeds, as for its manifest."""
     with contextlib.closing(Trials(candidate)) as trials:
         return trials.report()
 
 
 def _graph(repository: ModelRepository, manifest: Manifest) -> bytes:
-    """A version's ONNX file, verified. Raises ModelError when it cannot be used."""
+    """A version's verified ONNX file. Raises ModelError if it cannot be used."""
     repository.load_policy(manifest.model, manifest.version)
     return repository.read_file(manifest.model, manifest.version, ONNX_FILE)
 
 
 def check_comparable(environment: EnvironmentInfo, repository: ModelRepository, model: str) -> None:
-    """Raises ValueError where a model's champion, if there is one, takes other observations or actions."""
+    """Raises ValueError if a model's champion, if any, has other observations or actions."""
     champion = repository.alias(model)
     if champion is not None:
         _check_comparable(environment, repository.manifest(model, champion))
@@ -150,25 +152,25 @@ def _check_comparable(environment: EnvironmentInfo, champion: Manifest) -> None:
     if tensors_differ or _integers(trained) != _integers(environment):
         raise ValueError(
             f"{environment.id} does not fit the model {champion.model}: its champion, version {champion.version}, "
-            f"was trained for {trained.id} and takes other observations or actions. Use another --name."
+            f"was trained in {trained.id} and has other observations or actions. Use another --name."
         )
 
 
 def _other_environment(environment: EnvironmentInfo, champion: Manifest) -> str:
-    """A sentence where the champion was trained in another environment than that in which both have just played.
+    """A sentence if the champion was trained in another environment than the one of this comparison.
 
-    One whose numbers have other bounds is another, since something of it has changed.
+    An environment whose numbers have other bounds counts as another one.
     """
     trained, played = champion.environment, environment
     if (trained.id, trained.kwargs, trained.wrappers) == (played.id, played.kwargs, played.wrappers):
         changed = _changed_bounds(played, trained)
-        said = f" Since the champion was trained, {played.id} has other bounds of {', '.join(changed)}."
+        said = f" Since the champion was trained, the bounds of {', '.join(changed)} have changed in {played.id}."
         return said if changed else ""
     now, before = (
         " ".join([each.id, *([str(each.kwargs)] if each.kwargs else []), *(wrapper.name for wrapper in each.wrappers)])
         for each in (played, trained)
     )
-    return f" Both played {now}; the champion was trained for {before}."
+    return f" Both played {now}; the champion was trained in {before}."
 
 
 def _changed_bounds(played: EnvironmentInfo, trained: EnvironmentInfo) -> list[str]:
@@ -179,6 +181,6 @@ def _changed_bounds(played: EnvironmentInfo, trained: EnvironmentInfo) -> list[s
 
 
 def _integers(environment: EnvironmentInfo) -> list[LeafSpace]:
-    """The spaces in which an integer is the name of something; the bounds of numbers may change with arguments."""
+    """The spaces in which integers identify something; the bounds of Boxes may differ between arguments."""
     leaves = [leaf.space for leaf in environment.observation_space.leaves]
     return [space for space in (*leaves, environment.action_space) if not isinstance(space, BoxSpace)]

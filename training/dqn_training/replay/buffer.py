@@ -1,11 +1,11 @@
 """Experience replay of n-step transitions, in preallocated arrays.
 
-Rows are written time step by time step, one row for each environment, so that row `i` of step `t` and row `i` of
+Rows are written one time step at a time, one row per environment, so that row `i` of step `t` and row `i` of
 step `t + k` belong to the same environment: an observation is stored once and serves as the next observation of the
-row `k` steps earlier. A row becomes a transition when its n rewards are there or its episode has ended. Its
-*outcome* is one small number: 0 for a row that is no transition (yet), k for one that bootstraps after k steps, n + k
-for one whose episode terminated with the k-th. Next row and discount follow from it. Of stacked observations a row
-holds the newest frame; those before it are in the rows of earlier steps.
+row `k` steps earlier. A row becomes a transition once its n rewards are known or its episode has ended. Its
+*outcome* is a small integer: 0 for a row that is not (yet) a transition, k for one that bootstraps after k steps, n + k
+for one whose episode terminated in step k. It determines the next row and the discount. Of stacked observations a row
+holds only the newest frame; the earlier ones are in the rows of earlier steps.
 """
 
 from typing import Any
@@ -44,19 +44,19 @@ class ReplayBuffer(Stateful):
         *,
         masked: bool = False,
     ) -> None:
-        """Allocates everything at once; the operating system hands out the memory as it is written.
+        """Allocates everything at once; the operating system provides the memory as it is written.
 
         Args:
-            capacity: rows; those that do not fill a time step are left off.
-            num_envs: environments, which each time step has a row of.
+            capacity: number of rows, rounded down to whole time steps.
+            num_envs: number of environments, each with one row per time step.
             observation_shape: shape of one observation.
-            observation_dtype: dtype that observations are stored in.
-            actions: space of the actions, which are kept as indices.
-            n_step: rewards in a return, at most, before it bootstraps.
-            gamma: discount factor of a reward one step later.
-            priority_exponent: makes transitions drawn by priority; None for uniform draws.
-            frames: how many frames an observation stacks, in its first dimension, or in that of each of its leaves.
-            masked: keeps the action masks of next observations.
+            observation_dtype: dtype in which observations are stored.
+            actions: space of the actions, which are stored as indices.
+            n_step: maximum number of rewards in a return before bootstrapping.
+            gamma: discount factor per step.
+            priority_exponent: exponent of priorities; None: uniform sampling.
+            frames: number of stacked frames in the first dimension of an observation or of each of its leaves.
+            masked: whether to store the action masks of next observations.
         """
         self.num_envs = num_envs
         self.n_step = n_step
@@ -78,11 +78,11 @@ class ReplayBuffer(Stateful):
         self.time = 0  # time steps written so far
         self._size = 0
         self._gammas = gamma ** np.arange(n_step + 1)
-        # By outcome: how many rows further the next observation is, and what its value counts.
+        # By outcome: the distance in rows to the next observation, and the discount of its value.
         steps = np.arange(1, n_step + 1)
         self._distances = np.concatenate([[0], steps, steps]) * num_envs
         self._discounts = np.concatenate([[0], self._gammas[1:], np.zeros(n_step)]).astype(np.float32)
-        self._recent_rewards = np.zeros((n_step, num_envs))  # the last n, the newest last
+        self._recent_rewards = np.zeros((n_step, num_envs))  # the last n, newest last
         self._age = np.zeros(num_envs, np.int64)  # steps of the running episode that are not yet transitions
 
     def __len__(self) -> int:
@@ -102,9 +102,9 @@ class ReplayBuffer(Stateful):
     ) -> None:
         """Adds one time step of every environment, each array [num_envs, ...].
 
-        Where `alive` is False the step only reset: it is no transition, and its row only holds the last observation of
-        the episode. A step within an episode completes the transition that began n - 1 steps ago, its last one all that
-        are open: with n = 3, an episode of rewards 1, 2, 3, 4 gives 1 + 2g + 3g^2, 2 + 3g + 4g^2, 3 + 4g and 4.
+        Where `alive` is False, the step only reset: it is not a transition, and its row only holds the last observation
+        of the episode. A step within an episode completes the transition that started n - 1 steps ago, the last step
+        all open ones: with n = 3, rewards 1, 2, 3, 4 give the returns 1 + 2g + 3g^2, 2 + 3g + 4g^2, 3 + 4g and 4.
         """
         rows, next_rows = self._slot(self.time), self._slot(self.time + 1)
         self._write(rows, next_rows, observations, next_observations, alive)
@@ -113,8 +113,8 @@ class ReplayBuffer(Stateful):
         self._recent_rewards[-1] = rewards
         if next_masks is not None:
             self._masks[next_rows] = np.packbits(next_masks, axis=1)
-        # The rows of the next step hold the newest next observations until that step writes them again; rows of stacked
-        # observations end before the frames that they need are written over.
+        # The rows of the next step hold the newest next observations until that step rewrites them; rows of stacked
+        # observations expire before the frames that they need are overwritten.
         ending = self._slot(self.time + self._frames)
         self._size -= int(np.count_nonzero(self._outcomes[ending]))
         self._outcomes[ending] = 0
@@ -133,10 +133,10 @@ class ReplayBuffer(Stateful):
         self.time += 1
 
     def sample(self, batch_size: int, generator: np.random.Generator, importance_exponent: float = 0.0) -> Batch:
-        """A batch of transitions. Needs `len(self) >= batch_size`.
+        """A batch of transitions. Requires `len(self) >= batch_size`.
 
-        All are different and equally likely; or, with priorities, drawn by these, with weights that correct for it as
-        far as the exponent says.
+        Without priorities they are distinct and equally likely; otherwise they are sampled by priority, with
+        importance-sampling weights of this exponent.
         """
         if self._priorities:
             rows, weights = self._priorities.draw(batch_size, importance_exponent, generator)
@@ -161,24 +161,22 @@ class ReplayBuffer(Stateful):
         )
 
     def update_priorities(self, rows: NDArray[np.int64], errors: NDArray[np.float32]) -> None:
-        """Gives rows [batch] the priorities of their errors [batch] >= 0, if there are priorities."""
+        """Sets the priorities of rows [batch] from their errors [batch] >= 0; ignored without priorities."""
         if self._priorities:
             self._priorities.update(rows, errors)
 
     def observations(self, most_bytes: int = 2**26) -> NDArray[Any]:
-        """Observations of the transitions in the buffer, [count, *observation_shape]; where all would take more than
-        `most_bytes`, an even sample.
-        """
+        """Observations of the transitions, [count, *observation_shape]; evenly subsampled to about `most_bytes`."""
         rows = np.flatnonzero(self._outcomes > 0)
         sampled_every = -(-len(rows) * self._row_dtype.itemsize // most_bytes)
         return self._take(rows[:: max(1, sampled_every)])
 
     def terminal_fraction(self) -> float:
-        """The fraction of transitions whose episode terminated within them; NaN before the first."""
+        """Fraction of transitions in which the episode terminated; NaN without transitions."""
         return int((self._outcomes > self.n_step).sum()) / self._size if self._size else float("nan")
 
     def begin_episodes(self, observations: NDArray[Any], masks: BoolArray | None = None) -> None:
-        """Leaves the running episodes unfinished; new ones begin with these observations and masks [num_envs, ...]."""
+        """Abandons the running episodes; new ones start with these observations and masks [num_envs, ...]."""
         nothing, never = np.zeros(self.num_envs), np.zeros(self.num_envs, np.bool_)
         rows = np.arange(len(self._outcomes))
         latest = self._take(rows[self._slot(self.time)])
@@ -187,7 +185,7 @@ class ReplayBuffer(Stateful):
         )
 
     def state_dict(self) -> State:
-        """All rows and the cursor. A row may change until its n steps are over; the slots after the newest are open."""
+        """All rows and the cursor. A row may change until its n steps are over, as may the rows after the newest."""
         written, mutable_tail = (self.time + self._frames) * self.num_envs, (self.n_step + self._frames) * self.num_envs
         rows = {name: Ring(getattr(self, name), written, mutable_tail) for name in _RINGS}
         return {**super().state_dict(), **rows}
@@ -200,7 +198,7 @@ class ReplayBuffer(Stateful):
         next_observations: NDArray[Any],
         alive: NDArray[np.bool_],
     ) -> None:
-        """Writes the observations of a time step and of the next; where not `alive` an episode begins with the next."""
+        """Writes the observations of a time step and the next; where not `alive`, the next one starts an episode."""
         if self._frames == 1:
             self._observations[rows], self._observations[next_rows] = observations, next_observations
             return
@@ -209,7 +207,7 @@ class ReplayBuffer(Stateful):
         self._history[next_rows] = np.where(alive, np.minimum(self._history[rows] + 1, self._frames - 1), 0)
 
     def _take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """The observations of rows [batch], which may lie beyond the end by less than the ring's length."""
+        """The observations of rows [batch]; rows may exceed the end by less than the ring's length."""
         if self._frames == 1:
             return self._observations.take(rows, axis=0, mode="wrap")
         rows = rows % len(self._history)
@@ -223,13 +221,13 @@ class ReplayBuffer(Stateful):
         return slice(first, first + self.num_envs)
 
     def _end_episode(self, environment: np.int64, *, terminated: bool) -> list[NDArray[np.int64]]:
-        """Makes what is left of an episode into transitions that end with its last step; which rows."""
+        """Turns the open rows of an episode into transitions that end with its last step; returns these rows."""
         ages = range(int(self._age[environment]), 0, -1)
         self._age[environment] = 0
         return [self._complete(np.array([environment]), age, age + self.n_step * terminated) for age in ages]
 
     def _complete(self, environments: NDArray[np.int64], steps: int, outcome: int) -> NDArray[np.int64]:
-        """Makes the rows of `steps - 1` time steps ago into transitions that end with the present step; which rows."""
+        """Turns the rows of `steps - 1` time steps ago into transitions that end now; returns these rows."""
         rows = (self.time - steps + 1) % self.time_steps * self.num_envs + environments
         self._returns[rows] = self._gammas[:steps] @ self._recent_rewards[-steps:].take(environments, axis=1)
         self._outcomes[rows] = outcome
@@ -237,7 +235,7 @@ class ReplayBuffer(Stateful):
         return rows
 
     def _draw(self, batch_size: int, generator: np.random.Generator) -> NDArray[np.int64]:
-        """Different rows that are transitions: invalid or repeated ones are redrawn."""
+        """Distinct rows that are transitions; invalid or repeated ones are redrawn."""
         limit = min(self.time + 1, self.time_steps) * self.num_envs
         rows = generator.integers(0, limit, batch_size)
         while True:

@@ -1,7 +1,6 @@
-"""Stacked observations, of which replay keeps each frame once: an observation is the newest frame and those before it.
+"""Stacked observations, of which replay stores each frame once: an observation is its newest frame and those before it.
 
-At the start of an episode, where there are none before it, the first frame is repeated, as
-gymnasium.wrappers.FrameStackObservation does.
+At the start of an episode the first frame is repeated, as in gymnasium.wrappers.FrameStackObservation.
 """
 
 from typing import Any
@@ -13,7 +12,7 @@ from dqn_models.manifest import EnvironmentInfo
 
 
 def stacked_frames(environment: EnvironmentInfo) -> int:
-    """How many frames an observation of the environment stacks; 1 where it is no stack that can be made again."""
+    """Number of frames in an observation of the environment; 1 if it is not a stack that can be rebuilt."""
     last = environment.wrappers[-1] if environment.wrappers else None
     if last is None or last.name != "FrameStackObservation" or last.kwargs.keys() != {"stack_size"}:
         return 1
@@ -21,13 +20,13 @@ def stacked_frames(environment: EnvironmentInfo) -> int:
 
 
 def stored_dtype(environment: EnvironmentInfo) -> np.dtype[Any]:
-    """The dtype in which replay keeps an observation: a stack as its newest frame."""
+    """Dtype in which replay stores an observation; of a stack only the newest frame."""
     observation = environment.observation_space.row_dtype
     return observation if stacked_frames(environment) == 1 else frame_dtype(observation)
 
 
 def frame_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """The dtype of one frame, from that of an observation as an element of an array, structured or with a shape."""
+    """Dtype of one frame, from an observation's row dtype, structured or with a subarray shape."""
     if dtype.names is None:
         return np.dtype((dtype.base, dtype.shape[1:]))
     fields = [(name, np.dtype((dtype[name].base, dtype[name].shape[1:]))) for name in dtype.names]
@@ -35,7 +34,7 @@ def frame_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def newest_frames(observations: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """The newest frame of each observation [batch, ...], of dtype `dtype`."""
+    """The newest frame of each observation [batch, ...], in the frame's `dtype`."""
     if dtype.names is None:
         return observations[:, -1]
     frames = np.zeros(len(observations), dtype)
@@ -45,7 +44,7 @@ def newest_frames(observations: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[A
 
 
 def stack(frames: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Observations [batch, ...] of dtype `dtype` from their frames [batch, frames, ...], the newest last."""
+    """Observations [batch, ...] of `dtype` from their frames [batch, frames, ...], newest last."""
     if dtype.names is None:
         return frames
     observations = np.zeros(len(frames), dtype)

@@ -1,4 +1,4 @@
-"""Action masks in replay: a bit an action, in the rows of the observations that they belong to."""
+"""Action masks in replay: one bit per action, in the rows of their observations."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,15 +8,15 @@ from dqn_models.spaces import ActionSpace
 
 
 def packed_masks(rows: int, n_actions: int) -> NDArray[np.uint8]:
-    """Memory for the masks of so many rows, [rows, bytes]."""
+    """Zeroed memory for the packed masks of `rows` rows, [rows, bytes]."""
     return np.zeros((rows, -(-n_actions // 8)), np.uint8)
 
 
 def unpacked_masks(packed: NDArray[np.uint8], actions: ActionSpace) -> tuple[BoolArray, BoolArray]:
-    """The masks [batch, n] of packed ones [batch, bytes], and whether each allows an action, [batch].
+    """Unpacks masks [batch, bytes] to [batch, n]; also returns whether each allows an action, [batch].
 
-    One that allows none, as at the end of a board game, comes out as allowing all: so it has a best action, whose value
-    does not count.
+    A mask that allows none, as at the end of a board game, is returned as allowing all, so that a best action exists;
+    its value must be ignored.
     """
     masks = np.unpackbits(packed, axis=1, count=actions.n).astype(np.bool_)
     possible = actions.possible(masks)

@@ -1,4 +1,4 @@
-"""What PQN learns from: the latest steps of every environment."""
+"""Rollouts for PQN: the latest steps of every environment."""
 
 from typing import Any, NamedTuple
 
@@ -21,14 +21,14 @@ class Rollout(NamedTuple):
     next_observations: NDArray[Any]
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
-    alive: NDArray[np.bool_]  # False where a step only reset, so that it is no transition
-    next_masks: BoolArray | None  # [steps, num_envs, n_actions], which actions the next observations allow
+    alive: NDArray[np.bool_]  # False where a step only reset and is not a transition
+    next_masks: BoolArray | None  # [steps, num_envs, n_actions], actions allowed in the next observations
 
 
 class Rollouts(Stateful):
-    """A ring of whole rollouts, each `steps` time steps of `num_envs` environments: Experience.
+    """A ring of whole rollouts, each `steps` time steps of `num_envs` environments: an Experience.
 
-    Only the latest is learned from; the others, 10,000 rows or so, show what observations training saw.
+    Only the latest is used for learning; the others, about 10,000 rows, are a record of the observations in training.
     """
 
     _state = (*_RINGS, "time", "_following", "_next_masks")
@@ -44,8 +44,8 @@ class Rollouts(Stateful):
     ) -> None:
         """Allocates everything at once.
 
-        `masked_actions` is the number of actions of a mask, 0 without masks, and `branches` how many components have
-        an index each, 0 where an action has a single one.
+        `masked_actions` is the number of entries of a mask, 0 without masks; `branches` is the number of indices of an
+        action that branches, 0 if an action is a single index.
         """
         self.steps = steps
         self.observation_dtype = observation_dtype
@@ -58,7 +58,9 @@ class Rollouts(Stateful):
         self._terminated = np.zeros((self._slots, num_envs), np.bool_)
         self._truncated = np.zeros((self._slots, num_envs), np.bool_)
         self._next_masks = np.zeros((steps, num_envs, masked_actions), np.bool_)  # of one rollout
-        self._alive = np.zeros((self._slots, num_envs), np.bool_)  # False where a step only reset, or is not written
+        self._alive = np.zeros(
+            (self._slots, num_envs), np.bool_
+        )  # False where a step only reset, or is not yet written
 
     def __len__(self) -> int:
         """Number of transitions in the ring."""
@@ -80,7 +82,7 @@ class Rollouts(Stateful):
         alive: NDArray[np.bool_],
         next_masks: BoolArray | None = None,
     ) -> None:
-        """Adds one time step of every environment, each array [num_envs, ...]; where not `alive` it only reset."""
+        """Adds one time step of every environment, each array [num_envs, ...]; where not `alive`, it only reset."""
         slot = self.time % self._slots
         self._observations[slot] = observations
         self._actions[slot] = actions
@@ -94,7 +96,7 @@ class Rollouts(Stateful):
         self.time += 1
 
     def latest(self) -> Rollout:
-        """The complete rollout."""
+        """The latest complete rollout."""
         last = (self.time - 1) % self._slots + 1
         rollout = slice(last - self.steps, last)
         observations = self._observations[rollout]
@@ -110,15 +112,15 @@ class Rollouts(Stateful):
         )
 
     def observations(self) -> NDArray[Any]:
-        """The latest observations that transitions began with, [transitions, *observation_shape]."""
+        """The latest observations at the start of transitions, [transitions, *observation_shape]."""
         return self._observations[self._alive]
 
     def terminal_fraction(self) -> float:
-        """The fraction of transitions that terminated their episode; NaN before the first."""
+        """Fraction of transitions that terminated their episode; NaN without transitions."""
         return float(self._terminated[self._alive].mean()) if self._alive.any() else float("nan")
 
     def begin_episodes(self, observations: NDArray[Any], masks: BoolArray | None = None) -> None:
-        """Leaves the running episodes unfinished; new ones begin with these observations and masks [num_envs, ...]."""
+        """Abandons the running episodes; new ones start with these observations and masks [num_envs, ...]."""
         self._truncated[(self.time - 1) % self._slots] = True
         nothing, never = np.zeros(len(observations)), np.zeros(len(observations), np.bool_)
         actions = np.zeros_like(self._actions[0])

@@ -1,4 +1,4 @@
-"""The interface of experience sources: what acting adds to them and what learning gets from them."""
+"""The interface of experience sources: acting adds to them, learning samples from them."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -15,24 +15,24 @@ class Batch(NamedTuple):
     observations: NDArray[Any]  # [batch, *observation_shape]
     actions: NDArray[np.int64]  # indices [batch], or [batch, branches]
     returns: NDArray[np.float32]  # [batch], sum of gamma^j * reward_j over the k <= n steps to next_observation
-    discounts: NDArray[np.float32]  # [batch], gamma^k, or 0 where the episode terminated
+    discounts: NDArray[np.float32]  # [batch], gamma^k, or 0 if the episode terminated
     next_observations: NDArray[Any]  # [batch, *observation_shape]
-    rows: NDArray[np.int64]  # [batch], where they are in the source until the next `add`
-    weights: NDArray[np.float32] | None = None  # [batch], of their losses, where they were drawn by priority
+    rows: NDArray[np.int64]  # [batch], their rows in the source, valid until the next `add`
+    weights: NDArray[np.float32] | None = None  # [batch], importance-sampling weights if sampled by priority
     next_masks: BoolArray | None = None
-    """[batch, n_actions], which actions the next observations allow, at least one each; those that allow none have all,
-    and discount 0, as if the episode had terminated."""
+    """[batch, n_actions], the actions allowed in the next observations, at least one each; where none is, all are set
+    and the discount is 0, as if the episode had terminated."""
 
 
 class Experience(Protocol):
-    """The environments' steps, as acting adds them and as monitoring and checkpoints read them."""
+    """Steps of the environments: added by acting, read by monitoring and checkpoints."""
 
     def __len__(self) -> int:
         """Number of transitions."""
 
     @property
     def observation_dtype(self) -> np.dtype[Any]:
-        """The dtype of its observations."""
+        """Dtype of the observations."""
 
     def add(
         self,
@@ -47,38 +47,37 @@ class Experience(Protocol):
     ) -> None:
         """Adds one time step of every environment, each array [num_envs, ...]; masks are [num_envs, n_actions].
 
-        Where `alive` is False the step only reset its environment (Gymnasium's next-step autoreset): its action was
-        ignored, its observation was the last of the episode before, and it is no transition.
+        Where `alive` is False, the step only reset its environment (Gymnasium's next-step autoreset): its action was
+        ignored, its observation is the last of the previous episode, and it is not a transition.
         """
 
     def begin_episodes(self, observations: NDArray[Any], masks: BoolArray | None = None) -> None:
-        """Leaves the running episodes unfinished; new ones begin with these observations and masks [num_envs, ...]."""
+        """Abandons the running episodes; new ones start with these observations and masks [num_envs, ...]."""
 
     def observations(self) -> NDArray[Any]:
-        """Observations that transitions began with, [count, *observation_shape]; where there are many, a sample."""
+        """Observations at the start of transitions, [count, *observation_shape]; a sample if there are many."""
 
     def terminal_fraction(self) -> float:
-        """The fraction of transitions whose episode terminated within them; NaN before the first."""
+        """Fraction of transitions in which the episode terminated; NaN without transitions."""
 
     def state_dict(self) -> State:
-        """What a checkpoint keeps of it."""
+        """The state for a checkpoint."""
 
     def load_state_dict(self, state: State) -> None:
-        """Takes over what a checkpoint kept."""
+        """Restores the state from a checkpoint."""
 
 
 class ExperienceSource(Experience, Protocol):
-    """Experience that is learned from in batches, each transition as often as it is drawn."""
+    """Experience that is sampled in batches of transitions."""
 
     def sample(self, batch_size: int, generator: np.random.Generator, importance_exponent: float = 0.0) -> Batch:
-        """A batch of transitions. Needs `len(self) >= batch_size`.
+        """A batch of transitions. Requires `len(self) >= batch_size`.
 
-        Where transitions have priorities they are drawn by these, with weights that correct for it as far as the
-        exponent says.
+        Transitions with priorities are sampled by priority, with importance-sampling weights of this exponent.
         """
 
     def update_priorities(self, rows: NDArray[np.int64], errors: NDArray[np.float32]) -> None:
-        """Gives the transitions in `rows` of the last batch the priorities of their errors, both [batch].
+        """Sets the priorities of the last batch's transitions in `rows` [batch] from their errors [batch].
 
-        A source without priorities ignores them.
+        A source without priorities ignores this.
         """

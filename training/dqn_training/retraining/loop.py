@@ -1,4 +1,4 @@
-"""The loop of rounds: it survives failed ones, and keeps its own Prometheus metrics and log."""
+"""The retraining loop: it survives failed rounds, and has its own Prometheus metrics and log."""
 
 import sys
 import time
@@ -23,7 +23,7 @@ class RetrainMetrics:
         self.registry = CollectorRegistry()
         one: dict[str, Any] = {"labelnames": ["model"], "registry": self.registry}
         by_outcome = one | {"labelnames": ["model", "outcome"]}
-        runs = Counter("dqn_retrain_runs_total", "Retraining rounds, by the outcome for the challenger.", **by_outcome)
+        runs = Counter("dqn_retrain_runs_total", "Retraining rounds by outcome for the challenger.", **by_outcome)
         what = "Duration of a retraining round."
         duration = Histogram("dqn_retrain_duration_seconds", what, buckets=_DURATION_BUCKETS, **one)
         what = "Unix time at which the last successful round ended."
@@ -34,17 +34,17 @@ class RetrainMetrics:
         self._lost_writes, self._counted = lost_writes.labels(model), 0
 
     def serve(self, host: str, port: int) -> None:
-        """Serves the metrics from now on; port 0 means nowhere. Raises RepositoryError when the port cannot be had."""
+        """Starts serving the metrics; port 0: not at all. Raises RepositoryError if the port is unavailable."""
         if port == 0:
             return
         try:
             start_http_server(port, host, self.registry)
         except OSError as error:
-            sentence = f"Cannot serve metrics on {host}:{port}: {error.strerror}. Use --metrics-port."
+            sentence = f"Cannot serve metrics on {host}:{port}: {error.strerror}. Choose another --metrics-port."
             raise RepositoryError(sentence) from error
 
     def lost_writes(self, total: int) -> None:
-        """Sets how many writes this process has lost so far."""
+        """Sets the total number of writes that this process has lost."""
         self._lost_writes.inc(total - self._counted)
         self._counted = total
 
@@ -61,7 +61,7 @@ def run_loop(
 ) -> None:
     """Starts a round every `interval` seconds until SIGTERM or Ctrl-C; `json` prints each result.
 
-    A round that raises is counted and logged, and so is a line that cannot be written.
+    Failed rounds are counted and logged; log lines that cannot be written are counted.
     """
     _configure_logs()
     log = structlog.get_logger()
@@ -70,7 +70,7 @@ def run_loop(
         started = time.monotonic()
         try:
             result = next_round()
-        except Exception as error:  # noqa: BLE001  (the loop survives any failure of a round)
+        except Exception as error:  # noqa: BLE001  (the loop must survive any failure of a round)
             metrics.count("failed", time.monotonic() - started)
             log.error("round failed", model=model, error=str(error), kind=type(error).__name__)  # noqa: TRY400
         else:
@@ -84,7 +84,7 @@ def run_loop(
 
 
 def _configure_logs() -> None:
-    """Logs are JSON lines on standard error, or coloured text on a terminal."""
+    """Configures logs as JSON lines on standard error, or coloured text on a terminal."""
     renderer = structlog.dev.ConsoleRenderer() if sys.stderr.isatty() else structlog.processors.JSONRenderer()
     stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
     structlog.configure(

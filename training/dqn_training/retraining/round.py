@@ -1,4 +1,4 @@
-"""A round of retraining: it trains a challenger and lets the gate decide whether it takes the champion's place."""
+"""A retraining round: trains a challenger and lets the gate decide whether it replaces the champion."""
 
 import contextlib
 import dataclasses
@@ -31,7 +31,7 @@ LOCK = "retrain"
 
 
 class RoundResult(NamedTuple):
-    """The result of a round; the fields of its JSON line."""
+    """The result of a round: the fields of its JSON line."""
 
     model: str
     challenger_version: int
@@ -43,24 +43,23 @@ class RoundResult(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Round:
-    """A round of retraining. The environment is the configuration's, which need not be the champion's.
+    """A retraining round, in the configuration's environment, which need not be the champion's.
 
-    Each training of a round is a run with a directory of its own, which `dqn-train --resume` resumes.
+    Each training of a round is a run with its own directory, which `dqn-train --resume` can resume.
     """
 
     repository: ModelRepository
     model: str
-    config: DQNConfig  # its seed is changed for each round, so that rounds do not repeat each other
+    config: DQNConfig  # its seed is shifted in each round, so that no two rounds are the same
     preset: str
     start: Start
     rule: Rule
-    progress: bool  # show it on standard error
+    progress: bool  # show progress on standard error
 
     def run(self) -> RoundResult:
-        """Trains, publishes and judges one challenger; the first version of a model is promoted at once.
+        """Trains, gates and publishes one challenger; the first version of a model is always promoted.
 
-        Raises what training and publishing raise; only one round for a model runs at a time (RepositoryError for the
-        second).
+        Raises what training and publishing raise, and RepositoryError if another round for the model is running.
         """
         environment = environment_for(self.config)
         config = fit_instances(self.config, environment, self._say)
@@ -88,7 +87,7 @@ class Round:
     def _train(
         self, config: DQNConfig, environment: EnvironmentInfo, parent: int | None, locks: contextlib.ExitStack
     ) -> "_Trained":
-        """One run, from a version's weights or from scratch; its directory stays locked until the round is over."""
+        """Trains from a version's weights or from scratch; the run's directory stays locked until the round ends."""
         warm = WarmStart.of(self.repository, self.model, parent) if parent else None
         seed = round_seed(config.seed, max(self.repository.versions(self.model), default=0))
         config = dataclasses.replace(config, seed=seed)
@@ -109,7 +108,7 @@ class Round:
             return _Trained(run.train(), directory, progress)
 
     def _publish(self, best: "_Trained") -> Published:
-        """Judges the better candidate of the round; its progress shows the episodes that are played for that."""
+        """Gates and publishes the better candidate of the round, showing the progress of the episodes played."""
         asked = (best.candidate, self.repository, self.model, self.rule, "dqn-retrain", best.directory)
         if best.progress is None:
             return publish(*asked)
@@ -124,7 +123,7 @@ class Round:
 
 
 class _Trained(NamedTuple):
-    """One run of a round."""
+    """A finished training run of a round."""
 
     candidate: Candidate
     directory: RunDirectory

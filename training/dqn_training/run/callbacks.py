@@ -6,33 +6,33 @@ from dqn_training.learning.state import TrainingState
 
 
 class Callback:
-    """Is called at the beginning, at each step and at the end of a run; an exception ends the run.
+    """Called at the beginning, at every step and at the end of a run; an exception ends the run.
 
-    A subclass leaves out the methods that it does not need.
+    Subclasses override only the methods that they need.
     """
 
     def begin(self, state: TrainingState) -> None:
-        """Training begins, or resumes, at this state."""
+        """Training starts or resumes from this state."""
 
     def step(self, state: TrainingState) -> None:
-        """Every environment has taken a step."""
+        """Every environment has taken one step."""
 
     def evaluating(self, state: TrainingState, steps: int, most: int) -> None:
-        """An evaluation has taken so many environment steps of those that it may take; called at each of them."""
+        """An evaluation has taken `steps` of at most `most` environment steps."""
 
     def end(self, state: TrainingState) -> None:
-        """Training has reached its end; not called when it was interrupted."""
+        """Training has finished; not called after an interrupt."""
 
 
 class Clock(Callback):
-    """Keeps the seconds that the run has taken, those before it was resumed included."""
+    """Updates the run's wall-clock time, including the time before it was resumed."""
 
     def begin(self, state: TrainingState) -> None:
-        """Starts the clock where an earlier process stopped it."""
+        """Continues from the time of earlier processes."""
         self._started = time.perf_counter() - state.wall_seconds
 
     def step(self, state: TrainingState) -> None:
-        """Reads the clock."""
+        """Updates `state.wall_seconds`."""
         state.wall_seconds = time.perf_counter() - self._started
 
     end = step

@@ -1,4 +1,4 @@
-"""A candidate: what a training run offers for publication."""
+"""A candidate: the result of a training run, ready to be published."""
 
 import dataclasses
 import itertools
@@ -28,14 +28,14 @@ _LEAST_STEPS = 10_000
 
 @dataclasses.dataclass(frozen=True)
 class WarmStart:
-    """A version whose weights a run begins with."""
+    """A published version whose weights a run starts from."""
 
     parent: int
     weights: dict[str, Tensor]
 
     @classmethod
     def of(cls, repository: ModelRepository, model: str, version: int) -> "WarmStart":
-        """Reads a version's weights. Raises ModelError when it was published without any."""
+        """Reads a version's weights. Raises ModelError if it was published without weights."""
         if WEIGHTS_FILE not in repository.manifest(model, version).files:
             raise ModelError(f"{model} version {version} has no {WEIGHTS_FILE}, so a warm start is not possible.")
         return cls(version, safetensors.torch.load(repository.read_file(model, version, WEIGHTS_FILE)))
@@ -43,9 +43,9 @@ class WarmStart:
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-    """The best checkpoint of a run by its evaluations, exported and checked against its network.
+    """The best checkpoint of a run by its evaluations, exported and checked against the network.
 
-    It holds neither replay buffer nor optimiser, so that a finished run leaves its memory to the next one.
+    It holds neither replay buffer nor optimizer, so that a finished run frees its memory for the next one.
     """
 
     config: DQNConfig
@@ -73,9 +73,9 @@ class Candidate:
         return Policy(self.onnx)
 
     def affordable_episodes(self, wanted: int, mean_length: float) -> int:
-        """How many episodes of this length fit into half of `eval_fraction` of training's time, or into 5 s if more.
+        """Number of episodes of this length that fit into half of `eval_fraction` of the training time, or 5 s if more.
 
-        At least one. An evaluation after training may depend on time, because it no longer changes the policy.
+        At least one. Evaluations after training may depend on time, because they no longer change the policy.
         """
         seconds = final_seconds(self.config, self.wall_seconds)
         steps = sum(score.episodes * score.mean_length for score in self.scores)
@@ -94,14 +94,14 @@ def report_episodes(config: DQNConfig, mean_length: float) -> int:
 
 
 def final_seconds(config: DQNConfig, wall_seconds: float) -> float:
-    """What the final evaluation, and each policy in the gate, may take after so many seconds of training."""
+    """Seconds that the final evaluation, and each policy in the gate, may take after `wall_seconds` of training."""
     return max(_LEAST_SECONDS, config.eval_fraction / 2 * wall_seconds)
 
 
 def make_candidate(
     config: DQNConfig, preset: str, environment: EnvironmentInfo, state: TrainingState, parent: int | None
 ) -> Candidate:
-    """Exports the best weights of a finished run. Raises ParityError when the file and the network disagree."""
+    """Exports the best weights of a finished run. Raises ParityError if the file and the network disagree."""
     best, network = state.selection.weights, state.agent.policy_network
     assert best is not None  # noqa: S101  (a run ends with an evaluation)
     state.agent.policy_parameters.copy_(best)
@@ -133,8 +133,8 @@ def make_candidate(
 
 
 def observation_statistics(seen: NDArray[Any]) -> ObservationStatistics:
-    """The manifest's `observations` of those seen [count, *observation_shape], leaf by leaf; of large ones, of all
-    elements.
+    """The manifest's statistics of observations [count, *observation_shape], leaf by leaf; those of a large leaf are
+    over all its elements.
     """
     if seen.dtype.names is not None:
         leaves = [observation_statistics(seen[name]).model_dump() for name in seen.dtype.names]
@@ -155,7 +155,7 @@ def observation_statistics(seen: NDArray[Any]) -> ObservationStatistics:
 
 
 def _pixel_statistics(seen: NDArray[Any]) -> ObservationStatistics:
-    """One figure each over all pixels, by counting each of the 256 values: copies as floats would take gigabytes."""
+    """Statistics over all pixels from counts of the 256 values, as converting them to floats would take gigabytes."""
     counts = sum(np.bincount(observation.ravel(), minlength=256) for observation in seen)
     values, weights = np.arange(256), counts / np.sum(counts)
     mean = float(weights @ values)

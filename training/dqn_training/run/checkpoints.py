@@ -1,4 +1,4 @@
-"""Keeps the checkpoint of a run up to date while it trains, without taking much of its time."""
+"""Writes the checkpoints of a run while it trains, without taking much of its time."""
 
 import contextlib
 import math
@@ -11,14 +11,14 @@ from dqn_training.checkpoint.values import State
 from dqn_training.learning.state import TrainingState
 from dqn_training.run.callbacks import Callback
 
-_FRACTION = 0.02  # of the time that checkpoints may take
+_FRACTION = 0.02  # of the run's time that checkpoints may take
 
 
 class Checkpoints(Callback):
-    """Writes a checkpoint every few seconds; one that costs much is written less often."""
+    """Writes a checkpoint every few seconds, less often if writing is slow."""
 
     def __init__(self, path: Path, seconds: float, say: Callable[[str], None]) -> None:
-        """At least `seconds` lie between two checkpoints (0: there are none); `say` shows the user a sentence."""
+        """`seconds` is the minimum time between checkpoints (0: no checkpoints); `say` shows the user a sentence."""
         self._file = CheckpointFile(path)
         self._seconds = seconds = seconds or math.inf
         self._say = say
@@ -27,19 +27,19 @@ class Checkpoints(Callback):
         self.cost_seconds = 0.0  # spent on all checkpoints of this process
 
     def last(self) -> State | None:
-        """The last checkpoint, if there is one. Raises CheckpointError when it is damaged."""
+        """The last checkpoint, if there is one. Raises CheckpointError if it is damaged."""
         return self._file.read()
 
     def restore(self, state: TrainingState, last: State | None) -> None:
-        """Resumes from the last checkpoint, if there is one, and says what the next ones will lack.
+        """Resumes from the last checkpoint, if there is one, and reports what checkpoints cannot include.
 
-        Raises CheckpointError when the last one is another run's.
+        Raises CheckpointError if the last one does not fit this run.
         """
         lacking = state.uncapturable() if self._seconds < math.inf else None
         if lacking:
             self._say(
-                f"Checkpoints lack the state of these environments: {lacking}. After --resume new episodes begin, so "
-                "that the result is another than without."
+                f"Checkpoints cannot include the state of these environments: {lacking}. After --resume, new episodes "
+                "start, so results will differ from an uninterrupted run."
             )
         if last is None:
             return
@@ -47,8 +47,7 @@ class Checkpoints(Callback):
             exact = state.resume(last)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(
-                f"{self._file.path} does not fit this run; another release of this program may have written it: "
-                f"{error!r}."
+                f"{self._file.path} does not fit this run; it may be from another release of this program: {error!r}."
             ) from error
         self._say(f"Resumed after {state.env_steps:,} environment steps{'' if exact else ' with new episodes'}.")
 
@@ -66,7 +65,7 @@ class Checkpoints(Callback):
         self._due = started + spent + max(self._seconds, spent / _FRACTION)
 
     def end(self, _state: TrainingState) -> None:
-        """Waits until the checkpoint that is being written is on the disk."""
+        """Waits until the checkpoint that is being written is on disk."""
         with self._explained():
             self._file.settle()
 

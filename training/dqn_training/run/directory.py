@@ -1,11 +1,11 @@
-"""The directory of a run: what it was asked to do, its checkpoint, its logs and its result.
+"""The directory of a run: its description, checkpoint, logs and result.
 
-run.json          the request: settings, names, versions; written first and never changed
-checkpoint        the state of the run; checkpoint-blocks/ has the large parts; both go when the run is finished
-metrics.csv       one line for each moment that is recorded
+run.json          description: settings, names, versions; written first and never changed
+checkpoint        state of the run; checkpoint-blocks/ has the large parts; both are removed when the run finishes
+metrics.csv       metrics, one row per record
 tensorboard/      the same for TensorBoard
-mlflow.json       which run of a tracking server has the same
-result.json       the manifest of the version that the run, or its round, published; written last: the run is finished
+mlflow.json       the run of an MLflow tracking server that has the same
+result.json       manifest of the version that the run, or its round, published; written last: marks the run as finished
 """
 
 import contextlib
@@ -33,12 +33,12 @@ _LIBRARIES = ("torch", "gymnasium", "numpy", "onnx", "onnxruntime")
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of Python and the libraries that a policy comes from."""
+    """Versions of Python and of the libraries that determine a policy."""
     return {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
 
 
 def git_commit() -> str | None:
-    """The commit of the working directory, where there is one."""
+    """The Git commit of the working directory, if any."""
     command = ["git", "rev-parse", "HEAD"]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()  # noqa: S603
@@ -48,7 +48,7 @@ def git_commit() -> str | None:
 
 @dataclasses.dataclass(frozen=True)
 class RunDescription:
-    """What a run was asked to do; the fields of run.json."""
+    """The fields of run.json: what the run was started with."""
 
     name: str  # of the model
     preset: str
@@ -58,7 +58,7 @@ class RunDescription:
     command: list[str] = dataclasses.field(default_factory=lambda: sys.argv)
     libraries: dict[str, str] = dataclasses.field(default_factory=library_versions)
     checkpoint_seconds: float = 10.0
-    parent: int | None = None  # the version that a warm start begins with
+    parent: int | None = None  # the version of a warm start
     id: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
     started_at: str = dataclasses.field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -77,13 +77,13 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Makes the directory and keeps other processes out of it. The lock ends with its process, however that ends.
+        """Creates and locks the directory; the lock is released when the process ends, however it ends.
 
-        An interrupt in the block says how to resume the run, unless it is finished. Raises RepositoryError when the
-        directory cannot be made or another process has it.
+        An interrupt within the block explains how to resume the run, unless it has finished. Raises RepositoryError if
+        the directory cannot be created or another process holds the lock.
         """
         with contextlib.ExitStack() as stack:
-            with wrap_os_errors(f"use {self.path} as the directory of a run (--run-dir names another)"):
+            with wrap_os_errors(f"use {self.path} as the run directory (set another with --run-dir)"):
                 stack.enter_context(durable.exclusive_lock(self.path / ".lock", "another dqn-train", 0.0))
             try:
                 yield
@@ -93,7 +93,7 @@ class RunDirectory:
                 raise KeyboardInterrupt(f"{interrupt} {self.how_to_resume()}") from None
 
     def resolve(self, repository: str) -> Path:
-        """The repository that run.json means."""
+        """The path of the repository in run.json, which may be relative to this directory."""
         return (self.path / repository).resolve()
 
     def how_to_resume(self) -> str:
@@ -101,16 +101,17 @@ class RunDirectory:
         return f"Resume it with: dqn-train --resume {self.path}"
 
     def check_new(self) -> None:
-        """Raises UsageError when there is a run in this directory already."""
+        """Raises UsageError if there already is a run in this directory."""
         if self.description.exists():
             raise cli_support.UsageError(
                 f"{self.path} already holds a run: resume it with --resume {self.path}, or choose another --run-dir."
             )
 
     def begin(self, repository: Path, config: DQNConfig, **others: Any) -> RunDescription:
-        """Writes run.json; `others` are its other fields. The directory is locked. Raises UsageError when it has one.
+        """Writes run.json; `others` are its other fields. The caller holds the lock.
 
-        A relative path of the repository leads there from this directory, wherever both move.
+        A relative repository path is stored relative to this directory, so that both can be moved together. Raises
+        UsageError if there already is a run here.
         """
         self.check_new()
         if not repository.is_absolute():
@@ -120,13 +121,13 @@ class RunDirectory:
         return description
 
     def read_description(self) -> RunDescription:
-        """The contents of run.json. Raises UsageError when it is missing or unreadable."""
+        """The contents of run.json. Raises UsageError if it is missing or unreadable."""
         try:
             values = json.loads(self.description.read_bytes())
             known = [field.name for field in dataclasses.fields(RunDescription)]
             return RunDescription(**{name: values[name] for name in known if name in values})
         except FileNotFoundError as error:
-            raise cli_support.UsageError(f"{self.path} is not the directory of a run: it has no run.json.") from error
+            raise cli_support.UsageError(f"{self.path} is not a run directory: run.json is missing.") from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise cli_support.UsageError(f"{self.description} cannot be read: {error!r}.") from error
 
@@ -139,20 +140,20 @@ class RunDirectory:
             durable.commit_replace(durable.write_temporary(path, f"{text}\n".encode()), path)
 
     def read_result(self) -> dict[str, Any] | None:
-        """The contents of result.json; None while the run is not finished."""
+        """The contents of result.json; None if the run has not finished."""
         return json.loads(self.result.read_bytes()) if self.result.exists() else None
 
 
 def runs_directory() -> Path:
-    """Where runs have their directories: DQN_RUNS, else runs."""
+    """The parent of run directories: $DQN_RUNS, else runs."""
     return Path(os.environ.get("DQN_RUNS") or DEFAULT_RUNS)
 
 
 def new_run_directory(name: str) -> Path:
-    """Makes a directory for a run of this model, by name and time."""
+    """Creates a directory for a run of this model, named after the model and the time."""
     runs = runs_directory()
     stamp = f"{name}-{datetime.now(UTC).astimezone():%Y%m%d-%H%M%S}"
-    with wrap_os_errors(f"make a directory for the run in {runs} (DQN_RUNS names another place)"):
+    with wrap_os_errors(f"create a directory for the run in {runs} (set DQN_RUNS to use another place)"):
         durable.make_directory(runs)
         for number in itertools.count(1):
             path = runs / (stamp if number == 1 else f"{stamp}-{number}")

@@ -1,6 +1,6 @@
-"""The evaluations of a run: when they are due, how much they may play, and what they have taken.
+"""The evaluations of a run: when they are due, and their budget.
 
-Their budget is counted in environment steps, not in seconds, so that the same command always chooses the same weights.
+The budget counts environment steps, not seconds, so that the same command always selects the same weights.
 """
 
 import math
@@ -18,24 +18,24 @@ from dqn_training.run.callbacks import Callback
 from dqn_training.seeds import first_seed, random_play_seed
 
 ENOUGH_EPISODES = 10
-"""An evaluation waits until it can have so many, except for the last one of a run: fewer would choose by luck. Those of
-a search do not wait, because its trials are compared by all of them."""
-_RANDOM_EPISODES, _RANDOM_FRACTION = 20, 0.01  # at most; of all training steps
+"""Minimum number of episodes of an evaluation, except for the last one of a run: fewer would select by luck. Those of a
+search have no minimum, because its trials are compared by all of them."""
+_RANDOM_EPISODES, _RANDOM_FRACTION = 20, 0.01  # maxima; the fraction is of training steps
 _FEWEST_STEPS = 200
 _SLACK = 2
-"""Episodes may become so many times as long as they were before the budget ends them."""
+"""Episodes may grow by this factor before the budget truncates them."""
 
 Show = Callable[[TrainingState, int, int], None]
-"""Called while an evaluation plays with the state, the steps it has taken, and those that it may take."""
+"""Called during an evaluation with the state, the steps taken so far, and the maximum number of steps."""
 
 
 def make_evaluator(config: DQNConfig, environment: EnvironmentInfo) -> Evaluator:
-    """Plays as the configuration asks for. To be closed by the caller."""
+    """An evaluator with the configuration's settings. The caller must close it."""
     return Evaluator(environment, config.eval_envs, step_limit(config.episode_step_limit, environment))
 
 
 class Evaluation(Callback):
-    """Plays the selection episodes when they are due, with the exported policy, and records indicators of collapse."""
+    """Plays the selection episodes when due, with the exported policy, and records collapse indicators."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Evaluation(Callback):
         self._limit = step_limit(config.episode_step_limit, environment)
 
     def step(self, state: TrainingState) -> None:
-        """Evaluates every `eval_every` environment steps, once something was learned, if there are steps for it."""
+        """Evaluates every `eval_every` environment steps, after the first gradient step, if the budget allows."""
         if state.env_steps < state.selection.due or not state.agent.gradient_steps:
             return
         config = self._config
@@ -63,7 +63,7 @@ class Evaluation(Callback):
             self._evaluate(state, max(1, episodes))
 
     def end(self, state: TrainingState) -> None:
-        """Evaluates the last policy, if there are steps for it; one evaluation there is in any case."""
+        """Evaluates the last policy if the budget allows; every run has at least one evaluation."""
         scores = state.selection.scores
         if scores and scores[-1].env_steps == state.env_steps:
             return
@@ -73,11 +73,11 @@ class Evaluation(Callback):
             self._evaluate(state, max(1, episodes))
 
     def _left(self, selection: Selection, env_steps: int) -> int:
-        """Environment steps that evaluations may still take after so many of training."""
+        """Environment steps left for evaluations after `env_steps` of training."""
         return int(self._config.eval_fraction * env_steps) - (selection.env_steps - selection.random_env_steps)
 
     def _affordable(self, state: TrainingState, *, last: bool = False) -> int:
-        """Episodes that probably fit into what is left, so that there will be enough for the last evaluation."""
+        """Episodes that probably fit the remaining budget, reserving enough for the last evaluation."""
         lengths = [state.recent("length"), *(score.mean_length for score in state.selection.scores[-1:])]
         known = [length for length in lengths if length >= 1]  # NaN is not
         longest = min(self._limit, self._environment.max_episode_steps or self._limit)
@@ -105,12 +105,12 @@ class Evaluation(Callback):
         state.selection.add(score, state.agent.policy_parameters, self._config.stop_return)
 
     def _play_random(self, state: TrainingState) -> None:
-        """Plays a few episodes with random actions, for comparison, before the first evaluation."""
+        """Plays a few episodes with random actions, as a baseline, before the first evaluation."""
         if state.selection.random_episodes is not None:
             return
         most = max(int(_RANDOM_FRACTION * self._config.total_env_steps), _FEWEST_STEPS)
         played = self._play(state, None, random_play_seed(self._config.seed), _RANDOM_EPISODES, most)
-        whole = played.returns[~played.cut | (played.lengths >= self._limit)]  # the others were ended by the budget
+        whole = played.returns[~played.cut | (played.lengths >= self._limit)]  # the budget truncated the others
         state.selection.random_env_steps = played.env_steps
         state.selection.random_episodes = len(whole)
         state.selection.random_mean = float(whole.mean()) if len(whole) else None

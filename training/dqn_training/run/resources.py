@@ -1,4 +1,4 @@
-"""Checks before training that this machine has the device and the memory that a configuration needs."""
+"""Checks before training that this machine has the device and memory that a configuration needs."""
 
 import os
 from pathlib import Path
@@ -12,19 +12,20 @@ from dqn_training.envs.vector import make_vector_environment
 from dqn_training.networks.q_network import choose_device, make_q_network
 from dqn_training.replay.frames import stored_dtype
 
-_BESIDE = 14  # bytes of a transition beside its observation, action and mask, at most
+_BESIDE = 14  # maximum bytes of a transition besides its observation, action and mask
 _COPIES = 9
-"""Of the parameters, at least, while a run exports its policy: the network's, its target's, their gradient, Adam's two
-moments, the best so far, and the graph as constants, as a file and as it is loaded. Most runs have one or two more."""
-_BYTES = 4  # of a parameter
-_LARGEST_FILE = 2**31 - 1  # bytes; Protocol Buffers, which ONNX files are, have no larger ones
+"""Minimum number of copies of the parameters while a run exports its policy: Q-network, target network, gradient,
+Adam's two moments, the best so far, and the graph as constants, as a file and loaded. Most runs need one or two more.
+"""
+_BYTES = 4  # per parameter
+_LARGEST_FILE = 2**31 - 1  # bytes; the limit of Protocol Buffers, ONNX's file format
 
 _CONTAINER = Path("/sys/fs/cgroup")
 
 
 def check_machine(config: DQNConfig, environment: EnvironmentInfo) -> None:
-    """Raises ValueError with a sentence when there is no such device or vector version, too little memory, or when the
-    policy would be too large for a file.
+    """Raises ValueError if the device or native vector version does not exist, memory does not suffice, or the policy
+    would be too large for an ONNX file.
     """
     check_device(config)
     _check_branching(config, environment)
@@ -44,21 +45,21 @@ def _check_branching(config: DQNConfig, environment: EnvironmentInfo) -> None:
 
 
 def _check_network(config: DQNConfig, environment: EnvironmentInfo) -> None:
-    with torch.device("meta"):  # shapes without numbers
+    with torch.device("meta"):  # shapes without data
         network = make_q_network(config, environment.observation_space, environment.action_space)
     counts = {name: parameter.numel() for name, parameter in network.named_parameters()}
     described = f"hidden_sizes is {config.hidden_sizes}; the network then has {sum(counts.values()):,} parameters"
     exported = _BYTES * sum(count for name, count in counts.items() if not name.endswith("_sigma"))
     if exported > _LARGEST_FILE:
         raise ValueError(
-            f"{described}, and its ONNX file would have {exported / 1e9:,.1f} GB; such a file has at most "
-            f"{_LARGEST_FILE / 1e9:,.1f} GB. Use smaller hidden_sizes, or fewer values in an observation."
+            f"{described}, and its ONNX file would have {exported / 1e9:,.1f} GB; the format's limit is "
+            f"{_LARGEST_FILE / 1e9:,.1f} GB. Use smaller hidden_sizes, or observations with fewer elements."
         )
     needed, free = _COPIES * _BYTES * sum(counts.values()), available_bytes()
     if choose_device(config, network).type == "cpu" and needed > free:
         raise ValueError(
-            f"{described}. To train and export it takes at least {needed / 1e9:,.1f} GB, and this machine has "
-            f"{free / 1e9:,.1f} GB of free memory. Use smaller hidden_sizes, or fewer values in an observation."
+            f"{described}. Training and exporting it takes at least {needed / 1e9:,.1f} GB, but this machine has "
+            f"{free / 1e9:,.1f} GB of free memory. Use smaller hidden_sizes, or observations with fewer elements."
         )
 
 
@@ -68,14 +69,14 @@ def _check_replay(config: DQNConfig, environment: EnvironmentInfo) -> None:
     needed, free = config.replay_capacity * row, available_bytes()
     if needed > free:
         raise ValueError(
-            f"replay_capacity is {config.replay_capacity}; at up to {row:,} bytes each these transitions need "
-            f"{needed / 1e9:,.1f} GB, and this machine has {free / 1e9:,.1f} GB of free memory; at most {free // row} "
-            "fit."
+            f"replay_capacity is {config.replay_capacity}; at up to {row:,} bytes each, these transitions need "
+            f"{needed / 1e9:,.1f} GB, but this machine has {free / 1e9:,.1f} GB of free memory. Use at most "
+            f"{free // row}."
         )
 
 
 def check_device(config: DQNConfig) -> None:
-    """Raises ValueError with a sentence when a GPU is asked for that torch does not find."""
+    """Raises ValueError if a GPU is requested that torch does not find."""
     if config.device == "cuda" and not torch.cuda.is_available():
         raise ValueError(
             f"device is 'cuda', but torch {torch.__version__} finds no CUDA device on this machine; use auto or cpu."
@@ -83,7 +84,7 @@ def check_device(config: DQNConfig) -> None:
 
 
 def available_bytes() -> int:
-    """Memory that this process may still take: the machine's, or what its container leaves of it."""
+    """Memory that this process may still allocate, limited by the machine and by its container."""
     free = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     available = [line for line in _lines(Path("/proc/meminfo")) if line.startswith("MemAvailable:")]
     free += [int(line.split()[1]) * 1024 for line in available]

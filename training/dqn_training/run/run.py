@@ -1,4 +1,4 @@
-"""A run of training: from its settings, or its last checkpoint, to the candidate that it offers for publication."""
+"""A training run: from its settings, or its last checkpoint, to a candidate for publication."""
 
 import contextlib
 import dataclasses
@@ -19,19 +19,19 @@ from dqn_training.run.checkpoints import Checkpoints
 from dqn_training.run.directory import RunDirectory
 from dqn_training.run.evaluation import ENOUGH_EPISODES, Evaluation, make_evaluator
 
-_LEFT_OUT = "Of the observations these parts are left out, since no network here reads them: {}."
+_LEFT_OUT = "These parts of the observations are left out, since the network cannot read them: {}."
 
 _NO_TIME_LIMIT = (
-    "The environment has no time limit of its own: evaluations end an episode after 1,000 steps (--episode-step-limit)."
+    "The environment has no time limit: evaluations truncate episodes after 1,000 steps (--episode-step-limit)."
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """What is trained, from which weights, and with which callbacks.
+    """What to train, from which weights, and with which callbacks.
 
-    With a `directory`, which the caller has locked, it keeps checkpoints there and resumes from the last of them;
-    without, it leaves nothing on the disk. `say` shows the user a sentence.
+    With a `directory`, which the caller has locked, it writes checkpoints there and resumes from the last one;
+    without, it writes nothing to disk. `say` shows the user a sentence.
     """
 
     config: DQNConfig
@@ -47,9 +47,9 @@ class Run:
     def train(self) -> Candidate:
         """Trains to the end and returns the best checkpoint.
 
-        Raises ParityError when the export is not faithful, KeyboardInterrupt with a sentence when interrupted,
-        FaultyEnvironmentError with the step when the environment fails, CheckpointError when the checkpoint cannot be
-        used, ValueError when the settings do not fit the environment or the weights.
+        Raises ParityError if the exported graph disagrees with the network, KeyboardInterrupt with a sentence if
+        interrupted, FaultyEnvironmentError naming the step if the environment fails, CheckpointError if the checkpoint
+        cannot be used, and ValueError if the settings do not fit the environment or the weights.
         """
         torch.set_num_threads(1)  # more threads make networks of this size slower
         checkpoints, last = None, None
@@ -80,7 +80,7 @@ class Run:
             callback.evaluating(state, steps, most)
 
     def _follow(self, state: TrainingState, callbacks: list[Callback], checkpoints: Checkpoints | None) -> None:
-        """Trains to the end; a checkpoint comes last at each step, so that it has everything of the step."""
+        """Trains to the end; checkpoints are each step's last callback, so that they include the others' state."""
         if checkpoints is not None:
             callbacks.append(checkpoints)
         with self._explained(state, checkpoints):
@@ -95,15 +95,15 @@ class Run:
 
     @contextlib.contextmanager
     def _explained(self, state: TrainingState, checkpoints: Checkpoints | None) -> Iterator[None]:
-        """Says how far the run came when it ends early, and how to resume it."""
+        """Adds to the error of a run that ends early how far it came and how to resume it."""
         try:
             yield
         except KeyboardInterrupt:
             scores = state.selection.scores
             best = f" The best evaluation so far was {state.selection.chosen.mean:.1f}." if scores else ""
             raise KeyboardInterrupt(
-                f"Interrupted after {state.env_steps:,} environment steps.{best} Nothing was published, and what was "
-                "published before is as it was."
+                f"Interrupted after {state.env_steps:,} environment steps.{best} Nothing was published; existing "
+                "versions are unchanged."
             ) from None
         except FaultyEnvironmentError as fault:
             sentence = f"{fault} Training ended after {state.env_steps:,} environment steps; nothing was published."

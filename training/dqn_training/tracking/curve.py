@@ -1,4 +1,4 @@
-"""training_curve.png: durations, as in the PyTorch tutorial, returns, evaluations and indicators of collapse."""
+"""training_curve.png: episode durations as in the PyTorch tutorial, returns, evaluations and collapse indicators."""
 
 import io
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ WINDOW = 100
 def training_curve(
     title: str, episodes: Sequence[Episode], scores: Sequence[CheckpointScore], history: Sequence[Health]
 ) -> bytes:
-    """The picture as PNG, from above: durations with 100-episode mean, returns and greedy evaluations, indicators."""
+    """The plot as PNG, top to bottom: durations with 100-episode mean, returns with greedy evaluations, indicators."""
     figure = Figure(figsize=(9, 10), layout="constrained")
     above, middle, below = figure.subplots(3, 1)
     draw_durations(above, episodes)
@@ -35,7 +35,7 @@ def training_curve(
 
 
 def draw_durations(axes: Axes, episodes: Sequence[Episode]) -> None:
-    """Durations by episode and, from 100 episodes on, the mean of the last 100."""
+    """Plots durations by episode and, from 100 episodes on, the mean of the last 100."""
     durations = np.array([episode.length for episode in episodes], np.float64)
     axes.plot(np.arange(1, len(durations) + 1), durations, lw=0.8, label="duration")
     if len(durations) >= WINDOW:
@@ -46,7 +46,7 @@ def draw_durations(axes: Axes, episodes: Sequence[Episode]) -> None:
 
 
 def draw_health(axes: Axes, history: Sequence[Health]) -> None:
-    """What the collapse monitor saw by environment steps; shaded where it warned."""
+    """Plots the collapse indicators over environment steps; shaded where the monitor warned."""
     steps = [health.env_steps for health in history]
     axes.plot(steps, [health.action_gap for health in history], color="C0", label="action gap")
     axes.plot(steps, [health.largest_q / 100 for health in history], color="C1", label="largest |Q-value| / 100")
@@ -58,6 +58,6 @@ def draw_health(axes: Axes, history: Sequence[Health]) -> None:
         if warning(history[: index + 1]):
             axes.axvspan(steps[max(index - 1, 0)], steps[index], color="C3", alpha=0.2, lw=0)
     axes.set(xlabel="environment steps", ylabel="Q-values")
-    # Above the axes: in them it would lie on the lines.
+    # Above the axes: inside it would cover the lines.
     handles = [*axes.get_lines(), *fractions.get_lines()]
     axes.legend(handles=handles, loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(handles), frameon=False)

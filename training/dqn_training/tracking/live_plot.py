@@ -1,4 +1,4 @@
-"""`--live-plot`: draws the episode durations while training, in a window or in a notebook cell."""
+"""`--live-plot`: plots the episode durations during training, in a window or in a notebook cell."""
 
 import sys
 import time
@@ -17,12 +17,12 @@ class LivePlot(Callback):
     """A callback that redraws a figure at most twice a second."""
 
     def __init__(self, title: str) -> None:
-        """Opens the figure. Raises ValueError where there is neither a window system nor a notebook."""
+        """Opens the figure. Raises ValueError if there is neither a display nor a notebook."""
         self._notebook = "IPython" in sys.modules and "inline" in mpl.get_backend()
         if not self._notebook and mpl.get_backend().lower() == "agg":
             raise ValueError(
-                "--live-plot needs a display, and Matplotlib found none (its backend is 'agg'). Leave it out: "
-                "training_curve.png shows the same afterwards."
+                "--live-plot needs a display, but Matplotlib found none (its backend is 'agg'). Without the flag, "
+                "training_curve.png shows the same after training."
             )
         self._title = title
         self._figure = plt.figure(figsize=(9, 4), layout="constrained")
@@ -40,13 +40,13 @@ class LivePlot(Callback):
         self._episodes = state.episodes.copy()
         try:
             self._draw("training")
-        except Exception as error:  # noqa: BLE001  (window systems raise anything once their window is gone)
-            print(f"warning: --live-plot cannot draw any more: {error}. Training continues.", file=sys.stderr)
+        except Exception as error:  # noqa: BLE001  (window systems may raise anything once their window is closed)
+            print(f"warning: --live-plot stopped drawing: {error}. Training continues.", file=sys.stderr)
             self._lost = True
         self._drawn = time.perf_counter()
 
     def end(self, state: TrainingState) -> None:
-        """Remembers the episodes of the whole run."""
+        """Stores the episodes of the whole run."""
         self._episodes = state.episodes
 
     def keep_open(self) -> None:
@@ -55,12 +55,12 @@ class LivePlot(Callback):
             return
         self._draw("result")
         if self._notebook:
-            plt.close(self._figure)  # or the notebook would show it once more
+            plt.close(self._figure)  # otherwise the notebook would show it again
         else:
             plt.show(block=True)
 
     def _draw(self, stage: str) -> None:
-        """Draws the present episodes; `stage` stands in the title."""
+        """Draws the episodes so far; `stage` appears in the title."""
         self._figure.clear()
         axes = self._figure.subplots()
         draw_durations(axes, self._episodes)

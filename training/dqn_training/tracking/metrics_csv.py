@@ -1,6 +1,6 @@
-"""metrics.csv: the metrics of a run, and the file, which is complete up to the last row at any instant.
+"""metrics.csv: a run's metrics and their file, which is complete up to the last row at any instant.
 
-To add a metric, add a line to SCALARS.
+To add a metric, add an entry to SCALARS.
 """
 
 import csv
@@ -20,22 +20,22 @@ if TYPE_CHECKING:  # reading rows needs no torch
     from dqn_training.learning.state import TrainingState
 
 Row = dict[str, float | None]
-"""A number for each name of SCALARS; None where it has no value yet."""
+"""A value for each name in SCALARS; None if there is none yet."""
 
 
 def _new_evaluation(state: "TrainingState", previous: Row) -> float | None:
-    """The mean return of an evaluation since the row before."""
+    """The mean return of an evaluation since the previous row."""
     scores = state.selection.scores
     return scores[-1].mean if len(scores) > (previous.get("evaluations") or 0) else None
 
 
 def _health(indicator: str) -> Callable[["TrainingState", Row], float | None]:
-    """What the collapse monitor saw last."""
+    """The latest value of a collapse indicator."""
     return lambda state, _: float(getattr(state.monitor.history[-1], indicator)) if state.monitor.history else None
 
 
 def _steps_per_second(state: "TrainingState", previous: Row) -> float | None:
-    """Environment steps a second since the row before, evaluations included."""
+    """Environment steps per second since the previous row; the time includes evaluations."""
     steps = state.env_steps - (previous.get("env_steps") or 0)
     seconds = state.wall_seconds - (previous.get("wall_seconds") or 0.0)
     return round(steps / seconds, 1) if seconds > 0 else None
@@ -50,24 +50,24 @@ SCALARS: dict[str, Callable[["TrainingState", Row], float | None]] = {
     "evaluation_return": _new_evaluation,
     "training_return": lambda state, _: state.recent("total_reward"),
     "episode_length": lambda state, _: state.recent("length"),
-    "loss": lambda state, _: None if state.loss is None else float(state.loss),
+    "loss": lambda state, _: None if state.loss is None else float(state.loss.mean()),
     "epsilon": lambda state, _: state.epsilon,
     "learning_rate": lambda state, _: state.agent.optimizer.learning_rate,
     **{name: _health(name) for name in ("terminal_share", "action_gap", "largest_q", "dormant_share")},
     "wall_seconds": lambda state, _: round(state.wall_seconds, 3),
     "steps_per_second": _steps_per_second,
 }
-"""Each column's value, from the state of training and the row before ({} for the first)."""
+"""Computes each column from the state of training and the previous row ({} for the first)."""
 
 
 def make_row(state: "TrainingState", previous: Row) -> Row:
-    """All scalars; what is not finite is None."""
+    """All scalars; non-finite values become None."""
     values = {name: scalar(state, previous) for name, scalar in SCALARS.items()}
     return {name: value if value is not None and math.isfinite(value) else None for name, value in values.items()}
 
 
 class MetricsFile:
-    """Appends rows. A file that cannot be written does not end training: its rows are written once that is possible."""
+    """Appends rows. If the file cannot be written, training continues and the rows are written once it can be."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -76,7 +76,7 @@ class MetricsFile:
         self._warned = False
 
     def begin(self, env_steps: int, evaluations: int) -> Row | None:
-        """Keeps the rows up to this moment and drops later ones; returns the last one that is left."""
+        """Keeps the rows up to this point and drops later ones; returns the last remaining row, if any."""
         kept = [line for line in _lines(self._path) if _moment(line) <= (env_steps, evaluations)]
         text = "".join(",".join(line.get(name, "") for name in SCALARS) + "\n" for line in kept)
         self._unwritten = (",".join(SCALARS) + "\n" + text).encode()
@@ -84,12 +84,12 @@ class MetricsFile:
         return {name: _number(kept[-1].get(name, "")) for name in SCALARS} if kept else None
 
     def append(self, row: Row) -> None:
-        """Writes a row, at once."""
+        """Writes a row immediately."""
         self._unwritten += (",".join("" if value is None else repr(value) for value in row.values()) + "\n").encode()
         self._write()
 
     def _write(self) -> None:
-        """Writes what is not yet written: the first time in place of the whole file, then behind it."""
+        """Writes pending bytes: the first time by replacing the file, then by appending."""
         try:
             if self._descriptor is None:
                 make_directory(self._path.parent)
@@ -113,7 +113,7 @@ class MetricsFile:
 
 
 def read_metrics(path: Path) -> dict[str, NDArray[np.float64]]:
-    """The columns of a metrics file, NaN where there is no number. Raises ValueError for another file."""
+    """The columns of a metrics file, NaN where a cell is empty. Raises ValueError if it is not a metrics file."""
     try:
         lines = _lines(path)
     except UnicodeDecodeError as error:
@@ -125,7 +125,7 @@ def read_metrics(path: Path) -> dict[str, NDArray[np.float64]]:
 
 
 def _lines(path: Path) -> list[dict[str, str]]:
-    """The rows up to the first torn one, cells as they are written; none where there is no file."""
+    """The rows up to the first incomplete one, with unparsed cells; none if there is no file."""
     if not path.exists():
         return []
     whole = path.read_text(encoding="utf-8").rpartition("\n")[0]

@@ -1,7 +1,7 @@
 """MLflow: sends a run's settings, metrics and files to a tracking server; needs the extra `mlflow`.
 
-A thread sends everything, several rows at a time, and sends it again until the server has it: a server that is down or
-slow costs training nothing.
+A thread sends everything, several rows at a time, and retries until the server has it: a server that is slow or down
+does not affect training.
 """
 
 import json
@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # the caller retries
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")  # we retry ourselves
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # where our own result goes
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a run's numbers are for the user's server only
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # standard output is for our result
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a run's data is for the user's server only
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
@@ -26,23 +26,23 @@ from dqn_models.durable import commit_replace, write_temporary
 from dqn_training.tracking.metrics_csv import SCALARS, Row
 from dqn_training.tracking.recorder import Outcome
 
-_ROWS_AT_ONCE = 1_000 // len(SCALARS)  # MLflow takes so many metrics in a call
-_EVERY_SECONDS = 3.0  # between two sendings
-_LAST_SECONDS = 20.0  # for the remaining rows of a run that published
-_HURRY_SECONDS = 0.5  # the same when it was interrupted
+_ROWS_AT_ONCE = 1_000 // len(SCALARS)  # MLflow accepts 1,000 metrics per call
+_EVERY_SECONDS = 3.0  # between attempts to send
+_LAST_SECONDS = 20.0  # for the remaining rows of a run that has published
+_HURRY_SECONDS = 0.5  # for those of an interrupted run
 
 
 def check_uri(uri: str) -> None:
-    """Raises ValueError for an address that MLflow's client rejects; whether a server answers shows later."""
+    """Raises ValueError for a URI that MLflow's client rejects; it does not contact the server."""
     try:
         MlflowClient(uri)
     except Exception as error:
-        sentence = f"--mlflow (or MLFLOW_TRACKING_URI) is {uri!r}; MLflow refuses it: {_cause(error)}"
+        sentence = f"--mlflow (or MLFLOW_TRACKING_URI) is {uri!r}; MLflow rejects it: {_cause(error)}"
         raise ValueError(sentence) from error
 
 
 def remembered(memory: Path) -> dict[str, Any]:
-    """Address of the server and id of the run there; {} where none was begun."""
+    """The server's URI and the id of the run there; {} if there is none yet."""
     try:
         found = json.loads(memory.read_bytes())
     except (OSError, ValueError):
@@ -51,16 +51,16 @@ def remembered(memory: Path) -> dict[str, Any]:
 
 
 class MlflowTracker:
-    """A run on a tracking server, made or found again at the first sending; keeps rows until the server has them."""
+    """A run on a tracking server, created or resumed at the first attempt; keeps rows until the server has them."""
 
     def __init__(self, uri: str, memory: Path, experiment: str, run_name: str, params: Mapping[str, Any]) -> None:
-        """`memory` is where the run's id on the server is kept, so that a resumed run is found there."""
+        """`memory` is the file that stores the run's id on the server, so that it can be resumed."""
         self._uri, self._memory = uri, memory
         self._experiment, self._run_name, self._params = experiment, run_name, params
         self._client = MlflowClient(uri)
         self._run_id: str | None = None
-        self._sent_before = (-1.0, -1.0)  # the moment of the last row that an earlier process sent
-        self._rows: list[tuple[int, Row]] = []  # time in ms, and the row; both threads change it by atomic operations
+        self._sent_before = (-1.0, -1.0)  # (env_steps, evaluations) of the last row sent by an earlier process
+        self._rows: list[tuple[int, Row]] = []  # time in ms and row; both threads change it by atomic operations
         self._ended = threading.Event()
         self._outcome: Outcome | None = None
         self._warned = self._complete = False
@@ -71,11 +71,11 @@ class MlflowTracker:
         self._thread.start()
 
     def log(self, row: Row) -> None:
-        """Keeps the row for the next sending."""
+        """Queues the row for sending."""
         self._rows.append((time.time_ns() // 1_000_000, row))
 
     def close(self, outcome: Outcome | None) -> None:
-        """Sends the remaining rows if the server accepts them soon; warns of those it did not."""
+        """Sends the remaining rows if the server accepts them in time; otherwise prints a warning."""
         if not self._thread.is_alive():
             return
         self._outcome = outcome
@@ -83,7 +83,7 @@ class MlflowTracker:
         self._thread.join(_LAST_SECONDS if outcome else _HURRY_SECONDS)
         if not self._complete:
             missing = f"the last {len(self._rows)} rows" if self._rows else "the end"
-            self._say(f"did not get {missing} of this run; metrics.csv is complete.")
+            self._say(f"did not receive {missing} of this run; metrics.csv is complete.")
 
     def _work(self) -> None:
         while not self._ended.wait(_EVERY_SECONDS):
@@ -91,7 +91,7 @@ class MlflowTracker:
         self._attempt()
 
     def _attempt(self) -> None:
-        """Sends all rows, and at the end the outcome; what fails is kept for the next attempt."""
+        """Sends all rows and, at the end, the outcome; whatever fails is kept for the next attempt."""
         try:
             while self._rows:
                 rows = self._rows[:_ROWS_AT_ONCE]
@@ -103,7 +103,7 @@ class MlflowTracker:
         except Exception as error:  # noqa: BLE001  (a client of a service may raise anything)
             if not self._warned:
                 self._say(
-                    f"does not take this run's numbers: {_cause(error)}. Training continues, and sending is retried."
+                    f"does not accept this run's data: {_cause(error)}. Training continues, and sending is retried."
                 )
             self._warned = True
 
@@ -118,7 +118,7 @@ class MlflowTracker:
         self._client.log_batch(run_id, metrics=metrics)
 
     def _end(self, run_id: str, outcome: Outcome | None) -> None:
-        """Adds the published version and ends the run; without one the run counts as killed."""
+        """Adds the published version and ends the run; without one the run is marked as killed."""
         if outcome is None:
             self._client.set_terminated(run_id, "KILLED")
             return
@@ -134,7 +134,7 @@ class MlflowTracker:
         self._client.set_terminated(run_id, "FINISHED")
 
     def _open(self) -> str:
-        """Resumes the run that an earlier process began there, or begins one."""
+        """Resumes the run of an earlier process, or creates one."""
         memory = remembered(self._memory)
         if memory.get("uri") == self._uri:
             run_id = str(memory["run_id"])
@@ -151,7 +151,9 @@ class MlflowTracker:
         experiment = self._client.get_experiment_by_name(name)
         experiment_id = experiment.experiment_id if experiment else self._client.create_experiment(name)
         run_id: str = self._client.create_run(experiment_id, run_name=self._run_name).info.run_id
-        params = [Param(key, str(value)) for key, value in self._params.items()]  # fewer than 100, as a call takes
+        params = [
+            Param(key, str(value)) for key, value in self._params.items()
+        ]  # fewer than 100, MLflow's limit per call
         self._client.log_batch(run_id, params=params)
         content = json.dumps({"uri": self._uri, "run_id": run_id}).encode()
         commit_replace(write_temporary(self._memory, content), self._memory)

@@ -32,16 +32,16 @@ class TrainingProgress(Callback):
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.fields[facts]}"),
+            TextColumn("{task.fields[status]}"),
             TimeRemainingColumn(),
             console=self._console,
             auto_refresh=False,
             transient=True,
         )
-        self._task = self._bar.add_task(title, total=1.0, facts="")
+        self._task = self._bar.add_task(title, total=1.0, status="")
 
     def __enter__(self) -> Self:
-        """Begins to show, or continues after an end."""
+        """Starts the display, or restarts it after an exit."""
         if self._console.is_terminal:
             self._bar.start()
         return self
@@ -52,7 +52,7 @@ class TrainingProgress(Callback):
             self._bar.stop()
 
     def begin(self, _: TrainingState) -> None:
-        """Says what begins, where no bar has it."""
+        """Prints the title if there is no progress bar."""
         if not self._console.is_terminal:
             self.say(f"{self._title}: at most {self._config.total_env_steps:,} environment steps")
 
@@ -64,24 +64,24 @@ class TrainingProgress(Callback):
             return
         self._shown, self._scores = now, len(state.selection.scores)
         danger = warning(state.monitor.history)
-        if danger and not self._warned:  # again only after it has passed
+        if danger and not self._warned:  # warn again only after it has passed
             self.say(danger)
         self._warned = danger is not None
-        done, facts = self._fraction(state), self._facts(state)
+        done, status = self._fraction(state), self._status(state)
         if self._console.is_terminal:
-            self._bar.update(self._task, completed=done, facts="  ".join(facts), refresh=True)
+            self._bar.update(self._task, completed=done, status="  ".join(status), refresh=True)
         else:
-            self.say(", ".join([*facts, f"about {self._seconds_left(state, done):,.0f} s left"]))
+            self.say(", ".join([*status, f"about {self._seconds_left(state, done):,.0f} s left"]))
 
     end = step
 
     def evaluating(self, state: TrainingState, steps: int, most: int) -> None:
-        """Shows from time to time how far an evaluation is."""
+        """Shows the progress of an evaluation from time to time."""
         self._playing(f"{state.env_steps:,} steps, evaluating: {steps:,} of at most {most:,} steps")
 
     def judging(self, purpose: str, steps: int) -> None:
-        """Shows from time to time how far the episodes are that are played after training."""
-        self._playing(f"training is done, {purpose}: {steps:,} steps")
+        """Shows the progress of episodes played after training from time to time."""
+        self._playing(f"training finished, {purpose}: {steps:,} steps")
 
     def _playing(self, text: str) -> None:
         now = time.perf_counter()
@@ -89,7 +89,7 @@ class TrainingProgress(Callback):
             return
         self._shown = now
         if self._console.is_terminal:
-            self._bar.update(self._task, facts=text, refresh=True)
+            self._bar.update(self._task, status=text, refresh=True)
         else:
             self._console.print(text, highlight=False, soft_wrap=True)
 
@@ -103,7 +103,7 @@ class TrainingProgress(Callback):
         return min(max(by_steps, by_episodes), 1.0)
 
     def _seconds_left(self, state: TrainingState, done: float) -> float:
-        """Of training with its evaluations, and of the final one."""
+        """Estimated seconds left for training with its evaluations and for the final evaluation."""
         whole = state.wall_seconds / max(done, 1e-9)
         evaluations = state.selection
         steps = sum(score.episodes * score.mean_length for score in evaluations.scores)
@@ -114,28 +114,28 @@ class TrainingProgress(Callback):
         final = min(seconds, final_seconds(self._config, whole))
         return whole - state.wall_seconds + final
 
-    def _facts(self, state: TrainingState) -> list[str]:
-        facts = [f"{state.env_steps:,} steps", f"{len(state.episodes):,} episodes"]
+    def _status(self, state: TrainingState) -> list[str]:
+        status = [f"{state.env_steps:,} steps", f"{len(state.episodes):,} episodes"]
         if state.episodes:
-            facts.append(f"return while learning {_shown(state.recent('total_reward'))}")
+            status.append(f"training return {_shown(state.recent('total_reward'))}")
         if state.selection.scores:
-            facts.append(f"evaluated {self._score(state.selection)}")
+            status.append(f"evaluation return {self._score(state.selection)}")
         if not self._config.noisy:
-            facts.append(f"random actions {state.epsilon:.0%}")
+            status.append(f"random actions {state.epsilon:.0%}")
         if state.loss is not None:
-            facts.append(f"loss {float(state.loss):.3g}")
-        return [*facts, f"{state.env_steps / max(state.wall_seconds, 1e-9):,.0f} steps/s"]
+            status.append(f"loss {float(state.loss.mean()):.3g}")
+        return [*status, f"{state.env_steps / max(state.wall_seconds, 1e-9):,.0f} steps/s"]
 
     def _score(self, selection: Selection) -> str:
-        """The latest evaluation in words."""
-        latest, beside = selection.scores[-1], []
+        """The latest evaluation as text."""
+        latest, notes = selection.scores[-1], []
         if latest.cut:
-            beside.append(f"{latest.cut} of {latest.episodes} episodes cut short")
+            notes.append(f"{latest.cut} of {latest.episodes} episodes truncated")
         if selection.random_mean is not None:
-            beside.append(f"a random policy {_shown(selection.random_mean)}")
-        return f"{_shown(latest.mean)} ({', '.join(beside)})" if beside else _shown(latest.mean)
+            notes.append(f"random policy {_shown(selection.random_mean)}")
+        return f"{_shown(latest.mean)} ({', '.join(notes)})" if notes else _shown(latest.mean)
 
 
 def _shown(value: float) -> str:
-    """A mean return with enough digits to see it change."""
+    """A mean return with enough digits to show changes."""
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

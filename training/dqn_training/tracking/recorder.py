@@ -1,4 +1,4 @@
-"""Writes rows of metrics at fixed environment steps and at evaluations; nearly free in between."""
+"""Writes rows of metrics at fixed environment steps and at evaluations, at almost no cost in between."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
@@ -20,30 +20,30 @@ class Outcome(NamedTuple):
     promoted: bool
 
     def files(self) -> dict[str, bytes]:
-        """The published version's files, by their names."""
+        """The published version's files by name."""
         model, version = self.manifest.model, self.manifest.version
         files = {name: self.repository.read_file(model, version, name) for name in self.manifest.files}
         return files | {MANIFEST_FILE: self.manifest.model_dump_json(indent=2).encode()}
 
 
 class Tracker(Protocol):
-    """Keeps rows in addition to the metrics file."""
+    """Records rows in addition to the metrics file."""
 
     def begin(self, first_step: int) -> None:
-        """The run begins, or resumes: what was kept of `first_step` (environment steps) and later is void."""
+        """The run starts or resumes: rows recorded from `first_step` (environment steps) on are void."""
 
     def log(self, row: Row) -> None:
-        """Keeps a row. Raises nothing: a tracker that fails prints a warning, and training continues."""
+        """Records a row. Never raises: a tracker that fails prints a warning, and training continues."""
 
     def close(self, outcome: Outcome | None) -> None:
-        """The run has ended: published, or not (None)."""
+        """The run has ended; the outcome is None if nothing was published."""
 
 
 class Recorder(Callback):
-    """Writes a row every `log_every` environment steps and at each evaluation: by steps, so that runs repeat exactly.
+    """Writes a row every `log_every` environment steps and at each evaluation; by steps, so that runs are repeatable.
 
-    A resumed run continues the metrics file: rows written after its checkpoint are dropped, and the last row before
-    decides when the next is due.
+    A resumed run continues the metrics file: rows written after its checkpoint are dropped, and the last remaining row
+    determines when the next is due.
     """
 
     def __init__(self, config: DQNConfig, file: MetricsFile, trackers: Sequence[Tracker] = ()) -> None:
@@ -54,10 +54,10 @@ class Recorder(Callback):
         self._due = 0
         self._evaluations = 0
         self.outcome: Outcome | None = None
-        """Set once the run has published, for the trackers when they close."""
+        """Set once the run has published; passed to the trackers when they close."""
 
     def begin(self, state: TrainingState) -> None:
-        """Keeps the rows up to this state, and drops what a killed process had written beyond it."""
+        """Keeps the rows up to this state and drops later ones, written by a killed process."""
         self._follow(self._file.begin(state.env_steps, len(state.selection.scores)) or {})
         for tracker in self._trackers:
             tracker.begin(state.env_steps + 1)
@@ -75,13 +75,13 @@ class Recorder(Callback):
     end = step
 
     def close(self) -> None:
-        """Ends the trackers' work."""
+        """Closes the metrics file and the trackers."""
         self._file.close()
         for tracker in self._trackers:
             tracker.close(self.outcome)
 
     def _follow(self, previous: Row) -> None:
-        """Makes the next row due after this one."""
+        """Schedules the next row after this one."""
         self._previous = previous
         steps, self._evaluations = (int(previous.get(name) or 0) for name in ("env_steps", "evaluations"))
         self._due = steps - steps % self._log_every + self._log_every

@@ -12,20 +12,20 @@ from dqn_training.tracking.recorder import Outcome
 
 
 class TensorBoardTracker:
-    """Writes every scalar over the environment steps. A failure is reported once and ends only this."""
+    """Writes every scalar by environment steps. After a failure, reported once, nothing more is written."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._writer: SummaryWriter | None = None
 
     def begin(self, first_step: int) -> None:
-        """Opens a new event file, which makes TensorBoard forget what earlier ones have from `first_step` on."""
+        """Opens a new event file, which makes TensorBoard discard earlier entries from `first_step` on."""
         purge = first_step if self._directory.exists() else None
         with self._surviving():
             self._writer = SummaryWriter(str(self._directory), purge_step=purge)
 
     def log(self, row: Row) -> None:
-        """Hands the row to the writer's thread."""
+        """Passes the row to the writer's thread."""
         if self._writer is None:
             return
         step = int(row["env_steps"] or 0)
@@ -35,7 +35,7 @@ class TensorBoardTracker:
                     self._writer.add_scalar(name, value, step)
 
     def close(self, _outcome: Outcome | None) -> None:
-        """Waits until all is written."""
+        """Waits until everything is written."""
         if self._writer is not None:
             with self._surviving():
                 self._writer.close()

@@ -17,20 +17,20 @@ _CONFIRMED = "confirmed"
 
 
 class Finalist(NamedTuple):
-    """Settings that are trained again: those that the search began with, or a trial's."""
+    """Settings to retrain: the default (those that the search started from), or a trial's."""
 
     name: str
     config: DQNConfig
-    scores: list[float]  # with each of the other seeds
+    scores: list[float]  # one for each of the other seeds
 
     @property
     def mean(self) -> float:
-        """Of the scores."""
+        """The mean score."""
         return fmean(self.scores)
 
 
 def finalists(study: Study, search: Search, count: int) -> list[Finalist]:
-    """The default, and as many of the best other trials."""
+    """The default and the `count` best other trials."""
     preset = parameters_of(search.base, search_space(search.base))
     default = Finalist(DEFAULT, configuration(search.base, preset), [])
     others = [Finalist(f"trial {one.number}", configuration(search.base, one.params), []) for one in completed(study)]
@@ -38,9 +38,9 @@ def finalists(study: Study, search: Search, count: int) -> list[Finalist]:
 
 
 def confirm(study: Study, search: Search, who: list[Finalist], seeds: range, jobs: int) -> list[Finalist]:
-    """Trains each finalist with these seeds; the best comes first.
+    """Trains each finalist with these seeds; returns them with scores, best first.
 
-    Scores are kept in the study, so that an interrupted confirmation can be resumed. Raises ChildProcessError when a
+    Scores are stored in the study, so that an interrupted confirmation can be resumed. Raises ChildProcessError if a
     process dies, and what training raises.
     """
     known: dict[str, dict[str, float]] = study.user_attrs.get(_CONFIRMED, {})

@@ -1,4 +1,4 @@
-"""The objective of a trial: the policy's mean quality over the whole run, so that speed counts as well as the end."""
+"""The objective of a trial: the mean of the best return so far over the run, which rewards fast learning too."""
 
 import dataclasses
 import json
@@ -21,37 +21,36 @@ from dqn_training.seeds import trial_seeds
 from dqn_training.tuning.space import configuration, search_space, suggest
 
 SEARCH_FRACTION = 1.0
-"""Steps of evaluations for each step of training, at least, if nothing is asked for: they make a trial's score."""
-
+"""The default eval_fraction of a search: evaluations determine a trial's score, so they may take more than in a run."""
 
 _OWN = ("first_seed", "seeds", "evaluations", "episodes", "evaluation_fraction")
 
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-    """What is searched for; a study is resumed only with the same."""
+    """The parameters of a search; a study can only be resumed with the same ones."""
 
     base: DQNConfig
     environment: EnvironmentInfo
     first_seed: int
     seeds: int
-    evaluations: int  # in each training run
-    episodes: int  # in each evaluation, at most
-    evaluation_fraction: float  # their steps for each step of training, at most
+    evaluations: int  # per training run
+    episodes: int  # per evaluation, at most
+    evaluation_fraction: float  # evaluation steps per training step, at most
 
     @property
     def run_seeds(self) -> range:
-        """Of the training runs of each trial."""
+        """Seeds of the training runs of each trial."""
         return trial_seeds(self.first_seed, self.seeds)
 
     def identity(self) -> dict[str, Any]:
-        """All of it as JSON."""
+        """All parameters as JSON."""
         own = {name: getattr(self, name) for name in _OWN}
         return json.loads(json.dumps(self.base.to_json() | own))  # type: ignore[no-any-return]  # as it is stored
 
 
 class _BestSoFar(Callback):
-    """Keeps what would have been published after each of the search's evaluations: the best one so far."""
+    """Records the best mean return so far after each of the search's evaluations."""
 
     def __init__(self, search: Search, report: Callable[[list[float]], None]) -> None:
         self.values: list[float] = []
@@ -59,7 +58,7 @@ class _BestSoFar(Callback):
         self._report = report
 
     def step(self, state: TrainingState) -> None:
-        """Reports the values up to now where there is a new one."""
+        """Reports the values so far if there is a new one."""
         if len(self.values) < len(state.selection.scores) <= self._count:
             self.values.append(max(score.mean for score in state.selection.scores))
             self._report(self.values)
@@ -70,10 +69,10 @@ class _BestSoFar(Callback):
 def train_and_score(
     search: Search, config: DQNConfig, seed: int, report: Callable[[list[float]], None] = lambda _: None
 ) -> list[float]:
-    """What a training run would have published at each of the search's evaluations: the best one so far.
+    """The best mean return so far of a training run at each of the search's evaluations.
 
-    Its mean is the run's score, the area under that curve. `report` gets the values up to now after each evaluation,
-    and what it raises ends the run. Raises ValueError as DQNConfig.
+    The mean of these values is the run's score. `report` gets the values so far after each evaluation; an exception
+    from it ends the run. Raises ValueError as DQNConfig.
     """
     best, every = _BestSoFar(search, report), math.ceil(search.base.total_env_steps / search.evaluations)
     schedule: dict[str, Any] = {
@@ -83,19 +82,19 @@ def train_and_score(
     }
     config = dataclasses.replace(config, seed=seed, **schedule)
     final = Run(config, "tuning", search.environment, [best], enough_episodes=0).train().best.mean
-    return best.values + [final] * (search.evaluations - len(best.values))  # a run that ended early stays as good
+    return best.values + [final] * (search.evaluations - len(best.values))  # after early stopping
 
 
 @dataclasses.dataclass(frozen=True)
 class Objective:
-    """Trains with a trial's settings, a run for each seed; a trial's score is the mean of its runs'.
+    """Trains with a trial's settings, one run per seed; a trial's score is the mean over its runs.
 
-    After each evaluation the score so far is reported to the study, which may end the trial.
+    After each evaluation the score so far is reported to the study, which may prune the trial.
     """
 
     search: Search
-    deadline: float  # a time of `time.time`, after which a trial ends at its next evaluation
-    let_through: LetThrough  # only within it an interrupt may end a trial
+    deadline: float  # Unix time after which a trial ends at its next evaluation
+    let_through: LetThrough  # interrupts may end a trial only within it
 
     def __call__(self, trial: Trial) -> float:
         """The score. Raises TrialPruned for an unpromising trial."""
@@ -106,7 +105,7 @@ class Objective:
         try:
             with self.let_through():
                 return self._score(trial, config)
-        except (KeyboardInterrupt, _TimeIsOverError):  # its settings come first when the search is resumed
+        except (KeyboardInterrupt, _TimeIsOverError):  # a resumed search starts with these settings
             trial.study.enqueue_trial(trial.params)
             raise
 

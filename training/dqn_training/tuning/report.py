@@ -1,4 +1,4 @@
-"""The result of a search: the best trials, which settings mattered, the preset file and a picture."""
+"""The result of a search: the best trials, the importance of settings, the preset file and a plot."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _SHOWN = 10
 
 
 def importances(study: Study) -> dict[str, float]:
-    """How much each setting explains of the differences (PED-ANOVA, Watanabe et al., 2023); {} for few trials."""
+    """Importance of each setting as a fraction (PED-ANOVA, Watanabe et al., 2023); {} below five completed trials."""
     if len(completed(study)) < 5:
         return {}
     found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
@@ -32,7 +32,7 @@ def importances(study: Study) -> dict[str, float]:
 
 
 def result(study: Study, confirmed: Sequence[Finalist]) -> dict[str, Any]:
-    """The result as JSON, where a trial was trained to its end."""
+    """The result as JSON; requires a completed trial."""
     best, default = completed(study)[0], study.trials[0]
     return {
         "score": best.value,
@@ -47,14 +47,14 @@ def result(study: Study, confirmed: Sequence[Finalist]) -> dict[str, Any]:
 
 
 def write_preset(path: Path, study: Study, search: Search, confirmed: Sequence[Finalist], command_line: str) -> None:
-    """Writes the finalist that is best with other seeds, or the best trial where nothing was confirmed, as a preset.
+    """Writes the best finalist, or the best trial if nothing was confirmed, as a preset.
 
-    Raises ValueError where no trial was trained to its end.
+    Raises ValueError if no trial has completed.
     """
     if not completed(study):
         raise ValueError(
-            f"No trial was trained to its end, {len(finished(study))} were pruned: there is no preset yet. Resume the "
-            "search by the same command with a longer --timeout or more --trials."
+            f"No trial has completed, {len(finished(study))} were pruned: there is no preset yet. Resume the search "
+            "with the same command and a longer --timeout or more --trials."
         )
     best = completed(study)[0]
     config, lines = configuration(search.base, best.params), [f"Found by: {command_line}"]
@@ -63,14 +63,14 @@ def write_preset(path: Path, study: Study, search: Search, confirmed: Sequence[F
     if confirmed:
         config = confirmed[0].config
         scores = ", ".join(f"{one.name} {one.mean:.2f}" for one in confirmed)
-        lines.append(f"These are the settings of: {confirmed[0].name}.")
+        lines.append(f"These are the settings of {confirmed[0].name}.")
         lines.append(f"Mean scores with {len(confirmed[0].scores)} other seeds: {scores}.")
-    lines.append("A score is the mean over a run of its best evaluation so far.")
+    lines.append("A run's score is the mean over its evaluations of the best return so far.")
     path.write_text(preset_text(config, "\n".join(lines)), encoding="utf-8")
 
 
 def draw(path: Path, study: Study, title: str) -> None:
-    """The scores in the order of the trials, and the importance of each setting."""
+    """Plots the scores by trial and the importance of each setting."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     trials = sorted(completed(study), key=lambda trial: trial.number)
@@ -80,7 +80,7 @@ def draw(path: Path, study: Study, title: str) -> None:
     left.step([trial.number for trial in trials], best, where="post", label="best so far")
     pruned = [trial for trial in finished(study) if trial.state == TrialState.PRUNED and trial.intermediate_values]
     scores = [trial.intermediate_values[max(trial.intermediate_values)] for trial in pruned]
-    left.plot([trial.number for trial in pruned], scores, "x", color="0.6", label="pruned, score until then")
+    left.plot([trial.number for trial in pruned], scores, "x", color="0.6", label="pruned: score until then")
     left.set(xlabel="trial", ylabel="score")
     figure.suptitle(title)
     left.legend(loc="lower right")
@@ -91,7 +91,7 @@ def draw(path: Path, study: Study, title: str) -> None:
 
 
 def print_table(study: Study) -> None:
-    """The best trials, with the settings that were varied."""
+    """Prints the best trials with their settings."""
     table = Table("trial", "score", "best evaluations", "settings", title=f"{len(finished(study))} trials")
     for trial in completed(study)[:_SHOWN]:
         returns = ", ".join(f"{value:.1f}" for value in trial.user_attrs["final_returns"])
@@ -104,9 +104,9 @@ def print_table(study: Study) -> None:
 
 
 def print_confirmed(confirmed: Sequence[Finalist], seeds: range) -> None:
-    """Scores of the finalists with other seeds, and their paired differences from the default."""
+    """Prints the finalists' scores with other seeds, and their paired differences from the default."""
     title = f"confirmed with seeds {seeds[0]} to {seeds[-1]}"
-    table = Table("settings of", "score", "worst", "more than the default", title=title)
+    table = Table("settings of", "score", "worst", "difference from the default", title=title)
     default = next(one for one in confirmed if one.name == DEFAULT)
     for one in confirmed:
         more = np.subtract(one.scores, default.scores)
@@ -115,4 +115,4 @@ def print_confirmed(confirmed: Sequence[Finalist], seeds: range) -> None:
         table.add_row(one.name, f"{one.mean:.2f}", f"{min(one.scores):.2f}", against)
     rich.print(table)
     if confirmed[0] is default:
-        rich.print("None of the finalists is better than the default: the preset is the default.")
+        rich.print("No finalist is better than the default, so the preset is the default.")

@@ -1,4 +1,4 @@
-"""The search space of `dqn-tune`: which settings it varies, and how far. All others stay as the preset has them."""
+"""The search space of `dqn-tune`: the settings that it varies and their ranges. All others keep the preset's values."""
 
 import dataclasses
 from typing import Any
@@ -9,7 +9,7 @@ from optuna.trial import Trial
 from dqn_training.config import DQNConfig
 
 Space = dict[str, BaseDistribution]
-"""What each setting may be; the names are DQNConfig's."""
+"""The distribution of each setting, by its name in DQNConfig."""
 
 _DQN: Space = {
     "n_step": IntDistribution(1, 10),
@@ -23,7 +23,7 @@ _PQN: Space = {
 
 
 def search_space(base: DQNConfig) -> Space:
-    """The settings that are varied and their values, widened where the base is beyond them."""
+    """The settings to vary and their ranges, widened to include the base's values."""
     space: Space = {
         "learning_rate": FloatDistribution(1e-4, 1e-2, log=True),
         "gamma": CategoricalDistribution([0.9, 0.95, 0.98, 0.99, 0.995, 0.999]),
@@ -32,7 +32,7 @@ def search_space(base: DQNConfig) -> Space:
         "layer_norm": CategoricalDistribution([True, False]),
         **(_PQN if base.algorithm == "pqn" else _DQN),
     }
-    if not base.noisy:  # noisy layers explore by themselves
+    if not base.noisy:  # noisy layers do not use epsilon
         steps = base.total_env_steps
         space["epsilon_decay_steps"] = FloatDistribution(0.02 * steps, 0.5 * steps, log=True)
         space["epsilon_end"] = FloatDistribution(0.01, 0.1, log=True)
@@ -50,7 +50,7 @@ def parameters_of(config: DQNConfig, space: Space) -> dict[str, Any]:
 
 
 def suggest(trial: Trial, space: Space) -> dict[str, Any]:
-    """The point of the space that the sampler chooses for a trial."""
+    """The point of the space that the sampler suggests for a trial."""
     for name, values in space.items():
         match values:
             case CategoricalDistribution():
@@ -63,7 +63,7 @@ def suggest(trial: Trial, space: Space) -> dict[str, Any]:
 
 
 def configuration(base: DQNConfig, parameters: dict[str, Any]) -> DQNConfig:
-    """The base with the settings of a point; numbers are rounded to three digits. Raises ValueError as DQNConfig."""
+    """The base with a point's settings, floats rounded to three significant digits. Raises ValueError as DQNConfig."""
     changes: dict[str, Any] = {
         name: float(f"{value:.3g}") if type(value) is float else value for name, value in parameters.items()
     }
@@ -72,8 +72,8 @@ def configuration(base: DQNConfig, parameters: dict[str, Any]) -> DQNConfig:
 
 
 def _with(values: BaseDistribution, value: Any) -> BaseDistribution:
-    """The same values and this one."""
+    """The distribution, extended to include the value."""
     if isinstance(values, CategoricalDistribution):
         return values if value in values.choices else CategoricalDistribution([*values.choices, value])
-    assert isinstance(values, IntDistribution | FloatDistribution)  # noqa: S101  (there are only these three)
+    assert isinstance(values, IntDistribution | FloatDistribution)  # noqa: S101  (there are only these three kinds)
     return type(values)(min(values.low, value), max(values.high, value), log=values.log)

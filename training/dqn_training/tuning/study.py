@@ -1,4 +1,4 @@
-"""The study on disk, and the work on it, by one process or by several."""
+"""The study on disk, and the processes that work on it."""
 
 import sys
 import time
@@ -22,19 +22,19 @@ from dqn_training.tuning.space import parameters_of, search_space
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 _NAME = "dqn-tune"
 _IDENTITY = "search"
-_KEPT_PERCENT = 66.7  # trials with one or two seeds are noisy: pruning every second would lose good settings
-_LOCK_SECONDS = 60.0  # for another process that makes the study
+_KEPT_PERCENT = 66.7  # trials with one or two seeds are noisy: pruning half of them would lose good settings
+_LOCK_SECONDS = 60.0  # to wait for another process to create the study
 
 
 def open_study(path: Path, search: Search) -> Study:
     """The study in an SQLite file, created if missing; its first trial is the preset itself.
 
-    Raises UsageError when it belongs to another search, RepositoryError when the file cannot be used.
+    Raises UsageError if it belongs to another search, RepositoryError if the file cannot be used.
     """
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # its warnings are replaced by ours
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # we print our own warnings
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     lock = exclusive_lock(path.with_name(f".{path.name}.lock"), "another dqn-tune", _LOCK_SECONDS)
-    with wrap_os_errors(f"keep the search in {path} (--storage names another place)"), lock:
+    with wrap_os_errors(f"store the search in {path} (set another file with --storage)"), lock:
         study = optuna.create_study(
             storage=_storage(path),
             study_name=_NAME,
@@ -52,13 +52,13 @@ def open_study(path: Path, search: Search) -> Study:
         if known.get(name, value) != value:
             raise cli_support.UsageError(
                 f"{path} holds a search with {name} {known[name]!r}, not {value!r}; use the same settings to resume "
-                "it, or another --storage."
+                "it, or choose another --storage."
             )
     return study
 
 
 def _storage(path: Path) -> optuna.storages.RDBStorage:
-    """Raises OSError when the file cannot be made or is no database."""
+    """Raises OSError if the file cannot be created or is not a database."""
     options = {"connect_args": {"timeout": 60}}
     try:
         return optuna.storages.RDBStorage(f"sqlite:///{path}", options, heartbeat_interval=20, grace_period=60)
@@ -72,20 +72,20 @@ def finished(study: Study) -> list[FrozenTrial]:
 
 
 def completed(study: Study) -> list[FrozenTrial]:
-    """The completed trials, the best first."""
+    """The completed trials, best first."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return sorted(trials, key=lambda trial: -(trial.value or 0.0))
 
 
 def work(path: Path, search: Search, trials: int, deadline: float, worker: int = 0) -> None:
-    """Adds trials until the study has that many finished ones or the deadline passes."""
+    """Adds trials until the study has `trials` finished ones or the deadline passes."""
     study = open_study(path, search)
     seed = sampler_seed(worker, len(study.get_trials(deepcopy=False)))
     study.sampler = optuna.samplers.TPESampler(n_startup_trials=8, seed=seed)
     left = deadline - time.time()
     if len(finished(study)) >= trials or left <= 0:
         return
-    with held_back() as let_through:  # between two trials: none stays running in the study
+    with held_back() as let_through:  # interrupts wait until a trial is recorded as ended
         study.optimize(
             Objective(search, deadline, let_through),
             timeout=left if left < float("inf") else None,
@@ -95,7 +95,7 @@ def work(path: Path, search: Search, trials: int, deadline: float, worker: int =
 
 
 def _report(study: Study, trial: FrozenTrial) -> None:
-    """A line on standard error for each trial that ends."""
+    """Prints a line on standard error for each trial that ends."""
     score = f"score {trial.value:.2f}" if trial.state == TrialState.COMPLETE else trial.state.name.lower()
     best = completed(study)
     against = f", best so far {best[0].value:.2f}" if best else ""

@@ -13,7 +13,7 @@ from dqn_serving.api.stream import frames
 from dqn_serving.api.stream.frames import FrameError, FrameId
 from dqn_serving.api.stream.handshake import NegotiatedStream
 from dqn_serving.inference.batcher import Decision, MicroBatcher, PendingRequest
-from dqn_serving.policies.loaded import Answers, LoadedPolicy, as_index
+from dqn_serving.policies.loaded import Index, LoadedPolicy, as_index
 from dqn_serving.policies.observations import DECODE_ERRORS
 from dqn_serving.problems import Problem, Served
 
@@ -36,7 +36,7 @@ class Session:
         self._pinned = negotiated.loaded if negotiated.is_pinned else None
         self._announced = negotiated.loaded
         self._with_q_values = negotiated.with_q_values
-        self._plain_answers = Answers()
+        self._plain_answers: dict[Index, bytes] = {}
         self._write = write
         self.waiting = 0
         """Number of frames that wait to be run."""
@@ -120,14 +120,14 @@ class Session:
             action = loaded.action(found.action_index)
             answer = frames.StreamAction(action, loaded.version, frame_id, found.propensity, q_values)
             wire = self._codec.frame(answer)
-            if is_plain:
-                self._plain_answers.keep(found.action_index, wire)
+            if is_plain and not loaded.branches:  # of those there may be very many, for each client
+                self._plain_answers[found.action_index] = wire
         return wire
 
     def _announce(self, loaded: LoadedPolicy) -> None:
         """Announces that another version answers from now on, after answering all earlier frames."""
         self.answer_waiting()
-        self._announced, self._plain_answers = loaded, Answers()
+        self._announced, self._plain_answers = loaded, {}
         self._write(self._codec.frame(frames.StreamVersion(loaded.model, loaded.version, *_spaces(loaded))))
 
     def answer_waiting(self) -> None:

@@ -1,0 +1,261 @@
+"""`dqn-experience`: inspect what production recorded, and turn it into datasets for training."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+from tyro.extras import SubcommandApp
+
+from dqn_experience import datasets, files, inspection
+from dqn_experience.audit import QValues
+from dqn_experience.compaction import LOCK, Compacted, compact
+from dqn_experience.episode_table import JoinSettings
+from dqn_experience.errors import DamagedError, ExperienceError
+from dqn_experience.reading import models_in
+from dqn_models import cli_support, durable
+from dqn_models.errors import ModelError
+from dqn_models.policy import Policy
+from dqn_models.reader import RepositoryReader
+
+app = SubcommandApp()
+
+Store = Annotated[
+    Path | None,
+    tyro.conf.arg(metavar="DIR", help="folder of the experience (default: $DQN_EXPERIENCE, else experience/store)"),
+]
+Repository = Annotated[
+    Path | None,
+    tyro.conf.arg(
+        metavar="DIR",
+        help="model repository whose versions recompute the recorded propensities (default: $DQN_REPOSITORY)",
+    ),
+]
+AsJson = Annotated[bool, tyro.conf.arg(help="print one JSON line instead of text")]
+Model = Annotated[
+    str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL]", help="only this model (default: all of them)")
+]
+Reference = Annotated[
+    str,
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="MODEL[@DATASET]", help="model, with the number of a dataset (default: its latest)"),
+]
+
+
+@app.command
+def stat(model: Model = None, /, *, store: Store = None, json: AsJson = False) -> None:
+    """Summarize the log and the datasets: events, bytes, open and closed episodes, returns."""
+    found = inspection.describe(_store(store), model)
+    if json:
+        cli_support.print_json(found)
+        return
+    log = found["log"]
+    print(f"Log: {log['files']} files ({log['live']} live), {log['bytes']:,} bytes, {log['damaged_rows']} damaged rows")
+    if not found["models"]:
+        print(f"No experience in {_store(store)} yet.")
+        return
+    table = Table("model", "decisions", "outcomes", "whole", "episodes", "closed", "datasets", "steps", "mean return")
+    for row in found["models"]:
+        shown = [f"{row[name]:,}" for name in ("decisions", "outcomes", "imported", "episodes", "closed")]
+        last = row["datasets"][-1] if row["datasets"] else {"steps": 0, "mean_return": None}
+        mean = "-" if last["mean_return"] is None else f"{last['mean_return']:.2f}"
+        table.add_row(row["model"], *shown, str(len(row["datasets"])), f"{last['steps']:,}", mean)
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+@app.command
+def tail(
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL", help="name of the model")],
+    /,
+    *,
+    count: Annotated[int, tyro.conf.arg(help="how many of the newest events are shown")] = 20,
+    episode: Annotated[str | None, tyro.conf.arg(metavar="NAME", help="only events of this episode")] = None,
+    store: Store = None,
+    json: AsJson = False,
+) -> None:
+    """Print the newest decisions and outcomes of a model, in the order in which they happened."""
+    if count < 1:
+        raise cli_support.UsageError(f"--count is {count}; at least one event must be shown.")
+    events = inspection.newest(_store(store), model, count, episode)
+    if json:
+        cli_support.print_json(events)
+        return
+    for event in events:
+        at = time.strftime("%H:%M:%S", time.gmtime(event["time"] / 1000))
+        rest = " ".join(f"{name}={value}" for name, value in event.items() if name not in {"time", "kind"})
+        print(f"{at} {event['kind']:<8} {rest}")
+
+
+@app.command
+def verify(model: Model = None, /, *, store: Store = None, json: AsJson = False) -> None:
+    """Check every row of the log and every file of every dataset; exits with 1 if something is damaged."""
+    results = inspection.check(_store(store), model)
+    if json:
+        cli_support.print_json(results)
+    else:
+        for result in results:
+            print(f"{result['what']}: {result['error'] or 'ok'}")
+    damaged = sum(bool(result["error"]) for result in results)
+    if damaged:
+        raise ModelError(f"{damaged} of {len(results)} files and datasets are damaged.")
+
+
+@app.command
+def audit(reference: Reference, /, *, store: Store = None, repository: Repository = None, json: AsJson = False) -> None:
+    """Recompute every propensity of a dataset from the versions that acted; exits with 1 if one is wrong."""
+    place = _store(store)
+    described = datasets.manifest(place, *datasets.resolve(place, reference))
+    result = inspection.audit(place, described, _q_values(repository))
+    shown = {"model": described.model, "dataset": described.dataset, **msgspec.to_builtins(result)}
+    if json:
+        cli_support.print_json(shown)
+    else:
+        print(
+            f"{described.model}@{described.dataset}: {result.checked:,} propensities recomputed, {result.wrong} wrong, "
+            f"{result.ties} ties, {result.skipped} skipped (without a version, or with one that is gone)"
+        )
+    if result.wrong:
+        raise ModelError(f"{result.wrong} of {result.checked} propensities are not what their version gives.")
+
+
+@app.command(name="compact")
+def make_datasets(
+    model: Model = None,
+    /,
+    *,
+    idle_seconds: Annotated[
+        float, tyro.conf.arg(help="an episode of which nothing has come for so many seconds was abandoned")
+    ] = 60.0,
+    reward_wait_seconds: Annotated[
+        float, tyro.conf.arg(help="how many seconds an episode waits for rewards that are missing")
+    ] = 600.0,
+    missing_reward: Annotated[
+        float | None,
+        tyro.conf.arg(
+            metavar="VALUE", help="what a reward that never came is worth (default: its episode is left out)"
+        ),
+    ] = None,
+    skip_audit: Annotated[
+        bool, tyro.conf.arg(help="do not recompute the recorded propensities from the versions in the repository")
+    ] = False,
+    store: Store = None,
+    repository: Repository = None,
+    json: AsJson = False,
+) -> None:
+    """Join decisions and outcomes, close episodes, and make a dataset of the episodes that began since the last one.
+
+    Safe to repeat, or to kill, at any time: a dataset exists only once it is complete.
+    """
+    place = _store(store)
+    settings = JoinSettings(idle_seconds, reward_wait_seconds, missing_reward)
+    results: list[dict[str, Any]] = []
+    for name in [model] if model else models_in(place):
+        made = compact(place, name, settings, q_values=None if skip_audit else _q_values(repository))
+        results.append(_described(name, made))
+        if not json:
+            print(_sentence(name, made))
+    if json:
+        cli_support.print_json(results)
+    elif not results:
+        print(f"No experience in {place} yet.")
+
+
+@app.command
+def prune(
+    model: Model = None,
+    /,
+    *,
+    keep: Annotated[int, tyro.conf.arg(help="how many of the newest datasets of a model stay")] = 20,
+    dry_run: Annotated[bool, tyro.conf.arg(help="only say what would be removed")] = False,
+    store: Store = None,
+    json: AsJson = False,
+) -> None:
+    """Remove old datasets, what killed compactions left, and log files whose episodes are all in datasets."""
+    if keep < 1:
+        raise cli_support.UsageError(f"--keep is {keep}; at least one dataset must be kept.")
+    place = _store(store)
+    results: list[dict[str, Any]] = []
+    for name in [model] if model else datasets.models(place):
+        with durable.exclusive_lock(datasets.folder_of(place, name) / LOCK, "a compaction", 0.0):
+            old, left = datasets.prune(place, name, keep, dry_run=dry_run)
+        results.append({"model": name, "datasets": old, "garbage": left})
+    released = [] if model else inspection.released_files(place)
+    for path in () if dry_run else released:
+        files.remove(path)
+    found = {"models": results, "files": [path.name for path in released], "dry_run": dry_run}
+    if json:
+        cli_support.print_json(found)
+        return
+    verb = "would remove" if dry_run else "removed"
+    for result in results:
+        print(f"{result['model']}: {verb} datasets {result['datasets']} and crash leftovers {result['garbage']}")
+    print(f"log: {verb} {len(released)} files")
+
+
+def _store(store: Path | None) -> Path:
+    return store or inspection.default_store()
+
+
+def _q_values(repository: Path | None) -> QValues:
+    """Q-values by the repository's own ONNX files; each version is loaded once, and None if it is gone."""
+    models = RepositoryReader(repository or cli_support.default_repository())
+    loaded: dict[tuple[str, int], Policy | None] = {}
+
+    def q_values(model: str, version: int, observations: NDArray[Any]) -> NDArray[np.float32] | None:
+        if (model, version) not in loaded:
+            try:
+                loaded[model, version] = models.load_policy(model, version)
+            except ModelError:
+                loaded[model, version] = None
+        policy = loaded[model, version]
+        if policy is None or observations.shape[1:] != policy.observation_shape:
+            return None
+        return policy.q_values(observations.astype(policy.observation_dtype, copy=False))
+
+    return q_values
+
+
+def _described(model: str, made: Compacted) -> dict[str, Any]:
+    found = {"model": model, "dataset": None, "open_episodes": made.open_episodes, "dropped": made.dropped}
+    if made.dataset is not None:
+        found |= msgspec.to_builtins(made.dataset)
+    return found
+
+
+def _sentence(model: str, made: Compacted) -> str:
+    left = ", ".join(f"{count} {reason}" for reason, count in sorted(made.dropped.items()))
+    rest = f"; left out: {left}" if left else ""
+    if made.dataset is None:
+        return f"{model}: nothing to release, {made.open_episodes} episodes are open{rest}"
+    done = made.dataset
+    checked = "not audited" if done.audit is None else f"{done.audit.wrong} of {done.audit.checked} propensities wrong"
+    mean = f"{done.returns['mean']:.2f}" if done.returns else "-"
+    return (
+        f"{model}@{done.dataset}: {done.episodes} episodes, {done.steps:,} steps, mean return {mean}, {checked}, "
+        f"{made.open_episodes} episodes are open{rest}"
+    )
+
+
+def _as_model_errors(command: Callable[[], None]) -> None:
+    """Turns this package's errors into model errors, which end a command with one sentence."""
+    try:
+        command()
+    except (ExperienceError, DamagedError) as error:
+        raise ModelError(str(error)) from error
+
+
+def main() -> None:
+    """Entry point of `dqn-experience`."""
+    flags = (tyro.conf.FlagCreatePairsOff,)
+    sys.exit(
+        cli_support.run(
+            lambda: _as_model_errors(lambda: app.cli(prog="dqn-experience", description=__doc__, config=flags))
+        )
+    )

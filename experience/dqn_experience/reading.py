@@ -1,0 +1,260 @@
+"""Reads a log, live and sealed files alike: what was decided and reported for one model, column by column.
+
+Observations are not read until they are needed. Damaged records are left out and reported.
+"""
+
+import contextlib
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dqn_experience import database
+from dqn_experience.database import COLUMNS, SEALED
+from dqn_experience.errors import DamagedError
+from dqn_experience.files import LogFile, log_files
+from dqn_experience.records import Behavior, Outcome, RecordedEpisode
+
+_CACHED_RUNS = 8
+ENDS = ("", "terminated", "truncated")
+_COPIED = {
+    "step": "steps",
+    "action": "actions",
+    "propensity": "propensities",
+    "epsilon": "epsilons",
+    "passed": "passes",
+}
+DECISION = np.dtype(
+    [
+        ("episode", "<i4"),
+        ("time", "<i8"),
+        ("run", "<i4"),
+        ("row", "<u2"),
+        ("behavior", "<i4"),
+        *((name, COLUMNS[column]) for name, column in _COPIED.items()),
+    ]
+)
+"""A decision without its observation: which episode's, when (ms since 1970), in which row of which run, and by whom."""
+OUTCOME = np.dtype(
+    [("episode", "<i4"), ("step", "<u4"), ("time", "<i8"), ("reward", "<f8"), ("end", "u1"), ("executed", "<i4")]
+)
+"""An outcome without its observation; `end` is an index of ENDS, `executed` is -1 where it is what was decided."""
+
+
+class RunPlace(NamedTuple):
+    """The file and row of a run."""
+
+    path: Path
+    number: int
+    behavior: int
+
+
+class SourceFile(NamedTuple):
+    """What was found in a log file, for all models."""
+
+    path: Path
+    sealed: bool
+    decisions: int
+    outcomes: int
+    episodes: int
+    damaged_rows: int
+    error: str
+    """Why the rest of the file could not be read; empty if it could."""
+
+
+class Imported(NamedTuple):
+    """A whole episode from elsewhere."""
+
+    time: int
+    behavior: int
+    recorded: RecordedEpisode
+
+
+class ModelLog:
+    """The log of one model.
+
+    Attributes:
+        behaviors: what chose actions; decisions refer to them by index.
+        runs: where the observations of decisions are.
+        names: of the episodes that decisions and outcomes refer to by index.
+        decisions, outcomes: as DECISION and OUTCOME, in the order of files and rows.
+        final_observations: rows of outcomes that have them, by the index of the outcome.
+        imported: whole episodes.
+        sources: the files that were read.
+    """
+
+    def __init__(self, model: str) -> None:
+        """Starts empty."""
+        self.model = model
+        self.behaviors: list[Behavior] = []
+        self.runs: list[RunPlace] = []
+        self.decisions = np.empty(0, DECISION)
+        self.outcomes = np.empty(0, OUTCOME)
+        self.final_observations: dict[int, bytes] = {}
+        self.imported: list[Imported] = []
+        self.sources: list[SourceFile] = []
+        self.names: list[str] = []
+        self._numbers: dict[str, int] = {}
+
+    def number_of(self, episode: str) -> int:
+        """The index of an episode's name, which is added if it is missing."""
+        number = self._numbers.setdefault(episode, len(self.names))
+        if number == len(self.names):
+            self.names.append(episode)
+        return number
+
+    def behavior(self, behavior: Behavior) -> int:
+        """The index of a behavior, which is added if it is missing."""
+        if behavior not in self.behaviors:
+            self.behaviors.append(behavior)
+        return self.behaviors.index(behavior)
+
+
+@contextlib.contextmanager
+def opened_log(path: Path) -> Iterator[sqlite3.Connection]:
+    """Opens a log file, which may have been sealed since its path was found."""
+    with database.opened(path if path.exists() else path.with_suffix(SEALED)) as connection:
+        yield connection
+
+
+def models_in(store: Path) -> list[str]:
+    """The models that appear in a log."""
+    found: set[str] = set()
+    for file in log_files(store):
+        with contextlib.suppress(DamagedError, FileNotFoundError), opened_log(file.path) as connection:
+            if not database.is_empty(connection):
+                found |= {behavior.model for behavior in database.behaviors(connection).values()}
+                found |= {model for (model,) in connection.execute("SELECT DISTINCT model FROM outcomes")}
+    return sorted(found)
+
+
+def read_log(store: Path, model: str, since: int = 0) -> ModelLog:
+    """One model's part of a store's log; files with nothing at or after `since`, in ms since 1970, are skipped.
+
+    Raises DamagedError for a file of a newer release, whose contents are unknown.
+    """
+    log = ModelLog(model)
+    decisions: list[NDArray[Any]] = []
+    outcomes: list[NDArray[Any]] = []
+    for file in log_files(store):
+        with contextlib.suppress(FileNotFoundError):  # removed for the quota meanwhile
+            source = _read_file(log, file, since, decisions, outcomes)
+            if source is not None:
+                log.sources.append(source)
+    log.decisions = np.concatenate([log.decisions, *decisions])
+    log.outcomes = np.concatenate([log.outcomes, *outcomes])
+    return log
+
+
+def _read_file(
+    log: ModelLog, file: LogFile, since: int, decisions: list[NDArray[Any]], outcomes: list[NDArray[Any]]
+) -> SourceFile | None:
+    counts: Counter[str] = Counter()
+    error = ""
+    try:
+        with opened_log(file.path) as connection:
+            if database.is_empty(connection) or database.last_time(connection) < since:
+                return None
+            behaviors = {
+                number: log.behavior(behavior)
+                for number, behavior in database.behaviors(connection).items()
+                if behavior.model == log.model
+            }
+            foreign = {number for (number,) in connection.execute("SELECT id FROM behaviors")} - set(behaviors)
+            _read_outcomes(log, connection, outcomes, counts)
+            _read_decisions(log, connection, file.path, (behaviors, foreign), decisions, counts)
+            _read_imported(log, connection, (behaviors, foreign), counts)
+    except DamagedError as damage:
+        if "newer release" in str(damage):
+            raise
+        error = str(damage)
+    return SourceFile(
+        file.path, file.sealed, counts["decisions"], counts["outcomes"], counts["episodes"], counts["damaged"], error
+    )
+
+
+def _read_decisions(
+    log: ModelLog,
+    connection: sqlite3.Connection,
+    path: Path,
+    behaviors: tuple[dict[int, int], set[int]],
+    found: list[NDArray[Any]],
+    counts: Counter[str],
+) -> None:
+    ours, foreign = behaviors
+    for number, run in database.read_runs(connection):
+        if run is None or run.behavior not in ours:
+            counts["damaged"] += run is None or run.behavior not in foreign
+            continue
+        columns, count = run.columns, len(run.columns["steps"])
+        rows = np.empty(count, DECISION)
+        rows["episode"] = np.array([log.number_of(name) for name in run.episodes], np.int32)[columns["numbers"]]
+        rows["time"] = run.time + columns["times"].astype(np.int64)
+        rows["run"], rows["row"], rows["behavior"] = len(log.runs), np.arange(count), ours[run.behavior]
+        for name, column in _COPIED.items():
+            rows[name] = columns[column]
+        found.append(rows)
+        log.runs.append(RunPlace(path, number, ours[run.behavior]))
+        counts["decisions"] += count
+
+
+def _read_outcomes(
+    log: ModelLog, connection: sqlite3.Connection, found: list[NDArray[Any]], counts: Counter[str]
+) -> None:
+    begun = sum(map(len, found))
+    for model, time, outcomes in database.read_outcomes(connection):
+        if outcomes is None:
+            counts["damaged"] += 1
+            continue
+        if model != log.model:
+            continue
+        for row, outcome in enumerate(outcomes):
+            if outcome.observation is not None:
+                log.final_observations[begun + row] = outcome.observation
+        found.append(np.array([_outcome_row(log, outcome, time) for outcome in outcomes], OUTCOME))
+        begun += len(outcomes)
+        counts["outcomes"] += len(outcomes)
+
+
+def _outcome_row(log: ModelLog, outcome: Outcome, time: int) -> tuple[int, int, int, float, int, int]:
+    executed = -1 if outcome.executed is None else outcome.executed
+    number = log.number_of(outcome.episode)
+    return number, outcome.step, time, outcome.reward, ENDS.index(outcome.end), executed
+
+
+def _read_imported(
+    log: ModelLog, connection: sqlite3.Connection, behaviors: tuple[dict[int, int], set[int]], counts: Counter[str]
+) -> None:
+    ours, foreign = behaviors
+    for behavior, time, recorded in database.read_episodes(connection):
+        if recorded is None or behavior not in ours:
+            counts["damaged"] += recorded is None or behavior not in foreign
+            continue
+        log.imported.append(Imported(time, ours[behavior], recorded))
+        counts["episodes"] += 1
+
+
+class RowReader:
+    """Fetches the observations and masks of runs."""
+
+    def __init__(self, log: ModelLog) -> None:
+        """Reads the runs that this log refers to."""
+        self._log = log
+        self.fetch = lru_cache(_CACHED_RUNS)(self._fetch)
+
+    def _fetch(self, run: int) -> tuple[NDArray[Any], NDArray[np.uint8] | None]:
+        """The observations [count] of a run, in its behavior's dtype, and the bits of its masks, or None.
+
+        Raises DamagedError if they are not what was written, FileNotFoundError if they were removed.
+        """
+        place = self._log.runs[run]
+        dtype = self._log.behaviors[place.behavior].dtype
+        with opened_log(place.path) as connection:
+            data, masks = database.read_rows(connection, place.number)
+        rows: NDArray[Any] = np.frombuffer(data, dtype)
+        return rows, None if masks is None else np.frombuffer(masks, np.uint8).reshape(len(rows), -1)
