@@ -125,8 +125,8 @@ def test_masks_of_components_become_one_of_joint_actions(form: str) -> None:
 def test_a_row_of_masks_that_could_mean_two_things_is_refused(source: str, form: str) -> None:
     """Before a step is taken, with the form that is clear."""
     words = (
-        r"gave an action mask of shape \[4\], which may have .* in reset; expected a tuple with a mask for each of the "
-        r"2 components of an action\. --action-masks off ignores"
+        r"gave an action mask of shape \[4\], which may have .* in reset; expected a tuple with one mask for each of "
+        r"the 2 components of an action\. --action-masks off ignores"
     )
     with pytest.raises(FaultyEnvironmentError, match=words):
         trained(settings(PAIR, env_kwargs={"source": source, "form": form}))

@@ -19,8 +19,8 @@ _PLACES: dict[MaskSource, str] = {
     "observation": "the action_mask in its observations",
 }
 _NO_MASK = (
-    "The action_mask in the observations has the shape {}, as in stacked frames, not an entry for each of the {}, so it "
-    'is observed but not obeyed. To change that, move it to info["action_mask"] by a wrapper below the stack.'
+    "The action_mask in the observations has the shape {}, as in stacked frames, not an entry for each of the {}, so "
+    'it is observed but not obeyed. To change that, move it to info["action_mask"] by a wrapper below the stack.'
 )
 
 
