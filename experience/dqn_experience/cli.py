@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -15,6 +15,7 @@ from rich.table import Table
 from tyro.extras import SubcommandApp
 
 from dqn_experience import datasets, files, inspection
+from dqn_experience import export as exporting
 from dqn_experience.audit import QValues
 from dqn_experience.compaction import LOCK, Compacted, compact
 from dqn_experience.episode_table import JoinSettings
@@ -29,7 +30,9 @@ app = SubcommandApp()
 
 Store = Annotated[
     Path | None,
-    tyro.conf.arg(metavar="DIR", help="folder of the experience (default: $DQN_EXPERIENCE, else experience/store)"),
+    tyro.conf.arg(
+        metavar="DIR", help="directory of the experience store (default: $DQN_EXPERIENCE, else experience/store)"
+    ),
 ]
 Repository = Annotated[
     Path | None,
@@ -40,12 +43,14 @@ Repository = Annotated[
 ]
 AsJson = Annotated[bool, tyro.conf.arg(help="print one JSON line instead of text")]
 Model = Annotated[
-    str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL]", help="only this model (default: all of them)")
+    str | None,
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="[MODEL]", help="name of the only model to process (default: all models)"),
 ]
 Reference = Annotated[
     str,
     tyro.conf.Positional,
-    tyro.conf.arg(metavar="MODEL[@DATASET]", help="model, with the number of a dataset (default: its latest)"),
+    tyro.conf.arg(metavar="MODEL[@DATASET]", help="name of the model and number of the dataset (default: the latest)"),
 ]
 
 
@@ -75,8 +80,8 @@ def tail(
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL", help="name of the model")],
     /,
     *,
-    count: Annotated[int, tyro.conf.arg(help="how many of the newest events are shown")] = 20,
-    episode: Annotated[str | None, tyro.conf.arg(metavar="NAME", help="only events of this episode")] = None,
+    count: Annotated[int, tyro.conf.arg(help="number of events to show")] = 20,
+    episode: Annotated[str | None, tyro.conf.arg(metavar="NAME", help="show only the events of this episode")] = None,
     store: Store = None,
     json: AsJson = False,
 ) -> None:
@@ -131,19 +136,17 @@ def make_datasets(
     /,
     *,
     idle_seconds: Annotated[
-        float, tyro.conf.arg(help="an episode of which nothing has come for so many seconds was abandoned")
+        float, tyro.conf.arg(help="seconds without new records after which an open episode counts as abandoned")
     ] = 60.0,
     reward_wait_seconds: Annotated[
-        float, tyro.conf.arg(help="how many seconds an episode waits for rewards that are missing")
+        float, tyro.conf.arg(help="seconds that an episode waits for missing rewards")
     ] = 600.0,
     missing_reward: Annotated[
         float | None,
-        tyro.conf.arg(
-            metavar="VALUE", help="what a reward that never came is worth (default: its episode is left out)"
-        ),
+        tyro.conf.arg(metavar="VALUE", help="value of a reward that never arrived (default: leave its episode out)"),
     ] = None,
     skip_audit: Annotated[
-        bool, tyro.conf.arg(help="do not recompute the recorded propensities from the versions in the repository")
+        bool, tyro.conf.arg(help="do not check recorded propensities against the versions in the repository")
     ] = False,
     store: Store = None,
     repository: Repository = None,
@@ -168,12 +171,47 @@ def make_datasets(
 
 
 @app.command
+def export(
+    reference: Reference,
+    /,
+    *,
+    to: Annotated[
+        Literal["parquet", "minari"],
+        tyro.conf.arg(
+            help="parquet: one file with a row a step (extra parquet); minari: a Minari dataset (extra minari)"
+        ),
+    ],
+    output: Annotated[
+        Path,
+        tyro.conf.arg(metavar="PATH", help="the Parquet file, or the folder of Minari datasets that gets this one"),
+    ],
+    store: Store = None,
+    json: AsJson = False,
+) -> None:
+    """Write a dataset for other tools; actions are indices."""
+    place = _store(store)
+    described = datasets.manifest(place, *datasets.resolve(place, reference))
+    shown: dict[str, Any] = {"model": described.model, "dataset": described.dataset, "output": str(output)}
+    with cli_support.needs_extra(f"--to {to}", to):
+        if to == "parquet":
+            shown["rows"] = exporting.write_parquet(place, described, output)
+        else:
+            shown["minari"] = exporting.write_minari(place, described, output)
+    if json:
+        cli_support.print_json(shown)
+    elif to == "parquet":
+        print(f"{described.model}@{described.dataset}: {shown['rows']:,} rows in {output}")
+    else:
+        print(f"{described.model}@{described.dataset}: minari.load_dataset({shown['minari']!r}), below {output}")
+
+
+@app.command
 def prune(
     model: Model = None,
     /,
     *,
-    keep: Annotated[int, tyro.conf.arg(help="how many of the newest datasets of a model stay")] = 20,
-    dry_run: Annotated[bool, tyro.conf.arg(help="only say what would be removed")] = False,
+    keep: Annotated[int, tyro.conf.arg(help="number of the newest datasets to keep for each model")] = 20,
+    dry_run: Annotated[bool, tyro.conf.arg(help="only report what would be removed")] = False,
     store: Store = None,
     json: AsJson = False,
 ) -> None:

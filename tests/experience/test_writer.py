@@ -80,7 +80,7 @@ def test_an_identical_repeat_is_accepted_and_a_contradiction_is_not(tmp_path: Pa
         writer.report(MODEL, [Outcome("a", 0, 1.0)]).result(10)
         first.result(10)
         for other in (Outcome("a", 0, 2.0), Outcome("a", 0, 1.0, "terminated"), Outcome("a", 0, 1.0, executed=1)):
-            with pytest.raises(ContradictionError, match="Episode a of cartpole has an outcome of step 0 already"):
+            with pytest.raises(ContradictionError, match="Episode a of cartpole has an outcome for step 0 already"):
                 writer.report(MODEL, [Outcome("b", 0, 1.0), other])
         with pytest.raises(ContradictionError):
             writer.report(MODEL, [Outcome("c", 0, 1.0), Outcome("c", 0, 2.0)])

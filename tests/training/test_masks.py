@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dqn_models.masks import best_allowed, drawn_allowed, joint_mask
+from dqn_models.masks import best_allowed, joint_mask, sample_allowed
 from dqn_models.policy import Policy
 from dqn_models.spaces import DiscreteSpace
 from dqn_training.checkpoint.store import CheckpointFile
 from dqn_training.config import DQNConfig
 from dqn_training.envs.checks import FaultyEnvironmentError
 from dqn_training.envs.make import describe, environment_for
-from dqn_training.envs.masks import masks_in_words
+from dqn_training.envs.masks import describe_masks
 from dqn_training.envs.vector import make_vector_environment
 from dqn_training.evaluation.evaluator import Evaluator
 from dqn_training.evaluation.video import EpisodeRenderer
@@ -89,8 +89,8 @@ def test_a_mask_that_is_stacked_is_said_to_be_only_observed() -> None:
     stacked = settings(source="observation", frame_stack=2, action_masks="auto")
     environment = environment_for(stacked)
     assert environment.action_mask is None
-    assert "has the shape [2, 12]" in masks_in_words(environment)
-    assert not masks_in_words(environment_for(settings(source="none")))
+    assert "has the shape [2, 12]" in describe_masks(environment)
+    assert not describe_masks(environment_for(settings(source="none")))
 
 
 def test_masks_can_be_ignored() -> None:
@@ -242,7 +242,7 @@ def test_the_choice_among_allowed_actions() -> None:
     q_values = np.array([[9.0, 1.0, 2.0, 2.0]], np.float32).repeat(3, axis=0)
     masks = np.array([[1, 1, 1, 1], [0, 1, 1, 1], [0, 1, 0, 0]], bool)
     assert best_allowed(q_values, masks).tolist() == [0, 2, 1]
-    drawn = drawn_allowed(masks[1:2].repeat(3_000, axis=0), np.arange(3_000) / 3_000)
+    drawn = sample_allowed(masks[1:2].repeat(3_000, axis=0), np.arange(3_000) / 3_000)
     assert np.bincount(drawn).tolist() == [0, 1_000, 1_000, 1_000]
     assert joint_mask([np.array([False, True]), np.array([True, False, True])]).tolist() == [0, 0, 0, 1, 0, 1]
 

@@ -8,7 +8,7 @@ from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-LetThrough = Callable[[], contextlib.AbstractContextManager[None]]
+Interruptible = Callable[[], contextlib.AbstractContextManager[None]]
 """For a part of the block that may be interrupted after all."""
 
 
@@ -24,7 +24,7 @@ def end_when_asked() -> None:
 
 
 @contextlib.contextmanager
-def held_back() -> Iterator[LetThrough]:
+def deferred_interrupts() -> Iterator[Interruptible]:
     """Defers interrupts to the end of the block, except within the context manager that it yields."""
     arrived: list[int] = []
     previous = {number: signal.getsignal(number) for number in _SIGNALS}
@@ -43,7 +43,7 @@ def held_back() -> Iterator[LetThrough]:
             signal.raise_signal(arrived.pop(0))
 
     @contextlib.contextmanager
-    def let_through() -> Iterator[None]:
+    def interruptible() -> Iterator[None]:
         try:
             release()
             yield
@@ -52,6 +52,6 @@ def held_back() -> Iterator[LetThrough]:
 
     hold()
     try:
-        yield let_through
+        yield interruptible
     finally:
         release()

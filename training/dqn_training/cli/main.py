@@ -14,7 +14,7 @@ from typing import Any
 from dqn_models import cli_support
 from dqn_training.cli import options
 from dqn_training.cli.train_options import train_options
-from dqn_training.interrupts import held_back
+from dqn_training.interrupts import deferred_interrupts
 
 _TERMINATED = 128 + signal.SIGTERM  # as a shell reports a process that SIGTERM ended
 
@@ -29,7 +29,7 @@ def _start(name: str, read: Callable[[Sequence[str]], Any]) -> None:
         signal.signal(signal.SIGTERM, end)
         asked = read(sys.argv[1:])
         # An exception raised by a signal during the import of a C++ extension would abort the process.
-        with held_back(), cli_support.needs_extra(f"dqn-{name}", name if name == "tune" else "train"):
+        with deferred_interrupts(), cli_support.needs_extra(f"dqn-{name}", name if name == "tune" else "train"):
             module = import_module(f"dqn_training.cli.{name}")
         if "" not in sys.path:  # so that `--env-id module:Name-v0` finds a module here, as `python -m` would
             sys.path.insert(0, "")

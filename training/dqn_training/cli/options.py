@@ -77,8 +77,8 @@ class RetrainOptions:
     """Name of the model; default: derived from the environment, e.g. cartpole."""
     repository: Repository = dataclasses.field(default_factory=cli_support.default_repository)
     gate: Rule = "non-inferior"
-    """Rule for replacing the champion, with 95 % confidence: superior: better; non-inferior: not worse by more than 1 %
-    of the champion's mean return or 0.2 of its standard deviation, whichever is larger."""
+    """Rule for replacing the champion, with 95 % confidence. superior: a higher mean return; non-inferior: lower by at
+    most 1 % of the champion's mean return or 0.2 of its standard deviation, whichever is larger."""
     metrics_port: Annotated[int, Between(0, 65535)] = 8001
     """Port for this job's Prometheus metrics with --every; 0: none."""
     metrics_host: str = "127.0.0.1"

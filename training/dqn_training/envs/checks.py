@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dqn_models.masks import ACTION_MASK
 from dqn_training.envs.masks import MaskReader, WrongMaskError
-from dqn_training.envs.spaces import leaf_spaces, observed
+from dqn_training.envs.spaces import leaf_spaces, observation_space_of
 
 AnyEnv = gymnasium.Env[Any, Any]
 
@@ -31,17 +31,17 @@ class FaultyEnvironmentError(ValueError):
     """An environment raised an exception or violated Gymnasium's interface."""
 
 
-class UnmadeEnvironmentError(FaultyEnvironmentError):
+class EnvironmentCreationError(FaultyEnvironmentError):
     """An environment's constructor raised an exception."""
 
 
 @contextlib.contextmanager
-def several_instances() -> Iterator[None]:
+def single_instance_hint() -> Iterator[None]:
     """Adds a remedy to the error of an environment that cannot be instantiated again."""
     try:
         yield
-    except UnmadeEnvironmentError as error:
-        raise UnmadeEnvironmentError(
+    except EnvironmentCreationError as error:
+        raise EnvironmentCreationError(
             f"{error} If it allows only one instance per process, use --num-envs 1 --eval-envs 1."
         ) from error
 
@@ -59,7 +59,7 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._env_id = env_id
         self.masks = masks
         self._step = 0  # of the episode
-        space, _ = observed(env_id, environment.observation_space)
+        space, _ = observation_space_of(env_id, environment.observation_space)
         self.row_dtype = space.row_dtype
         found = zip(space.leaves, leaf_spaces(environment.observation_space, space), strict=True)
         self._leaves = [(leaf.name, leaf.path, _LeafCheck(single)) for leaf, single in found]
@@ -158,7 +158,7 @@ def failure(env_id: str, where: str, error: BaseException) -> str:
     return f"{env_id} failed {where}: {type(error).__name__} at {place}: {error}".rstrip(".: ") + "."
 
 
-def not_learnable(numbers: NDArray[Any]) -> str:
+def float32_problem(numbers: NDArray[Any]) -> str:
     """Why these floats do not fit float32, e.g. "with nan in it"; empty if they do."""
     fits = np.isfinite(numbers) if numbers.dtype == np.float32 else np.abs(numbers) <= FLOAT32_MAX
     if fits.all():
@@ -216,7 +216,7 @@ class _LeafCheck:
         if kind not in self._kinds:
             return f"of dtype {found.dtype}, not {self.space.dtype},"
         if kind == "f":
-            return not_learnable(found)
+            return float32_problem(found)
         return "" if _contains(self.space, found) else f"outside of {self.space}"
 
 

@@ -15,9 +15,9 @@ from dqn_models.manifest import EnvironmentInfo, WrapperInfo
 from dqn_models.masks import MaskSource
 from dqn_models.spaces import ActionSpace, ObservationSpace
 from dqn_training.config import DQNConfig
-from dqn_training.envs.checks import Checked, UnmadeEnvironmentError, failure
+from dqn_training.envs.checks import Checked, EnvironmentCreationError, failure
 from dqn_training.envs.masks import MaskReader, find_masks
-from dqn_training.envs.spaces import acted, observed
+from dqn_training.envs.spaces import action_space_of, observation_space_of
 from dqn_training.envs.wrappers import chosen_wrappers, environment_arguments, wrapped
 from dqn_training.seeds import process_generators, restore_process_generators
 
@@ -48,8 +48,8 @@ def describe(
     environment = make_environment(env_id, kwargs, wrappers)
     try:
         spec = environment.spec
-        observation_space, left_out = observed(env_id, environment.observation_space)
-        action_space = acted(env_id, environment.action_space, discretize, branching=branching)
+        observation_space, left_out = observation_space_of(env_id, environment.observation_space)
+        action_space = action_space_of(env_id, environment.action_space, discretize, branching=branching)
         return EnvironmentInfo(
             id=env_id,
             kwargs=dict(kwargs),
@@ -105,7 +105,7 @@ def make_environment(
     except TypeError as error:
         raise ValueError(f"env_kwargs is {dict(kwargs)}; {env_id} rejects it: {error}.") from error
     except Exception as error:
-        raise UnmadeEnvironmentError(failure(env_id, "in its constructor", error)) from error
+        raise EnvironmentCreationError(failure(env_id, "in its constructor", error)) from error
     try:
         return Checked(wrapped(environment, wrappers), env_id, masks)
     except BaseException:

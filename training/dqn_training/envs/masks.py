@@ -46,7 +46,7 @@ def find_masks(
     return None
 
 
-def masks_in_words(environment: EnvironmentInfo) -> str:
+def describe_masks(environment: EnvironmentInfo) -> str:
     """A sentence about an environment's action masks, or about a member that only looks like one; else empty."""
     if environment.action_mask is None:
         shapes = [leaf.space.tensor_shape for leaf in environment.observation_space.leaves if leaf.name == ACTION_MASK]

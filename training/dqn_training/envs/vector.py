@@ -24,7 +24,7 @@ from dqn_models.manifest import EnvironmentInfo
 from dqn_models.masks import ACTION_MASK, BoolArray
 from dqn_models.spaces import CompositeSpace
 from dqn_training.config import Vectorization
-from dqn_training.envs.checks import FLOAT32_MAX, AnyEnv, Checked, FaultyEnvironmentError, failure, not_learnable
+from dqn_training.envs.checks import FLOAT32_MAX, AnyEnv, Checked, FaultyEnvironmentError, failure, float32_problem
 from dqn_training.envs.make import make_described, register
 from dqn_training.envs.masks import random_action
 from dqn_training.envs.packing import Packed, unpack
@@ -59,7 +59,7 @@ def make_vector_environment(
             f"vectorization is 'native', but {environment.id} has no vector version{masked}; use auto, sync or async."
         )
     if vectorization == "auto":
-        vectorization = "async" if pays_in_processes(step_seconds(environment), num_envs) else "sync"
+        vectorization = "async" if processes_pay_off(step_seconds(environment), num_envs) else "sync"
     if vectorization == "sync":
         with contextlib.ExitStack() as made:  # those that there are, where one fails
             singles = [made.enter_context(contextlib.closing(make_described(environment))) for _ in range(num_envs)]
@@ -84,7 +84,7 @@ def is_native(environment: EnvironmentInfo) -> bool:
     return found is not None
 
 
-def pays_in_processes(seconds: float, num_envs: int) -> bool:
+def processes_pay_off(seconds: float, num_envs: int) -> bool:
     """Whether environments whose step takes `seconds` are stepped faster in processes than serially."""
     cores = min(available_cores(), num_envs)
     return seconds * num_envs > seconds * num_envs / cores + PROCESS_SECONDS * num_envs
@@ -273,7 +273,7 @@ class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
             raise FaultyEnvironmentError(
                 f"{self._id} returned observations of shape {found}, not {expected}, {self._where()}."
             )
-        if observations.dtype.kind == "f" and (problem := not_learnable(observations)):
+        if observations.dtype.kind == "f" and (problem := float32_problem(observations)):
             raise FaultyEnvironmentError(f"{self._id} returned an observation {problem} {self._where()}.")
         rows: NDArray[Any] = observations
         return rows, {}

@@ -9,8 +9,8 @@ import torch
 from dqn_models.manifest import EnvironmentInfo
 from dqn_training.config import DQNConfig
 from dqn_training.envs.checks import FaultyEnvironmentError
-from dqn_training.envs.masks import masks_in_words
-from dqn_training.envs.spaces import branching_in_words
+from dqn_training.envs.masks import describe_masks
+from dqn_training.envs.spaces import describe_branching
 from dqn_training.learning.loop import train
 from dqn_training.learning.state import TrainingState, make_state
 from dqn_training.run.callbacks import Callback, Clock
@@ -62,8 +62,8 @@ class Run:
             if self.environment.left_out:
                 self.say(_LEFT_OUT.format(", ".join(self.environment.left_out)))
             if self.environment.action_space.branches:
-                self.say(branching_in_words(self.environment))
-            if self.config.action_masks == "auto" and (said := masks_in_words(self.environment)):
+                self.say(describe_branching(self.environment))
+            if self.config.action_masks == "auto" and (said := describe_masks(self.environment)):
                 self.say(said)
             if self.environment.max_episode_steps is None and self.config.episode_step_limit is None:
                 self.say(_NO_TIME_LIMIT)

@@ -13,7 +13,7 @@ from optuna.trial import Trial
 
 from dqn_models.manifest import EnvironmentInfo
 from dqn_training.config import DQNConfig
-from dqn_training.interrupts import LetThrough
+from dqn_training.interrupts import Interruptible
 from dqn_training.learning.state import TrainingState
 from dqn_training.run.callbacks import Callback
 from dqn_training.run.run import Run
@@ -94,7 +94,7 @@ class Objective:
 
     search: Search
     deadline: float  # Unix time after which a trial ends at its next evaluation
-    let_through: LetThrough  # interrupts may end a trial only within it
+    interruptible: Interruptible  # interrupts may end a trial only within it
 
     def __call__(self, trial: Trial) -> float:
         """The score. Raises TrialPruned for an unpromising trial."""
@@ -103,7 +103,7 @@ class Objective:
         except ValueError as error:
             raise optuna.TrialPruned(str(error)) from error
         try:
-            with self.let_through():
+            with self.interruptible():
                 return self._score(trial, config)
         except (KeyboardInterrupt, _TimeIsOverError):  # a resumed search starts with these settings
             trial.study.enqueue_trial(trial.params)
