@@ -89,7 +89,7 @@ def test_choices_do_not_depend_on_the_seed_nor_change_the_generators() -> None:
 @pytest.mark.parametrize("fault", ["exception", "reset", "nan"])
 def test_nothing_is_chosen_where_the_environment_breaks_down_at_once(fault: str) -> None:
     """A few steps reveal nothing about an environment; the settings stay, and the user is told why."""
-    config = DQNConfig(env_id=FAULTY, env_kwargs={"fault": fault})
+    config = DQNConfig(env_id=FAULTY, env_kwargs={"fault": fault}, action_masks="off")
     same, (line,) = choose_settings(config, environment_for(config), ())
     assert same == config
     assert "the environment failed" in line

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -9,6 +10,17 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 Interruptible = Callable[[], contextlib.AbstractContextManager[None]]
 """For a part of the block that may be interrupted after all."""
+
+
+def end_when_asked() -> None:
+    """For a child process: SIGTERM runs its `finally` blocks; Ctrl-C, which both get, is the parent's to answer."""
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what closes must not be interrupted by the next one
+        sys.exit()
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, end)
 
 
 @contextlib.contextmanager

@@ -150,9 +150,10 @@ class TuneOptions:
     first_seed: Annotated[int, Between(100)] = 100
     """Seed of the first training run of each trial; at least 100, because smaller seeds are reserved for reporting."""
     evaluations: Count = 20
-    """Greedy evaluations per training run; they determine its score."""
+    """Greedy evaluations per training run; they determine its score. Together they take at most as many steps as
+    training, or --eval-fraction times as many; each plays at least one episode."""
     episodes: Count = 20
-    """Episodes per evaluation."""
+    """Episodes per evaluation, at most."""
     finalists: Annotated[int, Between(0)] = 3
     """Number of best trials to retrain with other seeds, in addition to the preset; 0: none."""
     confirm_seeds: Count = 5

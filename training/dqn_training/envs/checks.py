@@ -69,6 +69,12 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """The first observation of an episode, and its action mask in the info, if any."""
+        answer = self.begin(seed=seed, options=options)
+        masks = {} if self.masks is None else self._read(self.masks, *answer)
+        return self._checked(answer[0]), masks
+
+    def begin(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+        """The observation and info that the environment's own reset returns, unchanged."""
         self._step = 0
         try:
             answer: Any = self.env.reset(seed=seed, options=options)
@@ -78,8 +84,7 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise FaultyEnvironmentError(
                 f"{self._env_id} returned {_kind(answer)} from reset; expected (observation, info)."
             )
-        masks = {} if self.masks is None else self._read(self.masks, *answer)
-        return self._checked(answer[0]), masks
+        return answer
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Steps the environment."""

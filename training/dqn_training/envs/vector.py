@@ -9,7 +9,6 @@ import functools
 import multiprocessing
 import os
 import random
-import signal
 import sys
 import time
 import warnings
@@ -29,6 +28,7 @@ from dqn_training.envs.checks import FLOAT32_MAX, AnyEnv, Checked, FaultyEnviron
 from dqn_training.envs.make import make_described, register
 from dqn_training.envs.masks import random_action
 from dqn_training.envs.packing import Packed, unpack
+from dqn_training.interrupts import end_when_asked
 from dqn_training.seeds import seed_process
 
 AnyVectorEnv = VectorEnv[Any, Any, Any]
@@ -37,6 +37,7 @@ Stepped = tuple[NDArray[Any], NDArray[np.float64], NDArray[np.bool_], NDArray[np
 PROCESS_SECONDS = 150e-6
 """Overhead of a step in another process: two messages and two context switches."""
 _PROBE_SECONDS = 0.1
+_GRACE_SECONDS = 5.0  # for a process to close its environment
 
 
 def make_vector_environment(
@@ -60,7 +61,10 @@ def make_vector_environment(
     if vectorization == "auto":
         vectorization = "async" if processes_pay_off(step_seconds(environment), num_envs) else "sync"
     if vectorization == "sync":
-        return SerialVectorEnv([make_described(environment) for _ in range(num_envs)])
+        with contextlib.ExitStack() as made:  # those that there are, where one fails
+            singles = [made.enter_context(contextlib.closing(make_described(environment))) for _ in range(num_envs)]
+            made.pop_all()
+        return SerialVectorEnv(singles)
     seeds = (random.getrandbits(31) for _ in range(num_envs))
     make = [functools.partial(_make_packed, environment, seed) for seed in seeds]
     return _CheckedVector(AsyncVectorEnv(make, autoreset_mode=AutoresetMode.NEXT_STEP), environment)
@@ -127,8 +131,8 @@ def _native(environment: EnvironmentInfo, num_envs: int) -> AnyVectorEnv | None:
 
 def _make_packed(environment: EnvironmentInfo, process_seed: int) -> AnyEnv:
     """Makes an environment, in its own process (AsyncVectorEnv also makes one in the parent)."""
-    if multiprocessing.parent_process() is not None:  # the parent handles Ctrl-C
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if multiprocessing.parent_process() is not None:
+        end_when_asked()
         seed_process(process_seed)
     return Packed(make_described(environment), _masked_actions(environment))
 
@@ -229,11 +233,16 @@ class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
         return rows, rewards, terminated, truncated, info
 
     def close(self, **arguments: Any) -> None:
-        """Closes the environments; if a process has died, the others are killed, as they can no longer be closed."""
+        """Closes the environments; after a process has died, or an interrupt, by ending the processes."""
         if not self._broken:
-            self.env.close(**arguments)
-            return
-        for process in getattr(self.env, "processes", []):
+            with contextlib.suppress(EOFError, ConnectionError):  # one that has just died
+                self.env.close(**arguments)
+                return
+        processes = getattr(self.env, "processes", [])
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join(_GRACE_SECONDS)
             process.kill()
             process.join()
         self.env.closed = True
@@ -249,6 +258,9 @@ class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
             raise FaultyEnvironmentError(f"A process of {self._id} died {self._where()}.") from error
         except Exception as error:
             raise FaultyEnvironmentError(failure(self._id, self._where(), error)) from error
+        except BaseException:  # an interrupt, after which some answers are read and others not
+            self._broken = True
+            raise
 
     def _rows(self, observations: Any) -> tuple[NDArray[Any], dict[str, BoolArray]]:
         """Observations as rows, and an info with action masks; those from processes have been checked there."""

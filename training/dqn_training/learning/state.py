@@ -164,7 +164,11 @@ def make_state(config: DQNConfig, environment: EnvironmentInfo, weights: dict[st
     with single_instance_hint():
         environments = make_vector_environment(environment, config.num_envs, config.vectorization)
     seed_process(config.seed)  # again: the measurement for `auto` may have drawn from the generators
-    observations, info = environments.reset(seed=first_seed("train", config.seed))
+    try:
+        observations, info = environments.reset(seed=first_seed("train", config.seed))
+    except BaseException:
+        environments.close()
+        raise
     return TrainingState(
         agent=DQNAgent(config, q_network, environment.action_space),
         replay=replay,
