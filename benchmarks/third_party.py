@@ -8,11 +8,13 @@ with `pip install --no-deps` if they pin other versions of gymnasium or numpy. M
 Each task is one JSON line in the results file; existing ones are not repeated.
 """
 
+import contextlib
 import json
 import os
 import re
 import resource
 import shlex
+import signal
 import site
 import subprocess
 import sys
@@ -98,21 +100,21 @@ def _try(options: Options, task: Task, remedy: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         command = ["--env-id", *words, "--total-env-steps", str(task.steps), "--json"]
         code, printed, said, seconds = _call(options, folder, "dqn-train", *command)
-        facts: dict[str, Any] = {"cpu_seconds": seconds, "says": [line for line in said if _is_notice(line)]}
+        record: dict[str, Any] = {"cpu_seconds": seconds, "says": [line for line in said if _is_notice(line)]}
         if code:
             slow = code in (-24, 152)  # SIGXCPU, and as a shell reports it
-            return facts | {"outcome": "not ended" if slow else "refused", "sentence": _sentence(said)}
+            return record | {"outcome": "not ended" if slow else "refused", "sentence": _sentence(said)}
         manifest = json.loads(printed[-1])
         result, environment = manifest["evaluation"], manifest["environment"]
-        facts |= {"outcome": "published", "mean": result["mean"], "random": result.get("random_mean")}
-        facts |= {"observations": _space(environment["observation_space"])}
-        facts |= {"actions": _space(environment["action_space"]), "masks": environment["action_mask"]}
-        facts |= {"evaluation_env_steps": manifest["training"].get("evaluation_env_steps")}
+        record |= {"outcome": "published", "mean": result["mean"], "random": result.get("random_mean")}
+        record |= {"observations": _space(environment["observation_space"])}
+        record |= {"actions": _space(environment["action_space"]), "masks": environment["action_mask"]}
+        record |= {"evaluation_env_steps": manifest["training"].get("evaluation_env_steps")}
         code, printed, said, _ = _call(options, folder, str(sys.executable), str(_CHECK), manifest["model"])
-        facts["served"] = json.loads(printed[-1]) if not code else {"error": _sentence(said)}
+        record["served"] = json.loads(printed[-1]) if not code else {"error": _sentence(said)}
         code, printed, said, _ = _call(options, folder, "dqn-evaluate", manifest["model"], "--episodes", "5", "--json")
-        facts["evaluated"] = json.loads(printed[-1])["mean"] if not code else _sentence(said)
-        return facts
+        record["evaluated"] = json.loads(printed[-1])["mean"] if not code else _sentence(said)
+        return record
 
 
 def _call(options: Options, folder: str, *command: str) -> tuple[int, list[str], list[str], float]:
@@ -121,18 +123,25 @@ def _call(options: Options, folder: str, *command: str) -> tuple[int, list[str],
     own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(_HERE), "SUMO_HOME": _site("sumo"), "SDL_VIDEODRIVER": "dummy"}
     own["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(
-        [*limited, *command],
-        cwd=folder,
-        env=os.environ | own,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_TIMEOUT,
-    )
+    with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as said:
+        started = subprocess.Popen(
+            [*limited, *command],
+            cwd=folder,
+            env=os.environ | own,
+            stdout=printed,
+            stderr=said,
+            start_new_session=True,
+        )
+        try:
+            code = started.wait(_TIMEOUT)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)  # simulators of a run that was at its limit
+            started.wait()
+        lines = [file.seek(0) or file.read().splitlines() for file in (printed, said)]
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), round(seconds, 1)
+    return code, lines[0], lines[1], round(seconds, 1)
 
 
 def _site(package: str) -> str:

@@ -2,9 +2,9 @@
 
 import sys
 import time
-from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
@@ -15,13 +15,16 @@ from rich.table import Table
 from tyro.extras import SubcommandApp
 
 from dqn_experience import datasets, files, inspection
+from dqn_experience import export as exporting
 from dqn_experience.audit import QValues
 from dqn_experience.compaction import LOCK, Compacted, compact
 from dqn_experience.episode_table import JoinSettings
-from dqn_experience.errors import DamagedError, ExperienceError
+from dqn_experience.errors import ExperienceError
 from dqn_experience.reading import models_in
+from dqn_experience.records import Behavior
 from dqn_models import cli_support, durable
 from dqn_models.errors import ModelError
+from dqn_models.layout import ONNX_FILE
 from dqn_models.policy import Policy
 from dqn_models.reader import RepositoryReader
 
@@ -29,7 +32,9 @@ app = SubcommandApp()
 
 Store = Annotated[
     Path | None,
-    tyro.conf.arg(metavar="DIR", help="folder of the experience (default: $DQN_EXPERIENCE, else experience/store)"),
+    tyro.conf.arg(
+        metavar="DIR", help="directory of the experience store (default: $DQN_EXPERIENCE, else experience/store)"
+    ),
 ]
 Repository = Annotated[
     Path | None,
@@ -40,12 +45,14 @@ Repository = Annotated[
 ]
 AsJson = Annotated[bool, tyro.conf.arg(help="print one JSON line instead of text")]
 Model = Annotated[
-    str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL]", help="only this model (default: all of them)")
+    str | None,
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="[MODEL]", help="name of the only model to process (default: all models)"),
 ]
 Reference = Annotated[
     str,
     tyro.conf.Positional,
-    tyro.conf.arg(metavar="MODEL[@DATASET]", help="model, with the number of a dataset (default: its latest)"),
+    tyro.conf.arg(metavar="MODEL[@DATASET]", help="name of the model and number of the dataset (default: the latest)"),
 ]
 
 
@@ -75,8 +82,8 @@ def tail(
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL", help="name of the model")],
     /,
     *,
-    count: Annotated[int, tyro.conf.arg(help="how many of the newest events are shown")] = 20,
-    episode: Annotated[str | None, tyro.conf.arg(metavar="NAME", help="only events of this episode")] = None,
+    count: Annotated[int, tyro.conf.arg(help="number of events to show")] = 20,
+    episode: Annotated[str | None, tyro.conf.arg(metavar="NAME", help="show only the events of this episode")] = None,
     store: Store = None,
     json: AsJson = False,
 ) -> None:
@@ -131,19 +138,17 @@ def make_datasets(
     /,
     *,
     idle_seconds: Annotated[
-        float, tyro.conf.arg(help="an episode of which nothing has come for so many seconds was abandoned")
+        float, tyro.conf.arg(help="seconds without new records after which an open episode counts as abandoned")
     ] = 60.0,
     reward_wait_seconds: Annotated[
-        float, tyro.conf.arg(help="how many seconds an episode waits for rewards that are missing")
+        float, tyro.conf.arg(help="seconds that an episode waits for missing rewards")
     ] = 600.0,
     missing_reward: Annotated[
         float | None,
-        tyro.conf.arg(
-            metavar="VALUE", help="what a reward that never came is worth (default: its episode is left out)"
-        ),
+        tyro.conf.arg(metavar="VALUE", help="value of a reward that never arrived (default: leave its episode out)"),
     ] = None,
     skip_audit: Annotated[
-        bool, tyro.conf.arg(help="do not recompute the recorded propensities from the versions in the repository")
+        bool, tyro.conf.arg(help="do not check recorded propensities against the versions in the repository")
     ] = False,
     store: Store = None,
     repository: Repository = None,
@@ -168,12 +173,47 @@ def make_datasets(
 
 
 @app.command
+def export(
+    reference: Reference,
+    /,
+    *,
+    to: Annotated[
+        Literal["parquet", "minari"],
+        tyro.conf.arg(
+            help="parquet: one file with a row a step (extra parquet); minari: a Minari dataset (extra minari)"
+        ),
+    ],
+    output: Annotated[
+        Path,
+        tyro.conf.arg(metavar="PATH", help="the Parquet file, or the folder of Minari datasets that gets this one"),
+    ],
+    store: Store = None,
+    json: AsJson = False,
+) -> None:
+    """Write a dataset for other tools; actions are indices."""
+    place = _store(store)
+    described = datasets.manifest(place, *datasets.resolve(place, reference))
+    shown: dict[str, Any] = {"model": described.model, "dataset": described.dataset, "output": str(output)}
+    with cli_support.needs_extra(f"--to {to}", to):
+        if to == "parquet":
+            shown["rows"] = exporting.write_parquet(place, described, output)
+        else:
+            shown["minari"] = exporting.write_minari(place, described, output)
+    if json:
+        cli_support.print_json(shown)
+    elif to == "parquet":
+        print(f"{described.model}@{described.dataset}: {shown['rows']:,} rows in {output}")
+    else:
+        print(f"{described.model}@{described.dataset}: minari.load_dataset({shown['minari']!r}), below {output}")
+
+
+@app.command
 def prune(
     model: Model = None,
     /,
     *,
-    keep: Annotated[int, tyro.conf.arg(help="how many of the newest datasets of a model stay")] = 20,
-    dry_run: Annotated[bool, tyro.conf.arg(help="only say what would be removed")] = False,
+    keep: Annotated[int, tyro.conf.arg(help="number of the newest datasets to keep for each model")] = 20,
+    dry_run: Annotated[bool, tyro.conf.arg(help="only report what would be removed")] = False,
     store: Store = None,
     json: AsJson = False,
 ) -> None:
@@ -206,15 +246,17 @@ def _store(store: Path | None) -> Path:
 def _q_values(repository: Path | None) -> QValues:
     """Q-values by the repository's own ONNX files; each version is loaded once, and None if it is gone."""
     models = RepositoryReader(repository or cli_support.default_repository())
-    loaded: dict[tuple[str, int], Policy | None] = {}
 
-    def q_values(model: str, version: int, observations: NDArray[Any]) -> NDArray[np.float32] | None:
-        if (model, version) not in loaded:
-            try:
-                loaded[model, version] = models.load_policy(model, version)
-            except ModelError:
-                loaded[model, version] = None
-        policy = loaded[model, version]
+    @cache
+    def policy_of(model: str, version: int, sha256: str) -> Policy | None:
+        try:
+            described = models.manifest(model, version)
+            return models.load_policy(model, version) if described.files[ONNX_FILE].sha256 == sha256 else None
+        except ModelError:
+            return None
+
+    def q_values(behavior: Behavior, observations: NDArray[Any]) -> NDArray[np.float32] | None:
+        policy = policy_of(behavior.model, behavior.version, behavior.sha256)
         if policy is None or observations.shape[1:] != policy.observation_shape:
             return None
         return policy.q_values(observations.astype(policy.observation_dtype, copy=False))
@@ -243,19 +285,13 @@ def _sentence(model: str, made: Compacted) -> str:
     )
 
 
-def _as_model_errors(command: Callable[[], None]) -> None:
-    """Turns this package's errors into model errors, which end a command with one sentence."""
+def _run() -> None:
     try:
-        command()
-    except (ExperienceError, DamagedError) as error:
+        app.cli(prog="dqn-experience", description=__doc__, config=(tyro.conf.FlagCreatePairsOff,))
+    except ExperienceError as error:  # ends the command as an error of models does: with one sentence
         raise ModelError(str(error)) from error
 
 
 def main() -> None:
     """Entry point of `dqn-experience`."""
-    flags = (tyro.conf.FlagCreatePairsOff,)
-    sys.exit(
-        cli_support.run(
-            lambda: _as_model_errors(lambda: app.cli(prog="dqn-experience", description=__doc__, config=flags))
-        )
-    )
+    sys.exit(cli_support.run(_run))

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +16,6 @@ from dqn_experience.settings import Counters
 PER_DECISION = 96
 """Approximate bytes that a waiting decision takes in memory besides its observation."""
 _UNFIT = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-_check_once = lru_cache(4096)(check_episode_id)
 
 
 class Batch(NamedTuple):
@@ -117,7 +115,7 @@ def _packed(batches: list[Batch]) -> PackedRun:
     numbers: dict[str, int] = {}
     indices = [numbers.setdefault(episode, len(numbers)) for batch in batches for episode in batch.episodes]
     for episode in numbers:
-        _check_once(episode)
+        check_episode_id(episode)
     lengths = [len(batch.steps) for batch in batches]
     values: dict[str, Any] = {
         "numbers": indices,

@@ -8,6 +8,7 @@ how the episode ended and the observation that it ended in.
 import math
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 import msgspec
@@ -22,6 +23,7 @@ UNKNOWN: Final = float("nan")
 """Propensity and epsilon of an action that somebody else chose."""
 
 End = Literal["", "terminated", "truncated"]
+_REMEMBERED = 4_096
 _EPISODE_ID = re.compile(r"[!-~]{1,64}")
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -111,28 +113,29 @@ def dtype_of(row: dict[str, Any]) -> np.dtype[Any]:
     return dtype
 
 
+@lru_cache(_REMEMBERED)
 def check_episode_id(episode: str) -> None:
     """Raises RecordError if a text cannot name an episode."""
     if not _EPISODE_ID.fullmatch(episode):
         raise RecordError(f"{episode[:80]!r} cannot name an episode; expected 1 to 64 visible ASCII characters.")
 
 
-def check_outcome(outcome: Outcome, behavior_bytes: int | None = None) -> None:
-    """Raises RecordError for an invalid outcome; `behavior_bytes` is the size of a row, if known."""
+def check_outcome(outcome: Outcome, row_bytes: int | None = None) -> None:
+    """Raises RecordError for an invalid outcome; `row_bytes` is the size of a row, if known."""
     check_episode_id(outcome.episode)
-    place = f"episode {outcome.episode}, step {outcome.step}"
+    wrong = ""
     if not 0 <= outcome.step <= MAX_STEP:
-        raise RecordError(f"The step of {place} is not from 0 to {MAX_STEP}.")
-    if not math.isfinite(outcome.reward):
-        raise RecordError(f"The reward of {place} is {outcome.reward}; it must be finite.")
-    if outcome.observation is not None and not outcome.end:
-        raise RecordError(f"The outcome of {place} has a final observation, but does not end the episode.")
-    if outcome.executed is not None and not 0 <= outcome.executed < MAX_ACTIONS:
-        raise RecordError(f"The executed action of {place} is {outcome.executed}; it must be an index of an action.")
-    if behavior_bytes is not None and outcome.observation is not None and len(outcome.observation) != behavior_bytes:
-        raise RecordError(
-            f"The final observation of {place} has {len(outcome.observation)} bytes; expected {behavior_bytes}."
-        )
+        wrong = f"the step is not from 0 to {MAX_STEP}"
+    elif not math.isfinite(outcome.reward):
+        wrong = f"the reward is {outcome.reward}, but must be finite"
+    elif outcome.executed is not None and not 0 <= outcome.executed < MAX_ACTIONS:
+        wrong = f"the executed action is {outcome.executed}, but must be the index of an action"
+    elif outcome.observation is not None and not outcome.end:
+        wrong = "it has a final observation, but does not end the episode"
+    elif outcome.observation is not None and len(outcome.observation) != (row_bytes or len(outcome.observation)):
+        wrong = f"the final observation has {len(outcome.observation)} bytes; expected {row_bytes}"
+    if wrong:
+        raise RecordError(f"Episode {outcome.episode}, step {outcome.step}: {wrong}.")
 
 
 def check_recorded(recorded: RecordedEpisode, behavior: Behavior) -> None:
@@ -161,7 +164,10 @@ def check_recorded(recorded: RecordedEpisode, behavior: Behavior) -> None:
 
 def content_of(record: Outcome | RecordedEpisode) -> bytes:
     """The content by which records are compared: two records of a step contradict each other if it differs."""
-    return _encode(record)
+    if isinstance(record, Outcome):
+        values = record.episode, record.step, float(record.reward), record.end, record.observation, record.executed
+        return _encode(values)
+    return _encode(msgspec.structs.replace(record, rewards=[float(reward) for reward in record.rewards]))
 
 
 def packed_masks(masks: Sequence[NDArray[np.bool_] | None], n_actions: int) -> NDArray[np.uint8]:

@@ -70,13 +70,13 @@ def write_temporary(path: Path, data: bytes) -> Path:
 
 
 def commit_new(temporary: Path, path: Path) -> None:
-    """Gives a temporary file its final name in one step; raises FileExistsError where the name is taken."""
+    """Gives a temporary file its final name atomically; raises FileExistsError if the name is taken."""
     try:
         os.link(temporary, path)
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
-        if path.exists():  # two steps where the file system knows no links: the caller's lock makes them one
+        if path.exists():  # two steps on file systems without links: the caller's lock makes them atomic
             raise FileExistsError(f"{path} exists already.") from error
         temporary.rename(path)
     temporary.unlink(missing_ok=True)
@@ -84,7 +84,7 @@ def commit_new(temporary: Path, path: Path) -> None:
 
 
 def commit_replace(temporary: Path, path: Path) -> None:
-    """Gives a temporary file its final name in one step, in place of what was there."""
+    """Gives a temporary file its final name atomically, replacing an existing file."""
     temporary.replace(path)
     sync_directory(path.parent)
 
@@ -151,11 +151,17 @@ def _open_lock(path: Path) -> int:
 
 def _try_lock(path: Path) -> int | None:
     """The descriptor of the locked file; None if another process holds the lock or has just removed the file."""
+    is_new = not path.parent.exists()
     try:
         make_directory(path.parent)
         descriptor = _open_lock(path)
     except FileNotFoundError:
         return None
+    except OSError:  # such as a full disk
+        if is_new:
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
+        raise
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(descriptor), path.stat()):

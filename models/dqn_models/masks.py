@@ -18,7 +18,7 @@ MaskSource = Literal["info", "method", "observation"]
 ACTION_MASK: Final = "action_mask"
 
 
-def drawn_allowed(masks: BoolArray, draws: NDArray[np.float64]) -> NDArray[np.int64]:
+def sample_allowed(masks: BoolArray, draws: NDArray[np.float64]) -> NDArray[np.int64]:
     """Index of a uniformly random allowed action, [...], from uniform `draws` [...] in [0, 1).
 
     Each row of `masks` [..., n_actions] must allow at least one action.

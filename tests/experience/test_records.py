@@ -53,7 +53,7 @@ def test_nothing_else_names_episodes(episode: str) -> None:
 @pytest.mark.parametrize(
     ("outcome", "message"),
     [
-        (Outcome("e", 0, math.nan), "reward of episode e, step 0 is nan"),
+        (Outcome("e", 0, math.nan), "Episode e, step 0: the reward is nan"),
         (Outcome("e", 0, math.inf), "must be finite"),
         (Outcome("e", -1, 0.0), "is not from 0"),
         (Outcome("e", MAX_STEP + 1, 0.0), "is not from 0"),

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from dqn_models.spaces.actions import ComponentActions
-from dqn_models.spaces.leaf import LeafSpace, shape_in_words
+from dqn_models.spaces.leaf import LeafSpace, describe_shape
 
 _BOUNDED = 1e4  # a wider bound is as good as none: such values do not occur
 
@@ -57,7 +57,7 @@ class BoxSpace(LeafSpace):
 
     def describe(self) -> str:
         """A short description of an observation."""
-        return f"{shape_in_words(self.shape)} of type {self.dtype}"
+        return f"{describe_shape(self.shape)} of type {self.dtype}"
 
     def example(self, mean: list[float]) -> Any:
         """An example observation in JSON form, from the mean in training, per element or over all elements."""
@@ -97,7 +97,7 @@ class DiscretizedBoxSpace(BoxSpace, ComponentActions):
         return (self.discretize,) * self.size
 
     def component_values(self, steps: NDArray[Any]) -> NDArray[Any]:
-        """The values of the elements, [..., size], at these steps between the bounds."""
+        """The values of the elements, [..., size], for indices from 0 between the bounds."""
         low, high = (np.broadcast_to(np.reshape(bound, (-1,)), self.size) for bound in (self.low, self.high))
         values = low + (high - low) * steps / (self.discretize - 1)
         if np.dtype(self.dtype).kind in "iu":
