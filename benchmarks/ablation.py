@@ -4,7 +4,7 @@
 
 Runs are appended to a JSON Lines file, and existing runs are not repeated, so the benchmark can be interrupted and
 resumed. A run's score is the mean of its greedy evaluations over the whole budget, which rewards fast learning as well
-as the final policy; 0 is a random policy and 1 the best usual return. Scores over all environments are summarised by
+as the final policy; 0 is a random policy and 1 the best usual return. Scores over all environments are summarized by
 their interquartile mean with stratified bootstrap intervals (Agarwal et al., 2021).
 """
 

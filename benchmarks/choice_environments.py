@@ -1,6 +1,6 @@
-"""Small environments on which the rules of the preset `general` were chosen; none of them is in the reported benchmark.
+"""Small environments in which the rules of the preset `general` were chosen; none of them is in the reported benchmark.
 
-Importing this registers them: `choice_environments:Delivery-v0`.
+Importing this module registers them, e.g. as `choice_environments:Delivery-v0`.
 """
 
 from typing import Any
@@ -17,9 +17,9 @@ _MOVES = ((0, 1), (1, 0), (0, -1), (-1, 0))
 
 
 class Grid(gymnasium.Env[Any, int]):
-    """A grid from the top left to the bottom right, where pits end the episode and moves may slip to a side.
+    """A grid to cross from the top left to the bottom right; pits end the episode, and moves may slip sideways.
 
-    An observation is the number of the place, or its row and column.
+    An observation is the index of the cell, or its row and column.
     """
 
     def __init__(
@@ -31,13 +31,13 @@ class Grid(gymnasium.Env[Any, int]):
         self.action_space = spaces.Discrete(4)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """At the top left."""
+        """Starts at the top left."""
         super().reset(seed=seed, options=options)
         self._place = (0, 0)
         return self._observation(), {}
 
     def step(self, action: int) -> Stepped:
-        """Moves, or slips; 1 at the goal."""
+        """Moves, or slips; the reward is 1 at the goal."""
         if self.np_random.random() < self.slips:
             action = (action + self.np_random.choice([1, 3])) % 4
         down, right = _MOVES[action]
@@ -52,10 +52,10 @@ class Grid(gymnasium.Env[Any, int]):
 
 
 class Cliffs(Grid):
-    """The grid at -1 a step, where a pit costs 100 and leads back to the start, and nothing but the goal is an end."""
+    """The grid with -1 per step; a pit costs 100 and leads back to the start, and only the goal ends the episode."""
 
     def step(self, action: int) -> Stepped:
-        """Moves; the end is the goal alone."""
+        """Moves; only the goal ends the episode."""
         _, arrived, over, truncated, info = super().step(action)
         fell = over and not arrived
         if fell:
@@ -64,21 +64,21 @@ class Cliffs(Grid):
 
 
 class Delivery(gymnasium.Env[int, int]):
-    """A parcel to fetch from a corner of a 4 x 4 grid and to bring to another: -1 a step, -10 for wrong handling."""
+    """A parcel to carry from one corner of a 4 x 4 grid to another: -1 per step, -10 for wrong handling."""
 
     def __init__(self) -> None:
         self.observation_space = spaces.Discrete(16 * 5 * 4)
         self.action_space = spaces.Discrete(6)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
-        """A random task."""
+        """Starts a random task."""
         super().reset(seed=seed, options=options)
         self._place = [int(value) for value in self.np_random.integers(0, 4, 2)]
         self._parcel, self._target = (int(value) for value in self.np_random.choice(4, 2, replace=False))
         return self._observation(), {}
 
     def step(self, action: int) -> Stepped:
-        """Four moves, to pick up and to put down."""
+        """Moves in four directions, picks up, or puts down."""
         corner = {(0, 0): 0, (0, 3): 1, (3, 0): 2, (3, 3): 3}.get((self._place[0], self._place[1]))
         reward, done = -1.0, False
         if action < 4:
@@ -96,20 +96,20 @@ class Delivery(gymnasium.Env[int, int]):
 
 
 class Inventory(gymnasium.Env[Any, int]):
-    """Orders of 0 to 9 boxes for a random demand, delivered two days later; rewards are tens to hundreds."""
+    """Orders of 0 to 9 boxes for a random demand, delivered two days later; rewards are in the tens to hundreds."""
 
     def __init__(self) -> None:
         self.observation_space = spaces.Box(0, 1000, (3,), np.float32)
         self.action_space = spaces.Discrete(10)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """A random stock."""
+        """Starts with a random stock."""
         super().reset(seed=seed, options=options)
         self._state = [int(self.np_random.integers(0, 40)), 0, 0]
         return np.array(self._state, np.float32), {}
 
     def step(self, action: int) -> Stepped:
-        """10 for each piece sold, 6 for each bought, 0.5 for each kept."""
+        """The reward is 10 per piece sold, -6 per piece bought and -0.5 per piece kept."""
         stock, soon, later = self._state
         available = stock + soon
         sold = min(available, int(self.np_random.poisson(18)))
@@ -119,10 +119,10 @@ class Inventory(gymnasium.Env[Any, int]):
 
 
 class PushedCartPole(CartPoleEnv):
-    """CartPole whose cart is pushed about at random."""
+    """CartPole with random pushes of the cart."""
 
     def step(self, action: int) -> Stepped:
-        """One step, then a push."""
+        """Takes a step, then pushes."""
         observation, reward, terminated, truncated, info = super().step(action)
         push = self.np_random.normal(0, 0.1)
         state = list(self.state)
@@ -133,20 +133,20 @@ class PushedCartPole(CartPoleEnv):
 
 
 class Swing(gymnasium.Env[Any, int]):
-    """A pendulum to swing upright by pushes too weak to lift it at once: -1 a step until it stands, in small steps."""
+    """A pendulum to swing up with pushes too weak to lift it directly: -1 per step until it stands, in small steps."""
 
     def __init__(self) -> None:
         self.observation_space = spaces.Box(-12.0, 12.0, (3,), np.float32)
         self.action_space = spaces.Discrete(3)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Hangs almost still."""
+        """Starts hanging, almost at rest."""
         super().reset(seed=seed, options=options)
-        self._state = self.np_random.uniform(-0.1, 0.1, 2)  # the angle from below, and its change a second
+        self._state = self.np_random.uniform(-0.1, 0.1, 2)  # the angle from below, and its change per second
         return self._observation(), {}
 
     def step(self, action: int) -> Stepped:
-        """0.05 seconds in ten parts, with NumPy, so that a step is dear."""
+        """Advances 0.05 seconds in ten parts, with NumPy, so that a step is expensive."""
         for _ in range(10):
             angle, speed = self._state
             change = np.array([speed, -5.0 * np.sin(angle) + 1.5 * (action - 1) - 0.02 * speed])
@@ -160,7 +160,7 @@ class Swing(gymnasium.Env[Any, int]):
 
 
 class Berries(gymnasium.Env[Any, int]):
-    """A picture of a meadow of 8 x 8 with a berry to eat, one after another, and three holes, which are the end."""
+    """An image of an 8 x 8 meadow with one berry at a time to eat, and three holes that end the episode."""
 
     _HOLES = ((1, 5), (4, 2), (6, 6))
 
@@ -169,14 +169,14 @@ class Berries(gymnasium.Env[Any, int]):
         self.action_space = spaces.Discrete(4)
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """In the middle."""
+        """Starts in the middle."""
         super().reset(seed=seed, options=options)
         self._place, self._berry = (3, 4), (0, 0)
         self._grow()
         return self._observation(), {}
 
     def step(self, action: int) -> Stepped:
-        """Moves; 1 for a berry, -1 for a hole or the edge."""
+        """Moves; the reward is 1 for a berry, -1 for a hole or the edge."""
         row, column = (at + by for at, by in zip(self._place, _MOVES[action], strict=True))
         if not (0 <= row < 8 and 0 <= column < 8) or (row, column) in self._HOLES:
             return self._observation(), -1.0, True, False, {}
@@ -199,7 +199,7 @@ class Berries(gymnasium.Env[Any, int]):
 
 
 def scaled_cartpole() -> gymnasium.Env[Any, Any]:
-    """CartPole in other units: centimetres, millimetres a second, thousandths of degrees."""
+    """CartPole in other units: centimetres, millimetres per second, thousandths of degrees."""
     factors = np.array([100, 1000, 57_000, 57_000], np.float32)
     made = CartPoleEnv()
     space = spaces.Box(-np.inf, np.inf, (4,), np.float32)

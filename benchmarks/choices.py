@@ -1,10 +1,10 @@
-"""What the rules of the preset `general` rest on: small environments trained with each answer, as a table.
+"""The evidence for the rules of the preset `general`: small environments trained with each alternative, as a table.
 
     .venv/bin/python benchmarks/choices.py --seeds 3
 
-The environments are not those of benchmarks/zero_config.py, and seeds count from 100. A run is a line in the file of
-results; those that are there are not run again. A run's score is the mean of its evaluations after each quarter, so
-that it has to learn soon and end well.
+The environments are not those of benchmarks/zero_config.py, and seeds start at 100. Each run is one line in the results
+file; existing runs are not repeated. A run's score is the mean of its evaluations after each quarter, which rewards
+both fast learning and a good final policy.
 """
 
 import json
@@ -31,7 +31,7 @@ _EPISODES: dict[str, Any] = {
 
 
 class Question(NamedTuple):
-    """A rule, and the answers that are compared: settings that are given, while `general` chooses the rest."""
+    """A rule and the alternatives that are compared: given settings, while `general` chooses the rest."""
 
     rule: str
     env_steps: dict[str, int]
@@ -51,7 +51,7 @@ _SMALL: dict[str, Any] = {"train_every": 4, "batch_size": 64, "hidden_sizes": (6
 
 QUESTIONS = (
     Question(
-        "tables are learned fast",
+        "finite observations are learned fast",
         _CLIFFS | _DELIVERY | _SLIPPERY,
         {
             "slow": _SLOW | _WIDE,
@@ -61,17 +61,17 @@ QUESTIONS = (
             "fast, small, every 2": _FAST | _SMALL | {"train_every": 2},
         },
     ),
-    Question("`n_step` 1 for tables", {f"{_HERE}LittleSlippery-v0": 10_000} | _SLIPPERY, _RETURNS),
-    Question("`n_step` 3 where chance decides little", _PUSHED, _RETURNS),
-    Question("`n_step` 1 where chance decides much", {f"{_HERE}SlipperyCoordinates-v0": 10_000} | _LARGE, _RETURNS),
-    Question("`layer_norm` for numbers", _PUSHED, {"on": {"layer_norm": True}, "off": {"layer_norm": False}}),
-    Question("`batch_size` 64 for numbers", _PUSHED, {"64": {"batch_size": 64}, "128": {"batch_size": 128}}),
+    Question("`n_step` 1 for finite observations", {f"{_HERE}LittleSlippery-v0": 10_000} | _SLIPPERY, _RETURNS),
+    Question("`n_step` 3 for mostly deterministic transitions", _PUSHED, _RETURNS),
+    Question("`n_step` 1 for stochastic transitions", {f"{_HERE}SlipperyCoordinates-v0": 10_000} | _LARGE, _RETURNS),
+    Question("`layer_norm` for features", _PUSHED, {"on": {"layer_norm": True}, "off": {"layer_norm": False}}),
+    Question("`batch_size` 64 for features", _PUSHED, {"64": {"batch_size": 64}, "128": {"batch_size": 128}}),
     Question(
-        "`normalize` numbers far from 1", _SCALED | _LARGE, {"on": {"normalize": True}, "off": {"normalize": False}}
+        "`normalize` features far from 1", _SCALED | _LARGE, {"on": {"normalize": True}, "off": {"normalize": False}}
     ),
     Question("`reward_scale` a power of ten", _LARGE, {"0.01": {"reward_scale": 0.01}, "none": {"reward_scale": 1.0}}),
     Question(
-        "`network` mlp for small pictures",
+        "`network` mlp for small images",
         {f"{_HERE}Berries-v0": 10_000, "MinAtar/Asterix-v1": 10_000},
         {
             "mlp, batch 64": {"network": "mlp", "batch_size": 64, "layer_norm": True},
@@ -83,12 +83,12 @@ QUESTIONS = (
 
 
 def main(seeds: int = 3, first: int = 100, results: Path = Path("docs/choices.jsonl"), *, save: bool = True) -> None:
-    """Trains what is missing, and writes the table into docs/ablation.md.
+    """Trains missing runs and writes the table in docs/ablation.md.
 
     Args:
-        seeds: how many
-        first: the first of them
-        results: file of results
+        seeds: number of seeds
+        first: first seed
+        results: file of results, JSON Lines
         save: write the table
     """
     for seed in range(first, first + seeds):
@@ -122,7 +122,7 @@ def _run_once(results: Path, env_id: str, steps: int, given: dict[str, Any], see
 
 
 def _key(env_id: str, steps: int, given: dict[str, Any]) -> dict[str, Any]:
-    """What makes two runs the same, but for the seed and the other rules at that time."""
+    """The key that identifies runs, except for the seed (and for the other rules at the time)."""
     settings = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
     return {"env_id": env_id, "env_steps": steps, "given": settings}
 
@@ -132,7 +132,7 @@ def _read(results: Path) -> list[dict[str, Any]]:
 
 
 def table(lines: list[dict[str, Any]]) -> str:
-    """Markdown: a row for each environment in which a rule was asked about."""
+    """The Markdown table: one row for each rule and environment."""
     rows = []
     for question in QUESTIONS:
         for env_id, steps in question.env_steps.items():
@@ -150,7 +150,7 @@ def table(lines: list[dict[str, Any]]) -> str:
                     )
             if len(cells) > 1:
                 rows.append([question.rule, env_id.rpartition(":")[2], "; ".join(cells)])
-    columns = ("rule", "environment", "mean of the evaluations (each seed), the mean of the last, and CPU seconds")
+    columns = ("rule", "environment", "mean of the evaluations (per seed), mean of the last one, CPU seconds")
     return documents.table(columns, rows)
 
 

@@ -81,7 +81,7 @@ def make(store: Path, _events: int) -> str:
     policy = Policy(linear_onnx())
     started, cpu = time.perf_counter(), time.process_time()
     later = time.time_ns() // 1_000_000 + 10**6
-    made = compact(store, MODEL, q_values=lambda _model, _version, rows: policy.q_values(rows), now=later)
+    made = compact(store, MODEL, q_values=lambda _behavior, rows: policy.q_values(rows), now=later)
     taken, cpu = time.perf_counter() - started, time.process_time() - cpu
     described = made.dataset
     if described is None or described.audit is None:

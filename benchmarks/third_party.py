@@ -8,11 +8,13 @@ with `pip install --no-deps` if they pin other versions of gymnasium or numpy. M
 Each task is one JSON line in the results file; existing ones are not repeated.
 """
 
+import contextlib
 import json
 import os
 import re
 import resource
 import shlex
+import signal
 import site
 import subprocess
 import sys
@@ -121,18 +123,25 @@ def _call(options: Options, folder: str, *command: str) -> tuple[int, list[str],
     own = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(_HERE), "SUMO_HOME": _site("sumo"), "SDL_VIDEODRIVER": "dummy"}
     own["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(
-        [*limited, *command],
-        cwd=folder,
-        env=os.environ | own,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_TIMEOUT,
-    )
+    with tempfile.TemporaryFile("w+") as printed, tempfile.TemporaryFile("w+") as said:
+        started = subprocess.Popen(
+            [*limited, *command],
+            cwd=folder,
+            env=os.environ | own,
+            stdout=printed,
+            stderr=said,
+            start_new_session=True,
+        )
+        try:
+            code = started.wait(_TIMEOUT)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(started.pid, signal.SIGKILL)  # simulators of a run that was at its limit
+            started.wait()
+        lines = [file.seek(0) or file.read().splitlines() for file in (printed, said)]
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), round(seconds, 1)
+    return code, lines[0], lines[1], round(seconds, 1)
 
 
 def _site(package: str) -> str:

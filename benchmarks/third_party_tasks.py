@@ -34,7 +34,7 @@ TASKS = {
         f"--env-id {_OWN}:Trading-v0",
     ),
     "vizdoom": Task(
-        "vizdoom.gymnasium_wrapper:VizdoomBasic-v1", "vizdoom", 2_000, "refused: a Dict; pixels not ended in 120 s"
+        "vizdoom.gymnasium_wrapper:VizdoomBasic-v1", "vizdoom", 500, "refused: a Dict; pixels not ended in 120 s"
     ),
     "deep-sea-treasure": Task(
         "mo_gymnasium:deep-sea-treasure-v0",
@@ -88,7 +88,7 @@ TASKS = {
     "rush-hour": Task("rushhour_gym:RushHour-v0", "rushhour-gym", 4_000, "refused: fetches a file when it is made"),
     "simplegrid": Task("gym_simplegrid:SimpleGrid-4x4-v0", "gym-simplegrid", 10_000, "-16.0 (-23.4)"),
     "motor": Task("gym_electric_motor:Finite-CC-PMSM-v0", "gym-electric-motor", 3_000, "refused: a Tuple"),
-    "nethack": Task("nle:NetHackScore-v0", "nle", 2_000, "refused: a Dict of 16; glyphs alone: -50 (+24)"),
+    "nethack": Task("nle:NetHackScore-v0", "nle", 500, "refused: a Dict of 16; glyphs alone: -50 (+24)"),
     "minatar": Task(
         "MinAtar/Breakout-v1", "MinAtar", 4_000, "trained; its own observations were refused by the server"
     ),
@@ -104,7 +104,6 @@ TASKS = {
         "stable-retro",
         1_000,
         "failed: one instance a process, and no flag for that",
-        "--num-envs 1 --eval-envs 1",
     ),
     "connect-four": Task(
         f"{_OWN}:ConnectFour-v0", "pettingzoo[classic]", 4_000, "0.23 (-0.26) on the board alone; masks ignored"

@@ -1,12 +1,12 @@
-"""Fifteen environments without a flag: dqn-train beside the defaults of its peers, with as many environment steps.
+"""Fifteen environments without flags: dqn-train compared with the defaults of its peers, with equal environment steps.
 
     .venv/bin/python benchmarks/zero_config.py --seeds 5 --cleanrl-checkout path/to/a/checkout/of/cleanrl
     .venv/bin/python benchmarks/zero_config.py --only-report
 
-A run is one JSON line in the file of results; those that are there are not run again, so that it can be stopped and
-continued. Every system has an environment of its own, made at the first run or named by a flag (`--sb3 PYTHON`), and
-plays 100 greedy episodes from the same start seeds with the policy that its training ended with. Ours runs with the
-Python of this process or `--ours`, which needs the packages of the environments (`THIRD_PARTY` below).
+Each run is one JSON line in the results file; existing runs are not repeated, so the benchmark can be interrupted and
+resumed. Every system has its own virtual environment, created at the first run or given by a flag (`--sb3 PYTHON`), and
+plays 100 greedy episodes with its final policy, with the same seeds for all. dqn-train runs with this Python or the one
+given by `--ours`, which needs the environments' packages (`THIRD_PARTY` in zero_tasks.py).
 """
 
 import json
@@ -30,7 +30,7 @@ from dqn_training.config import DQNConfig
 _HERE = Path(__file__).parent
 _SCRIPT = str(_HERE / "peers/zero_train.py")
 EPISODES = 100
-LIMIT = 1_000  # steps of an episode that counts, for environments without a limit of their own
+LIMIT = 1_000  # maximum steps of an evaluation episode, for environments without a time limit
 _TIMEOUT = 7_200  # seconds
 _LIBRARIES = {
     "sb3": ["torch", "stable-baselines3==2.9.2"],
@@ -41,38 +41,38 @@ _LIBRARIES = {
 
 @dataclass(frozen=True)
 class Options:
-    """Trains what is missing, and writes the report."""
+    """Trains missing runs and writes the report."""
 
     seeds: int = 5
-    """How many seeds."""
+    """Number of seeds."""
     first: int = 0
-    """The first of them; those from 100 on are for choosing settings."""
+    """First seed; seeds from 100 on are reserved for choosing settings."""
     systems: tuple[str, ...] = ("random", "ours", "sb3", "zoo", "sbx", "cleanrl")
-    """Which systems to train."""
+    """Systems to train."""
     only: tuple[str, ...] = ()
-    """Names of environments to train in; by default all."""
+    """Names of environments to train in; default: all."""
     results: Path = Path("docs/zero_config.jsonl")
-    """File of results."""
+    """File of results, JSON Lines."""
     report: Path = Path("docs/zero_config.md")
-    """The page, with its picture beside it."""
+    """Page to write, with its plot next to it."""
     ours: Path = Path(sys.executable)
-    """Python that has dqn-policy-server."""
+    """Python with dqn-policy-server."""
     sb3: Path | None = None
-    """Python that has Stable-Baselines3 2.9; by default one is made."""
+    """Python with Stable-Baselines3 2.9; default: a virtual environment is created."""
     sbx: Path | None = None
-    """Python that has SBX."""
+    """Python with SBX; default: a virtual environment is created."""
     cleanrl: Path | None = None
-    """Python that has what CleanRL's dqn.py needs."""
+    """Python with the requirements of CleanRL's dqn.py; default: a virtual environment is created."""
     cleanrl_checkout: Path | None = None
-    """A checkout of CleanRL, which is no package; without it its rows are left out."""
+    """A checkout of CleanRL, which is not a package; without it CleanRL is left out."""
     contended: bool = False
-    """Say in each line that other work ran beside it, so that its CPU seconds are too many."""
+    """Mark the runs as measured while other work ran on the machine, which inflates their CPU seconds."""
     only_report: bool = False
-    """Train nothing."""
+    """Only write the report."""
 
 
 def main(options: Options) -> None:
-    """Seeds come outermost, so that every system has as many runs at any time."""
+    """Trains seed by seed, so that all systems have the same number of runs at any time."""
     if not options.only_report:
         for seed in range(options.first, options.first + options.seeds):
             for name, task in TASKS.items():
@@ -83,12 +83,12 @@ def main(options: Options) -> None:
 
 
 def read(results: Path) -> list[dict[str, Any]]:
-    """The lines of a file of results."""
+    """The lines of a results file."""
     return [json.loads(line) for line in results.read_text().splitlines()] if results.exists() else []
 
 
 def _run_once(options: Options, system: str, name: str, task: Task, seed: int) -> None:
-    """Trains and plays, unless the line is there already or the system has nothing for this environment."""
+    """Trains and plays, unless the run exists already or the system does not support this environment."""
     skipped = (
         (system == "zoo" and name not in ZOO)
         or (system == "cleanrl" and options.cleanrl_checkout is None)
@@ -123,7 +123,7 @@ def _train(options: Options, system: str, name: str, task: Task, seed: int) -> M
 
 
 def _train_ours(options: Options, task: Task, words: Sequence[str]) -> Mapping[str, Any]:
-    """The command as a user types it, whole: imports, evaluations, report, export, publication."""
+    """Runs the complete command as a user would: imports, evaluations, final evaluation, export, publication."""
     seed, steps = words[:2]
     with tempfile.TemporaryDirectory() as folder:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -157,7 +157,7 @@ def _call(command: Sequence[str | Path | None]) -> dict[str, Any]:
 
 
 def _python(options: Options, library: str) -> Path:
-    """The Python that a flag names, or one with the library and the environments, which is installed if need be."""
+    """The Python given by a flag, or one with the library and the environments, installed if necessary."""
     named: Path | None = getattr(options, library)
     return named or peer_python(f"zero-{library}", [*_LIBRARIES[library], *THIRD_PARTY])
 

@@ -1,4 +1,4 @@
-"""The page of benchmarks/zero_config.py: interquartile means over all environments, each environment, CPU seconds."""
+"""The report of benchmarks/zero_config.py: interquartile means over all environments, each environment, CPU seconds."""
 
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -30,26 +30,28 @@ LABELS = {
 _CPU_GOAL = 0.8
 _NOISE = 2.0  # standard errors
 _LEAST = 0.01
-_UNFINISHED = " **This is unfinished**: it shows what the command makes, and proves nothing before all have five seeds."
-_PAGE = """# No flags, beside the defaults of others
+_UNFINISHED = (
+    " **Unfinished**: not every system has five seeds in every environment yet; the tables say how many runs there are."
+)
+_PAGE = """# No flags, compared with the defaults of others
 
-`.venv/bin/python benchmarks/zero_config.py` trains {count} environments with `dqn-train --env-id ID --total-env-steps
-N` and with the DQN of Stable-Baselines3, of SBX and of CleanRL, each as it comes, for as many environment steps; where
-[RL Zoo]({source}) has settings ({zoo}), Stable-Baselines3 trains with these, too.
+`.venv/bin/python benchmarks/zero_config.py` trains in {count} environments with `dqn-train --env-id ID
+--total-env-steps N` and with the DQN of Stable-Baselines3, SBX and CleanRL with their defaults, for the same number of
+environment steps; where [RL Zoo]({source}) has settings ({zoo}), Stable-Baselines3 also trains with these.
 
-- **Protocol**: the policy that training ends with plays 100 greedy episodes from the same start seeds, each of at most
-  1,000 steps. dqn-train publishes the best of its own evaluations, whose steps the second table does not count.
-- **Scores**: 0 is a random policy, or an idle one where that returns more (Taxi, CliffWalking); 1 is the reference of
-  the second table. A score may be outside of these. Means over all environments are interquartile means with 95 %
-  intervals from a bootstrap that draws runs within each environment (Agarwal et al., 2021). A peer is compared with
-  dqn-train in the environments in which it runs.
+- **Protocol**: the final policy plays 100 greedy episodes of at most 1,000 steps, with the same seeds for all systems.
+  dqn-train publishes the best policy by its own evaluations, whose steps the second table does not count.
+- **Scores**: 0 is a random policy, or an idle one if its return is higher (Taxi, CliffWalking); 1 is the reference in
+  the second table. Scores may lie outside this range. Means over all environments are interquartile means with 95 %
+  intervals from a bootstrap stratified by environment (Agarwal et al., 2021). Each peer is compared with dqn-train in
+  the environments that it supports.
 - **CPU seconds** are those of the whole process from its start to the trained policy; dqn-train's include its
-  evaluations, its final report and the export.{contended}
-- Seeds here are {seeds}.{unfinished} The rules of the preset `general` were chosen with seeds from 100 on, on other
-  environments: {chosen}. See [what each rests on](ablation.md#what-general-chooses).
-- **{own}** have presets of their own, which dqn-train takes by itself there. Those were tuned on just these
-  environments, as RL Zoo's settings were; the second line of each system in the first table leaves them out.
-- SBX and CleanRL take vectors of floats only; they get the flattened observation, a number of a Discrete space one-hot.
+  evaluations, the final evaluation and the export.{contended}
+- Seeds: {seeds}.{unfinished} The rules of the preset `general` were chosen with seeds from 100 on, in other
+  environments: {chosen}. See [the evidence for each](ablation.md#what-general-chooses).
+- **{own}** have their own presets, which dqn-train uses by default. These were tuned on these very environments, as RL
+  Zoo's settings were; the second row of each system in the first table leaves them out.
+- SBX and CleanRL only accept vectors of floats; they get the flattened observation, with Discrete spaces one-hot.
   CleanRL needs Gymnasium 0.29, with its Taxi-v3, LunarLander-v2 and CliffWalking-v0.
 
 ![scores](zero_config.png)
@@ -58,7 +60,9 @@ N` and with the DQN of Stable-Baselines3, of SBX and of CleanRL, each as it come
 
 {behind}
 
-{dear}
+{expensive}
+
+Mean return, its standard deviation over seeds, (their number), and the median of the CPU seconds:
 
 {each}
 
@@ -67,11 +71,11 @@ N` and with the DQN of Stable-Baselines3, of SBX and of CleanRL, each as it come
 
 
 def write(report: Path, lines: Lines) -> None:
-    """Writes the page and its picture, of the runs that are there; nothing without a run of ours."""
+    """Writes the page and its plot from the existing runs; nothing without a run of dqn-train."""
     runs = [line for line in lines if "mean" in line and line["environment"] in TASKS]
     if not any(line["system"] == "ours" for line in runs):
         return
-    contended = " Other work ran on the machine too, so that they are too many; scores do not depend on it."
+    contended = " Other work on the machine has inflated them; scores are not affected."
     seeds = sorted({line["seed"] for line in runs if line["system"] == "ours"})
     report.write_text(
         _PAGE.format(
@@ -85,7 +89,7 @@ def write(report: Path, lines: Lines) -> None:
             own=", ".join(_own_presets(runs)),
             overall=_overall(runs),
             behind=_behind(runs),
-            dear=_dear(runs),
+            expensive=_expensive(runs),
             each=_each(runs, lines),
             machine=documents.machine({name: version(name) for name in ("torch", "numpy", "gymnasium")}),
         ),
@@ -95,7 +99,7 @@ def write(report: Path, lines: Lines) -> None:
 
 
 def _is_finished(runs: Lines) -> bool:
-    """Whether every system that is there has five seeds in each environment that ours has."""
+    """Whether every system with runs has five seeds in each environment of dqn-train."""
     systems = {line["system"] for line in runs} - {"random", "zoo"}
     ours = {line["environment"] for line in runs if line["system"] == "ours"}
     return len(ours) == len(TASKS) and all(len(_of(runs, system, name)) >= 5 for system in systems for name in ours)
@@ -112,12 +116,12 @@ def _scores(runs: Lines, system: str, environment: str) -> NDArray[np.float64]:
 
 
 def _common(runs: Lines, system: str) -> list[str]:
-    """The environments in which this system and ours have runs."""
+    """The environments in which both this system and dqn-train have runs."""
     return [name for name in TASKS if _of(runs, system, name) and _of(runs, "ours", name)]
 
 
 def _own_presets(runs: Lines) -> list[str]:
-    """The environments in which dqn-train took another preset than `general`."""
+    """The environments in which dqn-train used a preset other than `general`."""
     return [name for name in TASKS if any(line["preset"] != "general" for line in _of(runs, "ours", name))]
 
 
@@ -130,7 +134,7 @@ def _cpu(runs: Lines, system: str, name: str) -> float:
 
 
 def _overall(runs: Lines) -> str:
-    """A row for each system, beside ours in the same environments; and one where ours has no preset of its own."""
+    """Rows for each system compared with dqn-train: in all common environments, and in those with preset `general`."""
     columns = ("system", "score", "dqn-train there", "dqn-train's CPU seconds to its: median (worst)")
     own, rows = _own_presets(runs), []
     for system, label in LABELS.items():
@@ -143,7 +147,7 @@ def _overall(runs: Lines) -> str:
 
 
 def _compared(runs: Lines, system: str, names: Sequence[str]) -> list[str]:
-    """The cells of a system and of ours over these environments."""
+    """The cells of a system and of dqn-train over these environments."""
     intervals = (_interval(runs, each, names) for each in (system, "ours"))
     ratios = [_cpu(runs, "ours", name) / _cpu(runs, system, name) for name in names]
     count = sum(len(_of(runs, system, name)) for name in names)
@@ -152,7 +156,7 @@ def _compared(runs: Lines, system: str, names: Sequence[str]) -> list[str]:
 
 
 def _behind(runs: Lines) -> str:
-    """Where a peer's mean score is higher, and by how much of the noise over seeds."""
+    """Where a peer's mean score is significantly higher, given the noise over seeds."""
     found = []
     for system in list(LABELS)[1:]:
         for name in _common(runs, system):
@@ -165,23 +169,23 @@ def _behind(runs: Lines) -> str:
                 found.append(f"{LABELS[system]} in {name} (by {ahead:.2f}, noise {noise:.2f})")
     return (
         "**Ahead of dqn-train beyond the noise** (two standard errors of the difference of mean scores, and 0.01), "
-        f"where both have two seeds or more: {'; '.join(found) or 'nobody, in no environment'}."
+        f"where both have at least two seeds: {'; '.join(found) or 'none'}."
     )
 
 
-def _dear(runs: Lines) -> str:
+def _expensive(runs: Lines) -> str:
     """Where the goal of 0.8 of Stable-Baselines3's CPU seconds is missed."""
     names = _common(runs, "sb3")
     ratios = {name: _cpu(runs, "ours", name) / _cpu(runs, "sb3", name) for name in names}
-    dear = [f"{name} ({ratio:.2f})" for name, ratio in ratios.items() if ratio > _CPU_GOAL]
+    expensive = [f"{name} ({ratio:.2f})" for name, ratio in ratios.items() if ratio > _CPU_GOAL]
     return (
-        f"**CPU seconds above {_CPU_GOAL} of those of Stable-Baselines3**: {', '.join(dear) or 'nowhere'} "
-        f"({len(names) - len(dear)} of {len(names)} environments are below)."
+        f"**CPU seconds above {_CPU_GOAL} times those of Stable-Baselines3**: {', '.join(expensive) or 'nowhere'} "
+        f"({len(names) - len(expensive)} of {len(names)} environments are below)."
     )
 
 
 def _each(runs: Lines, lines: Lines) -> str:
-    """A row for each environment: mean return with the standard deviation over seeds, and CPU seconds."""
+    """A row for each environment: mean return with the standard deviation over seeds, their number, and CPU seconds."""
     rows = []
     for name, task in TASKS.items():
         scale = f"{task.zero:g} to {task.reference:g} ({task.known_from})"
@@ -190,7 +194,7 @@ def _each(runs: Lines, lines: Lines) -> str:
             found = [line["mean"] for line in _of(runs, system, name)]
             failed = any("error" in line for line in _of(lines, system, name))
             spread = f" ± {np.std(found, ddof=1):.3g}" if len(found) > 1 else ""
-            text = f"{np.mean(found):.3g}{spread}; {_cpu(runs, system, name):.0f} s" if found else ""
+            text = f"{np.mean(found):.3g}{spread} ({len(found)}); {_cpu(runs, system, name):.0f} s" if found else ""
             cells.append(text or ("failed" if failed else "-"))
         presets = ", ".join(sorted({line["preset"] for line in _of(runs, "ours", name)}))
         ratio = f"{_cpu(runs, 'ours', name) / _cpu(runs, 'sb3', name):.2f}" if name in _common(runs, "sb3") else "-"
@@ -201,7 +205,7 @@ def _each(runs: Lines, lines: Lines) -> str:
 
 
 def _draw(runs: Lines, path: Path) -> None:
-    """Interquartile means over all environments, and the mean score in each."""
+    """Plots interquartile means over all environments, and the mean score in each."""
     systems = [system for system in LABELS if _common(runs, system)]
     figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5), layout="constrained", width_ratios=(1, 2))
     for place, system in enumerate(systems):
@@ -216,7 +220,7 @@ def _draw(runs: Lines, path: Path) -> None:
     left.invert_yaxis()
     left.set_xlabel("interquartile mean of scores, 95 % interval (0 random, 1 reference)")
     right.set_xticks(range(len(TASKS)), list(TASKS), rotation=40, ha="right", fontsize=8)
-    right.set_ylabel("mean score (cut at -0.5 and 1.5)")
+    right.set_ylabel("mean score (clipped to [-0.5, 1.5])")
     right.legend(fontsize=8)
     for axes in (left, right):
         axes.grid(alpha=0.3)

@@ -1,4 +1,4 @@
-"""What benchmarks/zero_config.py trains on: environments, budgets, the scale of scores, and RL Zoo's settings."""
+"""The tasks of benchmarks/zero_config.py: environments, budgets, the scale of scores, and RL Zoo's settings."""
 
 from typing import Any, NamedTuple
 
@@ -23,18 +23,18 @@ CHOSEN_ON = (
 
 
 class Task(NamedTuple):
-    """An environment: its id, the steps of training, and the returns that mean 0 and 1."""
+    """An environment with its training steps, and the returns that correspond to scores of 0 and 1."""
 
     env_id: str
     steps: int
-    zero: float  # mean return of a random policy, as measured by this benchmark; of an idle one where that is more
+    zero: float  # mean return of a random policy, measured by this benchmark, or of an idle one if higher
     reference: float
     known_from: str  # where the reference comes from
     older_id: str | None = None  # in Gymnasium 0.29, which CleanRL needs
 
 
 TASKS = {
-    "CartPole": Task("CartPole-v1", 20_000, 22.5, 500.0, "the most there is"),
+    "CartPole": Task("CartPole-v1", 20_000, 22.5, 500.0, "the maximum"),
     "Acrobot": Task("Acrobot-v1", 20_000, -497.0, -75.0, "the preset acrobot, about the best known"),
     "LunarLander": Task("LunarLander-v3", 50_000, -208.0, 240.0, "the preset lunarlander", "LunarLander-v2"),
     "FrozenLake": Task("FrozenLake-v1", 20_000, 0.0, 0.74, "value iteration"),
@@ -46,7 +46,7 @@ TASKS = {
     ),
     "MiniGrid-Empty": Task("zero_environments:zero/MiniGrid-Empty-5x5-v0", 20_000, 0.2, 0.955, "the shortest way"),
     "FlappyBird": Task("zero_environments:zero/FlappyBird-v0", 20_000, -7.5, 20.0, "about three pipes"),
-    "bsuite-catch": Task("shimmy:bsuite/catch-v0", 20_000, -0.7, 1.0, "the most there is"),
+    "bsuite-catch": Task("shimmy:bsuite/catch-v0", 20_000, -0.7, 1.0, "the maximum"),
     "deep-sea-treasure": Task("zero_environments:zero/DeepSeaTreasure-v0", 20_000, -3.4, 3.55, "the best treasure"),
     "nasim-Tiny": Task("zero_environments:zero/NasimTiny-v0", 20_000, 91.0, 197.0, "its own upper bound"),
     "Snake": Task("gymnasium_snake_game:Snake-v1", 20_000, -9.9, 5.0, "fifteen fruits"),
@@ -75,4 +75,4 @@ ZOO: dict[str, dict[str, Any]] = {
         "policy_kwargs": {"net_arch": [256, 256]},
     },
 }
-"""RL Zoo's settings for Stable-Baselines3's DQN where it has some (`SOURCE`), but for the number of steps."""
+"""RL Zoo's settings for Stable-Baselines3's DQN where available (`SOURCE`), except for the number of steps."""

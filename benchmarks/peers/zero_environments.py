@@ -1,8 +1,8 @@
-"""Environments of benchmarks/zero_config.py that need a word more than their id, the same for every system.
+"""Environments of benchmarks/zero_config.py that need more than their id, the same for every system.
 
-Importing this registers `zero/...`: packages' own environments within a wrapper where a package gives what not every
-peer takes (an observation of several parts, two rewards, an action that must be a Python int). `make` makes any of the
-benchmark's environments, `make_flat` one whose observations are vectors of float32, for peers that take nothing else.
+Importing this module registers `zero/...`: environments of packages, wrapped if not every peer supports them (an
+observation with several parts, two rewards, an action that must be a Python int). `make` makes any of the benchmark's
+environments, `make_flat` one whose observations are vectors of float32, for peers that support nothing else.
 """
 
 import importlib
@@ -21,12 +21,12 @@ class _IntegerActions(gymnasium.ActionWrapper[Any, Any, Any]):
 
 
 class _FloatVectors(gymnasium.ObservationWrapper[Any, Any, Any]):
-    """Any observation as one vector; a number of a Discrete space becomes one-hot."""
+    """Flattens any observation to one vector; a Discrete one becomes one-hot."""
 
     def __init__(self, environment: Made) -> None:
         super().__init__(environment)
         flat = spaces.flatten_space(environment.observation_space)
-        assert isinstance(flat, spaces.Box)  # noqa: S101  (these spaces are flattened to one)
+        assert isinstance(flat, spaces.Box)  # noqa: S101  (these spaces flatten to a Box)
         self.observation_space = spaces.Box(flat.low.astype(np.float32), flat.high.astype(np.float32), flat.shape)
 
     def observation(self, observation: Any) -> Any:
@@ -39,12 +39,12 @@ def _packaged(module: str, env_id: str, **arguments: Any) -> Made:
 
 
 def mini_grid() -> Made:
-    """The picture alone; the mission is always the same, and the picture turns with the player."""
+    """The image alone; the mission is always the same, and the image turns with the player."""
     return importlib.import_module("minigrid.wrappers").ImgObsWrapper(_packaged("minigrid", "MiniGrid-Empty-5x5-v0"))
 
 
 def deep_sea_treasure() -> Made:
-    """Treasure and time as one reward, each with half the weight."""
+    """Treasure and time as one reward, with equal weights."""
     made = _packaged("mo_gymnasium", "deep-sea-treasure-v0")
     old = importlib.import_module("mo_gymnasium")  # whose later releases have it among their wrappers
     linear = getattr(old, "LinearReward", None) or importlib.import_module("mo_gymnasium.wrappers").LinearReward
@@ -52,12 +52,12 @@ def deep_sea_treasure() -> Made:
 
 
 def flappy_bird() -> Made:
-    """Twelve numbers; the 180 of its lidar take a thousandth of a second a step."""
+    """Twelve features; its lidar with 180 values takes a millisecond per step."""
     return _packaged("flappy_bird_gymnasium", "FlappyBird-v0", use_lidar=False)
 
 
 def nasim_tiny() -> Made:
-    """A small network to break into."""
+    """A small computer network to break into."""
     return _IntegerActions(_packaged("nasim", "Tiny-v0"))
 
 
@@ -69,7 +69,7 @@ def make(env_id: str) -> Made:
 
 
 def make_flat(env_id: str) -> Made:
-    """The same with observations that are vectors of float32."""
+    """The same environment with observations that are vectors of float32."""
     return _FloatVectors(make(env_id))
 
 

@@ -19,11 +19,11 @@ import zero_environments
 Act = Callable[[Any, dict[str, Any]], Any]
 """From an observation and the environment's info to an action."""
 FIRST_SEED = 1_700_000_000
-"""Of the episodes that count, one seed an episode; no system trains with these."""
+"""Seed of the first evaluation episode; each further one adds 1. No system trains with these seeds."""
 
 
 def random_policy(env_id: str, seed: int, _: int, __: str) -> Act:
-    """No training: what 0 means in the scores."""
+    """No training: the policy with score 0."""
     space = zero_environments.make(env_id).action_space
     space.seed(seed)
     return lambda _, __: space.sample()
@@ -47,7 +47,7 @@ def stable_baselines(library: str, env_id: str, seed: int, steps: int, settings:
 
 
 def cleanrl(env_id: str, seed: int, steps: int, checkout: str) -> Act:
-    """CleanRL's dqn.py, unmodified, from a checkout; it takes flat observations only."""
+    """CleanRL's dqn.py, unmodified, from a checkout; it only accepts flat observations."""
     import gymnasium
     import torch
 
@@ -67,7 +67,7 @@ def cleanrl(env_id: str, seed: int, steps: int, checkout: str) -> Act:
 
 
 def ours(_: str, __: int, ___: int, version: str) -> Act:
-    """No training: plays a published ONNX file, as it is served: where it was trained with masks, with those."""
+    """No training: plays a published ONNX file as it is served, with masks if it was trained with masks."""
     from dqn_models.policy import Policy
 
     policy = Policy(Path(version, "model.onnx").read_bytes())
@@ -81,7 +81,7 @@ def ours(_: str, __: int, ___: int, version: str) -> Act:
 
 
 def play(act: Act, environment: Any, episodes: int, limit: int) -> list[float]:
-    """Returns of episodes with fixed start seeds, each cut after `limit` steps."""
+    """Returns of episodes with fixed seeds, each truncated after `limit` steps."""
     returns = []
     for seed in range(FIRST_SEED, FIRST_SEED + episodes):
         observation, info = environment.reset(seed=seed)
@@ -96,7 +96,7 @@ def play(act: Act, environment: Any, episodes: int, limit: int) -> list[float]:
 
 
 def main(system: str, env_id: str, seed: int, steps: int, episodes: int, limit: int, more: str = "") -> None:
-    """One line: CPU seconds from the process's start to the trained policy, and what the episodes returned."""
+    """Prints one line: CPU seconds from the process's start to the trained policy, and statistics of the returns."""
     systems: dict[str, Callable[..., Act]] = {"random": random_policy, "ours": ours, "cleanrl": cleanrl}
     with contextlib.redirect_stdout(sys.stderr):
         if system in systems:
@@ -107,8 +107,9 @@ def main(system: str, env_id: str, seed: int, steps: int, episodes: int, limit: 
         flat = system in ("sbx", "cleanrl")
         environment = (zero_environments.make_flat if flat else zero_environments.make)(env_id)
         returns = play(act, environment, episodes, limit)
-    facts = {"mean": np.mean(returns), "std": np.std(returns), "min": min(returns)}
-    print(json.dumps({"cpu_seconds": round(cpu_seconds, 1), **{key: round(float(facts[key]), 3) for key in facts}}))
+    statistics = {"mean": np.mean(returns), "std": np.std(returns), "min": min(returns)}
+    rounded = {name: round(float(value), 3) for name, value in statistics.items()}
+    print(json.dumps({"cpu_seconds": round(cpu_seconds, 1), **rounded}))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from dqn_client.encoding import Observation, Values, flat_mask, to_json
+from dqn_client.batches import separated
+from dqn_client.encoding import Observation, Observations, Values, flat_mask, to_json
 from dqn_client.errors import NotFoundError
 
 Result = TypeVar("Result")
@@ -178,7 +179,7 @@ def act(prefix: str, observation: Observation, **options: Any) -> Call[Action]:
     return Call("POST", f"{prefix}/act", _decode_action, _body("act", "observation", observation, **options))
 
 
-def act_batch(prefix: str, observations: Values, **options: Any) -> Call[Actions]:
+def act_batch(prefix: str, observations: Observations, **options: Any) -> Call[Actions]:
     """`POST /act` for many observations."""
     return Call("POST", f"{prefix}/act", _decode_actions, _body("act_batch", "observations", observations, **options))
 
@@ -190,7 +191,7 @@ def q_values(prefix: str, observation: Observation, **options: Any) -> Call[QVal
     )
 
 
-def q_values_batch(prefix: str, observations: Values, **options: Any) -> Call[QValuesBatch]:
+def q_values_batch(prefix: str, observations: Observations, **options: Any) -> Call[QValuesBatch]:
     """`POST /q-values` for many observations."""
     return Call(
         "POST",
@@ -245,7 +246,7 @@ def _segment(name: str) -> str:
 def _body(
     method: str,
     field: str,
-    value: Observation,
+    value: Observation | Observations,
     *,
     version: int | str | None = None,
     epsilon: float | None = None,
@@ -257,7 +258,9 @@ def _body(
     for name in unknown:
         hint = "; the client's constructor takes it" if name == "model" else ""
         raise TypeError(f"{method}() got an unexpected keyword argument {name!r}{hint}")
-    if action_mask is not None and field == "observation":
+    if field == "observations":
+        value = separated(value)
+    elif action_mask is not None:
         action_mask = flat_mask(action_mask)
     fields = {field: value, "version": version, "epsilon": epsilon, "seed": seed, "action_mask": action_mask}
     return to_json({name: value for name, value in fields.items() if value is not None})

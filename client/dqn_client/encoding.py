@@ -24,6 +24,9 @@ Observation = Values | Mapping[str, Any] | float
 """In the form of the model's observation space, as the environment returns it: a number for a Discrete space, an array
 or lists for a Box, a dict for a Dict, a tuple for a Tuple, nested."""
 
+Observations = Values | Mapping[str, Any]
+"""A list of observations or an array [batch, *shape]; or a dict of arrays, as a vector environment returns them."""
+
 
 MAX_JOINT_ACTIONS = 4_096
 """If there are more combinations, actions branch, and a mask has an entry for each value of each component."""

@@ -17,7 +17,9 @@ from dqn_models.repository import ModelRepository
 
 app = SubcommandApp()
 
-Repository = Annotated[Path | None, tyro.conf.arg(metavar="DIR", help="model repository (default: $DQN_REPOSITORY)")]
+Repository = Annotated[
+    Path | None, tyro.conf.arg(metavar="DIR", help="model repository; if not given: $DQN_REPOSITORY, else models/store")
+]
 AsJson = Annotated[bool, tyro.conf.arg(help="print the result as one line of JSON instead of text")]
 ModelName = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL", help="name of the model")]
 Reference = Annotated[

@@ -151,11 +151,17 @@ def _open_lock(path: Path) -> int:
 
 def _try_lock(path: Path) -> int | None:
     """The descriptor of the locked file; None if another process holds the lock or has just removed the file."""
+    is_new = not path.parent.exists()
     try:
         make_directory(path.parent)
         descriptor = _open_lock(path)
     except FileNotFoundError:
         return None
+    except OSError:  # such as a full disk
+        if is_new:
+            with contextlib.suppress(OSError):
+                path.parent.rmdir()
+        raise
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(descriptor), path.stat()):

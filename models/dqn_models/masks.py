@@ -27,7 +27,7 @@ def best_allowed(q_values: NDArray[np.float32], masks: BoolArray) -> NDArray[np.
     return best
 
 
-def drawn_allowed(masks: BoolArray, draws: NDArray[np.float64]) -> NDArray[np.int64]:
+def sample_allowed(masks: BoolArray, draws: NDArray[np.float64]) -> NDArray[np.int64]:
     """Index of a uniformly random allowed action, [...], from uniform `draws` [...] in [0, 1).
 
     Each row of `masks` [..., n_actions] must allow at least one action.

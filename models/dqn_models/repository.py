@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from dqn_models import durable, history, layout
@@ -137,10 +138,7 @@ class ModelRepository(RepositoryReader):
             try:
                 yield
             finally:
-                with contextlib.suppress(OSError, RepositoryError):  # not empty, or not ours to change
-                    if not self._directories(model) and not self._history(model).exists():
-                        lock.unlink()
-                        lock.parent.rmdir()
+                self._leave_nothing(model, lock)
 
     def prune(self, model: str, *, keep: int = 5, dry_run: bool = False, by: str | None = None) -> Pruned:
         """Removes crash leftovers and all versions except the newest `keep`, aliased ones and rollback targets.
@@ -256,6 +254,19 @@ class ModelRepository(RepositoryReader):
         folder = self._path(model)
         if not create and not folder.is_dir():
             raise NotFoundError(self._no_version(model, CHAMPION))
-        with durable.exclusive_lock(folder / ".lock", "another publish or promotion", _LOCK_WAIT_SECONDS):
-            history.settle(self._history(model), partial(self._has_happened, model))
-            yield
+        lock = folder / ".lock"
+        with durable.exclusive_lock(lock, "another publish or promotion", _LOCK_WAIT_SECONDS):
+            try:
+                history.settle(self._history(model), partial(self._has_happened, model))
+                yield
+            finally:
+                self._leave_nothing(model, lock)
+
+    def _leave_nothing(self, model: str, lock: Path) -> None:
+        """Where no version was ever published, removes the lock, which is held, and an otherwise empty directory."""
+        events = self._history(model)
+        with contextlib.suppress(OSError, RepositoryError):  # not empty, or not ours to change
+            if not self._directories(model) and not (events.exists() and events.stat().st_size):
+                events.unlink(missing_ok=True)
+                lock.unlink()
+                lock.parent.rmdir()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from gymnasium import spaces
+from gymnasium.vector.utils import concatenate, create_empty_array
 
 from dqn_client import RequestRefusedError
 from dqn_models.policy import Policy
@@ -52,6 +53,66 @@ def test_observations_in_the_form_of_the_space(
         for encoding in ("msgpack", "json"):
             with client.stream(encoding=encoding) as stream:
                 assert [stream.act(observation).action for observation in observations] == expected
+
+
+def nested_space(*, with_text: bool) -> spaces.Dict:
+    """Gymnasium's space of the model `nested`, with the parts that no network reads or without them."""
+    near = spaces.Tuple([spaces.MultiBinary(2)])
+    goal = {"position": spaces.Box(-9, 9, (2,), np.float64), "near": near}
+    unread: dict[str, spaces.Space[Any]] = {"mission": spaces.Text(30)} if with_text else {}
+    if with_text:
+        goal["objects"] = spaces.Sequence(spaces.Discrete(5))
+    return spaces.Dict(
+        {
+            **unread,
+            "image": spaces.Box(0, 255, (3, 4, 3), np.uint8),
+            "goal": spaces.Dict(goal),
+            "hands": spaces.MultiDiscrete([3, 4], start=[1, -2]),
+            "flags": spaces.Box(0, 1, (2, 2), np.bool_),
+            "height of it": spaces.Box(0, 1, (), np.float32),
+        }
+    )
+
+
+@pytest.mark.parametrize("with_text", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_batches_in_the_form_of_a_vector_environment(kind: str, spaced: Server, count: int, *, with_text: bool) -> None:
+    """A dict of arrays as gymnasium.vector gives it is what its observations one by one are."""
+    space = nested_space(with_text=with_text)
+    space.seed(5)
+    singles = [space.sample() for _ in range(count)]
+    empty = create_empty_array(space, count)
+    assert isinstance(empty, dict)
+    batch = concatenate(space, singles, empty)
+    assert isinstance(batch, dict)
+    with open_client(kind, spaced.url, model="nested") as client:
+        assert client.act_batch(batch).actions == client.act_batch(singles).actions
+        assert client.q_values_batch(batch).q_values == client.q_values_batch(singles).q_values
+
+
+def test_structured_arrays_are_batches_too(kind: str, spaced: Server) -> None:
+    """One field for each part; a Tuple space's batch is separated by zip."""
+    rows = np.array([((0.1, -0.2, 0.3),), ((0.4, 0.5, -0.6),)], [("only", np.float32, 3)])
+    with open_client(kind, spaced.url, model="single") as client:
+        expected = client.act_batch([{"only": row["only"]} for row in rows]).actions
+        assert client.act_batch(rows).actions == expected
+        assert client.act_batch({"only": rows["only"]}).actions == expected
+    both = (("a", "b"), np.array([-1, 1]), np.array([7, 1_900]))
+    with open_client(kind, spaced.url, model="tuple") as client:
+        expected = tuple(client.act(each).action for each in zip(*both, strict=True))
+        assert client.act_batch(list(zip(*both, strict=True))).actions == expected
+
+
+def test_parts_for_different_numbers_of_observations_are_refused(kind: str, spaced: Server) -> None:
+    """Before anything is sent."""
+    batch = {"image": np.zeros((3, 2)), "hands": np.zeros((2, 2))}
+    with (
+        open_client(kind, spaced.url, model="nested") as client,
+        pytest.raises(ValueError, match="has 2 rows; expected 3, as the first array has"),
+    ):
+        client.act_batch(batch)
+    with open_client(kind, spaced.url) as client, pytest.raises(ValueError, match=r"is 0\.5; expected an array"):
+        client.act_batch({"height": 0.5})
 
 
 @pytest.mark.parametrize("model", OBSERVATION_SPACES)

@@ -22,8 +22,10 @@ def test_what_is_served_with_masks_is_what_was_evaluated(tmp_path: Path) -> None
     assert result("dqn-train", *at, *flags)["environment"]["action_mask"] == "info"
     outcome = result("dqn-retrain", "--once", "--name", "masked", *at, "--total-env-steps=1000", "--gate-episodes=20")
     assert outcome["champion_version"] == 1
-    judged = result("dqn-evaluate", "masked", *at, "--episodes", EPISODES, "--seed", 7, "--video", tmp_path / "x.gif")
-    assert judged["video"]["frames"] > 0
+    evaluated = result(
+        "dqn-evaluate", "masked", *at, "--episodes", EPISODES, "--seed", 7, "--video", tmp_path / "x.gif"
+    )
+    assert evaluated["video"]["frames"] > 0
     environment = gymnasium.make(MASKED)
     with running_server(tmp_path, model="masked") as server, PolicyClient(server.url) as client:
         server.wait_ready()
@@ -37,7 +39,7 @@ def test_what_is_served_with_masks_is_what_was_evaluated(tmp_path: Path) -> None
                 observation, reward, terminated, truncated, info = environment.step(action)
                 returns[-1] += float(reward)
                 is_over = terminated or truncated
-    assert returns == judged["returns"]
+    assert returns == evaluated["returns"]
 
 
 def test_without_masks_the_environment_s_error_is_reported(tmp_path: Path) -> None:

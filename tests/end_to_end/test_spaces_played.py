@@ -77,10 +77,10 @@ def test_every_space_is_played_as_it_was_evaluated(tmp_path: Path) -> None:
         check_old(server)
         for model in ENVIRONMENTS:
             flags = ["--repository", tmp_path, "--episodes", EPISODES, "--seed", SEED]
-            judged = result("dqn-evaluate", model, *flags)["returns"]
+            evaluated = result("dqn-evaluate", model, *flags)["returns"]
             with PolicyClient(server.url, model=model) as client, client.stream(pin=True) as stream:
                 for act in (client.act, stream.act):
-                    assert [play(model, act, SEED + episode) for episode in range(EPISODES)] == judged
+                    assert [play(model, act, SEED + episode) for episode in range(EPISODES)] == evaluated
                 assert stream.observation_space == manifests[model]["environment"]["observation_space"]
                 assert stream.action_space == manifests[model]["environment"]["action_space"]
         check_old(server)

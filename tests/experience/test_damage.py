@@ -165,7 +165,7 @@ def test_a_dataset_is_verified_as_it_is_read(tmp_path: Path) -> None:
         list(datasets.episodes(store, made))
     assert [bool(finding["error"]) for finding in inspection.check(store, MODEL)] == [True]
     for text, message in (
-        (b"{}", "no manifest"),
+        (b"{}", "not the manifest"),
         (described.replace(b'"schema_version": 1', b'"schema_version": 2'), "newer"),
     ):
         manifest.write_bytes(text)

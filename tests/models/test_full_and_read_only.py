@@ -1,5 +1,6 @@
 """Full and read-only disks."""
 
+import contextlib
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from tests.models.crashes import assert_sound
 from tests.models.publisher import MODEL
 
 PAGES = 64
+NOWHERE = contextlib.nullcontext()
 
 CHANGES: dict[str, Callable[[ModelRepository], object]] = {
     "publish": lambda repository: repository.publish(
@@ -68,6 +70,23 @@ def test_a_disk_that_fills_up_at_any_point_damages_nothing(
     assert not outcomes[0] or change == "prune"
 
 
+@pytest.mark.parametrize("in_job", [False, True])
+def test_a_disk_that_is_full_at_the_first_publish_is_as_before(small_disk: Path, *, in_job: bool) -> None:
+    """With 0, 1, 2, ... pages left, a model's first version is published, or nothing of the model is there."""
+    outcomes = []
+    for free_pages in range(20):
+        repository = ModelRepository(small_disk / "store")
+        repository.root.mkdir()
+        fill(small_disk, free_pages)
+        job = repository.job(MODEL, "publish") if in_job else NOWHERE
+        outcomes.append(attempt(repository, "publish", job))
+        assert [path.name for path in repository.root.iterdir()] == [MODEL] * outcomes[-1]
+        shutil.rmtree(repository.root)
+        (small_disk / "filler").unlink()
+    assert outcomes == sorted(outcomes), "more space, but refused"
+    assert set(outcomes) == {False, True}
+
+
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_read_only_repository_serves_and_refuses_changes(
     small_disk: Path, repository: ModelRepository, change: str
@@ -80,10 +99,13 @@ def test_a_read_only_repository_serves_and_refuses_changes(
     assert repository.alias(MODEL) == 2
 
 
-def attempt(repository: ModelRepository, change: str) -> bool:
+def attempt(
+    repository: ModelRepository, change: str, within: contextlib.AbstractContextManager[None] = NOWHERE
+) -> bool:
     """Tries a change and returns whether it was made; a refusal must say why."""
     try:
-        CHANGES[change](repository)
+        with within:
+            CHANGES[change](repository)
     except RepositoryError as error:
         if "No space left on device" not in str(error):
             raise

@@ -51,15 +51,20 @@ def test_documents_are_made_from_the_manifest_and_listed_in_it(repository: Model
 
 
 def test_a_publish_that_fails_leaves_nothing(repository: ModelRepository) -> None:
-    """If a document cannot be created, no version, directory or event is left."""
+    """If a document cannot be created, no version, directory or event is left, and no lock of a new model."""
 
     def broken(_: Manifest) -> bytes:
         raise ArithmeticError("no ink")
 
     with pytest.raises(ArithmeticError, match="no ink"):
         repository.publish(draft(), {"model.onnx": linear_onnx()}, {"MODEL_CARD.md": broken})
-    assert [path.name for path in (repository.root / "cartpole").iterdir()] == [".lock"]
+    assert not list(repository.root.iterdir())
     assert repository.models() == []
+    publish_linear(repository)
+    before = sorted((repository.root / "cartpole").rglob("*"))
+    with pytest.raises(ArithmeticError, match="no ink"):
+        repository.publish(draft(), {"model.onnx": linear_onnx()}, {"MODEL_CARD.md": broken})
+    assert sorted((repository.root / "cartpole").rglob("*")) == before
 
 
 def test_a_job_that_publishes_nothing_leaves_nothing(repository: ModelRepository) -> None:

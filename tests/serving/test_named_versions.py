@@ -93,7 +93,10 @@ def test_loading_a_version_delays_nobody(empty: ModelRepository) -> None:
 
 
 def test_evicted_versions_are_freed(empty: ModelRepository) -> None:
-    """With room for one large version, the others are freed: eight more loads leave fewer than four in memory."""
+    """With room for one large version, the others are freed: of 24 more loads, less than half stay in memory.
+
+    What the allocators keep for themselves amounts to a few versions, however many were loaded.
+    """
     publish_linear(empty, promote=True)
     large = [publish_large(empty) for _ in range(4)]
     with running_server(empty, max_loaded_versions=1) as server:
@@ -101,7 +104,7 @@ def test_evicted_versions_are_freed(empty: ModelRepository) -> None:
         for number in large:
             assert version_of(server, version=number) == number
         before = resident_bytes(server)
-        for number in 2 * large:
+        for number in 6 * large:
             assert version_of(server, version=number) == number
-        assert resident_bytes(server) - before < 4 * LARGE_BYTES
+        assert resident_bytes(server) - before < 12 * LARGE_BYTES
         assert server.get("/models/cartpole").json()["loaded_versions"] == [1, large[-1]]

@@ -118,5 +118,54 @@ class Parts(gymnasium.Env[Any, Any]):
         return (first, second) if self._form == "tuple" else np.concatenate([first, second])
 
 
+class Pair(gymnasium.Env[Any, Any]):
+    """Two components of two values, the first of which must be 1: masks of both forms have four elements."""
+
+    action_space = spaces.MultiDiscrete([2, 2])
+
+    def __init__(self, source: str = "info", form: str = "tuple") -> None:
+        self._form = form
+        member = spaces.Dict({"state": spaces.Discrete(3), "action_mask": spaces.MultiBinary(4)})
+        self.observation_space = member if source == "observation" else spaces.Discrete(3)
+        self._source = source
+        if source == "method":
+            self.action_masks = self._masks
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Always the same."""
+        super().reset(seed=seed, options=options)
+        return self._answer()
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Raises unless the first component is 1."""
+        if action[0] != 1:
+            raise LookupError(f"{action} is not allowed")
+        observation, info = self._answer()
+        return observation, float(action[1]), bool(self.np_random.random() < 0.2), False, info
+
+    def _answer(self) -> tuple[Any, dict[str, Any]]:
+        observation = {"state": 0, "action_mask": self._masks()} if self._source == "observation" else 0
+        return observation, {"action_mask": self._masks()} if self._source == "info" else {}
+
+    def _masks(self) -> Any:
+        forms = {"tuple": ([0, 1], [1, 1]), "joint": [0, 0, 1, 1], "joined": [0, 1, 1, 1]}
+        return forms["joint"] if self._source == "observation" else forms[self._form]
+
+
+class Late(Masked):
+    """Its first reset in a process's life fails, as a simulator's does that is still starting."""
+
+    failures = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Raises as long as there are failures left."""
+        if Late.failures:
+            Late.failures -= 1
+            raise TimeoutError("the simulator is still starting")
+        return super().reset(seed=seed, options=options)
+
+
+gymnasium.register("Late-v0", f"{__name__}:Late")
+gymnasium.register("Pair-v0", f"{__name__}:Pair")
 gymnasium.register("Masked-v0", f"{__name__}:Masked")
 gymnasium.register("Parts-v0", f"{__name__}:Parts")

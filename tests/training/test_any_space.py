@@ -15,7 +15,7 @@ from dqn_models.manifest import EnvironmentInfo
 from dqn_models.policy import Policy, PreparedRun
 from dqn_models.spaces import DiscreteSpace, ObservationSpace
 from dqn_training.config import DQNConfig
-from dqn_training.envs.spaces import observed
+from dqn_training.envs.spaces import observation_space_of
 from dqn_training.export.onnx_graph import export
 from dqn_training.export.parity import check_parity
 from dqn_training.networks.q_network import make_q_network
@@ -54,7 +54,7 @@ ANY: st.SearchStrategy[Space] = st.recursive(
 def described(space: Space) -> ObservationSpace | None:
     """The manifest's space after a round trip through JSON; None if there is nothing to read."""
     try:
-        found, _ = observed("any", space)
+        found, _ = observation_space_of("any", space)
     except ValueError as error:
         assert "which a network cannot read" in str(error)  # noqa: PT017  (the other outcome returns)
         return None
@@ -78,7 +78,7 @@ TWO = spaces.Discrete(2)
 def test_parts_without_a_unique_name_are_refused(space: Space, sentence: str) -> None:
     """Each leaf is an input of the graph under its name."""
     with pytest.raises(ValueError, match=re.escape(sentence)):
-        observed("any", space)
+        observation_space_of("any", space)
 
 
 @given(ANY, st.integers(0, 1_000))

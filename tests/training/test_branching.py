@@ -14,7 +14,7 @@ from dqn_models.spaces import MultiDiscreteSpace
 from dqn_training.config import DQNConfig
 from dqn_training.envs.checks import FaultyEnvironmentError
 from dqn_training.envs.make import describe, environment_for, make_described
-from dqn_training.envs.spaces import branching_in_words
+from dqn_training.envs.spaces import describe_branching
 from dqn_training.evaluation.play import RandomPolicy, play
 from dqn_training.export.onnx_graph import export, onnx_info
 from dqn_training.export.parity import check_parity
@@ -153,7 +153,7 @@ def test_what_is_seen_is_matched(sizes: tuple[int, ...], acts: str, changes: dic
     config = settings(sizes, acts, **brief)
     environment = environment_for(config)
     candidate = Run(config, "test", environment, callbacks=[], say=said.append).train()
-    assert said.count(branching_in_words(environment)) == 1
+    assert said.count(describe_branching(environment)) == 1
     assert candidate.random_mean is not None
     chance = 10 * float(np.mean(1 / np.array(sizes)))
     assert candidate.best.mean > chance + 0.4 * (10 - chance)

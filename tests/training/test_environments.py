@@ -11,7 +11,7 @@ from dqn_training.envs.make import describe
 from dqn_training.envs.vector import (
     available_cores,
     make_vector_environment,
-    pays_in_processes,
+    processes_pay_off,
     vectorization_of,
 )
 from dqn_training.presets import default_model_name
@@ -95,9 +95,9 @@ def test_sync_and_async_take_the_same_trajectories() -> None:
 
 def test_processes_are_chosen_for_slow_steps_only() -> None:
     """With two cores, steps of milliseconds are worth messages between processes, steps of microseconds are not."""
-    assert not pays_in_processes(20e-6, 16)
-    assert pays_in_processes(10e-3, 16) == (available_cores() > 1)
-    assert not pays_in_processes(10e-3, 1)
+    assert not processes_pay_off(20e-6, 16)
+    assert processes_pay_off(10e-3, 16) == (available_cores() > 1)
+    assert not processes_pay_off(10e-3, 1)
 
 
 def test_all_cores_count_if_the_system_does_not_say_which_are_available(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_all_cores_count_if_the_system_does_not_say_which_are_available(monkeypa
     monkeypatch.delattr("os.sched_getaffinity")
     monkeypatch.setattr("os.cpu_count", lambda: 3)
     assert available_cores() == 3
-    assert pays_in_processes(10e-3, 16)
+    assert processes_pay_off(10e-3, 16)
 
 
 @pytest.mark.parametrize(

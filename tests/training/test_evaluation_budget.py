@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from dqn_training.run.callbacks import Callback
 from dqn_training.run.candidate import Candidate
 from dqn_training.run.run import Run
 from dqn_training.tracking.progress import TrainingProgress
+from dqn_training.tuning.objective import Search, train_and_score
+from tests.training.environments import Endless
 
 ENDLESS = "tests.training.environments:Endless-v0"
 SINGLE = "tests.training.environments:Single-v0"
@@ -38,6 +41,27 @@ def trained(env_id: str, length: int = 0, callbacks: tuple[Callback, ...] = (), 
     kwargs = {"length": length} if length else {}
     config = DQNConfig(env_id, kwargs, **QUICK | settings)
     return Run(config, "general", environment_for(config), callbacks).train()
+
+
+@pytest.mark.parametrize("length", [0, 3, 100])
+def test_every_evaluation_of_a_search_is_played_within_its_fraction(
+    length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By one episode where there are no steps for more, so that all trials are compared by equally many."""
+    steps = itertools.count()
+    step = Endless.step
+
+    def counted(*arguments: Any) -> Any:
+        next(steps)
+        return step(*arguments)
+
+    monkeypatch.setattr(Endless, "step", counted)
+    kwargs = {"length": length} if length else {}
+    config = DQNConfig(ENDLESS, kwargs, **QUICK, total_env_steps=5_000, episode_step_limit=200)
+    search = Search(config, environment_for(config), 100, 1, evaluations=10, episodes=20, evaluation_fraction=0.5)
+    assert len(train_and_score(search, config, 100)) == 10
+    evaluated = next(steps) - 5_000
+    assert 10 <= evaluated <= 2_500 + 200 + 200, "of training, and of random actions; and an episode beyond"
 
 
 @pytest.mark.parametrize("length", [0, 3, 100, 3_000])

@@ -92,11 +92,15 @@ def test_a_process_that_dies_is_named() -> None:
     ],
 )
 def test_a_wrong_reset_is_named(env_id: str, fault: str | None, words: str) -> None:
-    """A reset that takes no seed or returns no info is reported as such."""
-    environments = make_vector_environment(describe(env_id, {"fault": fault} if fault else {}), 2, "sync")
+    """A reset that takes no seed or returns no info is reported as such, with masks looked for before or not."""
+    kwargs = {"fault": fault} if fault else {}
+    with pytest.raises(FaultyEnvironmentError) as described:
+        describe(env_id, kwargs)
+    environments = make_vector_environment(describe(env_id, kwargs, masked=False), 2, "sync")
     with pytest.raises(FaultyEnvironmentError) as caught:
         environments.reset(seed=1)
     assert words in str(caught.value)
+    assert str(described.value) == str(caught.value)
 
 
 @pytest.mark.slow

@@ -47,7 +47,7 @@ def test_one_instance_per_process_is_noticed_and_reported(
     [
         ("CartPole-v1", {}, {}),
         (f"{ENVIRONMENTS}:Countdown-v0", {}, {}),
-        (f"{ENVIRONMENTS}:Faulty-v0", {"fault": "reset"}, {}),
+        (f"{ENVIRONMENTS}:Faulty-v0", {"fault": "reset"}, {"action_masks": "off"}),
         (SINGLE, {}, {"num_envs": 1, "eval_envs": 1}),
     ],
 )

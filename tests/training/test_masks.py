@@ -1,6 +1,7 @@
 """Action masks: found automatically, and obeyed wherever an environment is played."""
 
 import dataclasses
+import importlib
 import itertools
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dqn_models.masks import best_allowed, drawn_allowed, joint_mask
+from dqn_models.masks import best_allowed, joint_mask, sample_allowed
 from dqn_models.policy import Policy
 from dqn_models.spaces import DiscreteSpace
 from dqn_training.checkpoint.store import CheckpointFile
 from dqn_training.config import DQNConfig
 from dqn_training.envs.checks import FaultyEnvironmentError
 from dqn_training.envs.make import describe, environment_for
+from dqn_training.envs.masks import describe_masks
 from dqn_training.envs.vector import make_vector_environment
 from dqn_training.evaluation.evaluator import Evaluator
 from dqn_training.evaluation.video import EpisodeRenderer
@@ -26,7 +28,7 @@ from dqn_training.run.candidate import Candidate
 from dqn_training.run.run import Run
 
 MODULE = "tests.training.mask_environments"
-MASKED, PARTS = f"{MODULE}:Masked-v0", f"{MODULE}:Parts-v0"
+MASKED, PARTS, PAIR = f"{MODULE}:Masked-v0", f"{MODULE}:Parts-v0", f"{MODULE}:Pair-v0"
 SHORT: dict[str, Any] = {
     "hidden_sizes": (32,),
     "batch_size": 32,
@@ -82,6 +84,15 @@ def test_masks_are_found_automatically_and_reported_once(source: str) -> None:
     assert len([sentence for sentence in said if "mask" in sentence]) == 1
 
 
+def test_a_mask_that_is_stacked_is_said_to_be_only_observed() -> None:
+    """With the way to have it obeyed; nothing is said where masks are to be ignored, or where there is none."""
+    stacked = settings(source="observation", frame_stack=2, action_masks="auto")
+    environment = environment_for(stacked)
+    assert environment.action_mask is None
+    assert "has the shape [2, 12]" in describe_masks(environment)
+    assert not describe_masks(environment_for(settings(source="none")))
+
+
 def test_masks_can_be_ignored() -> None:
     """Without them the environment gets a forbidden action."""
     config = settings(action_masks="off")
@@ -107,6 +118,35 @@ def test_masks_of_components_become_one_of_joint_actions(form: str) -> None:
     expected = np.outer([0, 1, 0], [1, 0, 1, 0]).astype(bool).ravel()
     assert info["action_mask"].tolist() == [expected.tolist()] * 2
     environments.close()
+
+
+@pytest.mark.parametrize("source", ["info", "method"])
+@pytest.mark.parametrize("form", ["joint", "joined"])
+def test_a_row_of_masks_that_could_mean_two_things_is_refused(source: str, form: str) -> None:
+    """Before a step is taken, with the form that is clear."""
+    words = (
+        r"gave an action mask of shape \[4\], which may have .* in reset; expected a tuple with one mask for each of "
+        r"the 2 components of an action\. --action-masks off ignores"
+    )
+    with pytest.raises(FaultyEnvironmentError, match=words):
+        trained(settings(PAIR, env_kwargs={"source": source, "form": form}))
+
+
+@pytest.mark.parametrize("source", ["info", "method", "observation"])
+def test_a_clear_mask_of_two_components_of_two_values_is_obeyed(source: str) -> None:
+    """A tuple, or the member of an observation that has an element for each joint action."""
+    environment = describe(PAIR, {"source": source})
+    assert environment.action_mask == source
+    assert Evaluator(environment, 4, 100).play(None, 0, 20).returns.min() >= 0
+
+
+def test_a_reset_that_fails_as_masks_are_looked_for_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a later one would do: otherwise the masks of such an environment would be missed."""
+    late = importlib.import_module(MODULE).Late
+    monkeypatch.setattr(late, "failures", 1)
+    with pytest.raises(FaultyEnvironmentError, match=r"Late-v0 failed in reset: TimeoutError .* is still starting"):
+        describe(f"{MODULE}:Late-v0", {})
+    assert describe(f"{MODULE}:Late-v0", {}).action_mask == "info"
 
 
 def test_joint_masks_are_learned_with() -> None:
@@ -202,7 +242,7 @@ def test_the_choice_among_allowed_actions() -> None:
     q_values = np.array([[9.0, 1.0, 2.0, 2.0]], np.float32).repeat(3, axis=0)
     masks = np.array([[1, 1, 1, 1], [0, 1, 1, 1], [0, 1, 0, 0]], bool)
     assert best_allowed(q_values, masks).tolist() == [0, 2, 1]
-    drawn = drawn_allowed(masks[1:2].repeat(3_000, axis=0), np.arange(3_000) / 3_000)
+    drawn = sample_allowed(masks[1:2].repeat(3_000, axis=0), np.arange(3_000) / 3_000)
     assert np.bincount(drawn).tolist() == [0, 1_000, 1_000, 1_000]
     assert joint_mask([np.array([False, True]), np.array([True, False, True])]).tolist() == [0, 0, 0, 1, 0, 1]
 

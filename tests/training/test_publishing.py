@@ -88,6 +88,23 @@ def test_the_gate_says_that_the_champion_was_trained_for_another_environment(
     assert ("Both played" in same.manifest.gate.reason) != changed.promoted
 
 
+def test_the_gate_says_that_bounds_have_changed(candidate: Candidate, tmp_path: Path) -> None:
+    """An environment whose features have other bounds is another one, though its policies can be compared."""
+    repository = ModelRepository(tmp_path)
+    offered(playing(candidate, BALANCING), repository)
+    space = candidate.environment.observation_space.model_copy(update={"high": [9.6, 10.0, 0.84, 10.0]})
+    other = candidate.environment.model_copy(update={"observation_space": space})
+    gates = [
+        offered(
+            dataclasses.replace(playing(candidate, BALANCING, seed=seed), environment=other), repository
+        ).manifest.gate
+        for seed in (1, 2)
+    ]
+    sentence = "Since the champion was trained, the bounds of its observations have changed in CartPole-v1."
+    assert [sentence in gate.reason for gate in gates if gate] == [True, False]
+    assert [gate.statistics.get("best_version") for gate in gates if gate] == [None, None]
+
+
 def test_a_candidate_is_gated_again_if_somebody_promotes_meanwhile(
     candidate: Candidate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ class DQNConfig:
     """All settings of a training run. The defaults suit small control problems; see also dqn_training/presets."""
 
     env_id: str = "CartPole-v1"
-    """Gymnasium environment; `module:Name-v0` imports the module first."""
+    """Id of the Gymnasium environment; module:Name-v0 imports the module first."""
     env_kwargs: JsonObject = dataclasses.field(default_factory=dict)
     """Keyword arguments of the environment's constructor, as a JSON object."""
     preprocessing: Literal["auto", "none", "atari"] = "auto"
@@ -92,7 +92,7 @@ class DQNConfig:
     learning_starts: Count = 1_000
     """Transitions in the replay buffer before the first gradient step."""
     batch_size: Count = 128
-    """Transitions per gradient step, sampled uniformly without replacement unless --prioritized."""
+    """Transitions per gradient step, sampled uniformly without replacement unless prioritized."""
     train_every: Count = 4
     """Environment steps per gradient step."""
     prioritized: bool = False

@@ -2,17 +2,29 @@
 
 import contextlib
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-LetThrough = Callable[[], contextlib.AbstractContextManager[None]]
+Interruptible = Callable[[], contextlib.AbstractContextManager[None]]
 """For a part of the block that may be interrupted after all."""
 
 
+def end_when_asked() -> None:
+    """For a child process: SIGTERM runs its `finally` blocks; Ctrl-C, which both get, is the parent's to answer."""
+
+    def end(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what closes must not be interrupted by the next one
+        sys.exit()
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, end)
+
+
 @contextlib.contextmanager
-def held_back() -> Iterator[LetThrough]:
+def deferred_interrupts() -> Iterator[Interruptible]:
     """Defers interrupts to the end of the block, except within the context manager that it yields."""
     arrived: list[int] = []
     previous = {number: signal.getsignal(number) for number in _SIGNALS}
@@ -31,7 +43,7 @@ def held_back() -> Iterator[LetThrough]:
             signal.raise_signal(arrived.pop(0))
 
     @contextlib.contextmanager
-    def let_through() -> Iterator[None]:
+    def interruptible() -> Iterator[None]:
         try:
             release()
             yield
@@ -40,6 +52,6 @@ def held_back() -> Iterator[LetThrough]:
 
     hold()
     try:
-        yield let_through
+        yield interruptible
     finally:
         release()

@@ -25,7 +25,7 @@ from dqn_client.api import (
     Result,
 )
 from dqn_client.backends.aio import Owner, current_owner, drop_ended, sleep
-from dqn_client.encoding import Observation, Values
+from dqn_client.encoding import Observation, Observations
 from dqn_client.endpoint import Endpoint
 from dqn_client.errors import NotReadyError, PolicyClientError
 from dqn_client.retries import Attempts, RetryPolicy
@@ -93,8 +93,12 @@ class AsyncPolicyClient:
         """
         return await self._call(api.act(self._prefix, observation, **options))
 
-    async def act_batch(self, observations: Values, **options: Unpack[ActOptions]) -> Actions:
-        """The actions for observations in a list, or in an array [batch, *shape]."""
+    async def act_batch(self, observations: Observations, **options: Unpack[ActOptions]) -> Actions:
+        """The actions for observations in a list, in an array [batch, *shape], or as a vector environment returns them.
+
+        That is a dict of arrays for a Dict space. Of a Tuple space pass `list(zip(*observations))`: a tuple is taken
+        for a list.
+        """
         return await self._call(api.act_batch(self._prefix, observations, **options))
 
     async def q_values(self, observation: Observation, **options: Unpack[ActOptions]) -> QValues:
@@ -104,8 +108,8 @@ class AsyncPolicyClient:
         """
         return await self._call(api.q_values(self._prefix, observation, **options))
 
-    async def q_values_batch(self, observations: Values, **options: Unpack[ActOptions]) -> QValuesBatch:
-        """The Q-values [batch, actions] for many observations, and the selected actions."""
+    async def q_values_batch(self, observations: Observations, **options: Unpack[ActOptions]) -> QValuesBatch:
+        """The Q-values [batch, actions] for observations as in `act_batch`, and the selected actions."""
         return await self._call(api.q_values_batch(self._prefix, observations, **options))
 
     def stream(

@@ -26,7 +26,7 @@ from dqn_client.api import (
     Result,
 )
 from dqn_client.backends.blocking import Owner, current_owner, drop_ended, sleep
-from dqn_client.encoding import Observation, Values
+from dqn_client.encoding import Observation, Observations
 from dqn_client.endpoint import Endpoint
 from dqn_client.errors import NotReadyError, PolicyClientError
 from dqn_client.retries import Attempts, RetryPolicy
@@ -94,8 +94,12 @@ class PolicyClient:
         """
         return self._call(api.act(self._prefix, observation, **options))
 
-    def act_batch(self, observations: Values, **options: Unpack[ActOptions]) -> Actions:
-        """The actions for observations in a list, or in an array [batch, *shape]."""
+    def act_batch(self, observations: Observations, **options: Unpack[ActOptions]) -> Actions:
+        """The actions for observations in a list, in an array [batch, *shape], or as a vector environment returns them.
+
+        That is a dict of arrays for a Dict space. Of a Tuple space pass `list(zip(*observations))`: a tuple is taken
+        for a list.
+        """
         return self._call(api.act_batch(self._prefix, observations, **options))
 
     def q_values(self, observation: Observation, **options: Unpack[ActOptions]) -> QValues:
@@ -105,8 +109,8 @@ class PolicyClient:
         """
         return self._call(api.q_values(self._prefix, observation, **options))
 
-    def q_values_batch(self, observations: Values, **options: Unpack[ActOptions]) -> QValuesBatch:
-        """The Q-values [batch, actions] for many observations, and the selected actions."""
+    def q_values_batch(self, observations: Observations, **options: Unpack[ActOptions]) -> QValuesBatch:
+        """The Q-values [batch, actions] for observations as in `act_batch`, and the selected actions."""
         return self._call(api.q_values_batch(self._prefix, observations, **options))
 
     def stream(

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dqn_models.masks import BoolArray, drawn_allowed
+from dqn_models.masks import BoolArray, sample_allowed
 from dqn_models.spaces.leaf import LeafSpace
 
 MAX_JOINT_ACTIONS = 4_096
@@ -91,7 +91,7 @@ class FiniteActions(LeafSpace):
 
         `draws` are uniform in [0, 1), [batch] or, for actions that branch, [batch, branches]; see `draws_shape`.
         """
-        return drawn_allowed(self.by_branch(masks, filling=False) if self.branches else masks, draws)
+        return sample_allowed(self.by_branch(masks, filling=False) if self.branches else masks, draws)
 
     def draws_shape(self, count: int) -> tuple[int, ...]:
         """Shape of the draws for `count` random actions."""

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from dqn_models.spaces.actions import ComponentActions
-from dqn_models.spaces.leaf import LeafSpace, shape_in_words
+from dqn_models.spaces.leaf import LeafSpace, describe_shape
 
 _BOUNDED = 1e4  # a wider bound is as good as none: such values do not occur
 
@@ -57,7 +57,7 @@ class BoxSpace(LeafSpace):
 
     def describe(self) -> str:
         """A short description of an observation."""
-        return f"{shape_in_words(self.shape)} of type {self.dtype}"
+        return f"{describe_shape(self.shape)} of type {self.dtype}"
 
     def example(self, mean: list[float]) -> Any:
         """An example observation in JSON form, from the mean in training, per element or over all elements."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from dqn_models.spaces.actions import ComponentActions, FiniteActions
-from dqn_models.spaces.leaf import shape_in_words
+from dqn_models.spaces.leaf import describe_shape
 
 
 class DiscreteSpace(FiniteActions):
@@ -98,7 +98,7 @@ class MultiDiscreteSpace(ComponentActions):
 
     def describe(self) -> str:
         """A short description of an observation."""
-        return f"{shape_in_words(self.tensor_shape)}, each an integer of {_counts(self.nvec)}"
+        return f"{describe_shape(self.tensor_shape)}, each an integer of {_counts(self.nvec)}"
 
     def example(self, mean: list[float]) -> Any:  # noqa: ARG002  (a mean need not be an integer)
         """An example observation in JSON form."""
@@ -159,7 +159,7 @@ class MultiBinarySpace(ComponentActions):
 
     def describe(self) -> str:
         """A short description of an observation."""
-        return f"{shape_in_words(self.shape)}, each 0 or 1"
+        return f"{describe_shape(self.shape)}, each 0 or 1"
 
     def example(self, mean: list[float]) -> Any:
         """An example observation in JSON form, from the mean in training, per element or over all elements."""

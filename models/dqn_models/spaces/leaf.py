@@ -99,6 +99,6 @@ class LeafSpace(BaseModel):
         return array
 
 
-def shape_in_words(shape: Sequence[int]) -> str:
+def describe_shape(shape: Sequence[int]) -> str:
     """E.g. "2 x 3 numbers"."""
     return f"{' x '.join(map(str, shape))} numbers" if shape else "one number"

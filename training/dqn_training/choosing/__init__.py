@@ -1,37 +1,37 @@
-"""What the preset `general` chooses for an environment: from what a short random play meets, by a few rules.
+"""The choices of the preset `general` for an environment, by a few rules from a short probe with random actions.
 
-Nothing here depends on the clock or the run's seed, so that an environment has the same settings on every machine.
+Nothing here depends on time or the run's seed, so that an environment gets the same settings on every machine.
 """
 
 import dataclasses
 from collections.abc import Collection
 
 from dqn_models.manifest import EnvironmentInfo
-from dqn_training.choosing.probe import look_at
+from dqn_training.choosing.probe import probe_environment
 from dqn_training.choosing.rules import RULES
 from dqn_training.config import DQNConfig
 
 CHOOSES = "general"
-"""The preset that chooses."""
-_BROKEN = "chooses nothing: the environment broke down, which the run will probably meet, too, and report"
+"""The preset that chooses settings."""
+_FAILED = "chooses nothing, because the environment failed; the run will probably fail in the same way and report it"
 
 
 def choose_settings(
     config: DQNConfig, environment: EnvironmentInfo, given: Collection[str]
 ) -> tuple[DQNConfig, list[str]]:
-    """The settings for an environment, and for the user a line with each choice and its reason.
+    """The settings for an environment, and a line for the user with each choice and its reason.
 
-    Settings that are `given` by name stay as they are; all do where the environment breaks down. PQN keeps its own
-    rhythm, which these rules know nothing of.
+    Settings named in `given` are kept; if the environment fails, all are. PQN keeps its settings, as the rules are for
+    DQN.
     """
     if config.algorithm == "pqn":
         return config, []
-    facts = look_at(config, environment)
-    if facts.broken:
-        return config, [_BROKEN]
+    found = probe_environment(config, environment)
+    if found.failed:
+        return config, [_FAILED]
     lines = []
     for rule in RULES:
-        settings, reason = rule(config, environment, facts)
+        settings, reason = rule(config, environment, found)
         changed = {name: value for name, value in settings.items() if name not in given}
         changed = {name: value for name, value in changed.items() if value != getattr(config, name)}
         if changed:

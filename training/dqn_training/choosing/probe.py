@@ -1,4 +1,4 @@
-"""A short random play, which says of an environment what settings depend on."""
+"""A short probe of an environment with random actions, which measures what settings depend on."""
 
 import contextlib
 import dataclasses
@@ -25,32 +25,32 @@ from dqn_training.envs.masks import random_action
 from dqn_training.networks.encoders import looks_like_image
 from dqn_training.seeds import process_generators, restore_process_generators, seed_process
 
-_MOST_STEPS = 1_000
-_SHARE = 20  # of a run's steps, one in so many at most
-_DEEPEST = 12  # steps into an episode, at most, before a step is repeated with other random numbers
-_MOST_REPEATED = 40
+_MAX_STEPS = 1_000
+_RUN_STEPS_PER_STEP = 20
+_MAX_DEPTH = 12  # maximum steps into an episode before a step is repeated with other random numbers
+_MAX_REPEATED = 40
 _GENERATORS = (np.random.Generator, np.random.RandomState, random.Random)
 _ALIKE = 0.5
-"""Two outcomes of the same step differ when they are further apart than this part of what the step changed."""
+"""Two outcomes of the same step differ if they are further apart than this fraction of the step's change."""
 
 Choose = Callable[[dict[str, Any]], Any]
-"""A random action that the info allows."""
+"""Returns a random action allowed by the info."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Facts:
-    """What was met, with random actions; nothing in it depends on the clock."""
+class ProbeResult:
+    """Measurements with random actions; none of them depends on time."""
 
-    episode_length: float  # mean; infinite where no episode came to an end
-    reward_scale: float  # root mean square of the rewards that are not 0; 0 where there was none
-    rewarded: float  # fraction of the steps whose reward differs from the most frequent one
-    chance: float  # fraction of steps that had another outcome with other random numbers
-    number_size: float  # root mean square of the numbers observed, as a network gets them; 0 where there were none
-    broken: bool  # the environment broke down, so that the rest is from what came before
+    episode_length: float  # mean; infinite if no episode ended
+    reward_scale: float  # root mean square of the nonzero rewards; 0 if there were none
+    rewarded: float  # fraction of steps whose reward differs from the most frequent one
+    stochastic: float  # fraction of steps with another outcome for other random numbers
+    feature_scale: float  # root mean square of the features, as a network gets them; 0 if there were none
+    failed: bool  # the environment failed; the rest was measured before
 
 
 class _Step(NamedTuple):
-    """The outcome of a step in numbers."""
+    """The outcome of a step."""
 
     observation: NDArray[np.float64]
     reward: float
@@ -58,14 +58,14 @@ class _Step(NamedTuple):
 
 
 def probe_steps(config: DQNConfig) -> int:
-    """One step for every twenty of the run, and no more than a thousand."""
-    return min(_MOST_STEPS, config.total_env_steps // _SHARE)
+    """Number of steps of the probe: one for every twenty of the run, at most a thousand."""
+    return min(_MAX_STEPS, config.total_env_steps // _RUN_STEPS_PER_STEP)
 
 
-def look_at(config: DQNConfig, environment: EnvironmentInfo) -> Facts:
-    """Plays at random where the run's environments will be: if in processes, in one of its own.
+def probe_environment(config: DQNConfig, environment: EnvironmentInfo) -> ProbeResult:
+    """Probes the environment where the run will step it: in a separate process if it uses processes.
 
-    A process that dies, as a run's then will, has met nothing.
+    If that process dies, as the run's will, there are no measurements.
     """
     steps = probe_steps(config)
     if config.vectorization != "async":
@@ -75,13 +75,13 @@ def look_at(config: DQNConfig, environment: EnvironmentInfo) -> Facts:
         try:
             return pool.submit(play_at_random, environment, steps).result()
         except BrokenProcessPool:
-            return Facts(math.inf, 0.0, 0.0, 0.0, 0.0, broken=True)
+            return ProbeResult(math.inf, 0.0, 0.0, 0.0, 0.0, failed=True)
 
 
-def play_at_random(environment: EnvironmentInfo, steps: int) -> Facts:
-    """Plays about so many steps. Where the environment breaks down, the facts are those met by then.
+def play_at_random(environment: EnvironmentInfo, steps: int) -> ProbeResult:
+    """Plays about `steps` steps. If the environment fails, the result has the measurements up to then.
 
-    The process's random generators stay as they were.
+    The process's random generators are left unchanged.
     """
     kept = process_generators()
     made = make_described(environment)
@@ -95,7 +95,7 @@ def play_at_random(environment: EnvironmentInfo, steps: int) -> Facts:
     squares: list[float] = []
     lengths: list[int] = []
     differing: list[bool] = []
-    broken = True
+    failed = True
     try:
         seed_process(0)
         made.action_space.seed(0)
@@ -104,25 +104,25 @@ def play_at_random(environment: EnvironmentInfo, steps: int) -> Facts:
                 rewards.append(reward)
                 squares.append(_mean_square(environment, observation))
                 lengths += [length] if length else []
-            broken = False
+            failed = False
             _repeat(made, choose, steps // 2, differing)
     finally:
         made.close()
         restore_process_generators(kept)
     found = np.array(rewards)
     _, counts = np.unique(found, return_counts=True)
-    return Facts(
+    return ProbeResult(
         episode_length=float(np.mean(lengths)) if lengths else math.inf,
         reward_scale=float(np.sqrt(np.mean(found[found != 0] ** 2))) if found.any() else 0.0,
         rewarded=1 - float(counts.max()) / len(found) if len(found) else 0.0,
-        chance=float(np.mean(differing)) if differing else 0.0,
-        number_size=float(np.sqrt(np.mean(squares))) if squares else 0.0,
-        broken=broken,
+        stochastic=float(np.mean(differing)) if differing else 0.0,
+        feature_scale=float(np.sqrt(np.mean(squares))) if squares else 0.0,
+        failed=failed,
     )
 
 
 def _play(environment: AnyEnv, choose: Choose, steps: int) -> Iterator[tuple[Any, float, int]]:
-    """The observation and the reward of each step, and the length of the episode where it ends it, else 0."""
+    """Yields observation and reward of each step, and the length of the episode if the step ends it, else 0."""
     _, info = environment.reset(seed=0)
     length = 0
     for _ in range(steps):
@@ -136,7 +136,7 @@ def _play(environment: AnyEnv, choose: Choose, steps: int) -> Iterator[tuple[Any
 
 
 def _mean_square(environment: EnvironmentInfo, observation: Any) -> float:
-    """Of the numbers that are neither pictures nor rows of a table, bytes in the scale that a network takes them in."""
+    """Mean square of an observation's features, without images and finite leaves; bytes are scaled as for a network."""
     found = [np.zeros(0)]
     for leaf in environment.observation_space.leaves:
         if isinstance(leaf.space, BoxSpace) and not looks_like_image(leaf.space):
@@ -147,10 +147,10 @@ def _mean_square(environment: EnvironmentInfo, observation: Any) -> float:
 
 
 def _repeat(environment: AnyEnv, choose: Choose, steps: int, differing: list[bool]) -> None:
-    """Takes single steps twice, after the same episode so far, the second time with other random numbers."""
+    """Takes single steps twice from the same state, the second time with other random numbers."""
     generator = np.random.default_rng(0)
-    for trial in range(_MOST_REPEATED):
-        before = int(generator.integers(0, _DEEPEST))
+    for trial in range(_MAX_REPEATED):
+        before = int(generator.integers(0, _MAX_DEPTH))
         steps -= 2 * (before + 1)
         if steps < 0:
             return
@@ -164,7 +164,7 @@ def _repeat(environment: AnyEnv, choose: Choose, steps: int, differing: list[boo
 def _outcome(
     environment: AnyEnv, choose: Choose, trial: int, before: int, *, other: bool
 ) -> tuple[NDArray[np.float64], _Step] | None:
-    """An observation `before` steps into an episode, and one more step; None where the episode ended earlier."""
+    """The observation `before` steps into an episode, and the next step; None if the episode ends before."""
     seed_process(trial)
     environment.action_space.seed(trial)
     observation, info = environment.reset(seed=trial)
@@ -174,7 +174,7 @@ def _outcome(
             return None
     action = choose(info)
     if other:
-        seed_process(trial + _MOST_REPEATED)
+        seed_process(trial + _MAX_REPEATED)
         for number, drawing in enumerate(_generators_of(environment, set())):
             _draw_others(drawing, [trial, number])
     after, reward, terminated, truncated, _ = environment.step(action)
@@ -182,7 +182,7 @@ def _outcome(
 
 
 def _generators_of(value: Any, seen: set[int]) -> Iterator[Any]:
-    """The random generators that an environment, and the objects that it is made of, have as attributes."""
+    """The random generators in the attributes of an environment and, recursively, of the objects in it."""
     seen.add(id(value))
     for item in list(vars(value).values()):
         if isinstance(item, _GENERATORS):
@@ -192,7 +192,7 @@ def _generators_of(value: Any, seen: set[int]) -> Iterator[Any]:
 
 
 def _draw_others(generator: Any, seed: list[int]) -> None:
-    """Gives a generator another state, which follows from the seed."""
+    """Reseeds a generator."""
     if isinstance(generator, np.random.Generator):
         bits: Any = generator.bit_generator
         bits.state = type(bits)(seed).state
@@ -203,7 +203,7 @@ def _draw_others(generator: Any, seed: list[int]) -> None:
 def _differ(
     once: tuple[NDArray[np.float64], _Step], again: tuple[NDArray[np.float64], _Step], *, any_change: bool
 ) -> bool:
-    """Whether two outcomes of a step are further apart than small noise makes them."""
+    """Whether two outcomes of a step differ by more than small noise."""
     (before, first), (_, second) = once, again
     apart = abs(first.reward - second.reward) > _ALIKE * max(abs(first.reward), abs(second.reward))
     if first.ended != second.ended or apart or first.observation.shape != second.observation.shape:
@@ -216,7 +216,7 @@ def _differ(
 
 
 def _numbers(observation: Any) -> NDArray[np.float64]:
-    """All numbers of an observation, those of all leaves, in one row."""
+    """All elements of an observation, over all leaves, in one row."""
     array = np.asarray(observation)
     if array.dtype.names is not None:
         return np.concatenate([_numbers(array[name]) for name in array.dtype.names])

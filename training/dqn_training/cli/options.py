@@ -77,8 +77,8 @@ class RetrainOptions:
     """Name of the model; default: derived from the environment, e.g. cartpole."""
     repository: Repository = dataclasses.field(default_factory=cli_support.default_repository)
     gate: Rule = "non-inferior"
-    """Rule for replacing the champion, with 95 % confidence: superior: better; non-inferior: not worse by more than 1 %
-    of the champion's mean return or 0.2 of its standard deviation, whichever is larger."""
+    """Rule for replacing the champion, with 95 % confidence. superior: a higher mean return; non-inferior: lower by at
+    most 1 % of the champion's mean return or 0.2 of its standard deviation, whichever is larger."""
     metrics_port: Annotated[int, Between(0, 65535)] = 8001
     """Port for this job's Prometheus metrics with --every; 0: none."""
     metrics_host: str = "127.0.0.1"
@@ -150,9 +150,10 @@ class TuneOptions:
     first_seed: Annotated[int, Between(100)] = 100
     """Seed of the first training run of each trial; at least 100, because smaller seeds are reserved for reporting."""
     evaluations: Count = 20
-    """Greedy evaluations per training run; they determine its score."""
+    """Greedy evaluations per training run; they determine its score. Together they take at most as many steps as
+    training, or --eval-fraction times as many; each plays at least one episode."""
     episodes: Count = 20
-    """Episodes per evaluation."""
+    """Episodes per evaluation, at most."""
     finalists: Annotated[int, Between(0)] = 3
     """Number of best trials to retrain with other seeds, in addition to the preset; 0: none."""
     confirm_seeds: Count = 5

@@ -54,7 +54,7 @@ def with_choices(options: Options, environment: EnvironmentInfo) -> Options:
     """
     if options.given is None or options.preset != CHOOSES or options.config.algorithm == "pqn":
         return options
-    print(f"{CHOOSES}: looks at the environment with {probe_steps(options.config):,} random steps", file=sys.stderr)
+    print(f"{CHOOSES}: probes the environment with {probe_steps(options.config):,} random steps", file=sys.stderr)
     config, lines = choose_settings(options.config, environment, options.given)
     for line in lines:
         print(f"{CHOOSES}: {line}", file=sys.stderr)
@@ -82,8 +82,8 @@ def make_trackers(options: TrainOptions, run: RunDirectory) -> list[Tracker]:
         trackers.append(TensorBoardTracker(run.tensorboard))
     if _mlflow_uri(options) or run.mlflow.exists():
         with needs_extra(_MLFLOW, "mlflow"):
-            from dqn_training.tracking.mlflow_tracker import MlflowTracker, remembered  # noqa: PLC0415  (an extra)
-        uri = str(remembered(run.mlflow).get("uri") or _mlflow_uri(options))
+            from dqn_training.tracking.mlflow_tracker import MlflowTracker, saved_run  # noqa: PLC0415  (an extra)
+        uri = str(saved_run(run.mlflow).get("uri") or _mlflow_uri(options))
         params = {"preset": options.preset, **options.config.to_json()}
         trackers.append(MlflowTracker(uri, run.mlflow, options.name, run.path.resolve().name, params))
     return trackers

@@ -47,8 +47,8 @@ class TrainOptions:
     """Name of the model; default: derived from the environment, e.g. cartpole."""
     repository: Repository = dataclasses.field(default_factory=cli_support.default_repository)
     gate: Rule = "non-inferior"
-    """Rule for replacing the champion, with 95 % confidence: superior: better; non-inferior: not worse by more than 1 %
-    of the champion's mean return or 0.2 of its standard deviation, whichever is larger."""
+    """Rule for replacing the champion, with 95 % confidence. superior: a higher mean return; non-inferior: lower by at
+    most 1 % of the champion's mean return or 0.2 of its standard deviation, whichever is larger."""
     run_dir: Directory | None = None
     """Directory for the run's checkpoint and logs; default: runs/NAME-TIME, or $DQN_RUNS/NAME-TIME."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="DIR|auto")] = None

@@ -18,7 +18,7 @@ from dqn_training.run.directory import runs_directory
 from dqn_training.seeds import trial_seeds
 from dqn_training.tuning import report
 from dqn_training.tuning.confirm import Finalist, confirm, finalists
-from dqn_training.tuning.objective import Search
+from dqn_training.tuning.objective import SEARCH_FRACTION, Search
 from dqn_training.tuning.study import completed, finished, open_study, work
 from dqn_training.workers import in_processes
 
@@ -45,7 +45,10 @@ def _search(options: TuneOptions) -> Search:
     with wrong_usage():
         environment = environment_for(options.config)
         options = fitted(options, environment)
-    size = (options.first_seed, options.seeds, options.evaluations, options.episodes)
+    fraction = options.config.eval_fraction
+    if "eval_fraction" not in (options.given or ()):
+        fraction = max(SEARCH_FRACTION, fraction)
+    size = (options.first_seed, options.seeds, options.evaluations, options.episodes, fraction)
     return Search(options.config, environment, *size)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from dqn_models.masks import ACTION_MASK
 from dqn_training.envs.masks import MaskReader, WrongMaskError
-from dqn_training.envs.spaces import leaf_spaces, observed
+from dqn_training.envs.spaces import leaf_spaces, observation_space_of
 
 AnyEnv = gymnasium.Env[Any, Any]
 
@@ -31,17 +31,17 @@ class FaultyEnvironmentError(ValueError):
     """An environment raised an exception or violated Gymnasium's interface."""
 
 
-class UnmadeEnvironmentError(FaultyEnvironmentError):
+class EnvironmentCreationError(FaultyEnvironmentError):
     """An environment's constructor raised an exception."""
 
 
 @contextlib.contextmanager
-def several_instances() -> Iterator[None]:
+def single_instance_hint() -> Iterator[None]:
     """Adds a remedy to the error of an environment that cannot be instantiated again."""
     try:
         yield
-    except UnmadeEnvironmentError as error:
-        raise UnmadeEnvironmentError(
+    except EnvironmentCreationError as error:
+        raise EnvironmentCreationError(
             f"{error} If it allows only one instance per process, use --num-envs 1 --eval-envs 1."
         ) from error
 
@@ -59,7 +59,7 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._env_id = env_id
         self.masks = masks
         self._step = 0  # of the episode
-        space, _ = observed(env_id, environment.observation_space)
+        space, _ = observation_space_of(env_id, environment.observation_space)
         self.row_dtype = space.row_dtype
         found = zip(space.leaves, leaf_spaces(environment.observation_space, space), strict=True)
         self._leaves = [(leaf.name, leaf.path, _LeafCheck(single)) for leaf, single in found]
@@ -69,6 +69,12 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """The first observation of an episode, and its action mask in the info, if any."""
+        answer = self.begin(seed=seed, options=options)
+        masks = {} if self.masks is None else self._read(self.masks, *answer)
+        return self._checked(answer[0]), masks
+
+    def begin(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+        """The observation and info that the environment's own reset returns, unchanged."""
         self._step = 0
         try:
             answer: Any = self.env.reset(seed=seed, options=options)
@@ -78,8 +84,7 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
             raise FaultyEnvironmentError(
                 f"{self._env_id} returned {_kind(answer)} from reset; expected (observation, info)."
             )
-        masks = {} if self.masks is None else self._read(self.masks, *answer)
-        return self._checked(answer[0]), masks
+        return answer
 
     def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
         """Steps the environment."""
@@ -153,7 +158,7 @@ def failure(env_id: str, where: str, error: BaseException) -> str:
     return f"{env_id} failed {where}: {type(error).__name__} at {place}: {error}".rstrip(".: ") + "."
 
 
-def not_learnable(numbers: NDArray[Any]) -> str:
+def float32_problem(numbers: NDArray[Any]) -> str:
     """Why these floats do not fit float32, e.g. "with nan in it"; empty if they do."""
     fits = np.isfinite(numbers) if numbers.dtype == np.float32 else np.abs(numbers) <= FLOAT32_MAX
     if fits.all():
@@ -211,7 +216,7 @@ class _LeafCheck:
         if kind not in self._kinds:
             return f"of dtype {found.dtype}, not {self.space.dtype},"
         if kind == "f":
-            return not_learnable(found)
+            return float32_problem(found)
         return "" if _contains(self.space, found) else f"outside of {self.space}"
 
 

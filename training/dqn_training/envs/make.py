@@ -12,11 +12,14 @@ from typing import Any
 import gymnasium
 
 from dqn_models.manifest import EnvironmentInfo, WrapperInfo
+from dqn_models.masks import MaskSource
+from dqn_models.spaces import ActionSpace, ObservationSpace
 from dqn_training.config import DQNConfig
-from dqn_training.envs.checks import Checked, UnmadeEnvironmentError, failure
+from dqn_training.envs.checks import Checked, EnvironmentCreationError, failure
 from dqn_training.envs.masks import MaskReader, find_masks
-from dqn_training.envs.spaces import acted, observed
+from dqn_training.envs.spaces import action_space_of, observation_space_of
 from dqn_training.envs.wrappers import chosen_wrappers, environment_arguments, wrapped
+from dqn_training.seeds import process_generators, restore_process_generators
 
 _EXTRAS = {"ALE": "atari", "MinAtar": "minatar"}
 
@@ -40,13 +43,13 @@ def describe(
 
     Its actions branch if there are too many of them, or if `branching` is set.
 
-    Raises ValueError if it cannot be made or DQN does not support its spaces.
+    Raises ValueError if it cannot be made or DQN does not support its spaces, FaultyEnvironmentError if it fails.
     """
     environment = make_environment(env_id, kwargs, wrappers)
     try:
         spec = environment.spec
-        observation_space, left_out = observed(env_id, environment.observation_space)
-        action_space = acted(env_id, environment.action_space, discretize, branching=branching)
+        observation_space, left_out = observation_space_of(env_id, environment.observation_space)
+        action_space = action_space_of(env_id, environment.action_space, discretize, branching=branching)
         return EnvironmentInfo(
             id=env_id,
             kwargs=dict(kwargs),
@@ -55,12 +58,24 @@ def describe(
             observation_space=observation_space,
             left_out=left_out,
             action_space=action_space,
-            action_mask=find_masks(environment.env, observation_space, action_space) if masked else None,
+            action_mask=_mask_source(environment, observation_space, action_space) if masked else None,
             max_episode_steps=spec.max_episode_steps if spec else None,
             reward_threshold=spec.reward_threshold if spec else None,
         )
     finally:
         environment.close()
+
+
+def _mask_source(
+    environment: Checked, observation_space: ObservationSpace, action_space: ActionSpace
+) -> MaskSource | None:
+    """Where its action masks are, for which it is reset; the process's random generators stay as they were."""
+    kept = process_generators()
+    try:
+        _, info = environment.begin(seed=0)
+    finally:
+        restore_process_generators(kept)
+    return find_masks(environment.env, info, observation_space, action_space)
 
 
 def make_described(environment: EnvironmentInfo, **arguments: Any) -> Checked:
@@ -90,8 +105,12 @@ def make_environment(
     except TypeError as error:
         raise ValueError(f"env_kwargs is {dict(kwargs)}; {env_id} rejects it: {error}.") from error
     except Exception as error:
-        raise UnmadeEnvironmentError(failure(env_id, "in its constructor", error)) from error
-    return Checked(wrapped(environment, wrappers), env_id, masks)
+        raise EnvironmentCreationError(failure(env_id, "in its constructor", error)) from error
+    try:
+        return Checked(wrapped(environment, wrappers), env_id, masks)
+    except BaseException:
+        environment.close()
+        raise
 
 
 def register(env_id: str) -> gymnasium.envs.registration.EnvSpec:

@@ -1,6 +1,5 @@
 """Action masks of environments: where to find them, and their conversion to one boolean per joint action."""
 
-import contextlib
 from typing import Any
 
 import gymnasium
@@ -10,7 +9,6 @@ from numpy.typing import NDArray
 from dqn_models.manifest import EnvironmentInfo
 from dqn_models.masks import ACTION_MASK, BoolArray, MaskSource, joint_mask
 from dqn_models.spaces import ActionSpace, DictSpace, DiscreteSpace, ObservationSpace
-from dqn_training.seeds import process_generators, restore_process_generators
 
 _AnyEnv = gymnasium.Env[Any, Any]
 
@@ -20,23 +18,24 @@ _PLACES: dict[MaskSource, str] = {
     "method": "action_masks()",
     "observation": "the action_mask in its observations",
 }
+_NO_MASK = (
+    "The action_mask in the observations has the shape {}, as in stacked frames, not an entry for each of the {}, so "
+    'it is observed but not obeyed. To change that, move it to info["action_mask"] by a wrapper below the stack.'
+)
 
 
 class WrongMaskError(ValueError):
     """A mask that does not fit the action space; the message continues a sentence that starts with the environment."""
 
 
-def find_masks(environment: _AnyEnv, observations: ObservationSpace, actions: ActionSpace) -> MaskSource | None:
-    """Finds out where an environment provides action masks, by resetting it; None if nowhere.
+def find_masks(
+    environment: _AnyEnv, info: Any, observations: ObservationSpace, actions: ActionSpace
+) -> MaskSource | None:
+    """Finds out where an environment provides action masks; None if nowhere.
 
-    Checked in this order: the info of its reset; a method `action_masks()`, sb3-contrib's convention; the member
-    `action_mask` of its Dict observations, if that has one element per action.
+    Checked in this order: the `info` of its first reset; a method `action_masks()`, sb3-contrib's convention; the
+    member `action_mask` of its Dict observations, if that has one element per action.
     """
-    info: Any = {}
-    kept = process_generators()  # its reset may draw from the global generators
-    with contextlib.suppress(Exception):  # the run will hit the error again and report it
-        _, info = environment.reset(seed=0)
-    restore_process_generators(kept)
     if isinstance(info, dict) and info.get(ACTION_MASK) is not None:
         return "info"
     if environment.has_wrapper_attr(_METHOD) and callable(environment.get_wrapper_attr(_METHOD)):
@@ -47,9 +46,12 @@ def find_masks(environment: _AnyEnv, observations: ObservationSpace, actions: Ac
     return None
 
 
-def masks_in_words(environment: EnvironmentInfo) -> str:
-    """A sentence about the masks of an environment that has action masks."""
-    assert environment.action_mask is not None  # noqa: S101  (the caller has checked it)
+def describe_masks(environment: EnvironmentInfo) -> str:
+    """A sentence about an environment's action masks, or about a member that only looks like one; else empty."""
+    if environment.action_mask is None:
+        shapes = [leaf.space.tensor_shape for leaf in environment.observation_space.leaves if leaf.name == ACTION_MASK]
+        count = f"{environment.action_space.n:,} actions"
+        return "".join(_NO_MASK.format(list(shape), count) for shape in shapes)
     request = "" if environment.action_mask == "observation" else " The server will require action_mask in requests."
     return (
         f"Action masks come from {_PLACES[environment.action_mask]}: training and evaluation take only allowed actions "
@@ -76,6 +78,8 @@ class MaskReader:
         self._n = actions.n
         self._components = actions.components
         self._branches = bool(actions.branches)
+        one_row = len(self._components) > 1 and not self._branches
+        self._is_ambiguous = one_row and sum(self._components) == self._n
 
     def read(self, environment: _AnyEnv, observation: Any, info: Any, *, ended: bool) -> BoolArray:
         """Which actions are allowed in the current state, [n_actions].
@@ -86,7 +90,7 @@ class MaskReader:
         if self._source == "method":
             return self._joint(environment.get_wrapper_attr(_METHOD)())
         if self._source == "observation":
-            return self._joint(observation[ACTION_MASK])
+            return self._flags(observation[ACTION_MASK], self._n)  # which its space promises
         if not isinstance(info, dict) or ACTION_MASK not in info:
             if not ended:
                 raise WrongMaskError("returned no action_mask in its info, unlike in its first reset,")
@@ -99,6 +103,11 @@ class MaskReader:
         if isinstance(mask, tuple | list) and len(mask) == len(self._components) and np.ndim(mask[0]) == 1:
             return self._of_components([self._flags(*each) for each in zip(mask, self._components, strict=True)])
         total = sum(self._components)
+        if self._is_ambiguous and np.shape(mask) == (total,):
+            raise WrongMaskError(
+                f"gave an action mask of shape [{total}], which may have an element for each joint action, or one "
+                "component after the other,"
+            )
         if np.shape(mask) == (total,) and not self._branches:  # concatenated, as in sb3-contrib
             return joint_mask(np.split(self._flags(mask, total), np.cumsum(self._components)[:-1]))
         return self._flags(mask, self._n)
@@ -130,5 +139,7 @@ class MaskReader:
         flags = f"{self._n:,} booleans, or 0s and 1s"
         if len(self._components) == 1:
             return flags
+        if self._is_ambiguous:
+            return f"a tuple with one mask for each of the {len(self._components)} components of an action"
         joined = f"{flags}, component by component" if self._branches else flags
         return f"one mask for each of the {len(self._components)} components of an action, or {joined}"

@@ -32,7 +32,7 @@ ComponentSpace = TypeVar("ComponentSpace", bound=ComponentActions)
 _MOST_SHOWN = 10**12
 
 
-def observed(env_id: str, space: AnySpace) -> tuple[ObservationSpace, list[str]]:
+def observation_space_of(env_id: str, space: AnySpace) -> tuple[ObservationSpace, list[str]]:
     """The observation space for the manifest, and the names of the leaves that it leaves out.
 
     Raises ValueError if a policy cannot take such observations.
@@ -55,7 +55,7 @@ def observed(env_id: str, space: AnySpace) -> tuple[ObservationSpace, list[str]]
     return found, left_out
 
 
-def acted(env_id: str, space: AnySpace, discretize: int | None, *, branching: bool = False) -> ActionSpace:
+def action_space_of(env_id: str, space: AnySpace, discretize: int | None, *, branching: bool = False) -> ActionSpace:
     """The action space for the manifest; actions branch if there are too many of them, or if `branching` is set.
 
     Raises ValueError if a policy cannot choose such actions.
@@ -73,7 +73,7 @@ def acted(env_id: str, space: AnySpace, discretize: int | None, *, branching: bo
     return _branched(found, always=branching)
 
 
-def branching_in_words(environment: EnvironmentInfo) -> str:
+def describe_branching(environment: EnvironmentInfo) -> str:
     """A sentence about the branching actions of an environment."""
     actions = environment.action_space
     components, count = actions.components, math.prod(actions.components)

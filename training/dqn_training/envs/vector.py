@@ -9,7 +9,6 @@ import functools
 import multiprocessing
 import os
 import random
-import signal
 import sys
 import time
 import warnings
@@ -25,10 +24,11 @@ from dqn_models.manifest import EnvironmentInfo
 from dqn_models.masks import ACTION_MASK, BoolArray
 from dqn_models.spaces import CompositeSpace
 from dqn_training.config import Vectorization
-from dqn_training.envs.checks import FLOAT32_MAX, AnyEnv, Checked, FaultyEnvironmentError, failure, not_learnable
+from dqn_training.envs.checks import FLOAT32_MAX, AnyEnv, Checked, FaultyEnvironmentError, failure, float32_problem
 from dqn_training.envs.make import make_described, register
 from dqn_training.envs.masks import random_action
 from dqn_training.envs.packing import Packed, unpack
+from dqn_training.interrupts import end_when_asked
 from dqn_training.seeds import seed_process
 
 AnyVectorEnv = VectorEnv[Any, Any, Any]
@@ -37,6 +37,7 @@ Stepped = tuple[NDArray[Any], NDArray[np.float64], NDArray[np.bool_], NDArray[np
 PROCESS_SECONDS = 150e-6
 """Overhead of a step in another process: two messages and two context switches."""
 _PROBE_SECONDS = 0.1
+_GRACE_SECONDS = 5.0  # for a process to close its environment
 
 
 def make_vector_environment(
@@ -58,9 +59,12 @@ def make_vector_environment(
             f"vectorization is 'native', but {environment.id} has no vector version{masked}; use auto, sync or async."
         )
     if vectorization == "auto":
-        vectorization = "async" if pays_in_processes(step_seconds(environment), num_envs) else "sync"
+        vectorization = "async" if processes_pay_off(step_seconds(environment), num_envs) else "sync"
     if vectorization == "sync":
-        return SerialVectorEnv([make_described(environment) for _ in range(num_envs)])
+        with contextlib.ExitStack() as made:  # those that there are, where one fails
+            singles = [made.enter_context(contextlib.closing(make_described(environment))) for _ in range(num_envs)]
+            made.pop_all()
+        return SerialVectorEnv(singles)
     seeds = (random.getrandbits(31) for _ in range(num_envs))
     make = [functools.partial(_make_packed, environment, seed) for seed in seeds]
     return _CheckedVector(AsyncVectorEnv(make, autoreset_mode=AutoresetMode.NEXT_STEP), environment)
@@ -80,7 +84,7 @@ def is_native(environment: EnvironmentInfo) -> bool:
     return found is not None
 
 
-def pays_in_processes(seconds: float, num_envs: int) -> bool:
+def processes_pay_off(seconds: float, num_envs: int) -> bool:
     """Whether environments whose step takes `seconds` are stepped faster in processes than serially."""
     cores = min(available_cores(), num_envs)
     return seconds * num_envs > seconds * num_envs / cores + PROCESS_SECONDS * num_envs
@@ -127,8 +131,8 @@ def _native(environment: EnvironmentInfo, num_envs: int) -> AnyVectorEnv | None:
 
 def _make_packed(environment: EnvironmentInfo, process_seed: int) -> AnyEnv:
     """Makes an environment, in its own process (AsyncVectorEnv also makes one in the parent)."""
-    if multiprocessing.parent_process() is not None:  # the parent handles Ctrl-C
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if multiprocessing.parent_process() is not None:
+        end_when_asked()
         seed_process(process_seed)
     return Packed(make_described(environment), _masked_actions(environment))
 
@@ -229,11 +233,16 @@ class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
         return rows, rewards, terminated, truncated, info
 
     def close(self, **arguments: Any) -> None:
-        """Closes the environments; if a process has died, the others are killed, as they can no longer be closed."""
+        """Closes the environments; after a process has died, or an interrupt, by ending the processes."""
         if not self._broken:
-            self.env.close(**arguments)
-            return
-        for process in getattr(self.env, "processes", []):
+            with contextlib.suppress(EOFError, ConnectionError):  # one that has just died
+                self.env.close(**arguments)
+                return
+        processes = getattr(self.env, "processes", [])
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join(_GRACE_SECONDS)
             process.kill()
             process.join()
         self.env.closed = True
@@ -249,6 +258,9 @@ class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
             raise FaultyEnvironmentError(f"A process of {self._id} died {self._where()}.") from error
         except Exception as error:
             raise FaultyEnvironmentError(failure(self._id, self._where(), error)) from error
+        except BaseException:  # an interrupt, after which some answers are read and others not
+            self._broken = True
+            raise
 
     def _rows(self, observations: Any) -> tuple[NDArray[Any], dict[str, BoolArray]]:
         """Observations as rows, and an info with action masks; those from processes have been checked there."""
@@ -261,7 +273,7 @@ class _CheckedVector(VectorWrapper[Any, Any, Any, Any, Any]):
             raise FaultyEnvironmentError(
                 f"{self._id} returned observations of shape {found}, not {expected}, {self._where()}."
             )
-        if observations.dtype.kind == "f" and (problem := not_learnable(observations)):
+        if observations.dtype.kind == "f" and (problem := float32_problem(observations)):
             raise FaultyEnvironmentError(f"{self._id} returned an observation {problem} {self._where()}.")
         rows: NDArray[Any] = observations
         return rows, {}

@@ -2,7 +2,6 @@
 
 import contextlib
 import multiprocessing
-import signal
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -10,6 +9,7 @@ from dqn_models.manifest import EnvironmentInfo
 from dqn_models.policy import Policy
 from dqn_training.envs.checks import FaultyEnvironmentError
 from dqn_training.evaluation.play import Episodes, Player, RandomPolicy, Tick, play
+from dqn_training.interrupts import end_when_asked
 from dqn_training.seeds import seed_process
 
 _GRACE_SECONDS = 5.0
@@ -111,7 +111,7 @@ class _Process:
 
 def _answer(connection: Connection) -> None:
     """Plays the requested episodes until the other end is closed or its process has ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to both; the parent handles it
+    end_when_asked()
     with contextlib.suppress(EOFError, ConnectionError):
         connection.send("ready")
         while True:

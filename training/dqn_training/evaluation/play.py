@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dqn_models.manifest import EnvironmentInfo, Evaluation
 from dqn_models.masks import ACTION_MASK, BoolArray
 from dqn_models.spaces import ActionSpace
-from dqn_training.envs.checks import AnyEnv, several_instances
+from dqn_training.envs.checks import AnyEnv, single_instance_hint
 from dqn_training.envs.make import make_described
 from dqn_training.envs.vector import AnyVectorEnv, is_native, make_vector_environment
 from dqn_training.evaluation.statistics import mean_interval
@@ -192,7 +192,7 @@ def _play_singly(
     slots = min(slots, episodes)
     environments: list[AnyEnv] = []
     try:
-        with several_instances():
+        with single_instance_hint():
             for _ in range(slots):
                 environments.append(make_described(environment))  # noqa: PERF401  (must be closed even if the next one fails)
         running = {slot: slot for slot in range(slots)}  # slot -> its episode

@@ -24,7 +24,7 @@ _ONNX_DTYPES = {"float32": TensorProto.FLOAT, "uint8": TensorProto.UINT8, "int64
 
 
 def export(q_network: nn.Sequential, environment: EnvironmentInfo, reward_scale: float = 1.0) -> bytes:
-    """The policy as a serialized ONNX graph: the observation, leaf by leaf, to q_values and greedy action.
+    """The policy as a serialized ONNX graph, from the leaves of an observation to `q_values` and the greedy `action`.
 
     The Q-values are in units of the environment's rewards: the network's are divided by `reward_scale`. The last layer
     of the network must be called `q_values`. Raises ValueError for a layer without an ONNX counterpart.

@@ -1,7 +1,7 @@
-"""Adam on one flat parameter tensor: one operation a step, whatever the number of layers.
+"""Adam on one flat parameter tensor: one operation per step, whatever the number of layers.
 
-PyTorch's own step spends most of its time outside the arithmetic for networks of this size (measured for 64-64 layers:
-forward, backward and step 398 us with torch.optim.Adam(fused=True), 270 us with this one).
+For networks of this size PyTorch's own step spends most of its time on overhead (forward, backward and step with 64-64
+layers take 398 us with torch.optim.Adam(fused=True), 270 us with this one).
 """
 
 import torch
@@ -12,8 +12,8 @@ from dqn_training.config import DQNConfig
 
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-8
 _LARGE = 30_000
-"""Parameters from which a step takes most of its time in moving them through memory, once for each operation (81,000,
-two layers of 128 for a table of 500 rows: 540 us less a step)."""
+"""Number of parameters from which a step is limited by memory bandwidth, which each operation needs (81,000 parameters,
+two layers of 128 for 500 states: 540 us less per step)."""
 
 
 class Adam(Stateful):
@@ -25,7 +25,7 @@ class Adam(Stateful):
     _state = ("_mean", "_square", "_largest", "_steps")
 
     def __init__(self, parameters: nn.Parameter, config: DQNConfig) -> None:
-        """`parameters` is flat and has its gradient in `grad`."""
+        """`parameters` is a flat tensor with its gradient in `grad`."""
         self.learning_rate = config.learning_rate
         self._weight_decay = config.weight_decay
         self._parameters = parameters.data
@@ -36,11 +36,11 @@ class Adam(Stateful):
         self._fused_step = torch._fused_adam_ if config.optimizer == "adam" else torch._fused_adamw_
 
     def step(self, gradient: Tensor, divisor: Tensor | None = None) -> None:
-        """Moves the parameters against the gradient [parameters], which a scalar may divide first.
+        """Updates the parameters with the gradient [parameters], divided by a scalar if given.
 
-        That is the operation of torch.optim's Adam and AdamW with fused=True. Moments of what has no gradient any more
-        shrink until they are denormal numbers, which take a processor a hundred times as long as others: half of the
-        step in preset `tutorial`. They count as 0 here.
+        Uses the operation of torch.optim's Adam and AdamW with fused=True. Moments of parameters that no longer get a
+        gradient decay to denormal numbers, which are a hundred times slower: they would take half of the step in preset
+        `tutorial`. They are flushed to 0 here.
         """
         self._steps += 1
         torch.set_flush_denormal(True)

@@ -23,20 +23,21 @@ from dqn_training.networks.q_network import choose_device
 from dqn_training.replay.source import Batch
 
 _SEEN = 10_000
-"""Observations, at most, whose statistics normalize the rest."""
+"""Maximum number of observations behind the statistics for normalization."""
 _AT_ONCE = 4_096
-"""Values of an observation up to which one pass of two batches takes less time than two: larger leave the caches."""
+"""Elements of an observation up to which one pass over two batches is faster than two passes: larger ones leave the
+caches."""
 
 
 class UpdateResult(NamedTuple):
-    """The results of a gradient step; tensors, so that the GPU is not waited for in vain."""
+    """The results of a gradient step; tensors, to avoid waiting for the GPU."""
 
     losses: Tensor  # [batch], whose mean it descended
     errors: Tensor | None  # [batch], of the transitions before the step; None without prioritized replay
 
 
 class DQNAgent(Stateful):
-    """A Q-network, its target network and its optimiser, all on one device; arrays come and go as NumPy's."""
+    """A Q-network, its target network and its optimizer on one device; takes and returns NumPy arrays."""
 
     _state = (
         "parameters",
@@ -50,7 +51,7 @@ class DQNAgent(Stateful):
     )
 
     def __init__(self, config: DQNConfig, q_network: nn.Sequential, actions: ActionSpace) -> None:
-        """Takes over `q_network`; the target network starts as its copy."""
+        """Takes ownership of `q_network`; the target network starts as a copy."""
         self.config = config
         self.actions = actions
         self.device = choose_device(config, q_network)
@@ -84,7 +85,7 @@ class DQNAgent(Stateful):
         generator: np.random.Generator,
         masks: BoolArray | None = None,
     ) -> NDArray[np.int64]:
-        """Epsilon-greedy actions as indices [num_envs], or rows of them where actions branch.
+        """Epsilon-greedy actions as indices [num_envs], or as rows of indices if actions branch.
 
         One coin for each environment: all components explore, or none. Only actions that the masks [num_envs, n] allow,
         if there are masks; where one allows none, any. Noisy layers have new noise each time, the same for all
@@ -106,23 +107,23 @@ class DQNAgent(Stateful):
         return actions
 
     def normalize_by(self, observations: NDArray[Any]) -> None:
-        """Takes the mean and deviation of these observations [count, ...] for the networks' inputs, before learning."""
+        """Normalizes the networks' inputs by the statistics of these observations [count, ...], before learning."""
         self._statistics.learn(self._inputs(observations[-_SEEN:]))
 
     @torch.no_grad()
     def update(self, batch: Batch) -> UpdateResult:
         """One gradient step on a batch of transitions.
 
-        It computes, with one Q-value for each action (learning/targets.py and losses.py have the distributions):
+        With one Q-value per action it computes (for distributions see learning/targets.py and losses.py):
 
             next_action = argmax_a Q(s', a)                     (Q_target(s', a) without double DQN)
             target      = return + discount * Q_target(s', next_action)
             loss        = mean over the batch of weight * huber(Q(s, a) - target)
-            parameters -= step of Adam on the clipped gradient of the loss
-            target parameters += tau * (parameters - target parameters)     (or a copy from time to time)
+            parameters -= Adam step on the clipped gradient of the loss
+            target parameters += tau * (parameters - target parameters)     (or a periodic copy)
 
-        Return and discount are those of n steps; the discount is 0 where the episode terminated. Next actions are those
-        that the next masks allow, if there are masks.
+        Return and discount are over n steps; the discount is 0 if the episode terminated. With masks, only allowed next
+        actions are considered.
         """
         if self.config.noisy:
             self._noise.draw()
@@ -135,7 +136,7 @@ class DQNAgent(Stateful):
     def regress(
         self, observations: NDArray[Any], actions: NDArray[np.int64], td_target: NDArray[np.float32]
     ) -> UpdateResult:
-        """One gradient step of the Q-values of `actions` [batch, ...] towards given targets [batch]."""
+        """One gradient step of the Q-values of `actions` [batch, ...] towards the given targets [batch]."""
         outputs = self._learning.forward(self._learning.encode(self._inputs(observations)))
         return self._learn(outputs, actions, self._tensor(td_target), None)
 
@@ -151,18 +152,18 @@ class DQNAgent(Stateful):
 
     @property
     def policy_network(self) -> nn.Sequential:
-        """The network that is evaluated and published: the Q-network, or its running average."""
+        """The network to evaluate and publish: the Q-network, or its running average."""
         return self.target_network if self.config.policy_weights == "averaged" else self.q_network
 
     @property
     def policy_parameters(self) -> Tensor:
-        """The flat parameters of `policy_network`; changing them changes it."""
+        """The flat parameters of `policy_network`, sharing its memory."""
         return self.target_parameters if self.config.policy_weights == "averaged" else self.parameters.data
 
     def _learn(
         self, outputs: Tensor, actions: NDArray[np.int64], target: Tensor, weights: NDArray[np.float32] | None
     ) -> UpdateResult:
-        """One gradient step of the outputs that `_learning` has just computed."""
+        """One gradient step on the outputs that `_learning` has just computed."""
         taken = self._tensor(actions)
         losses, d_outputs = self._objective.loss(outputs, taken, target)
         errors = None
@@ -179,8 +180,8 @@ class DQNAgent(Stateful):
     def _outputs_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The Q-network's outputs for the observations, and the target network's for the best next action.
 
-        That is best by its own Q-values, or with double DQN by those of the Q-network (van Hasselt et al., 2016), which
-        then takes small observations and next observations at once.
+        The action is best by the target network, or with double DQN by the Q-network (van Hasselt et al., 2016), which
+        then takes small observations and next observations in one pass.
         """
         encode, forward, count = self._learning.encode, self._learning.forward, len(batch.actions)
         observations, following = batch.observations, batch.next_observations
@@ -196,7 +197,7 @@ class DQNAgent(Stateful):
         return outputs, self._objective.outputs_of_best(next_outputs, judged)
 
     def _allowed(self, q_values: Tensor, masks: BoolArray | None) -> Tensor:
-        """The Q-values [batch, n], minus infinity where an action is not allowed."""
+        """The Q-values [batch, n], with minus infinity for actions that are not allowed."""
         return q_values if masks is None else q_values.masked_fill(self._tensor(~masks), -torch.inf)
 
     def _inputs(self, observations: NDArray[Any]) -> Inputs:

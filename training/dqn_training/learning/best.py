@@ -1,4 +1,4 @@
-"""The best policy of a run so far, by the evaluations on the selection seeds."""
+"""The best policy of a run so far, by its evaluations on the selection seeds."""
 
 import dataclasses
 import math
@@ -16,7 +16,7 @@ class CheckpointScore(NamedTuple):
     mean: float
     episodes: int = 0
     mean_length: float = math.nan  # steps
-    cut: int = 0  # episodes that a limit ended and not the environment
+    cut: int = 0  # number of episodes ended by a limit, not by the environment
 
 
 _UNPLAYED = CheckpointScore(0, -math.inf)
@@ -24,7 +24,7 @@ _UNPLAYED = CheckpointScore(0, -math.inf)
 
 @dataclasses.dataclass
 class Selection(Stateful):
-    """Scores so far, and the weights of the best (the latest of equals)."""
+    """The scores so far, and the weights of the best (the latest on ties)."""
 
     _state = (
         "scores",
@@ -42,16 +42,16 @@ class Selection(Stateful):
     scores: list[CheckpointScore] = dataclasses.field(default_factory=list)
     chosen: CheckpointScore = _UNPLAYED
     weights: Tensor | None = None  # flat, as `DQNAgent.policy_parameters`
-    reached: int = 0  # evaluations in a row with the return that ends training
+    reached: int = 0  # number of latest consecutive evaluations that reached stop_return
     due: int = 0  # environment steps at which the next evaluation is due
-    env_steps: int = 0  # that all evaluations took, those of random actions included
-    seconds: float = 0.0  # that those in `scores` took
-    random_env_steps: int = 0  # of these, with random actions
-    random_episodes: int | None = None  # with random actions, to their end; None before they were played
-    random_mean: float | None = None  # return of random actions; None where no episode came to its end
+    env_steps: int = 0  # taken by all evaluations, including those with random actions
+    seconds: float = 0.0  # taken by the evaluations in `scores`
+    random_env_steps: int = 0  # taken with random actions
+    random_episodes: int | None = None  # complete episodes with random actions; None before they were played
+    random_mean: float | None = None  # mean return of random actions; None without a complete episode
 
     def add(self, score: CheckpointScore, weights: Tensor, stop_return: float | None) -> None:
-        """Records an evaluation of `weights`, and keeps the weights if none was better."""
+        """Records an evaluation of `weights`, and keeps these if no earlier ones were better."""
         self.scores.append(score)
         if score.mean >= self.chosen.mean:
             self.chosen, self.weights = score, weights.clone()
@@ -59,7 +59,7 @@ class Selection(Stateful):
         self.reached = self.reached + 1 if enough else 0
 
     def load_state_dict(self, state: State) -> None:
-        """Takes over a saved state; a checkpoint has plain lists in it."""
+        """Restores a saved state, in which tuples are lists."""
         super().load_state_dict(state)
         self.scores = [CheckpointScore(*score) for score in self.scores]
         self.chosen = CheckpointScore(*self.chosen)

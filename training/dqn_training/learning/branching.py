@@ -1,8 +1,8 @@
-"""Learning of actions that branch (Tavakoli et al., 2018): each component has Q-values, and all have one target.
+"""Learning with actions that branch (Tavakoli et al., 2018): each component has Q-values, and all share one target.
 
-The next observation's value is the mean over the components of the target network's Q-values of their best values
-(equation 6 of the paper), the loss the mean over the components of the loss of each, and a transition's priority the
-sum of their absolute TD errors.
+The value of the next observation is the mean over components of the target network's Q-value for the component's best
+value (equation 6 of the paper), the loss is the mean over components, and a transition's priority is the sum of the
+components' absolute TD errors.
 """
 
 import torch
@@ -14,7 +14,7 @@ from dqn_training.learning.targets import mean_target
 
 
 class _Branches:
-    """Where the Q-values of each component are in a row of all."""
+    """The positions of each component's Q-values in a row of all Q-values."""
 
     def __init__(self, branches: tuple[int, ...], device: torch.device) -> None:
         layout = layout_of(branches)
@@ -24,18 +24,18 @@ class _Branches:
         self._positions = torch.tensor(layout.positions.ravel(), device=device)
 
     def taken(self, q_values: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """The Q-values [batch, branches] of actions, as indices of that shape, and where they are in their rows."""
+        """The Q-values [batch, branches] of actions (indices of that shape), and their positions in the rows."""
         index = actions + self._offsets
         return q_values.gather(1, index), index
 
     def best(self, q_values: Tensor) -> Tensor:
-        """The indices [batch, branches] of the highest Q-value of each component; the first on ties."""
+        """Indices [batch, branches] of the highest Q-value of each component; ties go to the first."""
         grouped = q_values if self._is_uniform else q_values.index_select(1, self._positions)
         return grouped.view(-1, *self._shape).argmax(dim=2)
 
 
 def branching_objective(branches: tuple[int, ...], action_loss: ActionLoss, device: torch.device) -> Objective:
-    """The objective of so many Q-values for each component."""
+    """The objective for components with these numbers of Q-values."""
     layout = _Branches(branches, device)
 
     def loss(q_values: Tensor, actions: Tensor, td_target: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,8 +1,7 @@
-"""Indicators of a collapse that the TD loss does not show: what replay holds, and Q-values of fixed states.
+"""Indicators of a collapse that the TD loss does not show: the contents of replay, and the Q-values of fixed states.
 
-A policy that stops failing fills replay with its successes. Then nothing reminds the network of what failure looks
-like, the values of its actions drift together, and the policy falls while the loss stays small. docs/collapse.png shows
-such a run.
+A policy that stops failing fills replay with successes. The network then forgets what failure looks like, the values
+of its actions converge, and the policy collapses while the loss stays small; docs/collapse.png shows such a run.
 """
 
 from collections.abc import Sequence
@@ -26,17 +25,17 @@ _DORMANT = 0.025
 
 
 class Health(NamedTuple):
-    """The indicators after so many environment steps."""
+    """The indicators after `env_steps` environment steps."""
 
     env_steps: int
-    terminal_share: float  # of the transitions in replay: those whose episode terminates within their n steps
+    terminal_share: float  # fraction of the transitions in replay in which the episode terminated
     action_gap: float  # mean over the probe states of the best Q-value minus the second best (and over branches)
     largest_q: float  # largest absolute Q-value in the probe states
-    dormant_share: float  # of the hidden units: mean activation at most 2.5 % of their layer's (Sokar et al., 2023)
+    dormant_share: float  # fraction of hidden units below 2.5 % of their layer's mean activation (Sokar et al., 2023)
 
 
 class CollapseMonitor(Stateful):
-    """Evaluates a network on the same probe states each time: the first observations that replay held."""
+    """Evaluates the network on fixed probe states, sampled from replay at the first call."""
 
     _state = ("history", "_probes")
 
@@ -45,9 +44,9 @@ class CollapseMonitor(Stateful):
         self._probes: NDArray[Any] | None = None
 
     def record(self, env_steps: int, network: nn.Sequential, replay: Experience) -> Health:
-        """Adds the current indicators to the history; the first call chooses the probe states.
+        """Adds the current indicators to the history; the first call selects the probe states.
 
-        Draws no random number and changes nothing of what it is given.
+        Uses no random numbers and does not modify its arguments.
         """
         if self._probes is None:
             seen = replay.observations()
@@ -65,13 +64,13 @@ class CollapseMonitor(Stateful):
         return health
 
     def load_state_dict(self, state: State) -> None:
-        """Takes over a saved state; a checkpoint has plain lists in it."""
+        """Restores a saved state, in which tuples are lists."""
         super().load_state_dict(state)
         self.history = [Health(*values) for values in self.history]
 
 
 def warning(history: Sequence[Health]) -> str | None:
-    """A sentence when a collapse threatens: terminations have become rare in replay, and the action gap has shrunk."""
+    """A warning if a collapse is likely: terminations have become rare in replay, and the action gap has shrunk."""
     if not history:
         return None
     latest = history[-1]
@@ -80,9 +79,10 @@ def warning(history: Sequence[Health]) -> str | None:
     if highest == 0 or latest.terminal_share > RARE * highest or latest.action_gap > SHRUNK * widest:
         return None
     return (
-        f"A collapse threatens: only {latest.terminal_share:.2%} of the transitions in replay end in a termination, "
-        f"{highest:.2%} once did, and the action gap shrank from {widest:.3g} to {latest.action_gap:.3g}. The best "
-        "policy so far is kept. A larger replay_capacity or n_step, layer_norm, or an early end by stop_return helps."
+        f"A collapse is likely: only {latest.terminal_share:.2%} of the transitions in replay end in a termination, "
+        f"down from {highest:.2%}, and the action gap has shrunk from {widest:.3g} to {latest.action_gap:.3g}. The "
+        "best policy so far is kept. A larger replay_capacity or n_step, layer_norm, or early stopping by stop_return "
+        "helps."
     )
 
 
@@ -94,7 +94,7 @@ def _action_gap(q_values: Tensor, branches: tuple[int, ...]) -> float:
 
 
 def _evaluate_probes(network: nn.Sequential, observations: Inputs) -> tuple[Tensor, float]:
-    """Q-values [batch, n_actions] and the fraction of dormant units among all that a ReLU follows."""
+    """Q-values [batch, n_actions], and the fraction of dormant units among those followed by a ReLU."""
     values: Any = observations
     dormant, units = 0, 0
     for layer in network:

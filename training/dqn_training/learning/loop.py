@@ -1,4 +1,4 @@
-"""The training loop: acts, stores, learns; the caller iterates over it, evaluates and may stop."""
+"""The training loop: acts, stores, learns. The caller iterates over it, evaluates, and may stop."""
 
 from collections.abc import Callable, Iterator
 
@@ -16,13 +16,13 @@ from dqn_training.replay.rollouts import Rollout, Rollouts
 from dqn_training.replay.source import ExperienceSource
 
 Learn = Callable[[int], None]
-"""Called after each time step with the number of environment steps that were taken in it."""
+"""Called after each time step with the number of environment steps taken in it."""
 
 
 def train(config: DQNConfig, environment: EnvironmentInfo, state: TrainingState) -> Iterator[TrainingState]:
-    """Takes one step in every environment at a time and yields the state after each, until the run is finished.
+    """Steps every environment once per iteration and yields the state, until the run is finished.
 
-    Between two steps everything that changes is in the state, so that the loop continues from any state.
+    Between iterations everything that changes is in the state, so that the loop can continue from any state.
     """
     epsilon_at = epsilon_schedule(config, warm=state.warm)
     agent, replay, in_own_form = state.agent, state.replay, environment.action_space.action
@@ -55,7 +55,7 @@ def train(config: DQNConfig, environment: EnvironmentInfo, state: TrainingState)
 
 
 def _learn_from_replay(config: DQNConfig, state: TrainingState, replay: ExperienceSource) -> Learn:
-    """DQN: gradient steps on transitions drawn from replay, one for every `train_every` environment steps."""
+    """DQN: gradient steps on transitions sampled from replay, one for every `train_every` environment steps."""
     learning_rate_at, importance_at = learning_rate_schedule(config), importance_schedule(config)
     agent = state.agent
     enough = max(config.learning_starts, config.batch_size)
@@ -77,9 +77,9 @@ def _learn_from_replay(config: DQNConfig, state: TrainingState, replay: Experien
 
 
 def _learn_from_rollouts(config: DQNConfig, state: TrainingState, rollouts: Rollouts) -> Learn:
-    """PQN (Gallici et al., 2024): a few passes over each rollout of all environments, which is then forgotten.
+    """PQN (Gallici et al., 2024): a few passes over each rollout of all environments, which is then discarded.
 
-    Neither a replay buffer nor a target network is needed, as layer normalization keeps the values from diverging.
+    It needs neither a replay buffer nor a target network, as layer normalization keeps values from diverging.
     """
     learning_rate_at = learning_rate_schedule(config)
     agent, generator = state.agent, state.generator
@@ -101,13 +101,13 @@ def _learn_from_rollouts(config: DQNConfig, state: TrainingState, rollouts: Roll
 
 
 def _normalize(config: DQNConfig, state: TrainingState) -> None:
-    """Before the first gradient step the inputs' statistics are taken; a warm start keeps those that it came with."""
+    """Computes the input statistics before the first gradient step; a warm start keeps its own."""
     if config.normalize and state.agent.gradient_steps == 0 and not state.warm:
         state.agent.normalize_by(state.replay.observations())
 
 
 def _td_targets(config: DQNConfig, agent: DQNAgent, rollout: Rollout) -> NDArray[np.float32]:
-    """The Q(lambda) returns [steps, num_envs] of a rollout, with the agent's values."""
+    """The Q(lambda) returns [steps, num_envs] of a rollout, by the agent's values."""
     following, masks = rollout.next_observations, rollout.next_masks
     if masks is not None:
         masks = masks.reshape(-1, masks.shape[-1])

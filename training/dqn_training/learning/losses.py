@@ -1,8 +1,8 @@
-"""Losses: how far a network's outputs are from their targets, with the derivative by the outputs.
+"""Losses of a network's outputs given their targets, with the derivatives with respect to the outputs.
 
-A loss takes the outputs for all actions, [batch, n_actions] or [batch, n_actions, atoms], and so may depend on all of
-them, as conservative Q-learning does. Those here depend on the actions taken: a function of their outputs, [batch] or
-[batch, atoms], which `of_actions` makes into a loss.
+A loss takes the outputs for all actions, [batch, n_actions] or [batch, n_actions, atoms], and may depend on all of
+them, as in conservative Q-learning. The losses here depend only on the actions taken: each is a function of their
+outputs, [batch] or [batch, atoms], which `of_actions` turns into a loss.
 """
 
 from collections.abc import Callable
@@ -19,9 +19,9 @@ from dqn_training.networks.heads import CategoricalMean
 _TINY = 1e-30
 
 Loss = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""outputs, actions [batch], target -> the loss of each transition [batch], its derivative, shaped as the outputs."""
+"""outputs, actions [batch], target -> the loss of each transition [batch], its derivative in the outputs' shape."""
 ActionLoss = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""outputs of the actions taken, target -> the loss of each transition [batch], and its derivative by the outputs."""
+"""outputs of the actions taken, target -> the loss of each transition [batch], its derivative in the outputs' shape."""
 
 
 class Objective(NamedTuple):
@@ -30,8 +30,8 @@ class Objective(NamedTuple):
     target: Target
     loss: Loss
     error: Callable[[Tensor, Tensor, Tensor], Tensor] | None
-    """As the loss, -> how surprising each transition is [batch]: its priority in replay. None: its loss says it, as
-    Rainbow's does (Hessel et al., 2018)."""
+    """Same arguments as the loss -> the error [batch] that sets the priorities in replay. None: use the loss, as in
+    Rainbow (Hessel et al., 2018)."""
     outputs_of_best: Callable[[Tensor, Tensor], Tensor]
     """outputs, Q-values for the same observations -> the outputs for the actions that these say are best [batch, ...].
     """
@@ -53,7 +53,7 @@ def mean_loss(config: DQNConfig) -> ActionLoss:
 
 
 def of_actions(action_loss: ActionLoss) -> Loss:
-    """The loss of the outputs for the actions taken; by all others its derivative is 0."""
+    """A loss on the outputs for the actions taken; the derivative for all other actions is 0."""
 
     def loss(outputs: Tensor, actions: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         index = _index(outputs, actions)
@@ -64,7 +64,7 @@ def of_actions(action_loss: ActionLoss) -> Loss:
 
 
 def by_autograd(losses: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Loss:
-    """The loss of a function that gives no derivative; autograd goes through it alone, not through the network."""
+    """A loss from a function without derivative; autograd differentiates only this function, not the network."""
 
     def loss(outputs: Tensor, actions: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
@@ -77,7 +77,7 @@ def by_autograd(losses: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Loss:
 
 
 def outputs_of(outputs: Tensor, actions: Tensor) -> Tensor:
-    """The outputs [batch, ...] of one action [batch] each, among those of all, [batch, n_actions, ...]."""
+    """The outputs [batch, ...] for one action each, [batch], out of those for all, [batch, n_actions, ...]."""
     return outputs.gather(1, _index(outputs, actions)).squeeze(1)
 
 
@@ -89,9 +89,9 @@ def outputs_of_best(outputs: Tensor, q_values: Tensor) -> Tensor:
 
 
 def huber(q_values: Tensor, td_target: Tensor) -> tuple[Tensor, Tensor]:
-    """Half the squared TD error, linear beyond 1 (Huber, 1964), and its derivative: the error, clipped.
+    """Half the squared TD error, linear beyond 1 (Huber, 1964), and its derivative, the clipped error.
 
-    As with quantile_loss, it is c (u - c / 2) with u the error and c the same clipped.
+    Computed as c (u - c / 2), where u is the error and c the clipped error.
     """
     td_error = q_values - td_target
     derivative = td_error.clamp(-1.0, 1.0)
@@ -105,9 +105,9 @@ def squared(q_values: Tensor, td_target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def categorical_loss(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Kullback-Leibler divergence of the learned from the target distribution, and its derivative by the logits.
+    """The Kullback-Leibler divergence of the learned from the target distribution, and its derivative by the logits.
 
-    Both are [batch, atoms], the target as probabilities.
+    Both arguments are [batch, atoms]; the target contains probabilities.
     """
     learned = logits.log_softmax(dim=1)
     log_target = target.clamp(min=_TINY).log()  # where the target is 0, so is the product
@@ -115,10 +115,10 @@ def categorical_loss(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def quantile_loss(quantiles: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Quantile regression with Huber's loss at 1 (Dabney et al., 2018, equation 10), both [batch, atoms], and its
-    derivative.
+    """The quantile Huber loss with threshold 1 (Dabney et al., 2018, equation 10), and its derivative.
 
-    With u the difference and c the same clipped to -1..1, Huber's loss is c (u - c / 2) and its derivative c.
+    Both arguments are [batch, atoms]. With u the difference and c the same clipped to [-1, 1], the Huber loss is
+    c (u - c / 2) and its derivative is c.
     """
     atoms = quantiles.shape[1]
     levels = ((torch.arange(atoms, device=quantiles.device, dtype=quantiles.dtype) + 0.5) / atoms).unsqueeze(1)

@@ -1,4 +1,4 @@
-"""Epsilon, the learning rate and the importance weights' exponent as functions of the environment steps taken."""
+"""Epsilon, the learning rate and the importance-sampling exponent as functions of the environment steps taken."""
 
 import math
 from collections.abc import Callable
@@ -9,19 +9,19 @@ Schedule = Callable[[int], float]
 
 
 def linear(start: float, end: float, steps: float) -> Schedule:
-    """From `start` in a straight line to `end` after `steps` steps; `end` from then on."""
+    """Linear from `start` to `end` over `steps` steps, then constant."""
     return lambda step: end if step >= steps else start + (end - start) * step / steps
 
 
 def exponential(start: float, end: float, steps: float) -> Schedule:
-    """Gives end + (start - end) * exp(-step / steps), as PyTorch's DQN tutorial does."""
+    """Exponential, end + (start - end) * exp(-step / steps), as in PyTorch's DQN tutorial."""
     return lambda step: end + (start - end) * math.exp(-step / steps)
 
 
 def epsilon_schedule(config: DQNConfig, *, warm: bool = False) -> Schedule:
-    """The chance of a random action after so many environment steps; a warm start begins no higher than its limit.
+    """The probability of a random action by environment steps; a warm start is limited to `warm_epsilon`.
 
-    Noisy networks explore without it.
+    Always 0 for noisy networks, which explore by their noise.
     """
     if config.noisy:
         return linear(0.0, 0.0, 1)
@@ -32,11 +32,11 @@ def epsilon_schedule(config: DQNConfig, *, warm: bool = False) -> Schedule:
 
 
 def learning_rate_schedule(config: DQNConfig) -> Schedule:
-    """The optimiser's step size after so many environment steps."""
+    """The optimizer's learning rate by environment steps."""
     end = config.learning_rate if config.learning_rate_end is None else config.learning_rate_end
     return linear(config.learning_rate, end, config.total_env_steps)
 
 
 def importance_schedule(config: DQNConfig) -> Schedule:
-    """How far importance weights undo priorities after so many environment steps: at the end entirely."""
+    """The importance-sampling exponent (beta) by environment steps, annealed linearly to 1."""
     return linear(config.importance_exponent, 1.0, config.total_env_steps)

@@ -1,4 +1,4 @@
-"""Everything of a run that changes."""
+"""The complete mutable state of a run."""
 
 import dataclasses
 from typing import Any, Literal, NamedTuple
@@ -11,7 +11,7 @@ from dqn_models.manifest import EnvironmentInfo
 from dqn_models.masks import ACTION_MASK, BoolArray
 from dqn_training.checkpoint.values import State, Stateful
 from dqn_training.config import DQNConfig
-from dqn_training.envs.checks import several_instances
+from dqn_training.envs.checks import single_instance_hint
 from dqn_training.envs.snapshot import UncapturableError, capture_environment, restore_environment
 from dqn_training.envs.vector import AnyVectorEnv, make_vector_environment, vectorization_of
 from dqn_training.learning.agent import DQNAgent
@@ -28,16 +28,16 @@ from dqn_training.seeds import first_seed, process_generators, restart_seed, res
 class Episode(NamedTuple):
     """A finished training episode."""
 
-    env_steps: int  # taken by all environments when it ended
+    env_steps: int  # taken by all environments until its end
     total_reward: float
     length: int
 
 
 @dataclasses.dataclass
 class TrainingState(Stateful):
-    """The state of a run, which a checkpoint keeps. The loop advances it in place and has no state of its own.
+    """The state of a run, as saved in a checkpoint. The loop advances it in place and has no state of its own.
 
-    Arrays have one element for each environment.
+    Arrays have one element per environment.
     """
 
     _state = (
@@ -62,13 +62,13 @@ class TrainingState(Stateful):
     agent: DQNAgent
     replay: ExperienceSource | Rollouts
     environments: AnyVectorEnv
-    generator: np.random.Generator  # of actions and batches
-    observations: NDArray[Any]  # the present ones, [num_envs, *observation_shape]
-    masks: BoolArray | None  # which actions they allow, [num_envs, n], where the environment says so
+    generator: np.random.Generator  # for actions and batches
+    observations: NDArray[Any]  # current observations, [num_envs, *observation_shape]
+    masks: BoolArray | None  # their action masks, [num_envs, n], if the environment has any
     returns: NDArray[np.float64]  # of the running episodes
     lengths: NDArray[np.int64]
     alive: NDArray[np.bool_]  # False where the next step only resets
-    warm: bool  # it began with the weights of an earlier policy
+    warm: bool  # started from the weights of an earlier policy
     selection: Selection
     monitor: CollapseMonitor = dataclasses.field(default_factory=CollapseMonitor)
     updates_owed: float = 0.0
@@ -77,7 +77,7 @@ class TrainingState(Stateful):
     loss: Tensor | None = None  # [batch], of the last gradient step
     episodes: list[Episode] = dataclasses.field(default_factory=list)
     wall_seconds: float = 0.0  # spent so far; updated by the Clock callback
-    _environments_before: Any = None  # captured last
+    _environments_before: Any = None  # the previous capture
 
     def recent(self, name: Literal["total_reward", "length"]) -> float:
         """Mean return or length of the last 100 training episodes; NaN before the first."""
@@ -113,9 +113,9 @@ class TrainingState(Stateful):
         restore_process_generators(state["process"])
 
     def resume(self, state: State) -> bool:
-        """Continues a saved run of the same configuration.
+        """Resumes a saved run of the same configuration.
 
-        Returns whether that is exact: where the environments' state cannot be restored, new episodes begin.
+        Returns whether that is exact: if the environments' state cannot be restored, new episodes start.
         """
         self.load_state_dict(state)
         try:
@@ -128,11 +128,11 @@ class TrainingState(Stateful):
         return False
 
     def uncapturable(self) -> str | None:
-        """What of the environments a capture lacks, in words; None where it has everything."""
+        """Why the environments' state cannot be captured; None if it can."""
         return self._captured()[1]
 
     def _captured(self) -> tuple[Any, str | None]:
-        """The state of the environments, or None and what is in the way."""
+        """The state of the environments, or None and the reason why it cannot be captured."""
         try:
             self._environments_before = capture_environment(self.environments, self._environments_before)
             return self._environments_before, None
@@ -140,7 +140,7 @@ class TrainingState(Stateful):
             return None, str(error)
 
     def _begin_episodes(self) -> None:
-        """Leaves the running episodes unfinished."""
+        """Abandons the running episodes and starts new ones."""
         observations, info = self.environments.reset(seed=restart_seed(self.agent.config.seed, self.env_steps))
         self.observations = observations.astype(self.observations.dtype, copy=False)
         self.masks = info.get(ACTION_MASK)
@@ -149,9 +149,9 @@ class TrainingState(Stateful):
 
 
 def make_state(config: DQNConfig, environment: EnvironmentInfo, weights: dict[str, Tensor] | None) -> TrainingState:
-    """A run before its first step; `weights` (a state dict) are where a warm start begins. To be closed by the caller.
+    """A run before its first step; `weights` is a state dict for a warm start. The caller must close it.
 
-    Raises ValueError when the weights do not fit the network that the configuration describes.
+    Raises ValueError if the weights do not fit the configuration's network.
     """
     seed_process(config.seed)
     q_network = make_q_network(config, environment.observation_space, environment.action_space)
@@ -161,10 +161,14 @@ def make_state(config: DQNConfig, environment: EnvironmentInfo, weights: dict[st
         except RuntimeError as error:
             raise ValueError(f"The weights to start from do not fit the network: {error}") from error
     replay = _make_replay(config, environment)
-    with several_instances():
+    with single_instance_hint():
         environments = make_vector_environment(environment, config.num_envs, config.vectorization)
-    seed_process(config.seed)  # again: what `auto` measured may have drawn from the generators
-    observations, info = environments.reset(seed=first_seed("train", config.seed))
+    seed_process(config.seed)  # again: the measurement for `auto` may have drawn from the generators
+    try:
+        observations, info = environments.reset(seed=first_seed("train", config.seed))
+    except BaseException:
+        environments.close()
+        raise
     return TrainingState(
         agent=DQNAgent(config, q_network, environment.action_space),
         replay=replay,

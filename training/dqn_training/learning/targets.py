@@ -1,6 +1,6 @@
-"""Targets: what the outputs for the actions taken are moved towards.
+"""Targets for the outputs of the actions taken.
 
-Outputs here are those of one action in each transition: [batch] for mean returns, [batch, atoms] for distributions.
+Outputs here are those of one action per transition: [batch] for mean returns, [batch, atoms] for distributions.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 Target = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""returns [batch], discounts [batch], outputs for the next observations -> target, shaped as the outputs."""
+"""returns [batch], discounts [batch], outputs for the next observations -> target, in the shape of the outputs."""
 
 
 def mean_target(returns: Tensor, discounts: Tensor, next_values: Tensor) -> Tensor:
@@ -22,8 +22,8 @@ def mean_target(returns: Tensor, discounts: Tensor, next_values: Tensor) -> Tens
 def categorical_target(values: Tensor, returns: Tensor, discounts: Tensor, next_logits: Tensor) -> Tensor:
     """Probabilities [batch, atoms] on the fixed, evenly spaced `values` [atoms] (Bellemare et al., 2017, algorithm 1).
 
-    Each moved value return + discount * z lies between two fixed ones, and leaves them its probability in proportion to
-    how near it is to each.
+    Each shifted value, return + discount * z, lies between two fixed ones, and its probability is split between them in
+    proportion to proximity.
     """
     low, high, last = values[0], values[-1], len(values) - 1
     moved = (returns.unsqueeze(1) + discounts.unsqueeze(1) * values).clamp(low, high)
@@ -39,7 +39,7 @@ def categorical_target(values: Tensor, returns: Tensor, discounts: Tensor, next_
 
 
 def quantile_target(returns: Tensor, discounts: Tensor, next_quantiles: Tensor) -> Tensor:
-    """Every next quantile [batch, atoms], discounted and moved by the return."""
+    """The next quantiles [batch, atoms], discounted and shifted by the return."""
     return returns.unsqueeze(1) + discounts.unsqueeze(1) * next_quantiles
 
 
@@ -51,11 +51,11 @@ def lambda_returns(
     gamma: float,
     q_lambda: float,
 ) -> NDArray[np.float32]:
-    """Q(lambda) returns [steps, num_envs] of arrays of that shape (Peng & Williams, 1996; Gallici et al., 2024).
+    """Q(lambda) returns [steps, num_envs] from arrays of that shape (Peng & Williams, 1996; Gallici et al., 2024).
 
-    G_t = r_t + gamma ((1 - lambda) max_a Q(s_t+1, a) + lambda G_t+1). A terminated step is its reward alone. One that
-    was truncated, and the last, bootstrap from the value of the observation that truly followed: that time ran out says
-    nothing about what would have come.
+    G_t = r_t + gamma ((1 - lambda) max_a Q(s_t+1, a) + lambda G_t+1). The return of a terminated step is its reward.
+    Truncated steps and the last one bootstrap from the value of the observation that actually followed, because a time
+    limit says nothing about future rewards.
     """
     returns = np.empty_like(rewards)
     following = next_values[-1]

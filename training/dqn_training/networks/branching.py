@@ -1,4 +1,4 @@
-"""The head of actions that branch: a state value that all components share, and advantages of each one's values."""
+"""The head for actions that branch: a shared state value, and advantages of each component's values."""
 
 import copy
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Streams(nn.Module):
-    """The state value and all advantages, each by layers of its own; their last layers are linear."""
+    """Separate streams for the state value and all advantages; their last layers are linear."""
 
     def __init__(self, value: nn.Sequential, advantage: nn.Sequential) -> None:
         super().__init__()
@@ -22,13 +22,13 @@ class Streams(nn.Module):
 
 
 class BranchingHead(nn.Module):
-    """v + a - mean(a), the mean over the values of each component (Tavakoli et al., 2018, equation 1).
+    """Computes v + a - mean(a), with the mean over each component's values (Tavakoli et al., 2018, equation 1).
 
     This is a linear function of value and advantages, so that the graph has it in the weights of the layer before.
     """
 
     def __init__(self, outputs: nn.Module, branches: tuple[int, ...]) -> None:
-        """`outputs` gives the value and then all advantages; `branches` are how many values each component has."""
+        """`outputs` returns the value and then all advantages; `branches` are the components' numbers of values."""
         super().__init__()
         self.outputs = outputs
         self.branches = branches
@@ -47,11 +47,11 @@ class BranchingHead(nn.Module):
         return self.centred(rows[:, 1:]).add_(rows[:, :1])
 
     def gradient(self, by_q_values: Tensor) -> Tensor:
-        """The gradient by value and advantages [batch, 1 + n] from that by the Q-values [batch, n]."""
+        """The gradient w.r.t. value and advantages [batch, 1 + n], from that w.r.t. the Q-values [batch, n]."""
         return torch.cat((by_q_values.sum(dim=1, keepdim=True), self.centred(by_q_values)), dim=1)
 
     def centred(self, rows: Tensor) -> Tensor:
-        """Rows [batch, n] less the mean of each branch."""
+        """Rows [batch, n] minus the mean of each branch."""
         if self._is_uniform:
             grouped = rows.unflatten(1, (len(self.branches), -1))  # type: ignore[no-untyped-call]  # torch's
             return (grouped - grouped.mean(dim=2, keepdim=True)).flatten(1)  # type: ignore[no-any-return]
@@ -59,7 +59,7 @@ class BranchingHead(nn.Module):
         return rows - sums.div_(self._sizes).index_select(1, self._owners)
 
     def folded(self) -> tuple[nn.Module, nn.Module | None]:
-        """Layers whose outputs are the Q-values; of two streams the sum is, of the value [batch, 1] and the other."""
+        """Layers whose outputs are the Q-values, or two streams, the value [batch, 1] and another, that sum to them."""
         if not isinstance(self.outputs, Streams):
             return self._fold(copy.deepcopy(self.outputs), self.combined), None
         advantage = copy.deepcopy(self.outputs.advantage)
@@ -75,10 +75,10 @@ class BranchingHead(nn.Module):
 
 
 class BranchingGrad:
-    """The head, with its own backward pass, as fast.py has it of other layers."""
+    """The head with its own backward pass, as fast.py has for other layers."""
 
     def __init__(self, layer: BranchingHead, outputs: Any) -> None:
-        """`outputs` is the backward pass of the layer's `outputs`."""
+        """`outputs` does the backward pass of the layer's `outputs`."""
         self._layer = layer
         self._outputs = outputs
 
@@ -87,6 +87,6 @@ class BranchingGrad:
         return self._layer.combined(self._outputs.forward(inputs, rows))
 
     def backward(self, gradient: Tensor) -> Tensor | None:
-        """The gradient by the features from that by the Q-values, both [rows, ...]."""
+        """The gradient w.r.t. the features, from that w.r.t. the Q-values, both [rows, ...]."""
         by_inputs: Tensor | None = self._outputs.backward(self._layer.gradient(gradient))
         return by_inputs

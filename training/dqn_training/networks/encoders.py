@@ -1,7 +1,7 @@
 """Encoders: layers from raw observations to features, each with its ONNX counterpart in dqn_training/export/nodes.py.
 
-An image is laid out as planes [batch, channels, height, width] inside the network, so that the exported graph takes it
-as the environment gives it: height x width, height x width x channels, channels x height x width, and stacks of these.
+Images are rearranged to planes [batch, channels, height, width] inside the network, so that the exported graph takes
+them as the environment returns them: height x width, height x width x channels, channels x height x width, and stacks.
 """
 
 from collections import OrderedDict
@@ -14,15 +14,15 @@ from dqn_models.spaces import BoxSpace, LeafSpace, MultiBinarySpace
 from dqn_training.config import DQNConfig
 
 _SMALLEST_SIDE = 8
-"""Pixels; a smaller array is rather a table of numbers."""
+"""Minimum height and width in pixels; smaller arrays are treated as features."""
 _NATURE_SIDE = 36
-"""The smallest side that the three convolutions of Mnih et al. (2015) accept."""
+"""The smallest height and width that the three convolutions of Mnih et al. (2015) accept."""
 _NATURE = ("32x8x4", "64x4x2", "64x3x1")
 _SMALL = ("16x3x1",)  # for games such as MinAtar's (Young & Tian, 2019)
 
 
 def looks_like_image(space: LeafSpace) -> bool:
-    """Whether `network` auto means convolutions: three or four dimensions, or two of bytes, with sides of 8 or more."""
+    """Whether `network` auto uses convolutions: 3 or 4 dimensions, or 2 of bytes, height and width at least 8."""
     shape = space.tensor_shape
     fits = isinstance(space, BoxSpace | MultiBinarySpace) and (
         len(shape) in (3, 4) or (len(shape) == 2 and space.tensor_dtype == "uint8")
@@ -33,7 +33,7 @@ def looks_like_image(space: LeafSpace) -> bool:
 def convolutions(config: DQNConfig, space: LeafSpace) -> tuple[OrderedDict[str, nn.Module], int]:
     """Layers from observations to features [batch, width], and that width.
 
-    Raises ValueError when the observations are no images or are too small for the convolutions.
+    Raises ValueError if the observations are not images or are too small for the convolutions.
     """
     shape = space.tensor_shape
     if not isinstance(space, BoxSpace | MultiBinarySpace) or len(shape) not in (2, 3, 4):
@@ -57,9 +57,9 @@ def convolutions(config: DQNConfig, space: LeafSpace) -> tuple[OrderedDict[str, 
 
 
 def _planes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, int, int]]:
-    """The order of an image's dimensions that brings channels before height and width, and the planes' shape.
+    """The permutation of an image's dimensions that puts channels first, and the shape of the planes.
 
-    Channels are the smaller of the first and the last dimension, the last of equals; the first of four is a stack.
+    Channels are the smaller of the first and the last dimension (the last if equal); the first of four is a stack.
     """
     if len(shape) == 2:
         return (0, 1), (1, *shape)
@@ -79,41 +79,41 @@ class OneHot(nn.Module):
         self.start = start
 
     def forward(self, observations: Tensor) -> Tensor:
-        """One-hot rows."""
+        """The one-hot rows."""
         return functional.one_hot(observations - self.start, self.n).float()
 
 
 class ManyHot(nn.Module):
-    """Different indices [batch, k] to float32 [batch, n], 1 where an index is and 0 elsewhere."""
+    """Distinct indices [batch, k] to float32 [batch, n], 1 at the indices and 0 elsewhere."""
 
     def __init__(self, n: int) -> None:
         super().__init__()
         self.n = n
 
     def forward(self, indices: Tensor) -> Tensor:
-        """The rows, one-hot for each component."""
+        """The rows, one-hot per component."""
         return indices.new_zeros((len(indices), self.n), dtype=torch.float32).scatter_(1, indices, 1.0)
 
 
 class Column(nn.Module):
-    """Single numbers [batch] to [batch, 1]."""
+    """Scalars [batch] to [batch, 1]."""
 
     def forward(self, observations: Tensor) -> Tensor:
-        """The same numbers."""
+        """The scalars as a column."""
         return observations.unsqueeze(1)
 
 
 class Planes(nn.Module):
-    """Images [batch, *observation_shape] to planes [batch, channels, height, width], the dtype kept."""
+    """Images [batch, *observation_shape] to planes [batch, channels, height, width] of the same dtype."""
 
     def __init__(self, order: tuple[int, ...], shape: tuple[int, int, int]) -> None:
-        """`order` is that of the observation's dimensions, counted without the batch; `shape` the planes'."""
+        """`order` permutes the observation's dimensions, counted without the batch; `shape` is that of the planes."""
         super().__init__()
         self.order = order
         self.shape = shape
 
     def forward(self, observations: Tensor) -> Tensor:
-        """The same values in planes."""
+        """The planes."""
         ordered = observations.permute(0, *(dimension + 1 for dimension in self.order))
         return ordered.reshape(-1, *self.shape).contiguous()
 
@@ -126,5 +126,5 @@ class PixelScale(nn.Module):
         self.factor = 1 / max(1.0, largest)
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Scaled pixels, the shape kept."""
+        """The scaled pixels, in the same shape."""
         return observations.float() * self.factor

@@ -1,9 +1,9 @@
-"""Flat parameters, and outputs and gradients without autograd for the layers that are common here.
+"""Flat parameters, and forward and backward passes without autograd for the common layers.
 
-A Q-network is a sequence of layers, so that the chain rule is a loop over them from back to front. For networks of this
-size autograd spends as long on its bookkeeping as on the arithmetic; the operations here are those that autograd would
-call, so that gradients are the same to the last bit. Those of convolutions differ by rounding: channels come last in
-memory, a quarter of the time for the first layer of Mnih et al. (2015).
+A Q-network is a sequence of layers, so the chain rule is a loop over them from back to front. For networks of this size
+autograd spends as much time on bookkeeping as on arithmetic. The operations here are those that autograd would call, so
+gradients are identical to the last bit, except for convolutions, which differ by rounding: they use channels-last
+memory, which takes a quarter of the time for the first layer of Mnih et al. (2015).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -19,13 +19,13 @@ from dqn_training.networks.indexed import IndexedLinear, picked_rows
 from dqn_training.networks.leaves import Inputs, LeafEncoders
 
 _SMALL_IMAGE = 4_096
-"""Values up to which channels stay first: bringing them last would take longer than it saves."""
+"""Images with at most this many elements stay channels-first: converting them would take longer than it saves."""
 
 
 def flatten_parameters(network: nn.Module) -> nn.Parameter:
     """Moves all parameters and their gradients into one flat tensor, of which they become views.
 
-    The optimiser, the clipping and the target update then are one operation each instead of one per layer.
+    The optimizer, gradient clipping and the target update are then one operation each instead of one per layer.
     """
     parameters = list(network.parameters())
     flat = nn.Parameter(torch.cat([parameter.detach().ravel() for parameter in parameters]))
@@ -40,8 +40,9 @@ def flatten_parameters(network: nn.Module) -> nn.Parameter:
 
 
 def forward_of(layers: Iterable[nn.Module]) -> Callable[[Inputs], Tensor]:
-    """What a sequence of layers computes, for use without gradients: its operations, without what nn.Module adds to
-    them. The parameters must stay the tensors that they are; intermediate values may be overwritten.
+    """The forward pass of a sequence of layers without gradients and without nn.Module's overhead.
+
+    Parameters must stay the same tensor objects; intermediate values may be overwritten.
     """
     operations = [_operation(layer) for layer in layers]
 
@@ -69,35 +70,35 @@ def _operation(layer: nn.Module) -> Callable[[Any], Tensor]:
 
 
 class LayerGrad(Protocol):
-    """One layer, with what its backward pass needs of the forward pass."""
+    """A layer that stores what its backward pass needs from the forward pass."""
 
     def forward(self, inputs: Tensor, rows: int | None) -> Tensor:
-        """The layer's outputs [batch, ...], of which the first `rows` are learned from; may overwrite the inputs.
+        """The layer's outputs [batch, ...], with gradients for the first `rows`; may overwrite the inputs.
 
         None stands for all rows: a slice of all of them would cost microseconds.
         """
 
     def backward(self, gradient: Tensor) -> Tensor | None:
-        """Sets the gradients of the layer's parameters from that of its outputs; returns that of its inputs.
+        """Sets the gradients of the layer's parameters; returns the gradient of its inputs, if needed.
 
-        Both have the rows [rows, ...] that are learned from.
+        `gradient`, that of its outputs, and the result are [rows, ...].
         """
 
 
 class Backpropagation:
-    """A sequence of layers whose parameters have their gradients in `grad`, as flatten_parameters leaves them."""
+    """Forward and backward passes of a sequence of layers whose parameters were flattened by flatten_parameters."""
 
     def __init__(self, layers: Sequence[nn.Module]) -> None:
-        """Layers without a backward pass of their own below are differentiated by autograd, each for itself."""
+        """Layers without a backward pass in this module are differentiated by autograd, one at a time."""
         learned = [index for index, layer in enumerate(layers) if any(True for _ in layer.parameters())]
         first = learned[0] if learned else len(layers)  # nothing before it needs a gradient
         self.first = first
         self.encode = forward_of(layers[:first])
-        """Observations to the inputs of the first layer that learns, layer number `first`."""
+        """Maps observations to the inputs of the first trainable layer, number `first`."""
         self._layers = [_layer_grad(layer, is_first=not index) for index, layer in enumerate(layers[first:])]
 
     def forward(self, encoded: Inputs, rows: int | None = None) -> Tensor:
-        """The network's outputs [batch, ...] for encoded observations; the first `rows`, or all, are learned from.
+        """The network's outputs [batch, ...] for encoded observations, with gradients for the first `rows` or all.
 
         Call it, and `backward`, inside torch.no_grad.
         """
@@ -110,7 +111,7 @@ class Backpropagation:
         """Sets every parameter's `grad` from the gradient [rows, ...] of the latest outputs."""
         following: Tensor | None = gradient
         for layer in reversed(self._layers):
-            assert following is not None  # noqa: S101  (only the first layer gives none)
+            assert following is not None  # noqa: S101  (only the first layer returns None)
             following = layer.backward(following)
 
 
@@ -126,7 +127,7 @@ def _layer_grad(layer: nn.Module, *, is_first: bool) -> LayerGrad:
 
 class _Linear:
     def __init__(self, layer: nn.Linear, *, is_first: bool) -> None:
-        """The first layer that learns does not need the gradient of its inputs."""
+        """The first trainable layer does not compute the gradient of its inputs."""
         self._weight, self._bias = layer.weight, layer.bias
         self._is_first = is_first
 
@@ -142,8 +143,8 @@ class _Linear:
 
 class _Conv2d:
     def __init__(self, layer: nn.Conv2d, *, is_first: bool) -> None:
-        """The gradient by the first layer's inputs, the pixels, would take most of the time of its backward pass."""
-        assert layer.bias is not None  # noqa: S101  (_layer_grad saw to it)
+        """The first layer skips the gradient of its inputs, the pixels, which would take most of the backward pass."""
+        assert layer.bias is not None  # noqa: S101  (checked by _layer_grad)
         self._weight, self._bias = layer.weight, layer.bias
         self._stride, self._dilation, self._groups = layer.stride, layer.dilation, layer.groups
         self._wanted = (not is_first, True, True)
@@ -176,7 +177,7 @@ class _Conv2d:
 
 
 class _IndexedLinear:
-    """A first layer, so that nobody asks for the gradient of its inputs."""
+    """Always a first layer, so the gradient of its inputs is not needed."""
 
     def __init__(self, layer: IndexedLinear) -> None:
         self._weight, self._bias = layer.weight, layer.bias
@@ -193,7 +194,7 @@ class _IndexedLinear:
 
 
 class _Leaves:
-    """The first layer of observations with several leaves: each branch has its part of the gradient."""
+    """The first layer for observations with several leaves: each branch gets its part of the gradient."""
 
     def __init__(self, layer: LeafEncoders) -> None:
         self._branches = [Backpropagation(list(branch.children())) for branch in layer.branches]

@@ -1,14 +1,14 @@
-"""Heads: features to Q-values where that takes more than a linear layer. Each has its ONNX counterpart in nodes.py."""
+"""Heads that are more than a linear layer from features to Q-values. Each has an ONNX counterpart in nodes.py."""
 
 import torch
 from torch import Tensor, nn
 
 
 class DuelingHead(nn.Module):
-    """Value and advantages from streams of their own: v + a - mean(a) over the actions (Wang et al., 2016)."""
+    """Separate streams for value and advantages: v + a - mean(a) over the actions (Wang et al., 2016)."""
 
     def __init__(self, value: nn.Sequential, advantage: nn.Sequential, shape: tuple[int, ...]) -> None:
-        """`shape` is that of one row of the output: (n_actions,), or (n_actions, atoms) with distributions."""
+        """`shape` is that of one output row: (n_actions,), or (n_actions, atoms) with distributions."""
         super().__init__()
         self.value = value
         self.advantage = advantage
@@ -22,7 +22,7 @@ class DuelingHead(nn.Module):
 
 
 class CategoricalMean(nn.Module):
-    """Logits [batch, n_actions, atoms] over fixed values to their mean [batch, n_actions] (Bellemare et al., 2017)."""
+    """Logits [batch, n_actions, atoms] over fixed values to the mean [batch, n_actions] (Bellemare et al., 2017)."""
 
     def __init__(self, v_min: float, v_max: float, atoms: int) -> None:
         super().__init__()

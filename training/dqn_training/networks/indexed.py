@@ -1,7 +1,7 @@
-"""First layers for integers of a large range: they pick rows of their weights and never see one-hot rows.
+"""First layers for integers with a large range: they look up rows of their weights instead of taking one-hot rows.
 
-A one-hot batch takes [batch, n] numbers to multiply all but one of each row by 0; what picking computes is the same.
-Parameters have the names and shapes of the layers for one-hot rows, so that weights fit both.
+A one-hot batch would need [batch, n] numbers and multiply all but one per row by 0; the look-up computes the same.
+Parameters have the names and shapes of the layers for one-hot rows, so that weights are interchangeable.
 """
 
 from collections.abc import Sequence
@@ -27,8 +27,8 @@ class Index(nn.Module):
 
 
 class Indices(nn.Module):
-    """Integers of several components [batch, ...], each with `counts` values from its `start` on, to indices [batch, k]
-    into all values of all components.
+    """Integers with several components [batch, ...], each with `counts` values from its `start` on, to indices
+    [batch, k] into the concatenated values of all components.
     """
 
     counts: Tensor
@@ -47,7 +47,7 @@ class Indices(nn.Module):
 
 
 class SummedLinear(nn.Linear):
-    """What nn.Linear computes of rows with a 1 at several indices, from these indices."""
+    """nn.Linear for rows that are 1 at several indices, computed from these indices."""
 
     def forward(self, indices: Tensor) -> Tensor:
         """[batch, k] -> [batch, outputs]."""
@@ -55,7 +55,7 @@ class SummedLinear(nn.Linear):
 
 
 class IndexedLinear(nn.Linear):
-    """What nn.Linear computes of one-hot rows, from their indices."""
+    """nn.Linear for one-hot rows, computed from their indices."""
 
     def forward(self, index: Tensor) -> Tensor:
         """[batch] -> [batch, outputs]."""
@@ -63,7 +63,7 @@ class IndexedLinear(nn.Linear):
 
 
 class IndexedNoisyLinear(NoisyLinear):
-    """What NoisyLinear computes of one-hot rows, from their indices; noise is made for the rows picked only."""
+    """NoisyLinear for one-hot rows, computed from their indices, with noise only for the selected rows."""
 
     def forward(self, index: Tensor) -> Tensor:
         """[batch] -> [batch, outputs]."""
@@ -76,5 +76,5 @@ class IndexedNoisyLinear(NoisyLinear):
 
 
 def picked_rows(weight: Tensor, index: Tensor) -> Tensor:
-    """The weights [batch, outputs] of the inputs `index` [batch], of `weight` [outputs, inputs]."""
+    """The columns `index` [batch] of `weight` [outputs, inputs], as rows [batch, outputs]."""
     return weight.t().index_select(0, index)

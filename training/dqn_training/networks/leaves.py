@@ -1,4 +1,4 @@
-"""Observations of several leaves: each is encoded by itself, and what comes of all is concatenated."""
+"""Observations with several leaves: each leaf is encoded separately, and their features are concatenated."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 Inputs = Tensor | tuple[Tensor, ...]
-"""A batch of observations as a network takes it: one tensor, or one for each leaf."""
+"""A batch of observations as a network takes it: one tensor, or one per leaf."""
 
 
 class LeafEncoders(nn.Module):
-    """A branch of layers for each leaf, from its values [batch, ...] to features [batch, width]."""
+    """One branch of layers per leaf, from its values [batch, ...] to features [batch, width]."""
 
     def __init__(self, branches: Sequence[nn.Sequential], widths: Sequence[int], input_names: Sequence[str]) -> None:
-        """`input_names` are those of the exported graph."""
+        """`input_names` are the input names of the exported graph."""
         super().__init__()
         self.branches = nn.ModuleList(branches)
         self.widths = list(widths)
@@ -28,7 +28,7 @@ class LeafEncoders(nn.Module):
 
 
 def to_tensors(observations: NDArray[Any], device: torch.device) -> Inputs:
-    """Observations [batch, ...] as a network takes them; a structured array becomes a tensor for each field."""
+    """Observations [batch, ...] as a network takes them; a structured array becomes one tensor per field."""
     names = observations.dtype.names
     if names is None:
         return torch.from_numpy(observations).to(device)

@@ -1,4 +1,4 @@
-"""Exploration by noise in the weights: noisy layers, and their noise, drawn for all at once."""
+"""Exploration by noise in the weights: noisy layers, and their noise, drawn for all layers at once."""
 
 import contextlib
 import math
@@ -12,9 +12,9 @@ from dqn_training.checkpoint.values import Stateful
 
 
 class NoisyLinear(nn.Module):
-    """A linear layer whose weights have learned noise, factorised by input and output (Fortunato et al., 2018).
+    """A linear layer with learned, factorized noise in its weights (Fortunato et al., 2018).
 
-    In evaluation mode it is the linear layer of its mean weights.
+    In evaluation mode it uses its mean weights.
     """
 
     def __init__(self, inputs: int, outputs: int, sigma: float) -> None:
@@ -38,12 +38,12 @@ class NoisyLinear(nn.Module):
 
 
 class Noise(Stateful):
-    """Factorised Gaussian noise for all noisy layers of a network, in one flat tensor of which theirs are views."""
+    """Factorized Gaussian noise for all noisy layers of a network, as views of one flat tensor."""
 
     _state = ("values",)  # the generator is saved by its owner
 
     def __init__(self, network: nn.Module, generator: torch.Generator) -> None:
-        """Draws the first noise. The generator is the CPU's, so that noise is the same on every device."""
+        """Draws the first noise. The generator is on the CPU, so that noise is the same on every device."""
         layers = [layer for layer in network.modules() if isinstance(layer, NoisyLinear)]
         sizes = [size for layer in layers for size in (layer.weight.shape[1], layer.weight.shape[0])]
         self.values = torch.zeros(sum(sizes), device=next(network.parameters()).device)
@@ -54,14 +54,14 @@ class Noise(Stateful):
         self.draw()
 
     def draw(self) -> None:
-        """New noise for every layer: sign(x) sqrt(|x|) of standard normal x."""
+        """Draws new noise for every layer: sign(x) sqrt(|x|) of standard normal x."""
         normal = torch.randn(len(self.values), generator=self._generator)
         self.values.copy_(normal.sign() * normal.abs().sqrt_())
 
 
 @contextlib.contextmanager
 def mean_weights(network: nn.Module) -> Iterator[None]:
-    """For a while noisy layers use their mean weights, as the exported policy does."""
+    """Makes noisy layers use their mean weights within the block, as the exported policy does."""
     training = network.training
     network.eval()
     try:

@@ -1,7 +1,6 @@
-"""Normalised numbers: a layer with the mean and deviation of what was seen before learning began, which the graph has.
+"""Normalization of continuous features by their mean and standard deviation before the first gradient step.
 
-They stay as they are from then on, so that the values learned keep their meaning, and a policy that is published later
-has the statistics with which it was trained.
+The statistics are fixed from then on, so that learned values keep their meaning, and are part of the exported graph.
 """
 
 from collections.abc import Sequence
@@ -13,34 +12,34 @@ from dqn_training.checkpoint.values import Stateful
 from dqn_training.networks.leaves import Inputs
 
 LIMIT = 10.0
-"""Deviations from the mean, beyond which a number counts as that far."""
-_SMALLEST = 1e-8  # of a deviation; what does not vary is only moved
+"""Normalized features are clipped to this many standard deviations."""
+_SMALLEST = 1e-8  # standard deviation below which a feature is constant, and only shifted
 
 
 class Normalize(nn.Module):
-    """Numbers [batch, width] to their distance from the mean in deviations."""
+    """Normalizes features [batch, width] to zero mean and unit standard deviation."""
 
     mean: Tensor
     scale: Tensor
 
     def __init__(self, width: int) -> None:
-        """Changes nothing at first."""
+        """Starts as the identity."""
         super().__init__()
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
 
     def forward(self, numbers: Tensor) -> Tensor:
-        """The normalized numbers, from -10 to 10."""
+        """The normalized features, clipped to [-10, 10]."""
         return ((numbers - self.mean) * self.scale).clamp(-LIMIT, LIMIT)
 
 
 class Statistics(Stateful):
-    """The statistics of all such layers of a network and its copies, in one flat tensor of which theirs are views."""
+    """The statistics of all Normalize layers of a network and its copies, as views of one flat tensor."""
 
     _state = ("values",)
 
     def __init__(self, network: nn.Module, copies: Sequence[nn.Module]) -> None:
-        """Starts with those of the network, which a warm start brings."""
+        """Starts with the network's own statistics, which come from a warm start."""
         self._network = network
         layers = [layer for layer in network.modules() if isinstance(layer, Normalize)]
         parts = [part for layer in layers for part in (layer.mean, layer.scale)]
@@ -54,7 +53,7 @@ class Statistics(Stateful):
 
     @torch.no_grad()
     def learn(self, observations: Inputs) -> None:
-        """Takes the statistics of these observations."""
+        """Sets the statistics to those of these observations."""
         layers = [layer for layer in self._network.modules() if isinstance(layer, Normalize)]
         hooks = [layer.register_forward_pre_hook(_take) for layer in layers]
         try:
@@ -66,7 +65,7 @@ class Statistics(Stateful):
 
 
 def _take(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-    assert isinstance(layer, Normalize)  # noqa: S101  (no other layer has this hook)
+    assert isinstance(layer, Normalize)  # noqa: S101  (only these layers have this hook)
     deviation, mean = torch.std_mean(inputs[0].double(), dim=0, correction=0)
     layer.mean.copy_(mean)
     layer.scale.copy_(torch.where(deviation > _SMALLEST, 1 / deviation, 1.0))

@@ -1,6 +1,6 @@
-"""The Q-network: a plain sequence of layers from raw observations to Q-values, assembled as inputs, body and head.
+"""The Q-network: a plain sequence of layers from raw observations to Q-values, with encoders, body and head.
 
-All preprocessing is a layer, so that the exported graph takes observations as the environment gives them.
+All preprocessing is in layers, so that the exported graph takes observations as the environment returns them.
 """
 
 import dataclasses
@@ -29,27 +29,27 @@ from dqn_training.networks.noisy import NoisyLinear
 from dqn_training.networks.normalize import Normalize
 
 Layers = OrderedDict[str, nn.Module]
-"""Named layers, in the order in which they are applied."""
+"""Named layers in order of application."""
 _MOST_ONE_HOT = 128
-"""The most integers that become one-hot rows; of more, they index the first layer's weights, which takes less time."""
+"""Maximum number of integers that become one-hot rows; more index the first layer's weights, which is faster."""
 _MOST_WITHOUT_EMBEDDING = 512
-"""The same where they would index an embedding's weights, which is another network."""
+"""The same limit if they would index an embedding's weights, which makes a different network."""
 _EMBEDDING = 64
-"""Features of a leaf of more integers than that, where it is one of several leaves or has several components."""
+"""Features of a leaf with more integers, if it is one of several leaves or has several components."""
 
 
 class Features(NamedTuple):
-    """What a layer takes: rows [batch, width] of numbers, or indices [batch] that stand for one-hot rows."""
+    """The input of a layer: features [batch, width], or indices [batch] that represent one-hot rows."""
 
     width: int
     indexed: bool = False
 
 
 def make_q_network(config: DQNConfig, space: ObservationSpace, actions: ActionSpace) -> nn.Sequential:
-    """A network from observations, a tensor or one for each leaf (leaves.py), to Q-values [batch, actions.n].
+    """A network from observations, one tensor or one per leaf (leaves.py), to Q-values [batch, actions.n].
 
-    Its last layer is called `q_values`. With a distribution that layer only takes means, and what comes before it gives
-    the distribution's logits or quantiles [batch, n_actions, atoms].
+    Its last layer is called `q_values`. With a distribution that layer only computes means of the preceding logits or
+    quantiles [batch, n_actions, atoms].
     """
     layers, features = _leaves(config, space) if isinstance(space, CompositeSpace) else _encoder(config, space)
     sizes = config.hidden_sizes[:-1] if config.dueling else config.hidden_sizes
@@ -58,10 +58,10 @@ def make_q_network(config: DQNConfig, space: ObservationSpace, actions: ActionSp
 
 
 def choose_device(config: DQNConfig, network: nn.Module) -> torch.device:
-    """The device that the configuration means for a network.
+    """The device for a network.
 
-    `auto` is a GPU only for convolutions: each operation of a small multilayer perceptron takes less time on the CPU
-    than it takes to start it on a GPU.
+    `auto` selects a GPU only for convolutions: an operation of a small multilayer perceptron takes less time on the CPU
+    than its launch on a GPU.
     """
     if config.device != "auto":
         return torch.device(config.device)
@@ -70,14 +70,14 @@ def choose_device(config: DQNConfig, network: nn.Module) -> torch.device:
 
 
 def device_of(network: nn.Module) -> torch.device:
-    """Where a network's parameters are."""
+    """The device of a network's parameters."""
     return next(network.parameters()).device
 
 
 def _leaves(config: DQNConfig, space: CompositeSpace) -> tuple[Layers, Features]:
-    """Observations of several leaves to the features of all.
+    """Encoders for observations with several leaves, and their joint features.
 
-    Raises ValueError where there are to be convolutions and no leaf looks like an image.
+    Raises ValueError if convolutions are requested but no leaf looks like an image.
     """
     images = [leaf for leaf in space.leaves if looks_like_image(leaf.space)]
     if config.network == "conv" and not images:
@@ -95,7 +95,7 @@ def _leaves(config: DQNConfig, space: CompositeSpace) -> tuple[Layers, Features]
 
 
 def _encoder(config: DQNConfig, space: LeafSpace, most_one_hot: int = _MOST_ONE_HOT) -> tuple[Layers, Features]:
-    """Observations that one tensor holds to features, and what these are."""
+    """The encoder for observations that fit in one tensor, and its features."""
     if config.network == "conv" or (config.network == "auto" and looks_like_image(space)):
         layers, width = convolutions(config, space)
         return layers, Features(width)
@@ -116,7 +116,7 @@ def _encoder(config: DQNConfig, space: LeafSpace, most_one_hot: int = _MOST_ONE_
 
 
 def _components(space: MultiDiscreteSpace) -> tuple[Layers, Features]:
-    """Integers of several components to features."""
+    """The encoder for integers with several components, and its features."""
     count = sum(space.nvec)
     layers = Layers(indices=Indices(space.nvec, space.starts))
     if count <= _MOST_WITHOUT_EMBEDDING:
@@ -137,7 +137,7 @@ def _hidden(config: DQNConfig, features: Features, sizes: tuple[int, ...]) -> La
 
 
 def _head(config: DQNConfig, features: Features, actions: ActionSpace) -> Layers:
-    """Features to Q-values [batch, actions.n], by way of their distribution if there is one."""
+    """Features to Q-values [batch, actions.n], via their distribution if there is one."""
     if actions.branches:
         return Layers(q_values=_branches(config, features, actions.branches))
     if config.distribution == "none":
@@ -158,7 +158,7 @@ def _outputs(config: DQNConfig, features: Features, shape: tuple[int, ...]) -> n
 
 
 def _branches(config: DQNConfig, features: Features, branches: tuple[int, ...]) -> BranchingHead:
-    """Features to [batch, sum of the branches]; the streams have hidden layers of their own in a dueling network."""
+    """Features to [batch, sum of the branches]; in a dueling network the streams have their own hidden layers."""
     count = sum(branches)
     if config.dueling:
         return BranchingHead(Streams(_stream(config, features, 1), _stream(config, features, count)), branches)
@@ -166,7 +166,7 @@ def _branches(config: DQNConfig, features: Features, branches: tuple[int, ...]) 
 
 
 def _stream(config: DQNConfig, features: Features, outputs: int) -> nn.Sequential:
-    """A hidden layer, of the last hidden size, and its outputs [batch, outputs]."""
+    """A hidden layer of the last hidden size, followed by outputs [batch, outputs]."""
     size = config.hidden_sizes[-1]
     return nn.Sequential(_hidden(config, features, (size,)) | {"output": _linear(config, Features(size), outputs)})
 

@@ -11,7 +11,7 @@ from dqn_models.repository import ModelRepository
 from dqn_training.checkpoint.store import CheckpointFile
 from dqn_training.evaluation.gate import Rule
 from dqn_training.export.onnx_graph import onnx_info
-from dqn_training.interrupts import held_back
+from dqn_training.interrupts import deferred_interrupts
 from dqn_training.publishing.card import model_card
 from dqn_training.publishing.trials import Trials, Watch
 from dqn_training.run.candidate import WEIGHTS_FILE, Candidate
@@ -71,7 +71,7 @@ def publish(
                 reason = gate.reason if gate else "the first version of its model"
                 if manifest is None:
                     draft, files = _draft(candidate, model, gate, trials, run), _files(candidate, model)
-                with held_back():
+                with deferred_interrupts():
                     manifest = manifest or repository.publish(
                         draft, files, {"MODEL_CARD.md": model_card}, by=by, reason=reason
                     )

@@ -157,15 +157,27 @@ def _check_comparable(environment: EnvironmentInfo, champion: Manifest) -> None:
 
 
 def _other_environment(environment: EnvironmentInfo, champion: Manifest) -> str:
-    """A sentence if the champion was trained in another environment than the one of this comparison."""
+    """A sentence if the champion was trained in another environment than the one of this comparison.
+
+    An environment whose numbers have other bounds counts as another one.
+    """
     trained, played = champion.environment, environment
     if (trained.id, trained.kwargs, trained.wrappers) == (played.id, played.kwargs, played.wrappers):
-        return ""
+        changed = _changed_bounds(played, trained)
+        said = f" Since the champion was trained, the bounds of {', '.join(changed)} have changed in {played.id}."
+        return said if changed else ""
     now, before = (
         " ".join([each.id, *([str(each.kwargs)] if each.kwargs else []), *(wrapper.name for wrapper in each.wrappers)])
         for each in (played, trained)
     )
     return f" Both played {now}; the champion was trained in {before}."
+
+
+def _changed_bounds(played: EnvironmentInfo, trained: EnvironmentInfo) -> list[str]:
+    """What has other bounds, in two environments with the same leaves: leaves of observations by name, or actions."""
+    leaves = zip(played.observation_space.leaves, trained.observation_space.leaves, strict=True)
+    changed = [now.name if now.path else "its observations" for now, before in leaves if now.space != before.space]
+    return [*changed, *["its actions"] * (played.action_space != trained.action_space)]
 
 
 def _integers(environment: EnvironmentInfo) -> list[LeafSpace]:

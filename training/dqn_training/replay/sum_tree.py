@@ -84,7 +84,7 @@ class Priorities(Stateful):
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Rows [count], one from each of `count` equal parts of the mass, and their importance weights, at most 1.
 
-        Weights are normalised by the largest in the batch; Schaul et al. use that of the whole buffer.
+        Weights are normalized by the largest in the batch; Schaul et al. use that of the whole buffer.
         """
         masses = (np.arange(count) + generator.random(count)) * (self._tree.total / count)
         rows = self._tree.find(masses)

@@ -18,7 +18,8 @@ from dqn_training.run.callbacks import Callback
 from dqn_training.seeds import first_seed, random_play_seed
 
 ENOUGH_EPISODES = 10
-"""Minimum number of episodes of an evaluation, except for the last one of a run: fewer would select by luck."""
+"""Minimum number of episodes of an evaluation, except for the last one of a run: fewer would select by luck. Those of a
+search have no minimum, because its trials are compared by all of them."""
 _RANDOM_EPISODES, _RANDOM_FRACTION = 20, 0.01  # maxima; the fraction is of training steps
 _FEWEST_STEPS = 200
 _SOONER = 4
@@ -37,12 +38,19 @@ def make_evaluator(config: DQNConfig, environment: EnvironmentInfo) -> Evaluator
 class Evaluation(Callback):
     """Plays the selection episodes when due, with the exported policy, and records collapse indicators."""
 
-    def __init__(self, config: DQNConfig, environment: EnvironmentInfo, evaluator: Evaluator, show: Show) -> None:
+    def __init__(
+        self,
+        config: DQNConfig,
+        environment: EnvironmentInfo,
+        evaluator: Evaluator,
+        show: Show,
+        enough: int = ENOUGH_EPISODES,
+    ) -> None:
         self._config = config
         self._environment = environment
         self._evaluator = evaluator
         self._show = show
-        self._enough = min(ENOUGH_EPISODES, config.eval_episodes)
+        self._enough = min(enough, config.eval_episodes)
         self._limit = step_limit(config.episode_step_limit, environment)
 
     def step(self, state: TrainingState) -> None:
@@ -56,7 +64,7 @@ class Evaluation(Callback):
         state.selection.due = state.env_steps - state.env_steps % config.eval_every + config.eval_every
         state.monitor.record(state.env_steps, state.agent.q_network, state.replay)
         if (episodes := self._affordable(state)) >= self._enough:
-            self._evaluate(state, episodes)
+            self._evaluate(state, max(1, episodes))
             if state.selection.reached:
                 state.selection.due = state.env_steps + config.eval_every // _SOONER
 

@@ -7,7 +7,7 @@ import torch
 
 from dqn_models.manifest import EnvironmentInfo
 from dqn_training.config import DQNConfig
-from dqn_training.envs.spaces import branching_in_words
+from dqn_training.envs.spaces import describe_branching
 from dqn_training.envs.vector import make_vector_environment
 from dqn_training.networks.q_network import choose_device, make_q_network
 from dqn_training.replay.frames import stored_dtype
@@ -40,7 +40,7 @@ def _check_branching(config: DQNConfig, environment: EnvironmentInfo) -> None:
     if environment.action_space.branches and config.distribution != "none":
         raise ValueError(
             f"distribution is {config.distribution!r}, which does not learn actions that branch. "
-            f"{branching_in_words(environment)} Use --distribution none."
+            f"{describe_branching(environment)} Use --distribution none."
         )
 
 

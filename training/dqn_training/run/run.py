@@ -9,15 +9,15 @@ import torch
 from dqn_models.manifest import EnvironmentInfo
 from dqn_training.config import DQNConfig
 from dqn_training.envs.checks import FaultyEnvironmentError
-from dqn_training.envs.masks import masks_in_words
-from dqn_training.envs.spaces import branching_in_words
+from dqn_training.envs.masks import describe_masks
+from dqn_training.envs.spaces import describe_branching
 from dqn_training.learning.loop import train
 from dqn_training.learning.state import TrainingState, make_state
 from dqn_training.run.callbacks import Callback, Clock
 from dqn_training.run.candidate import Candidate, WarmStart, make_candidate
 from dqn_training.run.checkpoints import Checkpoints
 from dqn_training.run.directory import RunDirectory
-from dqn_training.run.evaluation import Evaluation, make_evaluator
+from dqn_training.run.evaluation import ENOUGH_EPISODES, Evaluation, make_evaluator
 
 _LEFT_OUT = "These parts of the observations are left out, since the network cannot read them: {}."
 
@@ -42,6 +42,7 @@ class Run:
     directory: RunDirectory | None = None
     checkpoint_seconds: float = 10.0
     say: Callable[[str], None] = lambda _: None
+    enough_episodes: int = ENOUGH_EPISODES  # for an evaluation; 0: each is played when it is due, if by one episode
 
     def train(self) -> Candidate:
         """Trains to the end and returns the best checkpoint.
@@ -61,15 +62,16 @@ class Run:
             if self.environment.left_out:
                 self.say(_LEFT_OUT.format(", ".join(self.environment.left_out)))
             if self.environment.action_space.branches:
-                self.say(branching_in_words(self.environment))
-            if self.environment.action_mask:
-                self.say(masks_in_words(self.environment))
+                self.say(describe_branching(self.environment))
+            if self.config.action_masks == "auto" and (said := describe_masks(self.environment)):
+                self.say(said)
             if self.environment.max_episode_steps is None and self.config.episode_step_limit is None:
                 self.say(_NO_TIME_LIMIT)
             if checkpoints is not None:
                 checkpoints.restore(state, last)
             with contextlib.closing(make_evaluator(self.config, self.environment)) as evaluator:
-                evaluation = Evaluation(self.config, self.environment, evaluator, self._show_evaluation)
+                asked = (self.config, self.environment, evaluator, self._show_evaluation, self.enough_episodes)
+                evaluation = Evaluation(*asked)
                 self._follow(state, [evaluation, Clock(), *self.callbacks], checkpoints)
             return make_candidate(self.config, self.preset, self.environment, state, parent)
 

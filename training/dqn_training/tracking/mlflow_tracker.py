@@ -41,7 +41,7 @@ def check_uri(uri: str) -> None:
         raise ValueError(sentence) from error
 
 
-def remembered(memory: Path) -> dict[str, Any]:
+def saved_run(memory: Path) -> dict[str, Any]:
     """The server's URI and the id of the run there; {} if there is none yet."""
     try:
         found = json.loads(memory.read_bytes())
@@ -135,7 +135,7 @@ class MlflowTracker:
 
     def _open(self) -> str:
         """Resumes the run of an earlier process, or creates one."""
-        memory = remembered(self._memory)
+        memory = saved_run(self._memory)
         if memory.get("uri") == self._uri:
             run_id = str(memory["run_id"])
             metrics = self._client.get_run(run_id).data.metrics

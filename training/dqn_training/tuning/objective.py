@@ -13,14 +13,17 @@ from optuna.trial import Trial
 
 from dqn_models.manifest import EnvironmentInfo
 from dqn_training.config import DQNConfig
-from dqn_training.interrupts import LetThrough
+from dqn_training.interrupts import Interruptible
 from dqn_training.learning.state import TrainingState
 from dqn_training.run.callbacks import Callback
 from dqn_training.run.run import Run
 from dqn_training.seeds import trial_seeds
 from dqn_training.tuning.space import configuration, search_space, suggest
 
-_ALL_EVALUATIONS = 1_000.0  # an eval_fraction without effect: all trials must have the same evaluations
+SEARCH_FRACTION = 1.0
+"""The default eval_fraction of a search: evaluations determine a trial's score, so they may take more than in a run."""
+
+_OWN = ("first_seed", "seeds", "evaluations", "episodes", "evaluation_fraction")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Search:
     first_seed: int
     seeds: int
     evaluations: int  # per training run
-    episodes: int  # per evaluation
+    episodes: int  # per evaluation, at most
+    evaluation_fraction: float  # evaluation steps per training step, at most
 
     @property
     def run_seeds(self) -> range:
@@ -41,7 +45,7 @@ class Search:
 
     def identity(self) -> dict[str, Any]:
         """All parameters as JSON."""
-        own = {name: getattr(self, name) for name in ("first_seed", "seeds", "evaluations", "episodes")}
+        own = {name: getattr(self, name) for name in _OWN}
         return json.loads(json.dumps(self.base.to_json() | own))  # type: ignore[no-any-return]  # as it is stored
 
 
@@ -74,10 +78,10 @@ def train_and_score(
     schedule: dict[str, Any] = {
         "eval_every": every,
         "eval_episodes": search.episodes,
-        "eval_fraction": _ALL_EVALUATIONS,
+        "eval_fraction": search.evaluation_fraction,
     }
     config = dataclasses.replace(config, seed=seed, **schedule)
-    final = Run(config, "tuning", search.environment, [best]).train().best.mean
+    final = Run(config, "tuning", search.environment, [best], enough_episodes=0).train().best.mean
     return best.values + [final] * (search.evaluations - len(best.values))  # after early stopping
 
 
@@ -90,7 +94,7 @@ class Objective:
 
     search: Search
     deadline: float  # Unix time after which a trial ends at its next evaluation
-    let_through: LetThrough  # interrupts may end a trial only within it
+    interruptible: Interruptible  # interrupts may end a trial only within it
 
     def __call__(self, trial: Trial) -> float:
         """The score. Raises TrialPruned for an unpromising trial."""
@@ -99,7 +103,7 @@ class Objective:
         except ValueError as error:
             raise optuna.TrialPruned(str(error)) from error
         try:
-            with self.let_through():
+            with self.interruptible():
                 return self._score(trial, config)
         except (KeyboardInterrupt, _TimeIsOverError):  # a resumed search starts with these settings
             trial.study.enqueue_trial(trial.params)

@@ -14,7 +14,7 @@ from dqn_models import cli_support
 from dqn_models.durable import exclusive_lock
 from dqn_models.errors import wrap_os_errors
 from dqn_training.export.parity import ParityError
-from dqn_training.interrupts import held_back
+from dqn_training.interrupts import deferred_interrupts
 from dqn_training.seeds import sampler_seed
 from dqn_training.tuning.objective import Objective, Search
 from dqn_training.tuning.space import parameters_of, search_space
@@ -85,9 +85,9 @@ def work(path: Path, search: Search, trials: int, deadline: float, worker: int =
     left = deadline - time.time()
     if len(finished(study)) >= trials or left <= 0:
         return
-    with held_back() as let_through:  # interrupts wait until a trial is recorded as ended
+    with deferred_interrupts() as interruptible:  # interrupts wait until a trial is recorded as ended
         study.optimize(
-            Objective(search, deadline, let_through),
+            Objective(search, deadline, interruptible),
             timeout=left if left < float("inf") else None,
             callbacks=[MaxTrialsCallback(trials, states=FINISHED), _report],
             catch=(ParityError,),

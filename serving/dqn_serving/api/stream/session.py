@@ -120,7 +120,7 @@ class Session:
             action = loaded.action(found.action_index)
             answer = frames.StreamAction(action, loaded.version, frame_id, found.propensity, q_values)
             wire = self._codec.frame(answer)
-            if is_plain and not loaded.branches:  # of those there may be very many, for each client
+            if is_plain and not loaded.branches:  # there may be very many of those, for each client
                 self._plain_answers[found.action_index] = wire
         return wire
 
