@@ -76,7 +76,12 @@ def test_evaluations_take_at_most_their_fraction_of_the_steps(length: int) -> No
 
 def test_a_return_that_may_end_the_run_is_confirmed_a_quarter_of_the_interval_later() -> None:
     """After an evaluation that reaches it the next ones come sooner, and those that it needs in a row end the run."""
-    settings = {"total_env_steps": 4_000, "eval_every": 800, "eval_fraction": 10.0, "stop_evaluations": 3}
+    settings: dict[str, Any] = {
+        "total_env_steps": 4_000,
+        "eval_every": 800,
+        "eval_fraction": 10.0,
+        "stop_evaluations": 3,
+    }
     good, bad = (trained(ENDLESS, 3, stop_return=enough, **settings).scores for enough in (-1e9, 1e9))
     assert [score.env_steps for score in good] == [800, 1_000, 1_200]
     assert [score.env_steps for score in bad][:2] == [800, 1_600]
