@@ -31,9 +31,9 @@ Part = dict[str, NDArray[Any]]
 
 observations [S + E], rows, of which an episode with T steps has T + 1; actions, executed [S], indices, or [S, branches]
 if actions branch, the latter what was actually executed; rewards, propensities, epsilons, versions [S]; masks
-[S, bytes], bits, if there are any; offsets [E + 1], where an episode's steps begin; names, started (ms since 1970), ends
-(0 abandoned, 1 terminated, 2 truncated), passed (the probability with which the episode was recorded), mixed (several
-versions acted), imported, wrong (propensities that the audit found wrong) [E].
+[S, bytes], bits, if there are any; offsets [E + 1], where an episode's steps begin; names, started (ms since 1970),
+ends (0 abandoned, 1 terminated, 2 truncated), passed (the probability with which the episode was recorded), mixed
+(several versions acted), imported, wrong (propensities that the audit found wrong) [E].
 """
 
 
