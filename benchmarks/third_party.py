@@ -102,11 +102,7 @@ def _try(options: Options, task: Task, remedy: str) -> dict[str, Any]:
         code, printed, said, seconds = _call(options, folder, "dqn-train", *command)
         facts: dict[str, Any] = {"cpu_seconds": seconds, "says": [line for line in said if _is_notice(line)]}
         if code:
-            slow = code in (
-                -24,
-                152,
-                -9,
-            )  # SIGXCPU, as a shell reports it, and SIGKILL where a library ignores the first
+            slow = code in (-24, 152, -9)  # SIGXCPU, as a shell reports it, or SIGKILL if a library handles SIGXCPU
             return facts | {"outcome": "not ended" if slow else "refused", "sentence": _sentence(said)}
         manifest = json.loads(printed[-1])
         result, environment = manifest["evaluation"], manifest["environment"]
