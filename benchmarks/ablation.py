@@ -98,7 +98,7 @@ as the final policy; 0 is a random policy, 1 about the best return. The table ha
 95 % intervals from a bootstrap stratified by environment (Agarwal et al., 2021). Such small budgets show what learns
 quickly, not what is best in the end, and differences within the intervals mean nothing.
 
-![scores]({picture})
+![scores]({plot})
 
 {table}
 """
@@ -132,11 +132,11 @@ def main(
     if "DQN" not in scores:
         print("Plain DQN has not been run in every environment yet, so there is nothing to compare with.")
         return
-    picture = report.with_suffix(".png")
-    _draw(scores, picture)
+    plot = report.with_suffix(".png")
+    _draw(scores, plot)
     before, heading, after = report.read_text().partition(_CHOICES) if report.exists() else ("", "", "")
     kept = f"\n{heading}{after}" if before else ""
-    report.write_text(_report(scores, steps, picture.name) + kept)
+    report.write_text(_report(scores, steps, plot.name) + kept)
     print(_table(scores))
 
 
@@ -216,7 +216,7 @@ def _tasks(scores: dict[str, dict[str, NDArray[np.float64]]], title: str) -> lis
     return list(scores["DQN"].values()) if title == "all" else [scores["DQN"][title]]
 
 
-def _report(scores: dict[str, dict[str, NDArray[np.float64]]], steps: float, picture: str) -> str:
+def _report(scores: dict[str, dict[str, NDArray[np.float64]]], steps: float, plot: str) -> str:
     """The page: method, plot and table."""
     budgets = ", ".join(f"{env_id} {task.settings['total_env_steps'] * steps:,.0f}" for env_id, task in TASKS.items())
     counts = sorted({len(runs) for tasks in scores.values() for runs in tasks.values()})
@@ -227,7 +227,7 @@ def _report(scores: dict[str, dict[str, NDArray[np.float64]]], steps: float, pic
         seeds=seeds,
         unfinished=unfinished,
         evaluations=_EVALUATIONS,
-        picture=picture,
+        plot=plot,
         table=_table(scores),
     )
 

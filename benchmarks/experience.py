@@ -2,9 +2,9 @@
 
 python benchmarks/experience.py [--events 2000000] [--folder DIR]
 
-Half of the events are decisions, of 64 episodes at a time with 200 steps each, handed over in batches of 32; the other
-half are their outcomes, reported an episode at a time and waited for. Each phase is a process of its own, so that its
-memory is its own.
+Half of the events are decisions, of 64 concurrent episodes with 200 steps each, appended in batches of 32; the other
+half are their outcomes, reported one episode at a time and acknowledged. Each phase runs in a separate process, so that
+its memory can be measured.
 """
 
 import argparse
@@ -33,7 +33,7 @@ EPSILON = 0.1
 
 
 def write(store: Path, events: int) -> str:
-    """Writes as fast as the disk takes it."""
+    """Writes as fast as the disk allows."""
     policy = Policy(linear_onnx())
     behavior = Behavior(MODEL, 1, "0" * 64, row_of(np.dtype(("<f4", (4,)))), 2)
     seen = np.random.default_rng(0).normal(size=(STEPS, BATCH, 4)).astype(np.float32)
@@ -81,7 +81,7 @@ def make(store: Path, _events: int) -> str:
     policy = Policy(linear_onnx())
     started, cpu = time.perf_counter(), time.process_time()
     later = time.time_ns() // 1_000_000 + 10**6
-    made = compact(store, MODEL, q_values=lambda _model, _version, rows: policy.q_values(rows), now=later)
+    made = compact(store, MODEL, q_values=lambda _behavior, rows: policy.q_values(rows), now=later)
     taken, cpu = time.perf_counter() - started, time.process_time() - cpu
     described = made.dataset
     if described is None or described.audit is None:

@@ -1,10 +1,10 @@
-"""How experience is best kept: SQLite with the columns of many decisions in a row, a row a decision, and framed files.
+"""Compares stores for experience: SQLite with many decisions per row, with one decision per row, and framed files.
 
 python benchmarks/experience_store.py [--events 700000] [--folder DIR]
 
-`commits` writes runs of 3,500 decisions (what 70,000 a second are in 50 ms) as fast as they go, then single outcomes,
-each of them durable before the next. `beside` has a thread that stands for a server: it works 11 us of Python for each
-decision, in batches of 32, and hands them over; what it still gets done beside each store is the figure that decides.
+`commits` writes groups of 3,500 decisions (50 ms at 70,000 per second) as fast as possible, then single outcomes, each
+durable before the next. `beside` has a thread that simulates a server: it runs 11 us of Python per decision, in batches
+of 32, and appends them; its remaining throughput with each store is the decisive figure.
 """
 
 import argparse
@@ -30,7 +30,7 @@ OUTCOMES = 500
 
 
 class Batch(NamedTuple):
-    """What a server hands over for one micro-batch; observations are rows of 16 bytes, as CartPole's."""
+    """The data of one micro-batch from a server; observations are rows of 16 bytes, as CartPole's."""
 
     episodes: list[str]
     steps: list[int]

@@ -1,6 +1,6 @@
-"""An arm of several joints, each with a motor of its own: an action is a speed for each of them.
+"""An arm with several joints, each with its own motor: an action sets the speed of each motor.
 
-Importing this registers it: `joints:Arm-v0`.
+Importing this module registers it as `joints:Arm-v0`.
 """
 
 from typing import Any
@@ -16,9 +16,10 @@ _NEAR, _JUMP, _FAR = 0.15, 0.05, 2.0
 
 
 class Arm(gymnasium.Env[NDArray[np.float32], NDArray[np.int64]]):
-    """How far each joint is from its goal, which jumps now and then; the reward is the fraction that is near.
+    """Observations are the distances of the joints from their goals, which jump occasionally.
 
-    A motor also moves the next joint by a quarter, so that the best speeds depend on one another.
+    The reward is the fraction of joints near their goal. A motor also moves the next joint, by a quarter, so that the
+    best speeds depend on each other.
     """
 
     def __init__(self, joints: int = 6, speeds: int = 8) -> None:
@@ -29,7 +30,7 @@ class Arm(gymnasium.Env[NDArray[np.float32], NDArray[np.int64]]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.float32], dict[str, Any]]:
-        """Every joint is anywhere."""
+        """Starts with random distances."""
         super().reset(seed=seed, options=options)
         self._distances = self.np_random.uniform(-1, 1, self.observation_space.shape)
         self._left = STEPS

@@ -100,21 +100,21 @@ def _try(options: Options, task: Task, remedy: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         command = ["--env-id", *words, "--total-env-steps", str(task.steps), "--json"]
         code, printed, said, seconds = _call(options, folder, "dqn-train", *command)
-        facts: dict[str, Any] = {"cpu_seconds": seconds, "says": [line for line in said if _is_notice(line)]}
+        record: dict[str, Any] = {"cpu_seconds": seconds, "says": [line for line in said if _is_notice(line)]}
         if code:
             slow = code in (-24, 152, -9)  # SIGXCPU, as a shell reports it, or SIGKILL if a library handles SIGXCPU
-            return facts | {"outcome": "not ended" if slow else "refused", "sentence": _sentence(said)}
+            return record | {"outcome": "not ended" if slow else "refused", "sentence": _sentence(said)}
         manifest = json.loads(printed[-1])
         result, environment = manifest["evaluation"], manifest["environment"]
-        facts |= {"outcome": "published", "mean": result["mean"], "random": result.get("random_mean")}
-        facts |= {"observations": _space(environment["observation_space"])}
-        facts |= {"actions": _space(environment["action_space"]), "masks": environment["action_mask"]}
-        facts |= {"evaluation_env_steps": manifest["training"].get("evaluation_env_steps")}
+        record |= {"outcome": "published", "mean": result["mean"], "random": result.get("random_mean")}
+        record |= {"observations": _space(environment["observation_space"])}
+        record |= {"actions": _space(environment["action_space"]), "masks": environment["action_mask"]}
+        record |= {"evaluation_env_steps": manifest["training"].get("evaluation_env_steps")}
         code, printed, said, _ = _call(options, folder, str(sys.executable), str(_CHECK), manifest["model"])
-        facts["served"] = json.loads(printed[-1]) if not code else {"error": _sentence(said)}
+        record["served"] = json.loads(printed[-1]) if not code else {"error": _sentence(said)}
         code, printed, said, _ = _call(options, folder, "dqn-evaluate", manifest["model"], "--episodes", "5", "--json")
-        facts["evaluated"] = json.loads(printed[-1])["mean"] if not code else _sentence(said)
-        return facts
+        record["evaluated"] = json.loads(printed[-1])["mean"] if not code else _sentence(said)
+        return record
 
 
 def _call(options: Options, folder: str, *command: str) -> tuple[int, list[str], list[str], float]:

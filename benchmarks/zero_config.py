@@ -98,14 +98,14 @@ def _run_once(options: Options, system: str, name: str, task: Task, seed: int) -
     if skipped or any(key.items() <= line.items() for line in read(options.results)):
         return
     try:
-        facts = _train(options, system, name, task, seed)
+        result = _train(options, system, name, task, seed)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         last = (str(error.stderr or "").strip().splitlines() or [str(error)])[-1]
-        facts = {"error": last[:300]}
-    line = key | facts | {"contended": options.contended}
+        result = {"error": last[:300]}
+    line = key | result | {"contended": options.contended}
     with options.results.open("a") as file:
         file.write(json.dumps(line) + "\n")
-    print(name, system, seed, dict(facts), file=sys.stderr)
+    print(name, system, seed, dict(result), file=sys.stderr)
 
 
 def _train(options: Options, system: str, name: str, task: Task, seed: int) -> Mapping[str, Any]:
@@ -134,11 +134,11 @@ def _train_ours(options: Options, task: Task, words: Sequence[str]) -> Mapping[s
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         cpu_seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         version = Path(folder, "store", manifest["model"], str(manifest["version"]))
-        facts = _call([options.ours, _SCRIPT, "ours", task.env_id, *words, version])
+        result = _call([options.ours, _SCRIPT, "ours", task.env_id, *words, version])
     config, defaults = manifest["training"]["config"], DQNConfig().to_json()
     settings = {key: value for key, value in config.items() if value != defaults.get(key) and value != []}
     preset = manifest["training"]["preset"]
-    return {**facts, "cpu_seconds": round(cpu_seconds, 1), "preset": preset, "settings": settings}
+    return {**result, "cpu_seconds": round(cpu_seconds, 1), "preset": preset, "settings": settings}
 
 
 def _call(command: Sequence[str | Path | None]) -> dict[str, Any]:
@@ -152,8 +152,8 @@ def _call(command: Sequence[str | Path | None]) -> dict[str, Any]:
     words = [str(word) for word in command]
     environment = os.environ | own
     done = subprocess.run(words, capture_output=True, text=True, env=environment, check=True, timeout=_TIMEOUT)
-    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return facts
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
 
 
 def _python(options: Options, library: str) -> Path:

@@ -16,7 +16,7 @@ THIRD_PARTY = (
 )
 
 CHOSEN_ON = (
-    "the small ones of `benchmarks/choice_environments.py` (tables, numbers, a picture)",
+    "the small ones of `benchmarks/choice_environments.py` (finite observations, features, images)",
     "MinAtar/Asterix-v1",
 )
 """The environments on which the rules of `general` were chosen: none of those below."""

@@ -1,15 +1,15 @@
 """Recomputes propensities: what a version's Q-values, its epsilon and the mask give, against what was recorded."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dqn_experience.datasets import Audit, Part
-from dqn_experience.records import unpacked_masks
+from dqn_experience.records import Behavior, unpacked_masks
 
-QValues = Callable[[str, int, NDArray[np.generic]], NDArray[np.float32] | None]
-"""Q-values [n, n_actions] of a model's version for observations [n]; None if there is no such version."""
+QValues = Callable[[Behavior, NDArray[np.generic]], NDArray[np.float32] | None]
+"""Q-values [n, n_actions] of a version for observations [n]; None if there is no version with this `model.onnx`."""
 
 _TOLERANCE = 1e-5
 _TIE = 1e-4
@@ -20,9 +20,10 @@ _BATCH = 1_024
 class Auditor:
     """Audits the parts of a dataset of one model."""
 
-    def __init__(self, model: str, n_actions: int, q_values: QValues) -> None:
-        """`q_values` recomputes the Q-values."""
-        self._model, self._n_actions, self._q_values = model, n_actions, q_values
+    def __init__(self, behaviors: Sequence[Behavior], n_actions: int, q_values: QValues) -> None:
+        """`q_values` recomputes the Q-values of the versions among `behaviors`."""
+        self._behaviors = {behavior.version: behavior for behavior in behaviors}
+        self._n_actions, self._q_values = n_actions, q_values
         self._checked = self._wrong = self._ties = self._skipped = 0
 
     @property
@@ -41,7 +42,7 @@ class Auditor:
         for version in np.unique(part["versions"][known]).tolist():
             rows = np.flatnonzero(known & (part["versions"] == version))
             for batch in np.split(rows, np.arange(_BATCH, len(rows), _BATCH)):
-                values = self._q_values(self._model, version, observed[batch])
+                values = self._q_values(self._behaviors[version], observed[batch])
                 if values is None:
                     self._skipped += len(batch)
                     continue

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,10 +19,12 @@ from dqn_experience import export as exporting
 from dqn_experience.audit import QValues
 from dqn_experience.compaction import LOCK, Compacted, compact
 from dqn_experience.episode_table import JoinSettings
-from dqn_experience.errors import DamagedError, ExperienceError
+from dqn_experience.errors import ExperienceError
 from dqn_experience.reading import models_in
+from dqn_experience.records import Behavior
 from dqn_models import cli_support, durable
 from dqn_models.errors import ModelError
+from dqn_models.layout import ONNX_FILE
 from dqn_models.policy import Policy
 from dqn_models.reader import RepositoryReader
 
@@ -244,15 +246,17 @@ def _store(store: Path | None) -> Path:
 def _q_values(repository: Path | None) -> QValues:
     """Q-values by the repository's own ONNX files; each version is loaded once, and None if it is gone."""
     models = RepositoryReader(repository or cli_support.default_repository())
-    loaded: dict[tuple[str, int], Policy | None] = {}
 
-    def q_values(model: str, version: int, observations: NDArray[Any]) -> NDArray[np.float32] | None:
-        if (model, version) not in loaded:
-            try:
-                loaded[model, version] = models.load_policy(model, version)
-            except ModelError:
-                loaded[model, version] = None
-        policy = loaded[model, version]
+    @cache
+    def policy_of(model: str, version: int, sha256: str) -> Policy | None:
+        try:
+            described = models.manifest(model, version)
+            return models.load_policy(model, version) if described.files[ONNX_FILE].sha256 == sha256 else None
+        except ModelError:
+            return None
+
+    def q_values(behavior: Behavior, observations: NDArray[Any]) -> NDArray[np.float32] | None:
+        policy = policy_of(behavior.model, behavior.version, behavior.sha256)
         if policy is None or observations.shape[1:] != policy.observation_shape:
             return None
         return policy.q_values(observations.astype(policy.observation_dtype, copy=False))
@@ -281,19 +285,13 @@ def _sentence(model: str, made: Compacted) -> str:
     )
 
 
-def _as_model_errors(command: Callable[[], None]) -> None:
-    """Turns this package's errors into model errors, which end a command with one sentence."""
+def _run() -> None:
     try:
-        command()
-    except (ExperienceError, DamagedError) as error:
+        app.cli(prog="dqn-experience", description=__doc__, config=(tyro.conf.FlagCreatePairsOff,))
+    except ExperienceError as error:  # ends the command as an error of models does: with one sentence
         raise ModelError(str(error)) from error
 
 
 def main() -> None:
     """Entry point of `dqn-experience`."""
-    flags = (tyro.conf.FlagCreatePairsOff,)
-    sys.exit(
-        cli_support.run(
-            lambda: _as_model_errors(lambda: app.cli(prog="dqn-experience", description=__doc__, config=flags))
-        )
-    )
+    sys.exit(cli_support.run(_run))

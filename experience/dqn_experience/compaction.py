@@ -95,7 +95,7 @@ class _Compaction:
             return Compacted(None, joined.open_episodes, dict(dropped))
         builder = PartBuilder(log, joined, behavior, rows)
         number = datasets.begin(self._store, self._model)
-        facts = _Summary(behavior, self._q_values)
+        facts = _Summary(log.behaviors, behavior.n_actions, self._q_values)
         folder = datasets.folder_of(self._store, self._model) / str(number)
         written: dict[str, PartFile] = {}
         for chunk in split(fitting, joined, size, self._part_bytes):
@@ -150,12 +150,12 @@ class _Compaction:
 class _Summary:
     """What a manifest records about the parts of a dataset."""
 
-    def __init__(self, behavior: Behavior, q_values: QValues | None) -> None:
+    def __init__(self, behaviors: list[Behavior], n_actions: int, q_values: QValues | None) -> None:
         self.ends: Counter[str] = Counter()
         self.versions: Counter[int] = Counter()
         self.imported = 0
         self.sample = DriftSample()
-        self.auditor = Auditor(behavior.model, behavior.n_actions, q_values) if q_values else None
+        self.auditor = Auditor(behaviors, n_actions, q_values) if q_values else None
         self._returns: list[NDArray[np.float64]] = []
 
     def add(self, part: Part) -> None:

@@ -173,7 +173,7 @@ def _has_rows(connection: Any, number: int) -> bool:
 
 def audit(store: Path, described: DatasetManifest, q_values: QValues) -> Audit:
     """Recomputes every propensity of a dataset. Raises DamagedError."""
-    auditor = Auditor(described.model, described.n_actions, q_values)
+    auditor = Auditor(described.behaviors, described.n_actions, q_values)
     for part in datasets.parts(store, described):
         auditor.audit(part)
     return auditor.result

@@ -29,7 +29,7 @@ def _keys(records: NDArray[Any]) -> NDArray[np.uint64]:
 
 def _first_outcomes(log: ModelLog) -> tuple[NDArray[np.uint64], IntArray, int]:
     """Keys of outcomes, one per step; the indices of these outcomes; and how many others contradict them."""
-    order, first, _ = _first_of_each(_keys(log.outcomes))
+    order, first, _ = _first_of_each(log.outcomes)
     here, there = log.outcomes[order], log.outcomes[order[first]][np.cumsum(first) - 1]
     differ = (
         (here["reward"] != there["reward"]) | (here["end"] != there["end"]) | (here["executed"] != there["executed"])
@@ -39,7 +39,7 @@ def _first_outcomes(log: ModelLog) -> tuple[NDArray[np.uint64], IntArray, int]:
 
 def _first_decisions(log: ModelLog, rows: RowReader) -> tuple[IntArray, IntArray]:
     """Decisions by episode and step, without repeats; and the episodes with a repeat that differs."""
-    order, first, repeated = _first_of_each(_keys(log.decisions))
+    order, first, repeated = _first_of_each(log.decisions)
     originals = order[first][np.cumsum(first) - 1][repeated]
     doubtful = {
         int(log.decisions["episode"][repeat])
@@ -49,9 +49,10 @@ def _first_decisions(log: ModelLog, rows: RowReader) -> tuple[IntArray, IntArray
     return order[first], np.array(sorted(doubtful), np.int64)
 
 
-def _first_of_each(keys: NDArray[np.uint64]) -> tuple[IntArray, NDArray[np.bool_], IntArray]:
-    """The order by key, then by arrival; where in it a key occurs first; and where it is repeated."""
-    order = np.argsort(keys, kind="stable").astype(np.int64)
+def _first_of_each(records: NDArray[Any]) -> tuple[IntArray, NDArray[np.bool_], IntArray]:
+    """The order by key, then by time; where in it a key occurs first; and where it is repeated."""
+    keys = _keys(records)
+    order = np.lexsort((records["time"], keys)).astype(np.int64)
     first = np.ones(len(order), np.bool_)
     first[1:] = keys[order][1:] != keys[order][:-1]
     return order, first, np.flatnonzero(~first)

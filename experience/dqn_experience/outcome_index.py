@@ -45,16 +45,22 @@ class OutcomeIndex:
         """The future that is done once a known record is durable; None if it already is."""
         return self._waiting.get(key)
 
-    def add(self, key: Key, content: int, durable: "Future[None]") -> None:
+    def add(self, key: Key, content: int, durable: "Future[None] | None" = None) -> None:
         """Remembers a record, which `durable` waits for."""
         episode = (key.model, key.episode)
         steps = self._known.setdefault(episode, {})
         self._known.move_to_end(episode)
         self._steps += key.step not in steps
         steps[key.step] = content
-        self._waiting[key] = durable
+        if durable is not None:
+            self._waiting[key] = durable
         while self._steps > self._max_steps and len(self._known) > 1:
             self._steps -= len(self._known.popitem(last=False)[1])
+
+    def remember(self, key: Key, content: int) -> None:
+        """Learns of a record that is durable, unless the index knows of one for this step."""
+        if key.step not in self._known.get((key.model, key.episode), {}):
+            self.add(key, content)
 
     def settle(self, keys: list[Key], *, recorded: bool) -> None:
         """Marks records as durable, or as not recorded, so that they may be reported again."""

@@ -18,7 +18,8 @@ from dqn_experience import database
 from dqn_experience.database import COLUMNS, SEALED
 from dqn_experience.errors import DamagedError
 from dqn_experience.files import LogFile, log_files
-from dqn_experience.records import Behavior, Outcome, RecordedEpisode
+from dqn_experience.outcome_index import WHOLE_EPISODE, Key
+from dqn_experience.records import Behavior, Outcome, RecordedEpisode, content_of
 
 _CACHED_RUNS = 8
 ENDS = ("", "terminated", "truncated")
@@ -237,6 +238,25 @@ def _read_imported(
             continue
         log.imported.append(Imported(time, ours[behavior], recorded))
         counts["episodes"] += 1
+
+
+def recent_reports(store: Path, count: int) -> Iterator[tuple[Key, bytes]]:
+    """The newest outcomes and whole episodes of a log, about `count` of them, with what makes them equal."""
+    found = 0
+    for file in reversed(log_files(store)):
+        if found >= count:
+            return
+        with contextlib.suppress(DamagedError, FileNotFoundError), opened_log(file.path) as connection:
+            if database.is_empty(connection):
+                continue
+            for model, _, outcomes in database.read_outcomes(connection):
+                found += len(outcomes or ())
+                for outcome in outcomes or ():
+                    yield Key(model, outcome.episode, outcome.step), content_of(outcome)
+            behaviors = database.behaviors(connection)
+            for behavior, _, recorded in database.read_episodes(connection):
+                if recorded is not None and behavior in behaviors:
+                    yield Key(behaviors[behavior].model, recorded.episode, WHOLE_EPISODE), content_of(recorded)
 
 
 class RowReader:

@@ -164,7 +164,10 @@ def check_recorded(recorded: RecordedEpisode, behavior: Behavior) -> None:
 
 def content_of(record: Outcome | RecordedEpisode) -> bytes:
     """The content by which records are compared: two records of a step contradict each other if it differs."""
-    return _encode(record)
+    if isinstance(record, Outcome):
+        values = record.episode, record.step, float(record.reward), record.end, record.observation, record.executed
+        return _encode(values)
+    return _encode(msgspec.structs.replace(record, rewards=[float(reward) for reward in record.rewards]))
 
 
 def packed_masks(masks: Sequence[NDArray[np.bool_] | None], n_actions: int) -> NDArray[np.uint8]:

@@ -6,7 +6,6 @@ and no acknowledged outcome; a kill of the process loses no more.
 """
 
 import logging
-import sqlite3
 import threading
 import time
 from collections import deque
@@ -22,9 +21,12 @@ from dqn_experience.errors import UnavailableError
 from dqn_experience.log_output import LogOutput
 from dqn_experience.outcome_index import WHOLE_EPISODE, Key, OutcomeIndex, twice
 from dqn_experience.pending import PER_DECISION, Batch, PackedRun, Report, all_done, pack
+from dqn_experience.reading import recent_reports
 from dqn_experience.records import Behavior, Outcome, RecordedEpisode, check_outcome, check_recorded, content_of
 from dqn_experience.sampling import STEADY, Sampler
 from dqn_experience.settings import Counters, WriterSettings
+
+_REMEMBERED_REPORTS = 100_000
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,7 @@ class ExperienceWriter:
 
     def __init__(self, store: Path, settings: WriterSettings | None = None) -> None:
         """Writes under `store`, which is created with the first record."""
-        self._settings = settings or WriterSettings()
+        self._store, self._settings = store, settings or WriterSettings()
         self.counters = Counters()
         self._sampler = Sampler(self._settings.sample, self._settings.salt)
         self._output = LogOutput(store, self._settings, self.counters)
@@ -47,7 +49,7 @@ class ExperienceWriter:
         self._batches: deque[Batch] = deque()
         self._reports: deque[Report] = deque()
         self._taken_in, self._written_out = 0, 0  # bytes; each is changed by one thread alone
-        self._is_failing, self._commit_began = False, 0.0
+        self._is_failing, self._has_warned, self._commit_began = False, False, 0.0
         self._closing = threading.Event()
         self._wake, self._urgent = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._work, name="experience", daemon=True)
@@ -182,14 +184,15 @@ class ExperienceWriter:
                 waiting.append(future)
         return list(new.values()), waiting
 
-    def close(self) -> None:
-        """Writes what waits, as far as the disk allows, seals the file and stops."""
+    def close(self, timeout: float = 10.0) -> None:
+        """Writes what waits, as far as the disk allows, seals the file and stops, within `timeout` seconds."""
         self._closing.set()
         self._wake.set()
         self._urgent.set()
-        self._thread.join()
+        self._thread.join(timeout)
 
     def _work(self) -> None:
+        self._remember()
         while not self._closing.is_set():
             self._wake.wait(self._output.seconds_to_seal())
             if not self._reports and self._batches:
@@ -202,6 +205,15 @@ class ExperienceWriter:
         self._write()
         self._output.close()
 
+    def _remember(self) -> None:
+        """Learns what was reported before this process began, so that a repeat is recognized."""
+        try:
+            for key, content in recent_reports(self._store, _REMEMBERED_REPORTS):
+                with self._index_lock:
+                    self._index.remember(key, hash(content))
+        except Exception:
+            log.warning("the log of experience could not be read", exc_info=True)
+
     def _write(self) -> bool:
         """Commits what waits and returns whether that succeeded. On failure all but outcomes is retried."""
         if not self._unwritten:
@@ -212,24 +224,26 @@ class ExperienceWriter:
         self._commit_began = time.monotonic()
         try:
             self._output.commit(self._unwritten, reports)
-        except (sqlite3.Error, OSError) as error:
+        except Exception as error:  # noqa: BLE001  (whatever it is, outcomes must be refused and decisions go on)
             self._fail(reports, error)
             return False
         finally:
             self._commit_began = 0.0
         self._written_out += sum(packed.size for packed in self._unwritten)
+        if self._has_warned and (self._unwritten or reports):
+            self._has_warned = False
+            log.warning("experience is recorded again")
+        self._is_failing = False
         self._unwritten = []
         self._settle(reports, None)
-        if self._is_failing:
-            self._is_failing = False
-            log.warning("experience is recorded again")
         self._sampler.relax(self.pending_bytes / self._settings.buffer_bytes)
         return True
 
     def _fail(self, reports: list[Report], error: Exception) -> None:
         self.counters.failures += 1
-        if not self._is_failing:
-            self._is_failing = True
+        self._is_failing = True
+        if not self._has_warned:
+            self._has_warned = True
             log.warning("experience cannot be recorded: %s", error)
         refused = sum(len(report.keys) for report in reports)
         self.counters.refused += refused

@@ -70,13 +70,13 @@ def write_temporary(path: Path, data: bytes) -> Path:
 
 
 def commit_new(temporary: Path, path: Path) -> None:
-    """Gives a temporary file its final name in one step; raises FileExistsError where the name is taken."""
+    """Gives a temporary file its final name atomically; raises FileExistsError if the name is taken."""
     try:
         os.link(temporary, path)
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
-        if path.exists():  # two steps where the file system knows no links: the caller's lock makes them one
+        if path.exists():  # two steps on file systems without links: the caller's lock makes them atomic
             raise FileExistsError(f"{path} exists already.") from error
         temporary.rename(path)
     temporary.unlink(missing_ok=True)
@@ -84,7 +84,7 @@ def commit_new(temporary: Path, path: Path) -> None:
 
 
 def commit_replace(temporary: Path, path: Path) -> None:
-    """Gives a temporary file its final name in one step, in place of what was there."""
+    """Gives a temporary file its final name atomically, replacing an existing file."""
     temporary.replace(path)
     sync_directory(path.parent)
 

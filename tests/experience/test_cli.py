@@ -5,12 +5,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from dqn_experience import datasets
 from dqn_experience.exploration import episode_key, explore
-from dqn_experience.records import Outcome, RecordedEpisode
+from dqn_experience.records import Behavior, Outcome, RecordedEpisode
 from dqn_experience.settings import WriterSettings
 from dqn_experience.writer import ExperienceWriter
 from dqn_models.repository import ModelRepository
@@ -30,8 +31,14 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return repository.root
 
 
+def champion(repository: Path) -> Behavior:
+    """Version 1, with the hash of its file."""
+    sha256 = ModelRepository(repository).manifest(MODEL, 1).files["model.onnx"].sha256
+    return msgspec.structs.replace(behavior(), sha256=sha256)
+
+
 @pytest.fixture
-def store(tmp_path: Path) -> Path:
+def store(tmp_path: Path, repository: Path) -> Path:
     """Ten episodes by version 1 of the model, and one by somebody else."""
     store, generator = tmp_path / "store", np.random.default_rng(0)
     with closing(ExperienceWriter(store, WriterSettings(seal_bytes=2000))) as writer:
@@ -42,7 +49,7 @@ def store(tmp_path: Path) -> Path:
                 action, propensity = explore(
                     episode_key("s", MODEL, name), step, int((seen @ CARTPOLE_WEIGHTS).argmax()), 0.25, 2
                 )
-                writer.append(behavior(), [name], [step], seen, [action], [propensity], [0.25])
+                writer.append(champion(repository), [name], [step], seen, [action], [propensity], [0.25])
             ends = [Outcome(name, step, 1.0) for step in range(3)]
             writer.report(MODEL, [*ends, Outcome(name, 3, 1.0, "terminated")]).result(10)
         recorded = RecordedEpisode("plc", bytes(32), [0], [1.0], None, "truncated")
@@ -88,7 +95,7 @@ def test_a_wrong_propensity_ends_an_audit_with_1(store: Path, repository: Path) 
     """It is also counted in the manifest of the dataset."""
     with closing(ExperienceWriter(store)) as writer:
         seen = np.zeros((1, 4), np.float32)
-        writer.append(behavior(), ["forged"], [0], seen, [0], [0.4], [0.25])
+        writer.append(champion(repository), ["forged"], [0], seen, [0], [0.4], [0.25])
         writer.report(MODEL, [Outcome("forged", 0, 1.0, "terminated")]).result(10)
     places = ("--store", store, "--repository", repository)
     assert "1 of 41 propensities wrong" in run("dqn-experience", "compact", *AT_ONCE, *places).stdout

@@ -179,7 +179,7 @@ def test_a_repeated_decision_counts_once_and_a_contradiction_drops_its_episode(
     made_by = player.behavior
     for name in ("again", "action", "observation"):
         player.play(name, 3)
-        greedy = int(q_values("", 0, observation(name, 1)[None])[0].argmax())
+        greedy = int(q_values(made_by, observation(name, 1)[None])[0].argmax())
         action = 1 - greedy if name == "action" else greedy
         seen = observation(name, 1 if name != "observation" else 9)[None]
         player.writer.append(made_by, [name], [1], seen, [action], [0.95], [0.1])

@@ -12,6 +12,8 @@ import pytest
 from dqn_experience import files
 from dqn_experience.errors import ContradictionError, RecordError, UnavailableError
 from dqn_experience.exploration import share_of
+from dqn_experience.log_output import LogOutput
+from dqn_experience.pending import PackedRun, Report
 from dqn_experience.reading import ModelLog, read_log
 from dqn_experience.records import Outcome, RecordedEpisode
 from dqn_experience.settings import WriterSettings
@@ -253,3 +255,67 @@ def test_two_writers_and_a_third_that_follows_a_killed_one_share_a_store(tmp_pat
         assert files.adopt(tmp_path) == []
     store_with(tmp_path, ("c", 2, "terminated"))
     assert set(read_log(tmp_path, MODEL).names) == {"a", "b", "c"}
+
+
+def test_a_writer_knows_what_was_reported_before_it_began(tmp_path: Path) -> None:
+    """An identical repeat is recorded once, and a contradiction refused, after a restart and whatever was killed."""
+    whole = RecordedEpisode("plc-1", bytes(32), [0], [1], None, "terminated")
+    with recording(tmp_path) as (writer, _):
+        writer.report(MODEL, [Outcome("a", 0, 1), Outcome("a", 1, 2.0, "terminated", bytes(16))]).result(10)
+        writer.record(behavior(0), whole).result(10)
+    with recording(tmp_path) as (writer, _):
+        writer.report(MODEL, [Outcome("b", 0, 1.0)]).result(10)  # it has read the log before it writes
+        writer.report(MODEL, [Outcome("a", 0, 1.0), Outcome("a", 1, 2.0, "terminated", bytes(16))]).result(10)
+        writer.record(behavior(0), whole).result(10)
+        assert (writer.counters.outcomes, writer.counters.episodes) == (1, 0)
+        with pytest.raises(ContradictionError):
+            writer.report(MODEL, [Outcome("a", 0, 3.0)])
+
+
+def test_a_slow_disk_refuses_outcomes_and_never_makes_decisions_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commit that takes longer than the patience; the outcome in it is acknowledged in the end."""
+    commit, begun, go_on = LogOutput.commit, threading.Event(), threading.Event()
+
+    def slow(output: LogOutput, runs: list[PackedRun], reports: list[Report]) -> None:
+        begun.set()
+        assert go_on.wait(30)
+        commit(output, runs, reports)
+
+    with recording(tmp_path, patience_seconds=0.01) as (writer, player):
+        monkeypatch.setattr(LogOutput, "commit", slow)
+        first = writer.report(MODEL, [Outcome("a", 0, 1.0)])
+        assert begun.wait(30)
+        pause = threading.Event()
+        while writer.is_available:
+            pause.wait(0.01)
+        with pytest.raises(UnavailableError):
+            writer.report(MODEL, [Outcome("b", 0, 1.0)])
+        for step in range(100):
+            player.decide("a", step)
+        assert not first.done()
+        go_on.set()
+        first.result(10)
+        assert writer.is_available
+    assert len(read_log(tmp_path, MODEL).decisions) == 100
+
+
+def test_whatever_fails_in_the_writer_is_a_refusal_and_not_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even a fault of ours: outcomes are refused, decisions are kept, and all goes on when it is over."""
+    commit, left = LogOutput.commit, [1, 1]
+
+    def faulty(output: LogOutput, runs: list[PackedRun], reports: list[Report]) -> None:
+        if left and left.pop():
+            raise RuntimeError("a fault")
+        commit(output, runs, reports)
+
+    monkeypatch.setattr(LogOutput, "commit", faulty)
+    with recording(tmp_path, retry_seconds=0.01, group_seconds=10.0) as (writer, player):
+        player.decide("a", 0)
+        with pytest.raises(UnavailableError, match="a fault"):
+            writer.report(MODEL, [Outcome("a", 0, 1.0)]).result(10)
+        retry(writer, Outcome("a", 0, 1.0))
+    assert steps_of(read_log(tmp_path, MODEL)) == {("a", 0)}

@@ -97,7 +97,7 @@ class DiscretizedBoxSpace(BoxSpace, ComponentActions):
         return (self.discretize,) * self.size
 
     def component_values(self, steps: NDArray[Any]) -> NDArray[Any]:
-        """The values of the elements, [..., size], at these steps between the bounds."""
+        """The values of the elements, [..., size], for indices from 0 between the bounds."""
         low, high = (np.broadcast_to(np.reshape(bound, (-1,)), self.size) for bound in (self.low, self.high))
         values = low + (high - low) * steps / (self.discretize - 1)
         if np.dtype(self.dtype).kind in "iu":

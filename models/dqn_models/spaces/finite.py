@@ -93,7 +93,7 @@ class MultiDiscreteSpace(ComponentActions):
         return tuple(self.nvec)
 
     def component_values(self, steps: NDArray[Any]) -> NDArray[Any]:
-        """The integers [..., components] at these steps from their start."""
+        """The integers [..., components] for indices from 0."""
         return np.asarray(steps + np.array(self.starts, np.int64))
 
     def describe(self) -> str:
@@ -154,7 +154,7 @@ class MultiBinarySpace(ComponentActions):
         return (2,) * self.size
 
     def component_values(self, steps: NDArray[Any]) -> NDArray[Any]:
-        """The bits [..., components], which are the steps themselves."""
+        """The bits [..., components], which are the indices themselves."""
         return np.asarray(steps, np.int64)
 
     def describe(self) -> str:

@@ -25,7 +25,7 @@ def observation(episode: str, step: int) -> NDArray[np.float32]:
     return np.array([len(episode), step, step % 7, -step], np.float32)
 
 
-def q_values(_model: str, _version: int, observations: NDArray[Any]) -> NDArray[np.float32]:
+def q_values(_behavior: Behavior, observations: NDArray[Any]) -> NDArray[np.float32]:
     """Q-values [n, 2] of the policy: the first action is better in even steps."""
     even = observations[:, 1] % 2 == 0
     return np.stack([np.where(even, 1.0, 0.0), np.full(len(observations), 0.5)], axis=1).astype(np.float32)
@@ -42,7 +42,7 @@ class Player:
     def decide(self, episode: str, step: int) -> int:
         """Makes and records a decision; returns the action."""
         seen = observation(episode, step)[None]
-        greedy = int(q_values("", 0, seen)[0].argmax())
+        greedy = int(q_values(self.behavior, seen)[0].argmax())
         key = episode_key(self.behavior.salt, self.behavior.model, episode)
         action, propensity = explore(key, step, greedy, self.epsilon, self.behavior.n_actions)
         self.writer.append(self.behavior, [episode], [step], seen, [action], [propensity], [self.epsilon])

@@ -21,7 +21,7 @@ from dqn_training.evaluation.statistics import mean_interval
 SLOTS = 32
 """Default number of single environments that play at once."""
 _NATIVE_SLOTS = 1_024
-_ACTIONS = 1  # beside a seed: actions must not follow the random numbers of the episode with that seed
+_ACTIONS = 1  # added to a seed: actions must not correlate with the random numbers of the episode with that seed
 _STEPS_WITHOUT_END, _STEPS = 1_000, 27_000
 
 Tick = Callable[[int], None]

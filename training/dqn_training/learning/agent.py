@@ -87,9 +87,9 @@ class DQNAgent(Stateful):
     ) -> NDArray[np.int64]:
         """Epsilon-greedy actions as indices [num_envs], or as rows of indices if actions branch.
 
-        One coin for each environment: all components explore, or none. Only actions that the masks [num_envs, n] allow,
-        if there are masks; where one allows none, any. Noisy layers have new noise each time, the same for all
-        environments.
+        Exploration is drawn per environment, for all components of an action at once. With masks [num_envs, n], only
+        allowed actions are taken; any action where a row allows none. Noisy layers get new noise at each call, the same
+        for all environments.
         """
         explores = generator.random(len(observations)) < epsilon
         if masks is None:

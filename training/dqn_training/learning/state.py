@@ -85,7 +85,7 @@ class TrainingState(Stateful):
         return sum(values) / len(values) if values else float("nan")
 
     def finished(self, config: DQNConfig) -> bool:
-        """Whether the budget is spent or the evaluations are good enough."""
+        """Whether the budget is spent or early stopping applies."""
         return (
             self.env_steps >= config.total_env_steps
             or (config.max_episodes is not None and len(self.episodes) >= config.max_episodes)
@@ -93,11 +93,11 @@ class TrainingState(Stateful):
         )
 
     def close(self) -> None:
-        """Closes the environments; what was learned stays."""
+        """Closes the environments; the agent stays usable."""
         self.environments.close()
 
     def state_dict(self) -> State:
-        """The whole run, with the state of the process's generators, and of the environments if it can be captured."""
+        """The whole run, including the process's random generators and, if possible, the environments."""
         return {
             **super().state_dict(),
             "episodes": np.array(self.episodes, np.float64).reshape(-1, len(Episode._fields)),
@@ -107,7 +107,7 @@ class TrainingState(Stateful):
         }
 
     def load_state_dict(self, state: State) -> None:
-        """Takes over all but the environments: see `resume`."""
+        """Restores everything except the environments; see `resume`."""
         super().load_state_dict(state)
         self.episodes = [Episode(int(steps), total, int(length)) for steps, total, length in state["episodes"].tolist()]
         restore_process_generators(state["process"])

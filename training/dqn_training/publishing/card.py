@@ -9,7 +9,7 @@ def model_card(manifest: Manifest) -> bytes:
     """The card as UTF-8 Markdown, generated from the manifest alone."""
     training, evaluation, environment = manifest.training, manifest.evaluation, manifest.environment
     low, high = evaluation.ci95
-    beside = remarks(evaluation)
+    notes = remarks(evaluation)
     kwargs = f" with `{environment.kwargs}`" if environment.kwargs else ""
     wrappers = "".join(f"\nWrapper: `{each.name}` with `{each.kwargs}`." for each in environment.wrappers)
     within = " after its wrappers" if wrappers else ""
@@ -42,7 +42,7 @@ Libraries: {libraries}.
 ## Evaluation
 {evaluation.episodes:,} greedy episodes played with `model.onnx` on test seeds, used for nothing else: mean return
 {evaluation.mean:.2f} (95 % interval {low:.2f} to {high:.2f}), standard deviation {evaluation.std:.2f}, lowest
-{evaluation.min:.2f}, highest {evaluation.max:.2f}; mean length {evaluation.mean_length:.1f} steps{beside}.{threshold}
+{evaluation.min:.2f}, highest {evaluation.max:.2f}; mean length {evaluation.mean_length:.1f} steps{notes}.{threshold}
 
 Gate: {gate}
 

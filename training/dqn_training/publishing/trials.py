@@ -50,8 +50,8 @@ class Trials:
         candidate = self._candidate
         mean_length = self._episode_length()
         played = self._play_as_affordable("test", report_episodes(candidate.config, mean_length), mean_length)
-        beside = {"random_mean": candidate.random_mean, "random_episodes": candidate.random_episodes or 0}
-        return summarize(_joined(played), first_seed("test", candidate.config.seed)).model_copy(update=beside)
+        baseline = {"random_mean": candidate.random_mean, "random_episodes": candidate.random_episodes or 0}
+        return summarize(_joined(played), first_seed("test", candidate.config.seed)).model_copy(update=baseline)
 
     def gate(
         self, repository: ModelRepository, model: str, champion: int, rule: Rule, published: Manifest | None

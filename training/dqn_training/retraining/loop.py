@@ -17,7 +17,7 @@ _DURATION_BUCKETS = (1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600, 7200)
 
 
 class RetrainMetrics:
-    """Prometheus metrics of one model's retraining job, in a registry of their own."""
+    """Prometheus metrics of one model's retraining job, in their own registry."""
 
     def __init__(self, model: str) -> None:
         self.registry = CollectorRegistry()

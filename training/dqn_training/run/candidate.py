@@ -84,10 +84,10 @@ class Candidate:
 
 
 def report_episodes(config: DQNConfig, mean_length: float) -> int:
-    """Episodes of this length that the final evaluation may play: at least one.
+    """Maximum number of episodes of this length in the final evaluation, at least one.
 
-    They take no more than half of `eval_fraction` of the run's environment steps, or 10,000 if that is more: five
-    seconds of an environment that costs next to nothing would be more than training.
+    They take at most half of `eval_fraction` of the run's environment steps, or 10,000 if that is more: in a very fast
+    environment, five seconds could take more steps than training.
     """
     steps = max(_LEAST_STEPS, config.eval_fraction / 2 * config.total_env_steps)
     return max(1, int(min(config.report_episodes, steps / max(mean_length, 1.0))))
