@@ -9,9 +9,11 @@ runs, and the CPU time of a gradient step, the median of 200 after the run's fir
 
 import dataclasses
 import itertools
+import json
 import sys
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
 from time import process_time
 from typing import Any, Literal
 
@@ -34,25 +36,33 @@ from dqn_training.workers import in_processes
 Way = Literal["jointly", "by branches"]
 
 ENV_STEPS, EVALUATIONS, EPISODES, TARGET = 10_000, 20, 10, 25.0
-ARMS = ((2, 4), (3, 4), (4, 4), (6, 4), (6, 8))
+ARMS = ((2, 4), (6, 4), (6, 8))
 """Joints and speeds of each."""
 _ENV_ID = "joints:Arm-v0"
 _ALWAYS = 1_000.0  # evaluation steps for each of training: all evaluations are played
 _UPDATES = 200
 
 
-def main(seeds: int = 5, first: int = 0, jobs: int = 1, *, write: bool = False) -> None:
-    """Args: how many seeds, the first of them, how many runs at once, and whether docs/training.md gets the table."""
+def main(seeds: int = 5, first: int = 0, jobs: int = 1, keep: Path | None = None, *, write: bool = False) -> None:
+    """Args: how many seeds, the first of them, how many runs at once, a file that keeps finished runs, so that they are
+    not repeated, and whether docs/training.md gets the table.
+    """
     ways: list[tuple[int, int, Way]] = [(*arm, way) for arm in ARMS for way in _ways(*arm)]
     runs = [(*way, seed) for way in ways for seed in range(first, first + seeds)]
-    scores: dict[int, list[float]] = {}
-    with in_processes(learn, runs, jobs) as finished:
+    kept = [json.loads(line) for line in keep.read_text().splitlines()] if keep and keep.exists() else []
+    scores = {tuple(run): found for run, found in kept}
+    missing = [run for run in runs if run not in scores]
+    with in_processes(learn, missing, jobs) as finished:
         for index, found in finished:
-            scores[index] = found
-            print(*runs[index], [round(score, 2) for score in found], file=sys.stderr, flush=True)
+            scores[missing[index]] = found
+            line = json.dumps([missing[index], [round(score, 3) for score in found]])
+            print(line, file=sys.stderr, flush=True)
+            if keep:
+                with keep.open("a") as file:
+                    file.write(line + "\n")
     rows = []
-    for number, (joints, speeds, way) in enumerate(ways):
-        group = np.array([scores[number * seeds + seed] for seed in range(seeds)])
+    for joints, speeds, way in ways:
+        group = np.array([scores[joints, speeds, way, seed] for seed in range(first, first + seeds)])
         config, environment = _chosen(joints, speeds, way)
         sizes = [f"{joints} x {speeds}", f"{speeds**joints:,}", way, f"{environment.action_space.n:,}"]
         rows.append([*sizes, *_figures(group), f"{_update_milliseconds(config, environment):.2f} ms"])

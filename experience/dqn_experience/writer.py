@@ -82,7 +82,7 @@ class ExperienceWriter:
         episodes: Sequence[str],
         steps: Sequence[int],
         observations: NDArray[Any],
-        actions: Sequence[int],
+        actions: Sequence[int | Sequence[int]],
         propensities: Sequence[float],
         epsilons: Sequence[float],
         masks: NDArray[np.bool_] | None = None,

@@ -18,15 +18,6 @@ MaskSource = Literal["info", "method", "observation"]
 ACTION_MASK: Final = "action_mask"
 
 
-def best_allowed(q_values: NDArray[np.float32], masks: BoolArray) -> NDArray[np.int64]:
-    """Index of the allowed action with the highest Q-value, [batch]; ties go to the first.
-
-    `q_values` and `masks` are [batch, n_actions]; each row of `masks` must allow at least one action.
-    """
-    best: NDArray[np.int64] = np.where(masks, q_values, -np.inf).argmax(axis=1)
-    return best
-
-
 def sample_allowed(masks: BoolArray, draws: NDArray[np.float64]) -> NDArray[np.int64]:
     """Index of a uniformly random allowed action, [...], from uniform `draws` [...] in [0, 1).
 

@@ -16,7 +16,16 @@ from dqn_testing.commands import result, run
 from dqn_testing.server import Server, running_server
 
 MATCHING = "tests.training.branching_environments:Matching-v0"
-BRIEF = ["--eval-every=1500", "--eval-episodes=20", "--report-episodes=50", "--gate-episodes=50", "--hidden-sizes", 64]
+BRIEF = [
+    "--gamma=0.5",
+    "--reward-scale=6",
+    "--eval-every=1500",
+    "--eval-episodes=20",
+    "--report-episodes=50",
+    "--gate-episodes=50",
+    "--hidden-sizes",
+    64,
+]
 EPISODES, SEED = 5, 40
 
 pytestmark = pytest.mark.slow
@@ -58,7 +67,7 @@ def returns(store: Path, model: str) -> list[float]:
 
 def test_actions_that_branch_go_through_all_commands(tmp_path: Path) -> None:
     """A run learns to play far above chance and says why it branches; the served policy plays as evaluated."""
-    flags = ["--env-id", MATCHING, "--name", "many", "--repository", tmp_path, "--total-env-steps=5000", *BRIEF]
+    flags = ["--env-id", MATCHING, "--name", "many", "--repository", tmp_path, "--total-env-steps=4000", *BRIEF]
     output = run("dqn-train", *flags, "--json")
     assert output.returncode == 0, output.stderr
     assert output.stderr.count("Actions branch: their 6 components make 262,144 combinations") == 1
@@ -68,6 +77,9 @@ def test_actions_that_branch_go_through_all_commands(tmp_path: Path) -> None:
     assert evaluation["random_mean"] == pytest.approx(10 / 8, abs=0.3)
     assert evaluation["ci95"][0] > 3 * evaluation["random_mean"]
     judged = returns(tmp_path, "many")
+    film = ["--video", tmp_path / "many.mp4", "--video-episodes", 2, "--seed", SEED, "--episodes", 2]
+    filmed = result("dqn-evaluate", "many", "--repository", tmp_path, *film)
+    assert filmed["video"]["returns"] == filmed["returns"] == judged[:2]
     with running_server(ModelRepository(tmp_path), env={"DQN_MODEL": "many"}) as server:
         server.wait_ready()
         with PolicyClient(server.url) as client, client.stream(pin=True) as stream:
@@ -80,7 +92,7 @@ def test_actions_that_branch_go_through_all_commands(tmp_path: Path) -> None:
         np.testing.assert_allclose(outputs["q_values"][0], answer.q_values, rtol=1e-5)
         best = np.reshape(answer.q_values, (6, 8)).argmax(axis=1)
         assert (best + np.arange(6)).tolist() == list(answer.action)
-    round_flags = ["--name", "many", "--repository", tmp_path, "--total-env-steps=3000"]
+    round_flags = ["--name", "many", "--repository", tmp_path, "--total-env-steps=4000"]
     outcome = result("dqn-retrain", "--once", *round_flags, *BRIEF)
     assert (outcome["decision"], outcome["challenger_version"], outcome["champion_version"]) == ("promoted", 2, 1)
     assert outcome["statistics"]["difference_low"] > 0

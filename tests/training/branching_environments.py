@@ -20,12 +20,16 @@ class Matching(gymnasium.Env[Any, Any]):
     masks, with one row of all components or, which is refused, of all joint actions. A forbidden action raises.
     """
 
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 5}  # noqa: RUF012  (Gymnasium's own form)
+
     def __init__(
         self,
         sizes: Sequence[int] = (8,) * 6,
         acts: Literal["integers", "bits", "levels"] = "integers",
         masks: Literal["", "tuple", "row", "joint"] = "",
+        render_mode: str | None = None,
     ) -> None:
+        self.render_mode = render_mode
         self._sizes, self._masks = np.array(sizes), masks
         self.observation_space = spaces.MultiDiscrete(self._sizes)
         count = len(sizes)
@@ -57,6 +61,10 @@ class Matching(gymnasium.Env[Any, Any]):
         reward = float((chosen == self._shown).mean())
         self._left -= 1
         return self._show(), reward, False, self._left == 0, self._info()
+
+    def render(self) -> Any:
+        """A row of what is shown, the brighter the larger."""
+        return (255 * self._shown / self._sizes).astype(np.uint8)[np.newaxis, :, np.newaxis].repeat(3, axis=2)
 
     def _show(self) -> Any:
         self._shown = self.np_random.integers(0, self._sizes - (1 if self._masks else 0))

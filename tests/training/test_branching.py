@@ -142,7 +142,7 @@ def test_gradients_are_those_of_autograd(sizes: tuple[int, ...], *, dueling: boo
         ((2,) * 14, "bits", {"normalize": True}),
         ((5,) * 6, "levels", {"discretize": 5, "noisy": True}),
         ((8,) * 6, "integers", {"algorithm": "pqn", "rollout_epochs": 12, "policy_weights": "learned"}),
-        ((4, 3), "integers", {"branching": "on"}),
+        ((4, 3), "integers", {"branching": "on", "vectorization": "async", "num_envs": 2}),
     ],
     ids=["eights", "unequal", "bits", "levels", "pqn", "few"],
 )
@@ -179,6 +179,17 @@ def test_a_mask_of_all_combinations_is_refused() -> None:
     made = make_described(environment)
     with pytest.raises(FaultyEnvironmentError, match=r"of shape \[262144\].*one mask for each of the 6 components"):
         made.reset(seed=0)
+
+
+def test_the_sentence_gives_the_reason() -> None:
+    """There are too many combinations, written out or, of very many, roughly; or it was asked for."""
+    reasons = {
+        "262,144 combinations, more than the 4,096": settings(),
+        "about 1e+30 combinations, more than the 4,096": settings((10,) * 30),
+        "12 combinations, and --branching is on": settings((4, 3), branching="on"),
+    }
+    for reason, config in reasons.items():
+        assert reason in describe_branching(environment_for(config))
 
 
 def test_distributions_are_refused() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dqn_models.masks import best_allowed, joint_mask, sample_allowed
+from dqn_models.masks import joint_mask, sample_allowed
 from dqn_models.policy import Policy
 from dqn_models.spaces import DiscreteSpace
 from dqn_training.checkpoint.store import CheckpointFile
@@ -241,7 +241,7 @@ def test_the_choice_among_allowed_actions() -> None:
     """The first of the best ones is greedy, every allowed one is drawn equally often, and no other ever is."""
     q_values = np.array([[9.0, 1.0, 2.0, 2.0]], np.float32).repeat(3, axis=0)
     masks = np.array([[1, 1, 1, 1], [0, 1, 1, 1], [0, 1, 0, 0]], bool)
-    assert best_allowed(q_values, masks).tolist() == [0, 2, 1]
+    assert DiscreteSpace(n=4).best(q_values, masks).tolist() == [0, 2, 1]
     drawn = sample_allowed(masks[1:2].repeat(3_000, axis=0), np.arange(3_000) / 3_000)
     assert np.bincount(drawn).tolist() == [0, 1_000, 1_000, 1_000]
     assert joint_mask([np.array([False, True]), np.array([True, False, True])]).tolist() == [0, 0, 0, 1, 0, 1]

@@ -78,10 +78,12 @@ def describe_branching(environment: EnvironmentInfo) -> str:
     actions = environment.action_space
     components, count = actions.components, math.prod(actions.components)
     exact = f"{count:,}" if count < _MOST_SHOWN else f"about {Decimal(count):.0e}"
+    reason = f"more than the {MAX_JOINT_ACTIONS:,} that can have a Q-value each"
+    if count <= MAX_JOINT_ACTIONS:
+        reason = "and --branching is on"
     return (
-        f"Actions branch: their {len(components)} components make {exact} combinations, more than the "
-        f"{MAX_JOINT_ACTIONS:,} that can have a Q-value each. So each component is chosen independently, with "
-        f"{sum(components):,} Q-values in total, one for each of its values."
+        f"Actions branch: their {len(components)} components make {exact} combinations, {reason}. So each component is "
+        f"chosen independently, with {sum(components):,} Q-values in total, one for each of its values."
     )
 
 
