@@ -14,7 +14,8 @@ from dqn_experience.compaction import compact
 from dqn_experience.database import SCHEMA_VERSION
 from dqn_experience.episode_table import JoinSettings
 from dqn_experience.errors import DamagedError, ExperienceError
-from dqn_experience.reading import ModelLog, RowReader, read_log
+from dqn_experience.model_log import ModelLog
+from dqn_experience.reading import RowReader, read_log
 from dqn_experience.records import RecordedEpisode
 from dqn_experience.writer import ExperienceWriter
 from dqn_testing.experience import MODEL, Player, behavior, observation, store_with
