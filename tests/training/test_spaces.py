@@ -162,7 +162,7 @@ def test_sync_and_async_take_the_same_trajectories(observes: str) -> None:
     ("fault", "observes", "sentence"),
     [
         ("missing", "nested", "returned an observation without 'goal.position' in reset"),
-        ("nan", "nested", "returned an observation whose 'goal.position' is with nan in it in reset"),
+        ("nan", "nested", "returned a value of 'goal.position' with nan in it in reset"),
         ("outside", "nested", "whose 'hands' is outside of MultiDiscrete"),
     ],
 )
