@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqn_experience.episode_table import EpisodeTable, IntArray, JoinedEpisodes, JoinSettings
+from dqn_experience.errors import DamagedError
 from dqn_experience.model_log import ModelLog
 from dqn_experience.reading import RowReader
 
@@ -62,5 +63,8 @@ def _is_same(log: ModelLog, rows: RowReader, repeat: int, original: int) -> bool
     one, other = log.decisions[repeat], log.decisions[original]
     if not np.array_equal(one["action"], other["action"]):
         return False
-    observations = [rows.fetch(int(each["run"]))[0][each["row"]] for each in (one, other)]
+    try:
+        observations = [rows.fetch(int(each["run"]))[0][each["row"]] for each in (one, other)]
+    except (DamagedError, FileNotFoundError):
+        return False
     return bool(observations[0].tobytes() == observations[1].tobytes())

@@ -1,6 +1,6 @@
 """Writes the log: decisions without waiting, outcomes that are acknowledged once they are durable.
 
-A thread commits everything that has accumulated in one transaction: at once if an outcome waits, else 40 ms after the
+A thread commits everything that has accumulated in one transaction: at once if an outcome waits, else 30 ms after the
 first decision. What arrives during a commit shares the next one. So a power failure loses at most 50 ms of decisions
 and no acknowledged outcome; a kill of the process loses no more.
 """

@@ -142,9 +142,7 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
                     f"{self._env_id} returned an observation without {name!r} {self._where()}."
                 ) from error
         if problem := check.problem(value):
-            raise FaultyEnvironmentError(
-                f"{self._env_id} returned an observation whose {name!r} is {problem} {self._where()}."
-            )
+            raise FaultyEnvironmentError(f"{self._env_id} returned a value of {name!r} {problem} {self._where()}.")
         return value
 
     def _where(self) -> str:
