@@ -102,7 +102,7 @@ def _try(options: Options, task: Task, remedy: str) -> dict[str, Any]:
         code, printed, said, seconds = _call(options, folder, "dqn-train", *command)
         record: dict[str, Any] = {"cpu_seconds": seconds, "says": [line for line in said if _is_notice(line)]}
         if code:
-            slow = code in (-24, 152)  # SIGXCPU, and as a shell reports it
+            slow = code in (-24, 152, -9)  # SIGXCPU, as a shell reports it, or SIGKILL if a library handles SIGXCPU
             return record | {"outcome": "not ended" if slow else "refused", "sentence": _sentence(said)}
         manifest = json.loads(printed[-1])
         result, environment = manifest["evaluation"], manifest["environment"]
@@ -154,7 +154,9 @@ def _site(package: str) -> str:
 
 def _is_notice(line: str) -> bool:
     """Whether a line of the run's output says what it chose or left out."""
-    return line.startswith(("general:", "These parts of the observations", "The environment has no", "Action masks"))
+    return line.startswith(
+        ("general:", "These parts of the observations", "The environment has no", "Action masks", "A process can hold")
+    )
 
 
 def _sentence(said: Sequence[str]) -> str:

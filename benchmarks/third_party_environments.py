@@ -66,6 +66,19 @@ class ConnectFour(gymnasium.Env[Any, Any]):
         return any(self._game.terminations.values())
 
 
+class JobShop(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """JSSEnv with the reset that Gymnasium has today: with a seed, which it does not need, and an info."""
+
+    def __init__(self) -> None:
+        import_module("JSSEnv")
+        super().__init__(gymnasium.make("jss-v1", disable_env_checker=True).unwrapped)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:  # noqa: ARG002  (as it is called)
+        """No job has begun."""
+        return self.env.reset(), {}
+
+
+gymnasium.register("JobShop-v0", JobShop)
 gymnasium.register("Airstriker-v0", airstriker, max_episode_steps=1_000)
 gymnasium.register("ConnectFour-v0", ConnectFour)
 gymnasium.register("Elevators-v0", elevators)

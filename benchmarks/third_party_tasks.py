@@ -50,7 +50,7 @@ TASKS = {
         "no result: its evaluations had no end",
     ),
     "snake": Task("gymnasium_snake_game:Snake-v1", "gymnasium-snake-game", 10_000, "not ended in 150 s"),
-    "jss": Task("JSSEnv:jss-v1", "JSSEnv", 2_000, "refused: a Dict"),
+    "jss": Task("JSSEnv:jss-v1", "JSSEnv", 2_000, "refused: a Dict", f"--env-id {_OWN}:JobShop-v0"),
     "nasim": Task(
         "nasim:TinySmall-v0",
         "nasim",

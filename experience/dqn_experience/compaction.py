@@ -20,8 +20,9 @@ from dqn_experience.datasets import DatasetManifest, Part, PartFile, Source
 from dqn_experience.drift import DriftSample
 from dqn_experience.episode_table import JoinedEpisodes, JoinSettings
 from dqn_experience.joining import join
+from dqn_experience.model_log import ENDS, ModelLog, SourceFile
 from dqn_experience.parts import PartBuilder, Piece, pieces, split
-from dqn_experience.reading import ENDS, ModelLog, RowReader, SourceFile, read_log
+from dqn_experience.reading import RowReader, read_log
 from dqn_experience.records import Behavior
 from dqn_models import durable
 
@@ -128,6 +129,7 @@ class _Compaction:
             watermark=joined.watermark,
             row=behavior.row,
             n_actions=behavior.n_actions,
+            branches=behavior.branches,
             episodes=sum(file.episodes for file in written.values()),
             steps=sum(file.steps for file in written.values()),
             imported=facts.imported,
@@ -188,8 +190,7 @@ def _fits(piece: Piece, joined: JoinedEpisodes, log: ModelLog, wanted: Behavior)
     else:
         steps = joined.rows[joined.begins[piece.number] : joined.begins[piece.number + 1]]
         used = set(np.unique(log.decisions["behavior"][steps]).tolist())
-    spaces = ((log.behaviors[number].row, log.behaviors[number].n_actions) for number in used)
-    return all(space == (wanted.row, wanted.n_actions) for space in spaces)
+    return all(log.behaviors[number].space == wanted.space for number in used)
 
 
 def _source(file: SourceFile) -> Source:

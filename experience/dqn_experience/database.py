@@ -185,23 +185,29 @@ def behaviors(connection: sqlite3.Connection) -> dict[int, Behavior]:
 
 def read_runs(connection: sqlite3.Connection) -> Iterator[tuple[int, Run | None]]:
     """The rows of decisions with their numbers, without observations; None for one whose checksum is wrong."""
+    widths = {number: len(behavior.branches) for number, behavior in behaviors(connection).items()}
     fields = f"id, behavior, count, time, until, crc, episodes, {', '.join(COLUMNS)}, masks"
     for row in connection.execute(f"SELECT {fields} FROM decisions ORDER BY id"):  # noqa: S608  (names from above)
         number, behavior, count, time, until, crc, episodes, *columns, masks = row
         yield (
             number,
             (
-                _run(behavior, count, time, episodes, columns, masks)
+                _run(behavior, count, time, episodes, columns, masks, widths.get(behavior, 0))
                 if crc == _checksum(behavior, count, time, until, episodes, *columns, masks)
                 else None
             ),
         )
 
 
-def _run(behavior: int, count: int, time: int, episodes: str, columns: list[bytes], masks: bytes | None) -> Run:
+def _run(
+    behavior: int, count: int, time: int, episodes: str, columns: list[bytes], masks: bytes | None, width: int
+) -> Run:
     unpacked = {
         name: _unpacked(data, dtype, count) for data, (name, dtype) in zip(columns, COLUMNS.items(), strict=True)
     }
+    if width:  # actions branch
+        actions = np.frombuffer(columns[list(COLUMNS).index("actions")], COLUMNS["actions"]).reshape(-1, width)
+        unpacked["actions"] = np.broadcast_to(actions, (count, width))
     bits = None if masks is None else np.frombuffer(masks, np.uint8).reshape(count, -1)
     return Run(behavior, time, episodes.split("\n"), unpacked, bits, b"")
 
@@ -243,7 +249,7 @@ def _packed(values: NDArray[Any]) -> bytes:
 
 def _unpacked(data: bytes, dtype: np.dtype[Any], count: int) -> NDArray[Any]:
     values = np.frombuffer(data, dtype)
-    return np.broadcast_to(values, count) if len(values) == 1 else values
+    return np.broadcast_to(values, count) if len(values) == 1 else values  # for actions that branch: see above
 
 
 def _checksum(*parts: Any) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqn_experience.errors import DamagedError, ExperienceError
-from dqn_experience.reading import ENDS
+from dqn_experience.model_log import ENDS
 from dqn_experience.records import Behavior, dtype_of, unpacked_masks
 from dqn_models import durable
 from dqn_models.layout import check_model_name, version_number
@@ -29,11 +29,11 @@ MANIFEST = "manifest.json"
 Part = dict[str, NDArray[Any]]
 """Arrays of a part, by name: E episodes with S steps in all.
 
-observations [S + E], rows, of which an episode with T steps has T + 1; actions, executed [S], indices, the latter what
-was actually done; rewards, propensities, epsilons, versions [S]; masks [S, bytes], bits, if there are any; offsets [E +
-1], where an episode's steps begin; names, started (ms since 1970), ends (0 abandoned, 1 terminated, 2 truncated),
-passed (the probability with which the episode was recorded), mixed (several versions acted), imported, wrong
-(propensities that the audit found wrong) [E].
+observations [S + E], rows, of which an episode with T steps has T + 1; actions, executed [S], indices, or [S, branches]
+if actions branch, the latter what was actually executed; rewards, propensities, epsilons, versions [S]; masks
+[S, bytes], bits, if there are any; offsets [E + 1], where an episode's steps begin; names, started (ms since 1970),
+ends (0 abandoned, 1 terminated, 2 truncated), passed (the probability with which the episode was recorded), mixed
+(several versions acted), imported, wrong (propensities that the audit found wrong) [E].
 """
 
 
@@ -103,6 +103,7 @@ class DatasetManifest(msgspec.Struct, frozen=True):
     watermark: int
     row: dict[str, Any]
     n_actions: int
+    branches: tuple[int, ...]
     episodes: int
     steps: int
     imported: int

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dqn_experience.reading import ENDS, ModelLog
+from dqn_experience.model_log import ENDS, ModelLog
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -151,7 +151,10 @@ class EpisodeTable:
         joined = self._joined[places]
         known = joined >= 0
         default = np.nan if settings.missing_reward is None else settings.missing_reward
-        rewards, executed = np.full(len(places), default), np.full(len(places), -1, np.int64)
+        rewards, executed = (
+            np.full(len(places), default),
+            np.full(places.shape + self._log.outcomes["executed"].shape[1:], -1, np.int64),
+        )
         rewards[known] = self._log.outcomes["reward"][joined[known]]
         executed[known] = self._log.outcomes["executed"][joined[known]]
         ended = self._end_steps[kept] == self._last[kept]

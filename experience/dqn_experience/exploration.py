@@ -5,7 +5,9 @@ an episode are the outputs of a SplitMix64 generator (Steele et al., 2014) whose
 outputs 2s and 2s + 1.
 """
 
+from collections.abc import Sequence
 from hashlib import blake2b
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -49,6 +51,34 @@ def explore(
     if draw(key, 2 * step) < epsilon:
         action = allowed[int(draw(key, 2 * step + 1) * len(allowed))]
     return Exploration(action, epsilon / len(allowed) + (1.0 - epsilon) * (action == greedy))
+
+
+def explore_branches(
+    key: int,
+    step: int,
+    greedy: Sequence[int],
+    epsilon: float,
+    branches: Sequence[int],
+    mask: NDArray[np.bool_] | None = None,
+) -> tuple[tuple[int, ...], float]:
+    """As `explore` where actions branch: one draw decides whether all components are drawn, then each has its own.
+
+    `greedy` has an index per component, `mask` [sum(branches)] is True for each allowed value of each component. The
+    indices, and the probability of all of them together.
+    """
+    first, stride = step * (1 + len(branches)), 1 + len(branches)
+    ends = np.cumsum(branches)[:-1]
+    masks = [None] * len(branches) if mask is None else np.split(mask, ends)
+    allowed = [
+        list(range(count)) if part is None else np.flatnonzero(part).tolist()
+        for count, part in zip(branches, masks, strict=True)
+    ]
+    action = tuple(greedy)
+    if draw(key, first) < epsilon:
+        draws = (draw(key, number) for number in range(first + 1, first + stride))
+        action = tuple(part[int(value * len(part))] for part, value in zip(allowed, draws, strict=True))
+    count = prod(map(len, allowed))
+    return action, epsilon / count + (1.0 - epsilon) * (action == tuple(greedy))
 
 
 def share_of(salt: str, model: str, episode: str) -> float:

@@ -60,7 +60,9 @@ def _columns(pa: Any, group: list[Episode]) -> dict[str, Any]:
     def of_steps(name: str) -> Any:
         values = [getattr(episode, name) for episode in group]
         padded = np.concatenate([part for each in values for part in (each, each[:1])])
-        return pa.array(padded, mask=final)
+        if padded.ndim == 1:
+            return pa.array(padded, mask=final)
+        return pa.FixedSizeListArray.from_arrays(pa.array(padded.ravel()), padded.shape[1], mask=pa.array(final))
 
     def of_ends(name: str) -> Any:
         flags = np.zeros(len(final), np.bool_)
@@ -110,7 +112,11 @@ def write_minari(store: Path, described: DatasetManifest, folder: Path) -> str:
             name,
             (_buffer(minari, episode) for episode in datasets.episodes(store, described)),
             observation_space=_space(gymnasium.spaces, dtype_of(described.row)),
-            action_space=gymnasium.spaces.Discrete(described.n_actions),
+            action_space=(
+                gymnasium.spaces.MultiDiscrete(list(described.branches))
+                if described.branches
+                else gymnasium.spaces.Discrete(described.n_actions)
+            ),
             algorithm_name=f"versions {', '.join(described.versions)} of {described.model}",
             description=f"Dataset {described.dataset} of {described.model}, recorded in production.",
             data_format="arrow",

@@ -105,7 +105,10 @@ def adopt(store: Path) -> list[Path]:
     for file in log_files(store):
         if file.sealed:
             continue
-        lock = hold(file.path)
+        try:
+            lock = hold(file.path)
+        except OSError:
+            continue  # not ours to write, or not on this file system: readers read it as it is
         if lock is None:
             continue
         try:

@@ -6,7 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqn_experience.episode_table import EpisodeTable, IntArray, JoinedEpisodes, JoinSettings
-from dqn_experience.reading import ModelLog, RowReader
+from dqn_experience.errors import DamagedError
+from dqn_experience.model_log import ModelLog
+from dqn_experience.reading import RowReader
 
 
 def join(log: ModelLog, rows: RowReader, now: int, settings: JoinSettings, since: int = 0) -> JoinedEpisodes:
@@ -31,9 +33,8 @@ def _first_outcomes(log: ModelLog) -> tuple[NDArray[np.uint64], IntArray, int]:
     """Keys of outcomes, one per step; the indices of these outcomes; and how many others contradict them."""
     order, first, _ = _first_of_each(log.outcomes)
     here, there = log.outcomes[order], log.outcomes[order[first]][np.cumsum(first) - 1]
-    differ = (
-        (here["reward"] != there["reward"]) | (here["end"] != there["end"]) | (here["executed"] != there["executed"])
-    )
+    executed = (here["executed"] != there["executed"]).reshape(len(here), max(1, log.width)).any(axis=1)
+    differ = (here["reward"] != there["reward"]) | (here["end"] != there["end"]) | executed
     return _keys(here)[first], order[first], int(differ.sum())
 
 
@@ -60,7 +61,10 @@ def _first_of_each(records: NDArray[Any]) -> tuple[IntArray, NDArray[np.bool_], 
 
 def _is_same(log: ModelLog, rows: RowReader, repeat: int, original: int) -> bool:
     one, other = log.decisions[repeat], log.decisions[original]
-    if one["action"] != other["action"]:
+    if not np.array_equal(one["action"], other["action"]):
         return False
-    observations = [rows.fetch(int(each["run"]))[0][each["row"]] for each in (one, other)]
+    try:
+        observations = [rows.fetch(int(each["run"]))[0][each["row"]] for each in (one, other)]
+    except (DamagedError, FileNotFoundError):
+        return False
     return bool(observations[0].tobytes() == observations[1].tobytes())

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from dqn_experience.datasets import Part
 from dqn_experience.episode_table import IntArray, JoinedEpisodes
 from dqn_experience.errors import DamagedError
-from dqn_experience.reading import ENDS, Imported, ModelLog, RowReader
+from dqn_experience.model_log import ENDS, Imported, ModelLog
+from dqn_experience.reading import RowReader
 from dqn_experience.records import Behavior, packed_masks
 
 
@@ -148,8 +149,8 @@ class PartBuilder:
             last = observations[-1:] if final is None else np.frombuffer(final, self._behavior.dtype)
             observations = np.concatenate([observations, last])
         decisions = decisions[:used]
-        actions = decisions["action"].astype(np.int32)
-        executed = joined.executed[steps].astype(np.int32)
+        actions = self._narrowed(decisions["action"])
+        executed = self._narrowed(joined.executed[steps])
         versions = self._versions[decisions["behavior"]]
         name = self._log.names[int(joined.names[number])]
         part = _described(name, int(joined.ends[number]), float(decisions["passed"].min()), versions, imported=False)
@@ -165,6 +166,13 @@ class PartBuilder:
         if rows.masked.any():
             part["masks"] = rows.masks[:used]
         return part
+
+    def _narrowed(self, actions: NDArray[Any]) -> NDArray[np.int32]:
+        """Indices with as many components as the behavior's; other versions may have had more."""
+        components = len(self._behavior.branches)
+        if actions.ndim > 1:
+            actions = actions[:, :components] if components else actions[:, 0]
+        return actions.astype(np.int32)
 
     def _from_elsewhere(self, imported: Imported) -> Part:
         recorded, dtype = imported.recorded, self._behavior.dtype

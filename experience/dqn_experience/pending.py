@@ -28,7 +28,7 @@ class Batch(NamedTuple):
     episodes: Sequence[str]
     steps: Sequence[int]
     observations: bytes
-    actions: Sequence[int]
+    actions: Sequence[int | Sequence[int]]
     propensities: Sequence[float]
     epsilons: Sequence[float]
     masks: NDArray[np.bool_] | None
@@ -131,6 +131,8 @@ def _packed(batches: list[Batch]) -> PackedRun:
     count = len(columns["steps"])
     if {len(column) for column in columns.values()} != {count} or len(observations) != count * behavior.dtype.itemsize:
         raise RecordError("The columns of a batch have different lengths.")
+    if columns["actions"].shape[1:] != ((len(behavior.branches),) if behavior.branches else ()):
+        raise RecordError("The actions of a batch are no indices of their model.")
     run = Run(0, first, list(numbers), columns, _masks(batches, behavior.n_actions), observations)
     return PackedRun(behavior, run, sum(batch.size for batch in batches))
 

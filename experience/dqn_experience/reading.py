@@ -9,111 +9,20 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dqn_experience import database
-from dqn_experience.database import COLUMNS, SEALED
+from dqn_experience.database import SEALED
 from dqn_experience.errors import DamagedError
 from dqn_experience.files import LogFile, log_files
+from dqn_experience.model_log import COPIED, ENDS, Imported, ModelLog, RunPlace, SourceFile
 from dqn_experience.outcome_index import WHOLE_EPISODE, Key
-from dqn_experience.records import Behavior, Outcome, RecordedEpisode, content_of
+from dqn_experience.records import Outcome, content_of
 
 _CACHED_RUNS = 8
-ENDS = ("", "terminated", "truncated")
-_COPIED = {
-    "step": "steps",
-    "action": "actions",
-    "propensity": "propensities",
-    "epsilon": "epsilons",
-    "passed": "passes",
-}
-DECISION = np.dtype(
-    [
-        ("episode", "<i4"),
-        ("time", "<i8"),
-        ("run", "<i4"),
-        ("row", "<u2"),
-        ("behavior", "<i4"),
-        *((name, COLUMNS[column]) for name, column in _COPIED.items()),
-    ]
-)
-"""A decision without its observation: which episode's, when (ms since 1970), in which row of which run, and by whom."""
-OUTCOME = np.dtype(
-    [("episode", "<i4"), ("step", "<u4"), ("time", "<i8"), ("reward", "<f8"), ("end", "u1"), ("executed", "<i4")]
-)
-"""An outcome without its observation; `end` is an index of ENDS, `executed` is -1 where it is what was decided."""
-
-
-class RunPlace(NamedTuple):
-    """The file and row of a run."""
-
-    path: Path
-    number: int
-    behavior: int
-
-
-class SourceFile(NamedTuple):
-    """What was found in a log file, for all models."""
-
-    path: Path
-    sealed: bool
-    decisions: int
-    outcomes: int
-    episodes: int
-    damaged_rows: int
-    error: str
-    """Why the rest of the file could not be read; empty if it could."""
-
-
-class Imported(NamedTuple):
-    """A whole episode from elsewhere."""
-
-    time: int
-    behavior: int
-    recorded: RecordedEpisode
-
-
-class ModelLog:
-    """The log of one model.
-
-    Attributes:
-        behaviors: what chose actions; decisions refer to them by index.
-        runs: where the observations of decisions are.
-        names: of the episodes that decisions and outcomes refer to by index.
-        decisions, outcomes: as DECISION and OUTCOME, in the order of files and rows.
-        final_observations: rows of outcomes that have them, by the index of the outcome.
-        imported: whole episodes.
-        sources: the files that were read.
-    """
-
-    def __init__(self, model: str) -> None:
-        """Starts empty."""
-        self.model = model
-        self.behaviors: list[Behavior] = []
-        self.runs: list[RunPlace] = []
-        self.decisions = np.empty(0, DECISION)
-        self.outcomes = np.empty(0, OUTCOME)
-        self.final_observations: dict[int, bytes] = {}
-        self.imported: list[Imported] = []
-        self.sources: list[SourceFile] = []
-        self.names: list[str] = []
-        self._numbers: dict[str, int] = {}
-
-    def number_of(self, episode: str) -> int:
-        """The index of an episode's name, which is added if it is missing."""
-        number = self._numbers.setdefault(episode, len(self.names))
-        if number == len(self.names):
-            self.names.append(episode)
-        return number
-
-    def behavior(self, behavior: Behavior) -> int:
-        """The index of a behavior, which is added if it is missing."""
-        if behavior not in self.behaviors:
-            self.behaviors.append(behavior)
-        return self.behaviors.index(behavior)
 
 
 @contextlib.contextmanager
@@ -139,7 +48,7 @@ def read_log(store: Path, model: str, since: int = 0) -> ModelLog:
 
     Raises DamagedError for a file of a newer release, whose contents are unknown.
     """
-    log = ModelLog(model)
+    log = ModelLog(model, _width_of(store, model))
     decisions: list[NDArray[Any]] = []
     outcomes: list[NDArray[Any]] = []
     for file in log_files(store):
@@ -193,12 +102,12 @@ def _read_decisions(
             counts["damaged"] += run is None or run.behavior not in foreign
             continue
         columns, count = run.columns, len(run.columns["steps"])
-        rows = np.empty(count, DECISION)
+        rows: NDArray[Any] = np.zeros(count, log.decisions.dtype)
         rows["episode"] = np.array([log.number_of(name) for name in run.episodes], np.int32)[columns["numbers"]]
         rows["time"] = run.time + columns["times"].astype(np.int64)
         rows["run"], rows["row"], rows["behavior"] = len(log.runs), np.arange(count), ours[run.behavior]
-        for name, column in _COPIED.items():
-            rows[name] = columns[column]
+        for name, column in COPIED.items():
+            rows[name] = columns[column] if name != "action" else _widened(columns[column], log.width)
         found.append(rows)
         log.runs.append(RunPlace(path, number, ours[run.behavior]))
         counts["decisions"] += count
@@ -217,13 +126,37 @@ def _read_outcomes(
         for row, outcome in enumerate(outcomes):
             if outcome.observation is not None:
                 log.final_observations[begun + row] = outcome.observation
-        found.append(np.array([_outcome_row(log, outcome, time) for outcome in outcomes], OUTCOME))
+        found.append(np.array([_outcome_row(log, outcome, time) for outcome in outcomes], log.outcomes.dtype))
         begun += len(outcomes)
         counts["outcomes"] += len(outcomes)
 
 
-def _outcome_row(log: ModelLog, outcome: Outcome, time: int) -> tuple[int, int, int, float, int, int]:
-    executed = -1 if outcome.executed is None else outcome.executed
+def _width_of(store: Path, model: str) -> int:
+    """The number of components of the model's actions if they branch, else 0; the most that its versions had."""
+    widths = [0]
+    for file in log_files(store):
+        with contextlib.suppress(DamagedError, FileNotFoundError), opened_log(file.path) as connection:
+            if not database.is_empty(connection):
+                found = database.behaviors(connection).values()
+                widths += [len(behavior.branches) for behavior in found if behavior.model == model]
+    return max(widths)
+
+
+def _widened(actions: NDArray[Any], width: int) -> NDArray[Any]:
+    """Indices of actions [n, width] from those of a version whose actions have fewer components."""
+    if not width:
+        return actions
+    rows = np.zeros((len(actions), width), actions.dtype)
+    rows[:, : actions.size // max(1, len(actions))] = actions.reshape(len(actions), -1)
+    return rows
+
+
+def _outcome_row(log: ModelLog, outcome: Outcome, time: int) -> tuple[int, int, int, float, int, int | list[int]]:
+    executed = outcome.executed
+    if log.width:
+        executed = executed if isinstance(executed, list) and len(executed) == log.width else [-1] * log.width
+    elif not isinstance(executed, int):
+        executed = -1
     number = log.number_of(outcome.episode)
     return number, outcome.step, time, outcome.reward, ENDS.index(outcome.end), executed
 

@@ -36,9 +36,11 @@ class Behavior(msgspec.Struct, frozen=True):
         version: the version that chose, or 0.
         sha256: of its `model.onnx`.
         row: dtype of an observation's row, as `row_of` writes it.
-        n_actions: number of joint actions; actions are recorded by index.
+        n_actions: number of Q-values.
         salt: of the draws for exploration and sampling.
         source: who chose if the version is 0, such as "plc".
+        branches: number of Q-values of each component if actions branch, else empty. An action is recorded by its
+            index, which is a row with an entry for each component if actions branch.
     """
 
     model: str
@@ -48,11 +50,17 @@ class Behavior(msgspec.Struct, frozen=True):
     n_actions: int
     salt: str = ""
     source: str = ""
+    branches: tuple[int, ...] = ()
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of a row, with its shape."""
         return dtype_of(self.row)
+
+    @property
+    def space(self) -> tuple[dict[str, Any], int, tuple[int, ...]]:
+        """What two behaviors must have in common to be in one dataset."""
+        return self.row, self.n_actions, self.branches
 
 
 class Outcome(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
@@ -71,7 +79,7 @@ class Outcome(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     reward: float
     end: End = ""
     observation: bytes | None = None
-    executed: int | None = None
+    executed: int | list[int] | None = None
 
 
 class RecordedEpisode(msgspec.Struct, frozen=True, array_like=True):
@@ -88,7 +96,7 @@ class RecordedEpisode(msgspec.Struct, frozen=True, array_like=True):
 
     episode: str
     observations: bytes
-    actions: list[int]
+    actions: list[int | list[int]]
     rewards: list[float]
     propensities: list[float] | None = None
     end: End = ""
@@ -128,7 +136,7 @@ def check_outcome(outcome: Outcome, row_bytes: int | None = None) -> None:
         wrong = f"the step is not from 0 to {MAX_STEP}"
     elif not math.isfinite(outcome.reward):
         wrong = f"the reward is {outcome.reward}, but must be finite"
-    elif outcome.executed is not None and not 0 <= outcome.executed < MAX_ACTIONS:
+    elif not all(0 <= index < MAX_ACTIONS for index in _indices(outcome.executed)):
         wrong = f"the executed action is {outcome.executed}, but must be the index of an action"
     elif outcome.observation is not None and not outcome.end:
         wrong = "it has a final observation, but does not end the episode"
@@ -154,12 +162,22 @@ def check_recorded(recorded: RecordedEpisode, behavior: Behavior) -> None:
             f"Episode {recorded.episode} has {len(recorded.observations)} bytes of observations; expected "
             f"{size * (steps + 1)}, {steps + 1} rows of {size}."
         )
-    if not all(0 <= action < behavior.n_actions for action in recorded.actions):
-        raise RecordError(f"Episode {recorded.episode} has an action that is not from 0 to {behavior.n_actions - 1}.")
+    limits = list(behavior.branches) or [behavior.n_actions]
+    for action in recorded.actions:
+        indices = _indices(action)
+        inside = [0 <= index < limit for index, limit in zip(indices, limits, strict=False)]
+        if len(indices) != len(limits) or isinstance(action, int) == bool(behavior.branches) or not all(inside):
+            raise RecordError(f"Episode {recorded.episode} has the action {action}; expected an index below {limits}.")
     if not all(map(math.isfinite, recorded.rewards)):
         raise RecordError(f"Episode {recorded.episode} has a reward that is not finite.")
     if propensities is not None and not all(0.0 < value <= 1.0 for value in propensities):
         raise RecordError(f"Episode {recorded.episode} has a propensity that is not above 0 and at most 1.")
+
+
+def _indices(action: int | list[int] | None) -> list[int]:
+    if action is None:
+        return []
+    return [action] if isinstance(action, int) else action
 
 
 def content_of(record: Outcome | RecordedEpisode) -> bytes:

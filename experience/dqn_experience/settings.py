@@ -22,7 +22,7 @@ class WriterSettings:
     sample: float = 1.0
     salt: str = ""
     quota_bytes: int = 0
-    group_seconds: float = 0.04
+    group_seconds: float = 0.03
     buffer_bytes: int = 64 << 20
     patience_seconds: float = 2.0
     retry_seconds: float = 1.0

@@ -134,7 +134,7 @@ def test_a_round_is_a_run_to_inspect_and_resume(
     store = trained.copy(tmp_path / "store")
     process = start("dqn-retrain", "--once", "--repository", store, "--total-env-steps=30000", "--stop-return=1e9")
     assert process.stderr is not None
-    assert any("evaluated" in line for line in process.stderr)
+    assert any("evaluation return" in line for line in process.stderr)
     process.kill()
     process.communicate()
     (directory,) = (tmp_path / "runs").iterdir()
@@ -149,10 +149,10 @@ def test_one_job_at_a_time_and_a_killed_one_leaves_no_lock(quick: Path) -> None:
     """A second job is refused with a sentence while one runs; after a SIGKILL the next one starts."""
     process = start("dqn-retrain", "--once", "--repository", quick, "--total-env-steps=1000000")
     assert process.stderr is not None
-    assert any("evaluated" in line for line in process.stderr)
+    assert any("evaluation return" in line for line in process.stderr)
     refused = run("dqn-retrain", "--once", "--repository", quick, *ROUND)
     assert refused.returncode == 1
-    assert "another retrain job is at work" in refused.stderr
+    assert "another retrain job is running" in refused.stderr
     process.kill()
     process.communicate()
     assert run("dqn-retrain", "--once", "--repository", quick, *ROUND).returncode == 0

@@ -61,7 +61,7 @@ def test_a_killed_and_resumed_run_leaves_the_same_metrics(tmp_path: Path, uninte
     trackers = ["--tensorboard", "--mlflow", f"http://127.0.0.1:{free_port()}"]
     process = start("dqn-train", *flags, *trackers, *SHORT)
     assert process.stderr is not None
-    evaluations = (line for line in process.stderr if "evaluated" in line)
+    evaluations = (line for line in process.stderr if "evaluation return" in line)
     next(evaluations), next(evaluations)
     process.kill()
     process.communicate()
@@ -70,7 +70,7 @@ def test_a_killed_and_resumed_run_leaves_the_same_metrics(tmp_path: Path, uninte
     assert resumed.returncode == 0, resumed.stderr
     assert rows(directory / "metrics.csv") == rows(uninterrupted)
     assert "does not accept this run's data" in resumed.stderr
-    assert "did not get the last" in resumed.stderr
+    assert "did not receive the last" in resumed.stderr
     events = EventAccumulator(str(directory / "tensorboard"), {"scalars": 0}).Reload()
     for name in SCALARS.keys() - TIMES:
         kept = [(row["env_steps"], row[name]) for row in rows(uninterrupted) if row[name] is not None]

@@ -213,7 +213,7 @@ def test_ctrl_c_ends_training_and_publishes_nothing(tmp_path: Path) -> None:
     process = start("dqn-train", "--repository", tmp_path, "--stop-return", 1e9)
     assert process.stderr is not None
     for line in process.stderr:
-        if "evaluated" in line:
+        if "evaluation return" in line:
             break
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=10)

@@ -32,7 +32,7 @@ def test_a_search_continues_and_writes_a_preset(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "the same command resumes the search" in errors
+    assert "The same command resumes the search" in errors
     kept = optuna.load_study(study_name=None, storage=f"sqlite:///{tmp_path}/study.db").trials
     assert optuna.trial.TrialState.RUNNING not in {trial.state for trial in kept}
     reached = sum(trial.state.is_finished() and trial.state.name != "FAIL" for trial in kept)

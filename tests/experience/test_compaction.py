@@ -4,13 +4,18 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
+from pyarrow import parquet
 
 from dqn_experience import datasets
 from dqn_experience.compaction import Compacted, compact
 from dqn_experience.datasets import Audit, Episode
 from dqn_experience.episode_table import JoinSettings
+from dqn_experience.errors import RecordError
+from dqn_experience.exploration import episode_key, explore_branches
+from dqn_experience.export import write_parquet
 from dqn_experience.records import Outcome, RecordedEpisode
 from dqn_experience.writer import ExperienceWriter
 from dqn_testing.experience import MODEL, Player, behavior, observation, q_values, store_with
@@ -301,3 +306,61 @@ def test_an_empty_store_has_nothing_to_release(tmp_path: Path) -> None:
     assert compact(tmp_path, "other").dataset is None
     with pytest.raises(ValueError, match="name"):
         compact(tmp_path, "../escape")
+
+
+def test_actions_that_branch_are_rows_of_indices(tmp_path: Path, clock: Clock) -> None:
+    """Explored, masked, executed otherwise, from elsewhere, audited, exported; a version of another space falls out."""
+    branches = (3, 4)
+    made_by = msgspec.structs.replace(behavior(2, n_actions=7), branches=branches)
+    values = np.array([[0.1, 0.3, 0.2, 0.0, 0.5, 0.4, 0.1]], np.float32)
+    mask = np.array([[True, False, True, True, False, True, True]])
+    with closing(ExperienceWriter(tmp_path)) as writer:
+        Player(writer).play("joint", 2)
+        for number in range(40):
+            name = f"e{number}"
+            key = episode_key("salt", MODEL, name)
+            for step in range(5):
+                masks, greedy = (mask, (2, 2)) if step == 4 else (None, (1, 1))
+                action, propensity = explore_branches(
+                    key, step, greedy, 0.5, branches, None if masks is None else mask[0]
+                )
+                seen = observation(name, step)[None]
+                writer.append(made_by, [name], [step], seen, [action], [propensity], [0.5], masks)
+            outcomes = [Outcome(name, step, 1.0) for step in range(4)]
+            last = Outcome(name, 4, 1.0, "terminated", executed=[0, 3])
+            writer.report(MODEL, [*outcomes, last]).result(10)
+        whole = RecordedEpisode("plc", bytes(48), [[2, 3], [0, 0]], [1.0, 2.0], None, "terminated")
+        writer.record(made_by, whole).result(10)
+        with pytest.raises(RecordError, match=r"expected an index below \[3, 4\]"):
+            writer.record(made_by, RecordedEpisode("bad", bytes(32), [[2, 4]], [1.0]))
+        writer.append(made_by, ["bad"], [0], observation("bad", 0)[None], [1], [1.0], [0.5])
+    clock.pass_(100)
+    result = made(tmp_path, clock.now, q_values=lambda _behavior, rows: np.repeat(values, len(rows), axis=0))
+    found = episodes(tmp_path, result)
+    assert result.dropped == {"other_spaces": 1}
+    assert result.dataset is not None
+    assert result.dataset.audit == Audit(200, 0, 0, 2)
+    assert result.dataset.branches == branches
+    assert found["plc"].actions.tolist() == [[2, 3], [0, 0]]
+    assert found["e0"].executed.tolist() == [*found["e0"].actions[:4].tolist(), [0, 3]]
+    taken = np.concatenate([episode.actions[:4] for name, episode in found.items() if name != "plc"])
+    assert set(map(tuple, taken.tolist())) == {(first, second) for first in range(3) for second in range(4)}
+    table = tmp_path / "out.parquet"
+    write_parquet(tmp_path, result.dataset, table)
+    assert parquet.read_table(table).to_pydict()["executed"][4] == [0, 3]
+
+
+def test_a_wrong_propensity_of_an_action_that_branches_is_found(tmp_path: Path, clock: Clock) -> None:
+    """Greedy in one component alone is not greedy."""
+    made_by = msgspec.structs.replace(behavior(2, n_actions=4), branches=(2, 2))
+    greedy_propensity = 0.5 / 4 + 0.5
+    with closing(ExperienceWriter(tmp_path)) as writer:
+        for name, action in (("right", (1, 1)), ("wrong", (1, 0))):
+            writer.append(made_by, [name], [0], observation(name, 0)[None], [action], [greedy_propensity], [0.5])
+            writer.report(MODEL, [Outcome(name, 0, 1.0, "terminated")]).result(10)
+    values = np.array([[0.0, 1.0, 0.0, 1.0]], np.float32)
+    result = made(tmp_path, clock.now + 1, q_values=lambda _behavior, rows: np.repeat(values, len(rows), axis=0))
+    assert result.dataset is None
+    result = made(tmp_path, clock.now + 100_000, q_values=lambda _behavior, rows: np.repeat(values, len(rows), axis=0))
+    assert result.dataset is not None
+    assert result.dataset.audit == Audit(2, 1, 0, 0)

@@ -14,7 +14,8 @@ from dqn_experience.compaction import compact
 from dqn_experience.database import SCHEMA_VERSION
 from dqn_experience.episode_table import JoinSettings
 from dqn_experience.errors import DamagedError, ExperienceError
-from dqn_experience.reading import ModelLog, RowReader, read_log
+from dqn_experience.model_log import ModelLog
+from dqn_experience.reading import RowReader, read_log
 from dqn_experience.records import RecordedEpisode
 from dqn_experience.writer import ExperienceWriter
 from dqn_testing.experience import MODEL, Player, behavior, observation, store_with
@@ -118,6 +119,20 @@ def test_damaged_observations_drop_their_episodes(tmp_path: Path, original: Path
     assert "d" in {episode.name for episode in datasets.episodes(store, result.dataset)}
     assert result.dropped["damaged"] >= 1
     assert any("not what was written" in finding["error"] for finding in inspection.check(store))
+
+
+def test_a_repeat_whose_observation_is_lost_is_no_repeat(tmp_path: Path) -> None:
+    """Nobody can say whether it is the same decision: its episode is left out, and no other."""
+    store = store_with(tmp_path, ("a", 2, "terminated"), ("b", 2, "terminated"))
+    with closing(ExperienceWriter(store)) as writer:
+        Player(writer).decide("a", 0)
+    path = max((store / "log").iterdir())
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE decisions SET observations = x'00'")
+    result = compact(store, MODEL, SETTINGS, now=LATER)
+    assert result.dataset is not None
+    assert [episode.name for episode in datasets.episodes(store, result.dataset)] == ["b"]
+    assert result.dropped == {"contradicted": 1}
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b"SQLite format 3\x00" + bytes(5000), bytes(4096)])

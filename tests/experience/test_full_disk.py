@@ -13,7 +13,7 @@ from dqn_experience import datasets, inspection
 from dqn_experience.compaction import compact
 from dqn_experience.episode_table import JoinSettings
 from dqn_experience.errors import UnavailableError
-from dqn_experience.files import log_files
+from dqn_experience.files import adopt, log_files
 from dqn_experience.reading import read_log
 from dqn_experience.records import Outcome
 from dqn_experience.settings import WriterSettings
@@ -81,6 +81,18 @@ def test_a_read_only_disk_is_reported_and_read(small_disk: Path) -> None:
         assert not report(writer, "b")
         assert_nothing_is_lost(store, {"a"})
     mount("-o", "remount,rw", str(small_disk))
+
+
+def test_a_live_file_on_a_disk_that_may_not_be_written_stays_as_it_is(small_disk: Path) -> None:
+    """What a killed process left there is no obstacle for whoever looks."""
+    store = store_with(small_disk / "store", ("a", 2, "terminated"))
+    path = log_files(store)[0].path
+    path.rename(path.with_suffix(".live"))
+    mount("-o", "remount,ro", str(small_disk))
+    assert adopt(store) == []
+    assert_nothing_is_lost(store, {"a"})
+    mount("-o", "remount,rw", str(small_disk))
+    assert adopt(store) == [path]
 
 
 def test_a_compaction_on_a_full_disk_fails_and_leaves_the_log(small_disk: Path) -> None:

@@ -13,8 +13,9 @@ from dqn_experience import files
 from dqn_experience.errors import ContradictionError, RecordError, UnavailableError
 from dqn_experience.exploration import share_of
 from dqn_experience.log_output import LogOutput
+from dqn_experience.model_log import ModelLog
 from dqn_experience.pending import PackedRun, Report
-from dqn_experience.reading import ModelLog, read_log
+from dqn_experience.reading import read_log
 from dqn_experience.records import Outcome, RecordedEpisode
 from dqn_experience.settings import WriterSettings
 from dqn_experience.writer import ExperienceWriter

@@ -45,7 +45,7 @@ def test_every_kind_of_value_comes_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", [object(), {1: 2}, np.array([None])], ids=["object", "keys", "objects"])
 def test_what_is_not_a_plain_value_is_refused(tmp_path: Path, value: object) -> None:
     """Nothing is ever pickled: an object, and an array of objects, raise TypeError with their path."""
-    with pytest.raises(TypeError, match=r"cannot keep run\.agent\.x"):
+    with pytest.raises(TypeError, match=r"cannot store run\.agent\.x"):
         CheckpointFile(tmp_path / "checkpoint").write({"agent": {"x": value}})
 
 

@@ -49,7 +49,7 @@ def test_discrete_spaces_keep_their_start() -> None:
         ),
         ("tests.training.environments:Other-v3", {}, ["add gymnasium.register('Other-v3', 'tests"]),
         ("Pendulum-v1", {}, ["action space", "Box", "--discretize 5"]),
-        ("CartPole-v1", {"wheels": 4}, ["env_kwargs", "wheels"]),
+        ("CartPole-v1", {"wheels": 4}, ["env_kwargs", "wheels", "--env-kwargs takes a JSON object"]),
     ],
 )
 def test_what_cannot_be_played_is_refused_with_a_sentence(

@@ -162,8 +162,8 @@ def test_sync_and_async_take_the_same_trajectories(observes: str) -> None:
     ("fault", "observes", "sentence"),
     [
         ("missing", "nested", "returned an observation without 'goal.position' in reset"),
-        ("nan", "nested", "returned an observation whose 'goal.position' is with nan in it in reset"),
-        ("outside", "nested", "whose 'hands' is outside of MultiDiscrete"),
+        ("nan", "nested", "returned a value of 'goal.position' with nan in it in reset"),
+        ("outside", "nested", "value of 'hands' outside of MultiDiscrete"),
     ],
 )
 def test_a_wrong_leaf_is_named(fault: str, observes: str, sentence: str) -> None:

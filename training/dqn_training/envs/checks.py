@@ -79,7 +79,7 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
         try:
             answer: Any = self.env.reset(seed=seed, options=options)
         except Exception as error:
-            raise FaultyEnvironmentError(failure(self._env_id, "in reset", error)) from error
+            raise FaultyEnvironmentError(failure(self._env_id, "in reset", error) + _reset_hint(error)) from error
         if not isinstance(answer, tuple) or len(answer) != 2:
             raise FaultyEnvironmentError(
                 f"{self._env_id} returned {_kind(answer)} from reset; expected (observation, info)."
@@ -142,9 +142,7 @@ class Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
                     f"{self._env_id} returned an observation without {name!r} {self._where()}."
                 ) from error
         if problem := check.problem(value):
-            raise FaultyEnvironmentError(
-                f"{self._env_id} returned an observation whose {name!r} is {problem} {self._where()}."
-            )
+            raise FaultyEnvironmentError(f"{self._env_id} returned a value of {name!r} {problem} {self._where()}.")
         return value
 
     def _where(self) -> str:
@@ -173,6 +171,13 @@ def _several_rewards(reward: NDArray[Any]) -> str:
     if reward.ndim != 1 or reward.dtype.kind not in "fiub":
         return ""
     return f" To learn from the sum of these {len(reward)} numbers: --reward-weights {' '.join(['1'] * len(reward))}."
+
+
+def _reset_hint(error: BaseException) -> str:
+    """What to do about a reset without the arguments that Gymnasium passes."""
+    if not (isinstance(error, TypeError) and re.search(r"unexpected keyword argument '(seed|options)'", str(error))):
+        return ""
+    return " Gymnasium passes seed and options to reset: register a subclass whose reset takes them, under an own id."
 
 
 def _type_hint(error: BaseException) -> str:

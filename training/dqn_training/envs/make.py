@@ -21,6 +21,7 @@ from dqn_training.envs.spaces import action_space_of, observation_space_of
 from dqn_training.envs.wrappers import chosen_wrappers, environment_arguments, wrapped
 from dqn_training.seeds import process_generators, restore_process_generators
 
+_ARGUMENTS = "--env-kwargs takes a JSON object; for other arguments, register an id of your own that passes them."
 _EXTRAS = {"ALE": "atari", "MinAtar": "minatar"}
 
 
@@ -103,7 +104,8 @@ def make_environment(
         stop = "" if sentence.endswith((".", "?")) else "."
         raise ValueError(f"{sentence}{stop}{_advice(env_id, error)}") from error
     except TypeError as error:
-        raise ValueError(f"env_kwargs is {dict(kwargs)}; {env_id} rejects it: {error}.") from error
+        reason, _, _ = str(error).partition(" was raised from the environment creator")
+        raise ValueError(f"env_kwargs is {dict(kwargs)}; {env_id} rejects it: {reason}. {_ARGUMENTS}") from error
     except Exception as error:
         raise EnvironmentCreationError(failure(env_id, "in its constructor", error)) from error
     try:
