@@ -43,15 +43,15 @@ _ALWAYS = 1_000.0  # evaluation steps for each of training: all evaluations are 
 _UPDATES = 200
 
 
-def main(seeds: int = 5, first: int = 0, jobs: int = 1, keep: Path | None = None, *, write: bool = False) -> None:
-    """Args: how many seeds, the first of them, how many runs at once, a file that keeps finished runs, so that they are
-    not repeated, and whether docs/training.md gets the table.
+def main(seeds: int = 5, jobs: int = 1, keep: Path | None = None, *, run: bool = True, write: bool = False) -> None:
+    """Args: how many seeds, how many runs at once, a file that keeps finished runs, so that they are not repeated,
+    whether to run the missing ones, and whether docs/training.md gets the table.
     """
     ways: list[tuple[int, int, Way]] = [(*arm, way) for arm in ARMS for way in _ways(*arm)]
-    runs = [(*way, seed) for way in ways for seed in range(first, first + seeds)]
     kept = [json.loads(line) for line in keep.read_text().splitlines()] if keep and keep.exists() else []
-    scores = {tuple(run): found for run, found in kept}
-    missing = [run for run in runs if run not in scores]
+    scores = {tuple(done): found for done, found in kept}
+    by_time = sorted(ways, key=lambda way: way[2])  # those with the fewest Q-values first
+    missing = [(*way, seed) for way in by_time for seed in range(seeds) if run and (*way, seed) not in scores]
     with in_processes(learn, missing, jobs) as finished:
         for index, found in finished:
             scores[missing[index]] = found
@@ -62,9 +62,10 @@ def main(seeds: int = 5, first: int = 0, jobs: int = 1, keep: Path | None = None
                     file.write(line + "\n")
     rows = []
     for joints, speeds, way in ways:
-        group = np.array([scores[joints, speeds, way, seed] for seed in range(first, first + seeds)])
+        found = [scores.get((joints, speeds, way, seed)) for seed in range(seeds)]
         config, environment = _chosen(joints, speeds, way)
         sizes = [f"{joints} x {speeds}", f"{speeds**joints:,}", way, f"{environment.action_space.n:,}"]
+        group = np.array([each for each in found if each is not None])
         rows.append([*sizes, *_figures(group), f"{_update_milliseconds(config, environment):.2f} ms"])
     columns = ["joints x speeds", "combinations", "chosen", "Q-values", f"steps until {TARGET:g}", "seeds"]
     columns += ["last mean return", "CPU time of an update"]

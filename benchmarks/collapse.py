@@ -90,7 +90,7 @@ def _run(seed: int, env_steps: int) -> Run:
                 environment,
                 first_seed("selection", seed),
                 EPISODES,
-                step_limit(config.episode_step_limit, environment),
+                limit,
             )
             returns.append(float(episodes.returns.mean()))
             state.monitor.record(state.env_steps, state.agent.q_network, state.replay)

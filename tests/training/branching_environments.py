@@ -35,8 +35,8 @@ class Matching(gymnasium.Env[Any, Any]):
         count = len(sizes)
         kinds: dict[str, gymnasium.Space[Any]] = {
             "integers": spaces.MultiDiscrete(self._sizes, start=np.arange(count)),
-            "bits": spaces.MultiBinary((2, count // 2)),
-            "levels": spaces.Box(-1, 1, (2, count // 2), np.float32),
+            "bits": spaces.MultiBinary((2, max(1, count // 2))),
+            "levels": spaces.Box(-1, 1, (2, max(1, count // 2)), np.float32),
         }
         self._acts = acts
         self.action_space = kinds[acts]

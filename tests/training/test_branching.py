@@ -186,6 +186,7 @@ def test_the_sentence_gives_the_reason() -> None:
     reasons = {
         "262,144 combinations, more than the 4,096": settings(),
         "about 1e+30 combinations, more than the 4,096": settings((10,) * 30),
+        "their one component makes 5,000 combinations, more than the 4,096": settings((5_000,)),
         "12 combinations, and --branching is on": settings((4, 3), branching="on"),
     }
     for reason, config in reasons.items():

@@ -81,8 +81,9 @@ def describe_branching(environment: EnvironmentInfo) -> str:
     reason = f"more than the {MAX_JOINT_ACTIONS:,} that can have a Q-value each"
     if count <= MAX_JOINT_ACTIONS:
         reason = "and --branching is on"
+    made = f"{len(components)} components make" if len(components) > 1 else "one component makes"
     return (
-        f"Actions branch: their {len(components)} components make {exact} combinations, {reason}. So each component is "
+        f"Actions branch: their {made} {exact} combinations, {reason}. So each component is "
         f"chosen independently, with {sum(components):,} Q-values in total, one for each of its values."
     )
 
