@@ -9,6 +9,7 @@ its memory can be measured.
 
 import argparse
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,7 @@ from dqn_testing.repositories import linear_onnx
 
 MODEL, BATCH, EPISODES, STEPS = "cartpole", 32, 64, 200
 EPSILON = 0.1
+WORK_SECONDS, _ROUNDS, _ROUND_SECONDS = 11e-6, 7, 1.0
 
 
 def write(store: Path, events: int) -> str:
@@ -106,7 +108,40 @@ def read(store: Path, _events: int) -> str:
     return f"verified in {checked:.1f} s, {damaged} damaged, {steps:,} steps read in {taken:.1f} s"
 
 
-PHASES = {"write": write, "make": make, "read": read}
+def beside(store: Path, _events: int) -> str:
+    """What a thread that stands for a server gets done with the writer beside it, in rounds that take turns."""
+    ratios: dict[int, list[float]] = {1: [], BATCH: []}
+    for round_ in range(_ROUNDS):
+        for batch, found in ratios.items():
+            alone = _served(None, batch)
+            found.append(_served(store / f"{round_}-{batch}", batch) / alone)
+    figures = [f"batches of {batch}: {statistics.median(found):.3f}" for batch, found in ratios.items()]
+    return (
+        f"throughput beside it, of that without ({WORK_SECONDS * 1e6:.0f} us of work a decision): {', '.join(figures)}"
+    )
+
+
+def _served(store: Path | None, batch: int) -> float:
+    """Decisions a second of a thread that works for each and, if there is a store, has it recorded."""
+    behavior = Behavior(MODEL, 1, "0" * 64, row_of(np.dtype(("<f4", (4,)))), 2)
+    seen, names = np.zeros((batch, 4), np.float32), [f"line{number:02}" for number in range(batch)]
+    zeros, ones = [0] * batch, [1.0] * batch
+    writer = ExperienceWriter(store) if store else None
+    done, started = 0, time.perf_counter()
+    while time.perf_counter() - started < _ROUND_SECONDS:
+        until = time.thread_time() + WORK_SECONDS * batch
+        while time.thread_time() < until:
+            pass
+        if writer:
+            writer.append(behavior, names, [done] * batch, seen, zeros, ones, ones)
+        done += batch
+    rate = done / (time.perf_counter() - started)
+    if writer:
+        writer.close()
+    return rate
+
+
+PHASES = {"write": write, "make": make, "read": read, "beside": beside}
 
 
 def main() -> None:

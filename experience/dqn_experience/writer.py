@@ -48,6 +48,7 @@ class ExperienceWriter:
         self._index, self._index_lock = OutcomeIndex(), threading.Lock()
         self._batches: deque[Batch] = deque()
         self._reports: deque[Report] = deque()
+        self._steady_bytes = STEADY * self._settings.buffer_bytes
         self._taken_in, self._written_out = 0, 0  # bytes; each is changed by one thread alone
         self._is_failing, self._has_warned, self._commit_began = False, False, 0.0
         self._closing = threading.Event()
@@ -90,30 +91,21 @@ class ExperienceWriter:
         """Records the decisions of one batch; never waits and never fails.
 
         All arguments have n elements; `observations` are rows [n] of the behavior's dtype, `actions` indices, `masks`
-        [n, n_actions] or None if all actions were allowed.
+        [n, n_actions] or None if all actions were allowed. Sequences must not change afterwards; arrays may.
         """
-        batch = Batch(
-            behavior,
-            time.time_ns() // 1_000_000,
-            self._sampler.fraction,
-            episodes,
-            steps,
-            observations.tobytes(),
-            actions,
-            propensities,
-            epsilons,
-            None if masks is None else masks.copy(),
-        )
-        size = len(batch.observations) + PER_DECISION * len(steps)
-        fill = (self.pending_bytes + size) / self._settings.buffer_bytes
-        if fill > STEADY:
-            self._sampler.tighten(fill)
-            batch = batch._replace(passed=self._sampler.fraction)
-        if batch.passed < 1.0:
+        rows, fraction = observations.tobytes(), self._sampler.fraction
+        waiting = self._taken_in - self._written_out + len(rows) + PER_DECISION * len(steps)
+        if waiting > self._steady_bytes:
+            self._sampler.tighten(waiting / self._settings.buffer_bytes)
+            fraction = self._sampler.fraction
+        kept_mask = None if masks is None else masks.copy()
+        now = time.time_ns() // 1_000_000
+        batch = Batch(behavior, now, fraction, episodes, steps, rows, actions, propensities, epsilons, kept_mask)
+        if fraction < 1.0:
             batch = self._sampled(batch)
-        if not batch.steps:
+        if len(batch.steps) == 0:
             return
-        self._taken_in += len(batch.observations) + PER_DECISION * len(batch.steps)
+        self._taken_in += batch.size
         self._batches.append(batch)
         if len(self._batches) == 1:  # the writer empties it after it has cleared the event, so one for all is enough
             self._wake.set()

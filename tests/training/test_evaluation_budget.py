@@ -74,19 +74,6 @@ def test_evaluations_take_at_most_their_fraction_of_the_steps(length: int) -> No
     assert sum(score.cut for score in candidate.scores) == {0: 3, 3: 0, 100: 0, 3_000: 3}[length]
 
 
-def test_a_return_that_may_end_the_run_is_confirmed_a_quarter_of_the_interval_later() -> None:
-    """After an evaluation that reaches it the next ones come sooner, and those that it needs in a row end the run."""
-    settings: dict[str, Any] = {
-        "total_env_steps": 4_000,
-        "eval_every": 800,
-        "eval_fraction": 10.0,
-        "stop_evaluations": 3,
-    }
-    good, bad = (trained(ENDLESS, 3, stop_return=enough, **settings).scores for enough in (-1e9, 1e9))
-    assert [score.env_steps for score in good] == [800, 1_000, 1_200]
-    assert [score.env_steps for score in bad][:2] == [800, 1_600]
-
-
 def test_a_short_run_is_evaluated_by_one_episode_that_may_be_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where no episode fits; the report is one episode where there is no time, and says that it was cut short."""
     candidate = trained(ENDLESS, total_env_steps=500)

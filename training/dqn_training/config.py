@@ -168,8 +168,7 @@ class DQNConfig:
     stop_return: float | None = None
     """Stop early after stop_evaluations consecutive evaluations with at least this mean return; default: never."""
     stop_evaluations: Count = 3
-    """Consecutive evaluations that must reach stop_return to stop early; after one, the next follows in a quarter of
-    eval_every."""
+    """Consecutive evaluations that must reach stop_return to stop early."""
     gate_episodes: Annotated[int, Between(2)] = 400
     """Maximum number of paired episodes in which the gate compares challenger and champion; see eval_fraction."""
     report_episodes: Count = 200

@@ -22,7 +22,6 @@ ENOUGH_EPISODES = 10
 search have no minimum, because its trials are compared by all of them."""
 _RANDOM_EPISODES, _RANDOM_FRACTION = 20, 0.01  # maxima; the fraction is of training steps
 _FEWEST_STEPS = 200
-_SOONER = 4
 _SLACK = 2
 """Episodes may grow by this factor before the budget truncates them."""
 
@@ -54,10 +53,7 @@ class Evaluation(Callback):
         self._limit = step_limit(config.episode_step_limit, environment)
 
     def step(self, state: TrainingState) -> None:
-        """Evaluates every `eval_every` environment steps, after the first gradient step, if the budget allows.
-
-        A return that may end the run is confirmed sooner: training in between would be wasted.
-        """
+        """Evaluates every `eval_every` environment steps, after the first gradient step, if the budget allows."""
         if state.env_steps < state.selection.due or not state.agent.gradient_steps:
             return
         config = self._config
@@ -65,8 +61,6 @@ class Evaluation(Callback):
         state.monitor.record(state.env_steps, state.agent.q_network, state.replay)
         if (episodes := self._affordable(state)) >= self._enough:
             self._evaluate(state, max(1, episodes))
-            if state.selection.reached:
-                state.selection.due = state.env_steps + config.eval_every // _SOONER
 
     def end(self, state: TrainingState) -> None:
         """Evaluates the last policy if the budget allows; every run has at least one evaluation."""
