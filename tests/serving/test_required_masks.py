@@ -35,6 +35,32 @@ def publish(store: ModelRepository, model: str, graph: bytes, environment: Envir
     store.promote(model, 1)
 
 
+def publish_board(store: ModelRepository, model: str, dtype: str, tensor: int) -> None:
+    """Publishes a board with a mask of this dtype in its observations, whose Q-values are its cells."""
+    nodes = [
+        helper.make_node("Identity", ["observation.cells"], ["q_values"]),
+        helper.make_node("ArgMax", ["q_values"], ["action"], axis=1, keepdims=0),
+    ]
+    cells, mask = (BoxSpace(shape=[4], dtype=each, low=0.0, high=9.0) for each in ("float32", dtype))
+    graph = graph_onnx(
+        nodes,
+        [
+            ("observation.action_mask", tensor, ["batch", 4]),
+            ("observation.cells", TensorProto.FLOAT, ["batch", 4]),
+        ],
+        [("q_values", TensorProto.FLOAT, ["batch", 4]), ("action", TensorProto.INT64, ["batch"])],
+        {},
+    )
+    board = EnvironmentInfo(
+        id="Board-v0",
+        gymnasium_version="1.4.0",
+        observation_space=DictSpace(spaces={"action_mask": mask, "cells": cells}),
+        action_space=DiscreteSpace(n=4),
+        action_mask="observation",
+    )
+    publish(store, model, graph, board)
+
+
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> ModelRepository:
     """Taxi, whose mask is in the info, and a board, whose mask is in its observations; action 3 is the best of each."""
@@ -48,28 +74,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ModelRepository:
         action_mask="info",
     )
     publish(store, "taxi", discrete_onnx(4, 4), taxi)
-    nodes = [
-        helper.make_node("Identity", ["observation.cells"], ["q_values"]),
-        helper.make_node("ArgMax", ["q_values"], ["action"], axis=1, keepdims=0),
-    ]
-    cells, mask = (BoxSpace(shape=[4], dtype=dtype, low=0.0, high=9.0) for dtype in ("float32", "uint8"))
-    graph = graph_onnx(
-        nodes,
-        [
-            ("observation.action_mask", TensorProto.UINT8, ["batch", 4]),
-            ("observation.cells", TensorProto.FLOAT, ["batch", 4]),
-        ],
-        [("q_values", TensorProto.FLOAT, ["batch", 4]), ("action", TensorProto.INT64, ["batch"])],
-        {},
-    )
-    board = EnvironmentInfo(
-        id="Board-v0",
-        gymnasium_version="1.4.0",
-        observation_space=DictSpace(spaces={"action_mask": mask, "cells": cells}),
-        action_space=actions,
-        action_mask="observation",
-    )
-    publish(store, "board", graph, board)
+    publish_board(store, "board", "uint8", TensorProto.UINT8)
+    publish_board(store, "numbers", "float32", TensorProto.FLOAT)
     return store
 
 
@@ -149,6 +155,18 @@ def test_a_mask_in_the_observation_is_taken_from_there(strict: Server) -> None:
     explored = [strict.post(f"{BOARD}/act", on_board([0, 1, 1, 0], epsilon=1.0)).json() for _ in range(20)]
     assert {answer["action"] for answer in explored} <= {1, 2}
     assert {answer["propensity"] for answer in explored} == {0.5}
+
+
+@pytest.mark.parametrize("model", ["board", "numbers"])
+def test_a_mask_in_the_observation_may_have_booleans(strict: Server, model: str) -> None:
+    """Whatever dtype its space has, by each call; those that allow nothing are refused as others are."""
+    mask, q_values = [False, True, True, False], f"/models/{model}/q-values"
+    assert strict.post(f"/models/{model}/act", on_board(mask)).json()["action"] == 2
+    assert strict.post(q_values, {"observations": [on_board(mask)["observation"]]}).json()["actions"] == [2]
+    with PolicyClient(strict.url, model=model) as client, client.stream() as opened:
+        observation = {"cells": np.arange(4.0), "action_mask": np.array(mask)}
+        assert client.act(observation).action == opened.act(observation).action == 2
+    assert "masks every action" in refused(strict, f"/models/{model}/act", on_board([False] * 4))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 from msgspec import Meta, Raw
 from numpy.typing import NDArray
 
+from dqn_models.masks import ACTION_MASK
 from dqn_models.policy import Policy
 from dqn_models.spaces import Leaf
 
@@ -26,7 +27,7 @@ class LeafReader:
         tensor = policy.observation_dtype[leaf.name] if leaf.path else whole
         self.shape, self.dtype = tensor.shape, tensor.base
         self.is_real = self.dtype == np.float32
-        self.accepts_booleans = leaf.space.is_boolean
+        self.accepts_booleans = leaf.space.is_boolean or leaf.path == (ACTION_MASK,)
         """Whether `obs.tolist()` may contain booleans."""
         low, high = _bounds(leaf, self.dtype)
         kind = np.float64 if self.is_real else np.int64
