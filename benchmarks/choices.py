@@ -63,7 +63,9 @@ QUESTIONS = (
     ),
     Question("`n_step` 1 for finite observations", {f"{_HERE}LittleSlippery-v0": 10_000} | _SLIPPERY, _RETURNS),
     Question("`n_step` 3 for mostly deterministic transitions", _PUSHED, _RETURNS),
-    Question("`n_step` 1 for stochastic transitions", {f"{_HERE}SlipperyCoordinates-v0": 10_000} | _LARGE, _RETURNS),
+    Question(
+        "`n_step` 3 also for stochastic transitions", {f"{_HERE}SlipperyCoordinates-v0": 10_000} | _LARGE, _RETURNS
+    ),
     Question("`layer_norm` for features", _PUSHED, {"on": {"layer_norm": True}, "off": {"layer_norm": False}}),
     Question("`batch_size` 64 for features", _PUSHED, {"64": {"batch_size": 64}, "128": {"batch_size": 128}}),
     Question(

@@ -176,36 +176,30 @@ gymnasium.register("Unseeded-v0", f"{__name__}:Unseeded")
 
 
 class Walk(gymnasium.Env[Any, Any]):
-    """Left or right on a line; actions may be replaced at random, steps may vary, and rewards may have any scale."""
+    """Left or right on a line; actions may be replaced at random, and rewards and places may have any scale."""
 
     def __init__(
         self,
         chance: float = 0.0,
         reward: float = 1.0,
         length: int = 20,
-        noise: float = 0.0,
-        draws: str = "gymnasium",
         unit: float = 1.0,
     ) -> None:
         self.action_space = spaces.Discrete(2)
         self.observation_space = spaces.Box(-np.inf, np.inf, (1,), np.float32)
-        self._chance, self._reward, self._length, self._noise = chance, reward, length, noise
-        self._draws, self._own, self._unit = draws, random.Random(0), unit
+        self._chance, self._reward, self._length, self._unit = chance, reward, length, unit
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Starts at 0."""
         super().reset(seed=seed, options=options)
-        if seed is not None:
-            self._own.seed(seed)
         self._place, self._steps = 0.0, 0
         return np.zeros(1, np.float32), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Rewards steps to the right."""
-        source: Any = {"gymnasium": self.np_random, "process": random, "own": self._own}[self._draws]
-        draw = source.random
+        draw = self.np_random.random
         right = draw() < 0.5 if draw() < self._chance else action == 1
-        self._place += (1 if right else -1) + self._noise * (draw() - 0.5)
+        self._place += 1 if right else -1
         self._steps += 1
         reward = self._reward if right else 0.0
         return np.array([self._place / self._unit], np.float32), reward, self._steps >= self._length, False, {}

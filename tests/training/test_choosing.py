@@ -28,26 +28,6 @@ def chosen(env_id: str, total_env_steps: int = 20_000, **settings: Any) -> tuple
     return choose_settings(config, environment_for(config), ())
 
 
-def test_returns_are_short_where_chance_decides_and_long_where_it_does_not() -> None:
-    """Longer returns suit predictable environments."""
-    foreseen, _ = chosen(WALK)
-    chance, lines = chosen(WALK, chance=0.9)
-    assert (foreseen.n_step, chance.n_step) == (3, 1)
-    (line,) = [line for line in lines if "n_step" in line]
-    assert "stochastic" in line
-
-
-def test_a_little_noise_does_not_count_as_randomness() -> None:
-    """Steps that differ only a little keep longer returns."""
-    assert chosen(WALK, noise=0.2)[0].n_step == 3
-
-
-@pytest.mark.parametrize("draws", ["gymnasium", "process", "own"])
-def test_randomness_is_detected_whichever_generator_it_comes_from(draws: str) -> None:
-    """An environment may have its own generator, or use those of the process."""
-    assert chosen(WALK, chance=0.9, draws=draws)[0].n_step == 1
-
-
 def test_a_table_and_a_picture_have_networks_of_their_own() -> None:
     """Tables need neither layer normalization nor longer returns; small images need no convolutions in short runs."""
     table, _ = chosen(COUNTDOWN, space="discrete")
@@ -55,6 +35,7 @@ def test_a_table_and_a_picture_have_networks_of_their_own() -> None:
     longer, _ = chosen(COUNTDOWN, total_env_steps=1_000_000, space="pixels")
     numbers, _ = chosen(COUNTDOWN, space="box")
     assert (table.layer_norm, table.n_step, table.train_every) == (False, 1, 2)
+    assert picture.n_step == numbers.n_step == 3
     assert (picture.network, longer.network) == ("mlp", "auto")
     assert longer.batch_size < picture.batch_size == numbers.batch_size
     assert numbers.layer_norm

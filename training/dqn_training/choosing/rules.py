@@ -30,7 +30,6 @@ _TABLE: dict[str, Any] = {
 """For finite observations: states that share no features do not interfere, so that learning can be fast."""
 _EPISODES_EACH = 4
 _UNKNOWN_LENGTH = 1_000  # assumed steps of an episode that has no time limit and did not end
-_STOCHASTIC = 0.3
 _LARGE_IMAGE = 36  # pixels
 _SHORT_RUN = 500_000  # environment steps
 _USUAL_REWARDS = (0.1, 5.0)
@@ -49,26 +48,25 @@ def episodes(config: DQNConfig, environment: EnvironmentInfo, found: ProbeResult
     return {"num_envs": min(config.num_envs, limit)}, f"episodes have about {length:,.0f} steps"
 
 
-def observations(config: DQNConfig, environment: EnvironmentInfo, found: ProbeResult) -> Choice:
+def observations(config: DQNConfig, environment: EnvironmentInfo, _: ProbeResult) -> Choice:
     """Settings for finite observations, images, or features.
 
-    Multi-step returns include the rewards of exploratory actions, which hurts if these are costly, and have a high
-    variance if transitions are stochastic. In short runs, small images are learned faster as flat features, and a
-    gradient step with convolutions takes three times as long.
+    Multi-step returns include the rewards of exploratory actions, which hurts tables, where these are often costly. In
+    short runs, small images are learned faster as flat features, and a gradient step with convolutions takes three
+    times as long.
     """
     if _is_finite(environment):
         return _TABLE, "observations are finite"
-    stochastic = f"{found.stochastic:.0%} of the transitions are stochastic"
-    settings: dict[str, Any] = {"n_step": 1 if found.stochastic >= _STOCHASTIC else 3, "batch_size": 64}
+    settings: dict[str, Any] = {"n_step": 3, "batch_size": 64}
     largest = max(_image_sizes(environment), default=0)
     if not largest:
-        return settings, stochastic
+        return settings, "observations are features"
     if largest < _LARGE_IMAGE and config.total_env_steps <= _SHORT_RUN and not config.conv_layers:
-        return settings | {"network": "mlp"}, f"observations are small images, the run is short, and {stochastic}"
+        return settings | {"network": "mlp"}, "observations are small images, and the run is short"
     settings |= {"layer_norm": False, "batch_size": 32}
     if largest >= _LARGE_IMAGE:
         settings |= {"train_every": 8, "learning_rate": 1e-4}
-    return settings, f"observations are images, and {stochastic}"
+    return settings, "observations are images"
 
 
 def features(_: DQNConfig, __: EnvironmentInfo, found: ProbeResult) -> Choice:
