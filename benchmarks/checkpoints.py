@@ -78,23 +78,24 @@ def _measure(config: DQNConfig, seconds: float, checkpoint_seconds: float, fille
     )
     environment = environment_for(config)
     with tempfile.TemporaryDirectory() as folder, contextlib.closing(make_state(config, environment, None)) as state:
-        file = CheckpointFile(Path(folder) / "checkpoint")
+        path = Path(folder) / "checkpoint"
         if filled:
             _fill(state, config)
+            file = CheckpointFile(path)
             file.write(state.state_dict())
             file.settle()
-        checkpoints = Checkpoints(file, checkpoint_seconds, print)
+        checkpoints = Checkpoints(path, checkpoint_seconds, print)
         count, cost = 0, 0.0
         began, cpu, own, written = time.perf_counter(), time.process_time(), time.thread_time(), _written()
         for _ in train(config, environment, state):
-            checkpoints.keep(state)
+            checkpoints.step(state)
             count += checkpoints.cost_seconds > cost
             cost = checkpoints.cost_seconds
             if time.perf_counter() - began > seconds:
                 break
         elapsed = time.perf_counter() - began
         other_threads = 1 - (time.thread_time() - own) / (time.process_time() - cpu)
-        checkpoints.settle()
+        checkpoints.end(state)
         size = sum(each.stat().st_size for each in Path(folder).rglob("*") if each.is_file())
         return Cost(state.env_steps, elapsed, count, cost, other_threads, size / 1e6, (_written() - written) / 1e6)
 

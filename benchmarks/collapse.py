@@ -20,7 +20,7 @@ from rich.table import Table
 
 from dqn_models.policy import Policy
 from dqn_training.envs.make import environment_for
-from dqn_training.evaluation.play import play
+from dqn_training.evaluation.play import play, step_limit
 from dqn_training.export.onnx_graph import export
 from dqn_training.learning.health import Health, warning
 from dqn_training.learning.loop import train
@@ -79,12 +79,19 @@ def main(seeds: int = 6, first: int = 100, env_steps: int = 120_000) -> None:
 def _run(seed: int, env_steps: int) -> Run:
     config = dataclasses.replace(preset_config("tutorial"), seed=seed, max_episodes=None, total_env_steps=env_steps)
     environment = environment_for(config)
+    limit = step_limit(config.episode_step_limit, environment)
     state = make_state(config, environment, None)
     returns: list[float] = []
     for _ in train(config, environment, state):
         if state.env_steps >= EVERY * (len(returns) + 1):
             policy = Policy(export(state.agent.policy_network, environment))
-            episodes = play(policy, environment, first_seed("selection", seed), EPISODES, config.episode_step_limit)
+            episodes = play(
+                policy,
+                environment,
+                first_seed("selection", seed),
+                EPISODES,
+                limit,
+            )
             returns.append(float(episodes.returns.mean()))
             state.monitor.record(state.env_steps, state.agent.q_network, state.replay)
     state.close()

@@ -62,7 +62,7 @@ class Server(NamedTuple):
     def cpu_seconds(self) -> float:
         """CPU time that the server's processes have used so far."""
         times = [process.cpu_times() for process in self.processes()]
-        return sum(time.user + time.system for time in times)
+        return float(sum(time.user + time.system for time in times))
 
     def pause(self) -> None:
         """Stops the server's processes (SIGSTOP)."""

@@ -26,7 +26,7 @@ from peers.servers import ACT, ONE_TENSOR
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from stream import HTTP, JSON, SENT, round_trips
+from stream import HTTP, JSON, SENT, time_round_trips
 
 NOW = Path(sys.executable).parent
 CALLS = {
@@ -96,7 +96,7 @@ def _serve(programs: dict[str, Path], folder: Path, seconds: int, rounds: int, f
     with contextlib.ExitStack() as stack:
         servers = {}
         for system, bin_folder in programs.items():
-            words = [bin_folder / "dqn-serve", "--repository", folder / "store", "--log-format=json"]
+            words: list[str | Path] = [bin_folder / "dqn-serve", "--repository", folder / "store", "--log-format=json"]
             start = _on_port(words)
             servers[system] = stack.enter_context(running(start, ACT, folder))
             servers[system].pause()
@@ -137,7 +137,7 @@ def _loaded(request: Request, connections: int, seconds: int) -> Callable[[Serve
 
 def _round_trips(name: str) -> Callable[[Server], Iterator[tuple[str, float]]]:
     def take(server: Server) -> Iterator[tuple[str, float]]:
-        times = sorted(round_trips(server.port, *SENT[name], 2000))
+        times = sorted(time_round_trips(server.port, *SENT[name], 2000))
         yield "p50, us", times[len(times) // 2]
 
     return take

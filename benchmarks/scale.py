@@ -11,7 +11,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import documents
 import numpy as np
@@ -79,8 +79,8 @@ def _row(value: int, seconds: float, **changes: object) -> Row:
     tracemalloc.stop()
     loop = train(acting, environment, state)
     env_steps = _rate(lambda: next(loop), seconds) * config.num_envs
-    _fill(state.replay)
-    replay, agent, generator = state.replay, state.agent, np.random.default_rng(0)
+    replay, agent, generator = cast("ReplayBuffer", state.replay), state.agent, np.random.default_rng(0)
+    _fill(replay)
     sample = 1e6 / _rate(lambda: replay.sample(config.batch_size, generator), seconds)
     updates = _rate(lambda: agent.update(replay.sample(config.batch_size, generator)), seconds)
     state.close()

@@ -152,8 +152,9 @@ class Soak:
         asking = [self.ask(seed) for seed in range(connections)]
         leaving = [self.leave(seed) for seed in range(2)]
         others = [*asking, *leaving, *(self.stream() for _ in range(2)), self.promote(repository)]
-        samples, *_ = await asyncio.gather(self.watch(process), *others)
-        return samples
+        watching = asyncio.create_task(self.watch(process))
+        await asyncio.gather(watching, *others)
+        return watching.result()
 
 
 def _sample(process: int, seconds: float, requests: int) -> Sample:

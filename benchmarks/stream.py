@@ -66,7 +66,7 @@ def main(rounds: int = 21, round_trips: int = 3000, *, awake: bool = False) -> N
         for _ in range(rounds):
             for name, (subprotocol, data) in SENT.items():
                 used = server.cpu_seconds()
-                times = sorted(round_trips(server.port, subprotocol, data, round_trips))
+                times = sorted(time_round_trips(server.port, subprotocol, data, round_trips))
                 cpu[name].append((server.cpu_seconds() - used) / (round_trips + WARM_UP) * 1e6)
                 p50s[name].append(times[len(times) // 2])
                 p99s[name].append(times[len(times) * 99 // 100])
@@ -78,7 +78,7 @@ def main(rounds: int = 21, round_trips: int = 3000, *, awake: bool = False) -> N
     Console(width=140).print(table)
 
 
-def round_trips(port: int, subprotocol: str, data: bytes, count: int) -> list[float]:
+def time_round_trips(port: int, subprotocol: str, data: bytes, count: int) -> list[float]:
     """The duration of each round trip, in microseconds."""
     clock, times = time.perf_counter_ns, []
     with socket.create_connection(("127.0.0.1", port)) as connection:

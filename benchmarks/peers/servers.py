@@ -44,7 +44,7 @@ def dqn_serve(
 ) -> System:
     """The installed dqn-serve."""
     program = Path(sys.executable).with_name("dqn-serve")
-    words = [program, "--repository", repository, "--log-format=json", *flags]
+    words: list[str | Path] = [program, "--repository", repository, "--log-format=json", *flags]
     return System(name, lambda port: [*words, f"--port={port}"], request, cores=cores)
 
 

@@ -1,8 +1,8 @@
 """Writes the log: decisions without waiting, outcomes that are acknowledged once they are durable.
 
 A thread commits everything that has accumulated in one transaction: at once if an outcome waits, else 30 ms after the
-first decision. What arrives during a commit shares the next one. So a power failure loses at most 50 ms of decisions
-and no acknowledged outcome; a kill of the process loses no more.
+first decision. What arrives during a commit shares the next one. So a power failure or a kill loses the
+decisions of 30 ms and those of the commit under way, and no acknowledged outcome.
 """
 
 import logging

@@ -1,17 +1,27 @@
 """Experience as a server would record it: a policy of two actions that plays episodes."""
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
+from dqn_experience import datasets
+from dqn_experience.compaction import Compacted, compact
+from dqn_experience.datasets import Episode
+from dqn_experience.episode_table import JoinSettings
 from dqn_experience.exploration import episode_key, explore
+from dqn_experience.model_log import ModelLog
 from dqn_experience.records import Behavior, Outcome, row_of
+from dqn_experience.settings import WriterSettings
 from dqn_experience.writer import ExperienceWriter
 
 MODEL = "cartpole"
 SALT = "salt"
+SETTINGS = JoinSettings(idle_seconds=60, reward_wait_seconds=600)
 ROW = np.dtype(("<f4", (4,)))
 
 
@@ -70,3 +80,44 @@ def store_with(path: Path, *episodes: tuple[str, int, str], epsilon: float = 0.1
         player.play(name, steps, end)
     writer.close()
     return path
+
+
+@contextmanager
+def recording(store: Path, **settings: object) -> Iterator[tuple[ExperienceWriter, Player]]:
+    """A writer and a player."""
+    with closing(ExperienceWriter(store, WriterSettings(**settings))) as writer:  # type: ignore[arg-type]  # any of them
+        yield writer, Player(writer)
+
+
+def steps_of(log: ModelLog) -> set[tuple[str, int]]:
+    """What was decided."""
+    return {(log.names[row["episode"]], int(row["step"])) for row in log.decisions}
+
+
+class Clock:
+    """A clock that a test sets, in ms."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Replaces the clock of the code under test."""
+        self.now = 1_800_000_000_000
+        monkeypatch.setattr("dqn_experience.writer.time.time_ns", lambda: self.now * 1_000_000)
+
+    def pass_(self, seconds: float) -> None:
+        """Advances the clock."""
+        self.now += round(seconds * 1000)
+
+
+def flush(player: Player) -> None:
+    """Waits until everything is written."""
+    player.writer.report("flush", [Outcome("flush", 0, 0.0)]).result(10)
+
+
+def made(store: Path, now: int, **changes: Any) -> Compacted:
+    """The datasets that a compaction makes."""
+    return compact(store, MODEL, SETTINGS, now=now, **changes)
+
+
+def episodes(store: Path, result: Compacted) -> dict[str, Episode]:
+    """The episodes of the dataset, by name."""
+    assert result.dataset is not None
+    return {episode.name: episode for episode in datasets.episodes(store, result.dataset)}

@@ -210,12 +210,12 @@ class DQNAgent(Stateful):
         gradient = self.parameters.grad
         assert gradient is not None  # noqa: S101  (flatten_parameters made it)
         self._learning.backward(gradient_of_outputs)
-        limit, divisor = self.config.gradient_clip_at, None
+        limit = self.config.gradient_clip_at
         if self.config.gradient_clip == "value":
             gradient.clamp_(-limit, limit)
         elif self.config.gradient_clip == "norm":
-            divisor = torch.linalg.vector_norm(gradient).div_(limit).clamp_(min=1.0)
-        self.optimizer.step(gradient, divisor)
+            gradient.mul_((limit / (torch.linalg.vector_norm(gradient) + 1e-6)).clamp_(max=1.0))
+        self.optimizer.step(gradient)
 
     def _update_target(self) -> None:
         if self.config.target_update == "soft":
