@@ -62,10 +62,10 @@ def main(seeds: int = 5, jobs: int = 1, keep: Path | None = None, *, run: bool =
                     file.write(line + "\n")
     rows = []
     for joints, speeds, way in ways:
-        found = [scores.get((joints, speeds, way, seed)) for seed in range(seeds)]
         config, environment = _chosen(joints, speeds, way)
         sizes = [f"{joints} x {speeds}", f"{speeds**joints:,}", way, f"{environment.action_space.n:,}"]
-        group = np.array([each for each in found if each is not None])
+        keys = ((joints, speeds, way, seed) for seed in range(seeds))
+        group = np.array([scores[key] for key in keys if key in scores])
         rows.append([*sizes, *_figures(group), f"{_update_milliseconds(config, environment):.2f} ms"])
     columns = ["joints x speeds", "combinations", "chosen", "Q-values", f"steps until {TARGET:g}", "seeds"]
     columns += ["last mean return", "CPU time of an update"]

@@ -16,7 +16,7 @@ Stepped = tuple[Any, float, bool, bool, dict[str, Any]]
 _MOVES = ((0, 1), (1, 0), (0, -1), (-1, 0))
 
 
-class Grid(gymnasium.Env[Any, int]):
+class Grid(gymnasium.Env[Any, Any]):
     """A grid to cross from the top left to the bottom right; pits end the episode, and moves may slip sideways.
 
     An observation is the index of the cell, or its row and column.
@@ -63,7 +63,7 @@ class Cliffs(Grid):
         return self._observation(), -100.0 if fell else -1.0, bool(arrived), truncated, info
 
 
-class Delivery(gymnasium.Env[int, int]):
+class Delivery(gymnasium.Env[Any, Any]):
     """A parcel to carry from one corner of a 4 x 4 grid to another: -1 per step, -10 for wrong handling."""
 
     def __init__(self) -> None:
@@ -95,7 +95,7 @@ class Delivery(gymnasium.Env[int, int]):
         return ((self._place[0] * 4 + self._place[1]) * 5 + self._parcel) * 4 + self._target
 
 
-class Inventory(gymnasium.Env[Any, int]):
+class Inventory(gymnasium.Env[Any, Any]):
     """Orders of 0 to 9 boxes for a random demand, delivered two days later; rewards are in the tens to hundreds."""
 
     def __init__(self) -> None:
@@ -121,18 +121,16 @@ class Inventory(gymnasium.Env[Any, int]):
 class PushedCartPole(CartPoleEnv):
     """CartPole with random pushes of the cart."""
 
-    def step(self, action: int) -> Stepped:
+    def step(self, action: Any) -> Stepped:
         """Takes a step, then pushes."""
-        observation, reward, terminated, truncated, info = super().step(action)
+        observation, reward, terminated, truncated, info = super().step(action)  # type: ignore[no-untyped-call]
         push = self.np_random.normal(0, 0.1)
-        state = list(self.state)
-        state[1] += push
-        self.state = tuple(state)
+        self.state = np.add(self.state, (0, push, 0, 0))  # type: ignore[arg-type]  # a state once it is reset
         observation[1] += push
         return observation, float(reward), terminated, truncated, info
 
 
-class Swing(gymnasium.Env[Any, int]):
+class Swing(gymnasium.Env[Any, Any]):
     """A pendulum to swing up with pushes too weak to lift it directly: -1 per step until it stands, in small steps."""
 
     def __init__(self) -> None:
@@ -159,7 +157,7 @@ class Swing(gymnasium.Env[Any, int]):
         return np.array([np.cos(angle), np.sin(angle), speed], np.float32)
 
 
-class Berries(gymnasium.Env[Any, int]):
+class Berries(gymnasium.Env[Any, Any]):
     """An image of an 8 x 8 meadow with one berry at a time to eat, and three holes that end the episode."""
 
     _HOLES = ((1, 5), (4, 2), (6, 6))
@@ -208,22 +206,24 @@ def scaled_cartpole() -> gymnasium.Env[Any, Any]:
 
 def _register() -> None:
     pits = ((1, 3), (2, 1), (3, 3), (4, 0))
-    gymnasium.register("Maze-v0", Grid, max_episode_steps=100, kwargs={"side": 6})
-    gymnasium.register("Slippery-v0", Grid, max_episode_steps=100, kwargs={"side": 5, "pits": pits, "slips": 0.3})
+    gymnasium.register("Maze-v0", f"{__name__}:Grid", max_episode_steps=100, kwargs={"side": 6})
+    gymnasium.register(
+        "Slippery-v0", f"{__name__}:Grid", max_episode_steps=100, kwargs={"side": 5, "pits": pits, "slips": 0.3}
+    )
     kwargs = {"side": 5, "pits": pits, "slips": 0.3, "coordinates": True}
-    gymnasium.register("SlipperyCoordinates-v0", Grid, max_episode_steps=100, kwargs=kwargs)
+    gymnasium.register("SlipperyCoordinates-v0", f"{__name__}:Grid", max_episode_steps=100, kwargs=kwargs)
     edge = tuple((row, 2) for row in range(4))
-    gymnasium.register("Cliffs-v0", Cliffs, kwargs={"side": 6, "pits": edge})
+    gymnasium.register("Cliffs-v0", f"{__name__}:Cliffs", kwargs={"side": 6, "pits": edge})
     edge = tuple((row, 2) for row in range(8))
-    gymnasium.register("LongCliffs-v0", Cliffs, kwargs={"side": 10, "pits": edge})
-    gymnasium.register("Delivery-v0", Delivery, max_episode_steps=60)
-    gymnasium.register("Inventory-v0", Inventory, max_episode_steps=100)
+    gymnasium.register("LongCliffs-v0", f"{__name__}:Cliffs", kwargs={"side": 10, "pits": edge})
+    gymnasium.register("Delivery-v0", f"{__name__}:Delivery", max_episode_steps=60)
+    gymnasium.register("Inventory-v0", f"{__name__}:Inventory", max_episode_steps=100)
     kwargs = {"side": 5, "pits": pits, "slips": 0.1}
-    gymnasium.register("LittleSlippery-v0", Grid, max_episode_steps=100, kwargs=kwargs)
-    gymnasium.register("Swing-v0", Swing, max_episode_steps=500)
-    gymnasium.register("Berries-v0", Berries, max_episode_steps=200)
-    gymnasium.register("PushedCartPole-v0", PushedCartPole, max_episode_steps=500)
-    gymnasium.register("ScaledCartPole-v0", scaled_cartpole, max_episode_steps=500)
+    gymnasium.register("LittleSlippery-v0", f"{__name__}:Grid", max_episode_steps=100, kwargs=kwargs)
+    gymnasium.register("Swing-v0", f"{__name__}:Swing", max_episode_steps=500)
+    gymnasium.register("Berries-v0", f"{__name__}:Berries", max_episode_steps=200)
+    gymnasium.register("PushedCartPole-v0", f"{__name__}:PushedCartPole", max_episode_steps=500)
+    gymnasium.register("ScaledCartPole-v0", f"{__name__}:scaled_cartpole", max_episode_steps=500)
 
 
 _register()

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import deque
+from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
 
@@ -41,7 +42,9 @@ def write(store: Path, events: int) -> str:
     seen = np.random.default_rng(0).normal(size=(STEPS, BATCH, 4)).astype(np.float32)
     actions = [policy.act(rows).tolist() for rows in seen]
     propensities, epsilons = [1 - EPSILON / 2] * BATCH, [EPSILON] * BATCH
-    appended, waiting, acknowledged = 0.0, deque(), []
+    appended = 0.0
+    waiting: deque[tuple[float, Future[None]]] = deque()
+    acknowledged: list[float] = []
     rounds = events // 2 // (EPISODES * STEPS)
     started, cpu = time.perf_counter(), time.process_time()
     with closing(ExperienceWriter(store, WriterSettings(buffer_bytes=1 << 30))) as writer:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import documents
 import tyro
@@ -138,10 +138,15 @@ def _call(options: Options, folder: str, *command: str) -> tuple[int, list[str],
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(started.pid, signal.SIGKILL)  # simulators of a run that was at its limit
             started.wait()
-        lines = [file.seek(0) or file.read().splitlines() for file in (printed, said)]
+        lines = [_lines(file) for file in (printed, said)]
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return code, lines[0], lines[1], round(seconds, 1)
+
+
+def _lines(file: IO[str]) -> list[str]:
+    file.seek(0)
+    return file.read().splitlines()
 
 
 def _site(package: str) -> str:

@@ -78,8 +78,8 @@ class JobShop(gymnasium.Wrapper[Any, Any, Any, Any]):
         return self.env.reset(), {}
 
 
-gymnasium.register("JobShop-v0", JobShop)
-gymnasium.register("Airstriker-v0", airstriker, max_episode_steps=1_000)
-gymnasium.register("ConnectFour-v0", ConnectFour)
-gymnasium.register("Elevators-v0", elevators)
-gymnasium.register("Trading-v0", trading)
+gymnasium.register("JobShop-v0", f"{__name__}:JobShop")
+gymnasium.register("Airstriker-v0", f"{__name__}:airstriker", max_episode_steps=1_000)
+gymnasium.register("ConnectFour-v0", f"{__name__}:ConnectFour")
+gymnasium.register("Elevators-v0", f"{__name__}:elevators")
+gymnasium.register("Trading-v0", f"{__name__}:trading")

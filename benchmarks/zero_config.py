@@ -102,7 +102,7 @@ def _run_once(options: Options, system: str, name: str, task: Task, seed: int) -
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
         last = (str(error.stderr or "").strip().splitlines() or [str(error)])[-1]
         result = {"error": last[:300]}
-    line = key | result | {"contended": options.contended}
+    line = {**key, **result, "contended": options.contended}
     with options.results.open("a") as file:
         file.write(json.dumps(line) + "\n")
     print(name, system, seed, dict(result), file=sys.stderr)

@@ -133,7 +133,7 @@ def _interval(runs: Lines, system: str, names: Sequence[str]) -> tuple[float, fl
 
 
 def _cpu(runs: Lines, system: str, name: str) -> float:
-    return median(line["cpu_seconds"] for line in _of(runs, system, name))
+    return float(median(line["cpu_seconds"] for line in _of(runs, system, name)))
 
 
 def _overall(runs: Lines) -> str:
