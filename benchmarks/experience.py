@@ -22,11 +22,11 @@ from pathlib import Path
 import numpy as np
 
 from dqn_experience import datasets, inspection
-from dqn_experience.compaction import compact
-from dqn_experience.files import log_files
+from dqn_experience.compaction.compact import compact
+from dqn_experience.log.files import log_files
+from dqn_experience.recording.settings import WriterSettings
+from dqn_experience.recording.writer import ExperienceWriter
 from dqn_experience.records import Behavior, Outcome, row_of
-from dqn_experience.settings import WriterSettings
-from dqn_experience.writer import ExperienceWriter
 from dqn_models.policy import Policy
 from dqn_testing.repositories import linear_onnx
 

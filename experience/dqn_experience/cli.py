@@ -14,13 +14,14 @@ from rich.console import Console
 from rich.table import Table
 from tyro.extras import SubcommandApp
 
-from dqn_experience import datasets, files, inspection
+from dqn_experience import datasets, inspection
 from dqn_experience import export as exporting
-from dqn_experience.audit import QValues
-from dqn_experience.compaction import LOCK, Compacted, compact
-from dqn_experience.episode_table import JoinSettings
+from dqn_experience.compaction.audit import QValues
+from dqn_experience.compaction.compact import LOCK, Compacted, compact
+from dqn_experience.compaction.episode_table import JoinSettings
 from dqn_experience.errors import ExperienceError
-from dqn_experience.reading import models_in
+from dqn_experience.log import files
+from dqn_experience.log.reading import models_in
 from dqn_experience.records import Behavior
 from dqn_models import cli_support, durable
 from dqn_models.errors import ModelError

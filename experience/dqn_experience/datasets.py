@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqn_experience.errors import DamagedError, ExperienceError
-from dqn_experience.model_log import ENDS
+from dqn_experience.log.model_log import ENDS
 from dqn_experience.records import Behavior, dtype_of, unpacked_masks
 from dqn_models import durable
 from dqn_models.layout import check_model_name, version_number

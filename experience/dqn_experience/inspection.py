@@ -6,14 +6,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from dqn_experience import database, datasets
-from dqn_experience.audit import Auditor, QValues
+from dqn_experience import datasets
+from dqn_experience.compaction.audit import Auditor, QValues
+from dqn_experience.compaction.episode_table import JoinSettings
+from dqn_experience.compaction.joining import join
 from dqn_experience.datasets import Audit, DatasetManifest
-from dqn_experience.episode_table import JoinSettings
 from dqn_experience.errors import DamagedError, ExperienceError
-from dqn_experience.files import log_files
-from dqn_experience.joining import join
-from dqn_experience.reading import RowReader, models_in, opened_log, read_log
+from dqn_experience.log import database
+from dqn_experience.log.files import log_files
+from dqn_experience.log.reading import RowReader, models_in, opened_log, read_log
 
 DEFAULT_STORE = Path("experience/store")
 

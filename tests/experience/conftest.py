@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dqn_experience.writer import ExperienceWriter
+from dqn_experience.recording.writer import ExperienceWriter
 from dqn_testing.experience import Clock, Player
 
 

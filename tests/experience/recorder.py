@@ -16,10 +16,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from dqn_experience.compaction import compact
-from dqn_experience.episode_table import JoinSettings
-from dqn_experience.settings import WriterSettings
-from dqn_experience.writer import ExperienceWriter
+from dqn_experience.compaction.compact import compact
+from dqn_experience.compaction.episode_table import JoinSettings
+from dqn_experience.recording.settings import WriterSettings
+from dqn_experience.recording.writer import ExperienceWriter
 from dqn_testing.experience import MODEL, Player
 
 SETTINGS = JoinSettings(idle_seconds=0.0, reward_wait_seconds=0.0)

@@ -11,9 +11,9 @@ import pytest
 
 from dqn_experience import datasets
 from dqn_experience.exploration import episode_key, explore
+from dqn_experience.recording.settings import WriterSettings
+from dqn_experience.recording.writer import ExperienceWriter
 from dqn_experience.records import Behavior, Outcome, RecordedEpisode
-from dqn_experience.settings import WriterSettings
-from dqn_experience.writer import ExperienceWriter
 from dqn_models.repository import ModelRepository
 from dqn_testing.commands import result, run
 from dqn_testing.experience import MODEL, behavior

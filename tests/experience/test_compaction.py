@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from dqn_experience import datasets
-from dqn_experience.compaction import compact
-from dqn_experience.episode_table import JoinSettings
+from dqn_experience.compaction.compact import compact
+from dqn_experience.compaction.episode_table import JoinSettings
 from dqn_experience.records import Outcome
 from dqn_testing.experience import (
     MODEL,

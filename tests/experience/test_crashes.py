@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from dqn_experience import datasets, inspection
-from dqn_experience.compaction import compact
-from dqn_experience.reading import read_log
+from dqn_experience.compaction.compact import compact
+from dqn_experience.log.reading import read_log
 from dqn_testing.experience import MODEL, store_with
 from tests.experience.recorder import SETTINGS
 

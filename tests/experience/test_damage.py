@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from dqn_experience import datasets, inspection
-from dqn_experience.compaction import compact
-from dqn_experience.database import SCHEMA_VERSION
-from dqn_experience.episode_table import JoinSettings
+from dqn_experience.compaction.compact import compact
+from dqn_experience.compaction.episode_table import JoinSettings
 from dqn_experience.errors import DamagedError, ExperienceError
-from dqn_experience.model_log import ModelLog
-from dqn_experience.reading import RowReader, read_log
+from dqn_experience.log.database import SCHEMA_VERSION
+from dqn_experience.log.model_log import ModelLog
+from dqn_experience.log.reading import RowReader, read_log
+from dqn_experience.recording.writer import ExperienceWriter
 from dqn_experience.records import RecordedEpisode
-from dqn_experience.writer import ExperienceWriter
 from dqn_testing.experience import MODEL, Player, behavior, observation, store_with
 
 SETTINGS = JoinSettings(0, 0)

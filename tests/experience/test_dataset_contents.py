@@ -9,13 +9,13 @@ import pytest
 from pyarrow import parquet
 
 from dqn_experience import datasets
-from dqn_experience.compaction import compact
+from dqn_experience.compaction.compact import compact
 from dqn_experience.datasets import Audit
 from dqn_experience.errors import RecordError
 from dqn_experience.exploration import episode_key, explore_branches
 from dqn_experience.export import write_parquet
+from dqn_experience.recording.writer import ExperienceWriter
 from dqn_experience.records import Outcome, RecordedEpisode
-from dqn_experience.writer import ExperienceWriter
 from dqn_testing.experience import (
     MODEL,
     SETTINGS,

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from dqn_experience import datasets
-from dqn_experience.compaction import compact
+from dqn_experience.compaction.compact import compact
+from dqn_experience.recording.writer import ExperienceWriter
 from dqn_experience.records import RecordedEpisode
-from dqn_experience.writer import ExperienceWriter
 from dqn_testing.commands import result, run
 from dqn_testing.experience import MODEL, behavior, store_with
 

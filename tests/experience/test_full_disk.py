@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from dqn_experience import datasets, inspection
-from dqn_experience.compaction import compact
-from dqn_experience.episode_table import JoinSettings
+from dqn_experience.compaction.compact import compact
+from dqn_experience.compaction.episode_table import JoinSettings
 from dqn_experience.errors import UnavailableError
-from dqn_experience.files import adopt, log_files
-from dqn_experience.reading import read_log
+from dqn_experience.log.files import adopt, log_files
+from dqn_experience.log.reading import read_log
+from dqn_experience.recording.settings import WriterSettings
+from dqn_experience.recording.writer import ExperienceWriter
 from dqn_experience.records import Outcome
-from dqn_experience.settings import WriterSettings
-from dqn_experience.writer import ExperienceWriter
 from dqn_testing.disks import fill, mount, small_file_system
 from dqn_testing.experience import MODEL, Player, store_with
 

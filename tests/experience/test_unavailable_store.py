@@ -8,11 +8,11 @@ import pytest
 
 from dqn_experience.errors import UnavailableError
 from dqn_experience.exploration import share_of
-from dqn_experience.log_output import LogOutput
-from dqn_experience.pending import PackedRun, Report
-from dqn_experience.reading import read_log
+from dqn_experience.log.reading import read_log
+from dqn_experience.recording.log_output import LogOutput
+from dqn_experience.recording.pending import PackedRun, Report
+from dqn_experience.recording.writer import ExperienceWriter
 from dqn_experience.records import Outcome
-from dqn_experience.writer import ExperienceWriter
 from dqn_testing.experience import MODEL, recording, steps_of
 
 

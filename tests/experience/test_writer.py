@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dqn_experience import files
 from dqn_experience.errors import ContradictionError, RecordError
 from dqn_experience.exploration import share_of
-from dqn_experience.reading import read_log
+from dqn_experience.log import files
+from dqn_experience.log.reading import read_log
 from dqn_experience.records import Outcome, RecordedEpisode
 from dqn_testing.experience import MODEL, behavior, observation, recording, steps_of, store_with
 

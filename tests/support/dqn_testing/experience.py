@@ -10,14 +10,14 @@ import pytest
 from numpy.typing import NDArray
 
 from dqn_experience import datasets
-from dqn_experience.compaction import Compacted, compact
+from dqn_experience.compaction.compact import Compacted, compact
+from dqn_experience.compaction.episode_table import JoinSettings
 from dqn_experience.datasets import Episode
-from dqn_experience.episode_table import JoinSettings
 from dqn_experience.exploration import episode_key, explore
-from dqn_experience.model_log import ModelLog
+from dqn_experience.log.model_log import ModelLog
+from dqn_experience.recording.settings import WriterSettings
+from dqn_experience.recording.writer import ExperienceWriter
 from dqn_experience.records import Behavior, Outcome, row_of
-from dqn_experience.settings import WriterSettings
-from dqn_experience.writer import ExperienceWriter
 
 MODEL = "cartpole"
 SALT = "salt"
@@ -100,7 +100,7 @@ class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Replaces the clock of the code under test."""
         self.now = 1_800_000_000_000
-        monkeypatch.setattr("dqn_experience.writer.time.time_ns", lambda: self.now * 1_000_000)
+        monkeypatch.setattr("dqn_experience.recording.writer.time.time_ns", lambda: self.now * 1_000_000)
 
     def pass_(self, seconds: float) -> None:
         """Advances the clock."""

@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqn_experience.errors import UnavailableError
-from dqn_experience.log_output import LogOutput
-from dqn_experience.outcome_index import WHOLE_EPISODE, Key, OutcomeIndex, twice
-from dqn_experience.pending import PER_DECISION, Batch, PackedRun, Report, all_done, pack
-from dqn_experience.reading import recent_reports
+from dqn_experience.log.outcome_index import WHOLE_EPISODE, Key, OutcomeIndex, twice
+from dqn_experience.log.reading import recent_reports
+from dqn_experience.recording.log_output import LogOutput
+from dqn_experience.recording.pending import PER_DECISION, Batch, PackedRun, Report, all_done, pack
+from dqn_experience.recording.sampling import STEADY, Sampler
+from dqn_experience.recording.settings import Counters, WriterSettings
 from dqn_experience.records import Behavior, Outcome, RecordedEpisode, check_outcome, check_recorded, content_of
-from dqn_experience.sampling import STEADY, Sampler
-from dqn_experience.settings import Counters, WriterSettings
 
 _REMEMBERED_REPORTS = 100_000
 

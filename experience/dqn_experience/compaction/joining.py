@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqn_experience.episode_table import EpisodeTable, IntArray, JoinedEpisodes, JoinSettings
+from dqn_experience.compaction.episode_table import EpisodeTable, IntArray, JoinedEpisodes, JoinSettings
 from dqn_experience.errors import DamagedError
-from dqn_experience.model_log import ModelLog
-from dqn_experience.reading import RowReader
+from dqn_experience.log.model_log import ModelLog
+from dqn_experience.log.reading import RowReader
 
 
 def join(log: ModelLog, rows: RowReader, now: int, settings: JoinSettings, since: int = 0) -> JoinedEpisodes:

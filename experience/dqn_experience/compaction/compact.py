@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqn_experience import datasets, files
-from dqn_experience.audit import Auditor, QValues
-from dqn_experience.database import SEALED
+from dqn_experience import datasets
+from dqn_experience.compaction.audit import Auditor, QValues
+from dqn_experience.compaction.drift import DriftSample
+from dqn_experience.compaction.episode_table import JoinedEpisodes, JoinSettings
+from dqn_experience.compaction.joining import join
+from dqn_experience.compaction.parts import PartBuilder, Piece, pieces, split
 from dqn_experience.datasets import DatasetManifest, Part, PartFile, Source
-from dqn_experience.drift import DriftSample
-from dqn_experience.episode_table import JoinedEpisodes, JoinSettings
-from dqn_experience.joining import join
-from dqn_experience.model_log import ENDS, ModelLog, SourceFile
-from dqn_experience.parts import PartBuilder, Piece, pieces, split
-from dqn_experience.reading import RowReader, read_log
+from dqn_experience.log import files
+from dqn_experience.log.database import SEALED
+from dqn_experience.log.model_log import ENDS, ModelLog, SourceFile
+from dqn_experience.log.reading import RowReader, read_log
 from dqn_experience.records import Behavior
 from dqn_models import durable
 

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dqn_experience.database import COLUMNS, MAX_RUN, Run
 from dqn_experience.errors import RecordError
-from dqn_experience.outcome_index import Key
+from dqn_experience.log.database import COLUMNS, MAX_RUN, Run
+from dqn_experience.log.outcome_index import Key
+from dqn_experience.recording.settings import Counters
 from dqn_experience.records import Behavior, Outcome, RecordedEpisode, check_episode_id, packed_masks
-from dqn_experience.settings import Counters
 
 PER_DECISION = 96
 """Approximate bytes that a waiting decision takes in memory besides its observation."""

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqn_experience import database
-from dqn_experience.database import SEALED
 from dqn_experience.errors import DamagedError
-from dqn_experience.files import LogFile, log_files
-from dqn_experience.model_log import COPIED, ENDS, Imported, ModelLog, RunPlace, SourceFile
-from dqn_experience.outcome_index import WHOLE_EPISODE, Key
+from dqn_experience.log import database
+from dqn_experience.log.database import SEALED
+from dqn_experience.log.files import LogFile, log_files
+from dqn_experience.log.model_log import COPIED, ENDS, Imported, ModelLog, RunPlace, SourceFile
+from dqn_experience.log.outcome_index import WHOLE_EPISODE, Key
 from dqn_experience.records import Outcome, content_of
 
 _CACHED_RUNS = 8

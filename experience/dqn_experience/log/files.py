@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from dqn_experience import database
-from dqn_experience.database import LIVE, SEALED
+from dqn_experience.log import database
+from dqn_experience.log.database import LIVE, SEALED
 from dqn_models import durable
 
 LOCK = ".lock"

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from dqn_experience.model_log import ENDS, ModelLog
+from dqn_experience.log.model_log import ENDS, ModelLog
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]

@@ -6,10 +6,10 @@ import sqlite3
 import time
 from pathlib import Path
 
-from dqn_experience import database, files
-from dqn_experience.pending import PackedRun, Report
+from dqn_experience.log import database, files
+from dqn_experience.recording.pending import PackedRun, Report
+from dqn_experience.recording.settings import Counters, WriterSettings
 from dqn_experience.records import Behavior
-from dqn_experience.settings import Counters, WriterSettings
 from dqn_models import durable
 
 

@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from dqn_experience.compaction.episode_table import IntArray, JoinedEpisodes
 from dqn_experience.datasets import Part
-from dqn_experience.episode_table import IntArray, JoinedEpisodes
 from dqn_experience.errors import DamagedError
-from dqn_experience.model_log import ENDS, Imported, ModelLog
-from dqn_experience.reading import RowReader
+from dqn_experience.log.model_log import ENDS, Imported, ModelLog
+from dqn_experience.log.reading import RowReader
 from dqn_experience.records import Behavior, packed_masks
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dqn_experience.database import COLUMNS
+from dqn_experience.log.database import COLUMNS
 from dqn_experience.records import Behavior, RecordedEpisode
 
 ENDS = ("", "terminated", "truncated")

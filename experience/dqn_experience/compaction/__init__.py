@@ -1,0 +1,1 @@
+"""Compaction: from the log to datasets of whole, audited episodes."""

@@ -1,0 +1,1 @@
+"""The log: files of SQLite that processes write, and what reads them."""
