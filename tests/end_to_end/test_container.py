@@ -1,5 +1,6 @@
 """The serving image, actually built and run."""
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -106,13 +107,15 @@ def test_the_image_has_nothing_that_serving_does_not_need(container: Container, 
 
 
 def test_every_command_in_the_image_works(container: Container) -> None:
-    """The image has only the commands of serving and of the repository, and each of them works."""
+    """The image has only the commands of serving, of the repository and of experience, and each of them works."""
     found = container.execute("sh", "-c", "ls /opt/dqn/bin | grep ^dqn-").stdout.split()
-    assert found == ["dqn-models", "dqn-serve"]
+    assert found == ["dqn-experience", "dqn-models", "dqn-serve"]
     for command in found:
         done = container.execute(command, "--help")
         assert done.returncode == 0, done.stderr
     assert container.execute("dqn-models", "verify").stdout.endswith("cartpole version 1: ok\n")
+    empty = container.execute("dqn-experience", "stat", "--store", "none", "--json")
+    assert json.loads(empty.stdout)["log"]["files"] == 0, empty.stderr
 
 
 def test_a_mounted_repository_replaces_the_built_in_one(engine: Engine, port: int, url: str, tmp_path: Path) -> None:
