@@ -7,28 +7,23 @@ are reported, `acknowledged NAME STEPS`, `released NUMBER`, and `ended STATUS` w
 """
 
 import itertools
-import os
 import secrets
-import signal
 import sys
 import time
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
+from dqn_experience import datasets
+from dqn_experience.compaction import compact as compact_module
 from dqn_experience.compaction.compact import compact
 from dqn_experience.compaction.episode_table import JoinSettings
+from dqn_experience.log import files
 from dqn_experience.recording.settings import WriterSettings
 from dqn_experience.recording.writer import ExperienceWriter
+from dqn_models import durable
+from dqn_testing.crashing import report, run_children
 from dqn_testing.experience import MODEL, Player
 
 SETTINGS = JoinSettings(idle_seconds=0.0, reward_wait_seconds=0.0)
-TRACED = {"compaction.py", "datasets.py", "durable.py", "files.py"}
-
-
-def report(*words: object) -> None:
-    """Reports to the test, in one write, so that a kill tears no line."""
-    os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
 def record(store: Path) -> None:
@@ -48,35 +43,11 @@ def make(store: Path) -> None:
         report("released", dataset.dataset)
 
 
-def kill_at_line(number: int) -> None:
-    """Makes this process kill itself when it reaches the `number`-th line of the code from here on."""
-    lines = itertools.count(1)
-
-    def trace(frame: FrameType, event: str, _argument: Any) -> Any:
-        if Path(frame.f_code.co_filename).name not in TRACED:
-            return None
-        if event == "line" and next(lines) == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return trace
-
-    sys.settrace(trace)
-
-
 def main() -> None:
     """Runs one child after another, as standard input says."""
+    operations = {"record": record, "compact": make}
     store = Path(sys.argv[1])
-    for line in sys.stdin:
-        operation, *line_number = line.split()
-        child = os.fork()
-        if not child:
-            report("started", os.getpid())
-            if operation == "record":
-                record(store)
-            if line_number:
-                kill_at_line(int(line_number[0]))
-            make(store)
-            os._exit(0)
-        report("ended", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    run_children(lambda operation: operations[operation](store), (compact_module, datasets, durable, files))
 
 
 if __name__ == "__main__":

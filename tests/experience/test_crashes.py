@@ -4,11 +4,8 @@ import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -16,42 +13,16 @@ import pytest
 from dqn_experience import datasets, inspection
 from dqn_experience.compaction.compact import compact
 from dqn_experience.log.reading import read_log
+from dqn_testing.crashing import Parent, parent
 from dqn_testing.experience import MODEL, store_with
 from tests.experience.recorder import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 
 
-class Recorder:
-    """A running `recorder.py`."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        """Takes over a process whose standard input and output are pipes."""
-        assert process.stdin
-        assert process.stdout
-        self._input, self._output = process.stdin, process.stdout
-
-    def start(self, command: str) -> int:
-        """Starts a child and returns its process id."""
-        print(command, file=self._input, flush=True)
-        word, pid = self._output.readline().split()
-        assert word == "started"
-        return int(pid)
-
-    def reports(self) -> Iterator[list[str]]:
-        """What the child did, up to and including its end."""
-        for line in self._output:
-            yield line.split()
-            if line.startswith("ended"):
-                return
-
-
-@contextmanager
-def recorder(store: Path) -> Iterator[Recorder]:
+def recorder(store: Path) -> AbstractContextManager[Parent]:
     """Runs `recorder.py` on a store."""
-    command = [sys.executable, "-m", "tests.experience.recorder", str(store)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield Recorder(process)
+    return parent("tests.experience.recorder", store, ROOT)
 
 
 @pytest.mark.slow

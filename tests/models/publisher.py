@@ -7,26 +7,18 @@ repository's code. Each line on standard output reports progress: `started PID`,
 """
 
 import itertools
-import os
-import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
-from types import FrameType
-from typing import Any
 
+import dqn_models.repository
+from dqn_models import durable, history
 from dqn_models.repository import ModelRepository
+from dqn_testing.crashing import report, run_children
 from dqn_testing.repositories import draft, linear_onnx
 
 MODEL = "cartpole"
 KEPT_BY_PRUNE = 3
 ONNX = [linear_onnx(bias=bias) for bias in (0.0, 1.0)]
-TRACED = {"repository.py", "durable.py", "history.py"}
-
-
-def report(*words: object) -> None:
-    """Reports to the test, in one write, so that a kill tears no line."""
-    os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
 def publish(repository: ModelRepository, onnx: bytes = ONNX[0]) -> int:
@@ -55,33 +47,10 @@ OPERATIONS: dict[str, Callable[[ModelRepository], object]] = {
 }
 
 
-def kill_at_line(number: int) -> None:
-    """Makes this process kill itself when it reaches the `number`-th line of the repository's code from here on."""
-    lines = itertools.count(1)
-
-    def trace(frame: FrameType, event: str, _argument: Any) -> Any:
-        if Path(frame.f_code.co_filename).name not in TRACED:
-            return None
-        if event == "line" and next(lines) == number:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return trace
-
-    sys.settrace(trace)
-
-
 def main() -> None:
     """Runs one child after another, as standard input says."""
     repository = ModelRepository(sys.argv[1])
-    for line in sys.stdin:
-        operation, *line_number = line.split()
-        child = os.fork()
-        if not child:
-            report("started", os.getpid())
-            if line_number:
-                kill_at_line(int(line_number[0]))
-            OPERATIONS[operation](repository)
-            os._exit(0)
-        report("ended", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    run_children(lambda operation: OPERATIONS[operation](repository), (dqn_models.repository, durable, history))
 
 
 if __name__ == "__main__":

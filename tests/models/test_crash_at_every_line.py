@@ -32,9 +32,9 @@ def killed(before: ModelRepository, operation: str, stride: int) -> Iterator[tup
             shutil.copytree(before.root, root)
             child.start(f"{operation} {line}")
             *reports, (_, status) = child.reports()
-            assert status in (0, -signal.SIGKILL)
-            yield ModelRepository(root), {number for word, number in reports if word == "published"}
-            if status == 0:
+            assert int(status) in (0, -signal.SIGKILL)
+            yield ModelRepository(root), {int(number) for word, number in reports if word == "published"}
+            if int(status) == 0:
                 assert line > 30
                 return
 

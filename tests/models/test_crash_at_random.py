@@ -32,8 +32,8 @@ def test_a_publisher_killed_at_random_instants_damages_and_loses_nothing(tmp_pat
             time.sleep(chance.uniform(0, between))  # somewhere before the next report
             os.kill(pid, signal.SIGKILL)
             seen += reports
-            assert seen.pop() == ("ended", -signal.SIGKILL)
-            new = [number for word, number in seen if word == "published"]
+            assert seen.pop() == ["ended", str(-signal.SIGKILL)]
+            new = [int(number) for word, number in seen if word == "published"]
             assert not published & set(new), "a version number was used twice"
             published.update(new)
             assert_sound(repository, published, verified)
