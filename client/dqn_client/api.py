@@ -71,7 +71,7 @@ class Model(Struct, frozen=True):
     is_default: bool
     """Whether calls without a model name use this one."""
     champion: int | None
-    """The version that answers by default; None if there is none."""
+    """The version that answers by default, or None."""
     aliases: dict[str, int]
     versions: tuple[int, ...]
     loaded_versions: tuple[int, ...]
@@ -228,7 +228,7 @@ def model_path(name: str) -> str:
 
 
 def default_model(known: Iterable[Model]) -> str:
-    """The name of the server's default model. Raises NotFoundError if there is none."""
+    """The name of the server's default model. Raises NotFoundError if it has no default."""
     for candidate in known:
         if candidate.is_default:
             return candidate.model

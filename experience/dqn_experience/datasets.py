@@ -158,7 +158,7 @@ def numbers(store: Path, model: str) -> list[int]:
 
 
 def manifest(store: Path, model: str, number: int) -> DatasetManifest:
-    """The manifest of a dataset. Raises DamagedError if it does not parse, ExperienceError if there is none."""
+    """The manifest of a dataset. Raises DamagedError if it does not parse, ExperienceError if it does not exist."""
     path = folder_of(store, model) / str(number) / MANIFEST
     try:
         found = msgspec.json.decode(path.read_bytes(), type=DatasetManifest)

@@ -96,7 +96,7 @@ class LossyStream(io.TextIOBase):
         return True
 
     def fileno(self) -> int:
-        """The file descriptor. Raises OSError if there is none."""
+        """The file descriptor. Raises OSError for a stream without one."""
         if self._stream is None:
             raise io.UnsupportedOperation("The stream was closed before the command began.")
         return self._stream.fileno()

@@ -25,7 +25,7 @@ class Owner(NamedTuple):
 
 
 def current_owner() -> Owner:
-    """The running event loop. Raises PolicyClientError if there is none."""
+    """The running event loop. Raises PolicyClientError outside of one."""
     try:
         return Owner(asyncio.get_running_loop(), os.getpid())
     except RuntimeError:

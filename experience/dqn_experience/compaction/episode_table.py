@@ -46,7 +46,7 @@ class JoinedEpisodes(NamedTuple):
         names: indices of `log.names`.
         started: when it began, in ms since 1970.
         ends: index of ENDS: 0 for an episode that was abandoned.
-        final: index of the outcome that has the final observation; -1: there is none.
+        final: index of the outcome that has the final observation, or -1.
         dropped: number of closed episodes that are left out, by reason.
         open_episodes: number of episodes that are not closed.
         contradictions: outcomes that contradicted an earlier one of the same step.

@@ -236,7 +236,7 @@ def read_episodes(connection: sqlite3.Connection) -> Iterator[tuple[int, int, Re
 
 
 def last_time(connection: sqlite3.Connection) -> int:
-    """When the last record of a file was made, in ms since 1970; 0 if there is none."""
+    """When the last record of a file was made, in ms since 1970; 0 for a file without records."""
     tables = (("until", "decisions"), ("time", "outcomes"), ("time", "episodes"))
     found = [connection.execute(f"SELECT max({column}) FROM {table}").fetchone()[0] for column, table in tables]  # noqa: S608  (names from above)
     return max((value for value in found if isinstance(value, int)), default=0)

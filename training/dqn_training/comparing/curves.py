@@ -82,7 +82,7 @@ def _estimate(values: Floats, statistic: Callable[[Floats], Floats]) -> Estimate
 
 
 def _steps_to(curve: Curve, threshold: float) -> float:
-    """Environment steps until the first value at or above the threshold; infinite if there is none."""
+    """Environment steps until the first value at or above the threshold; infinite if no value reaches it."""
     there = np.flatnonzero(curve.values >= threshold)
     return float(curve.steps[there[0]]) if len(there) else float("inf")
 
