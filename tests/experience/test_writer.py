@@ -1,5 +1,6 @@
 """Decisions that are written without waiting, and outcomes that are acknowledged once they are durable."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -188,3 +189,17 @@ def test_a_writer_knows_what_was_reported_before_it_began(tmp_path: Path) -> Non
         assert (writer.counters.outcomes, writer.counters.episodes) == (1, 0)
         with pytest.raises(ContradictionError):
             writer.report(MODEL, [Outcome("a", 0, 3.0)])
+
+
+def test_a_lock_whose_process_died_before_its_file_existed_is_removed(tmp_path: Path) -> None:
+    """Adopting removes a lock that nobody holds and that has no file, and keeps one that a process holds."""
+    held, orphaned = (files.new_path(tmp_path) for _ in range(2))
+    held.parent.mkdir()
+    descriptor = files.hold(held)
+    assert descriptor is not None
+    orphaned.with_suffix(files.LOCK).touch()
+    files.adopt(tmp_path)
+    assert list(held.parent.iterdir()) == [held.with_suffix(files.LOCK)]
+    os.close(descriptor)
+    files.adopt(tmp_path)
+    assert not list(held.parent.iterdir())

@@ -70,13 +70,18 @@ def hold(path: Path) -> int | None:
 
     The lock is on a separate file: closing any descriptor of a database would release SQLite's own locks on it.
     """
-    descriptor = os.open(path.with_suffix(LOCK), os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+    lock = path.with_suffix(LOCK)
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), lock.stat()):
+                return descriptor
+        os.close(descriptor)  # `adopt` removed it between opening and locking
 
 
 def seal(connection: sqlite3.Connection, path: Path) -> bool:
@@ -120,7 +125,20 @@ def adopt(store: Path) -> list[Path]:
             if not file.path.exists():
                 file.path.with_suffix(LOCK).unlink(missing_ok=True)
             os.close(lock)
+    _remove_orphaned_locks(log_folder(store))
     return sealed
+
+
+def _remove_orphaned_locks(folder: Path) -> None:
+    """Removes the locks of processes that died before they created the file or after they sealed it."""
+    for path in folder.glob(f"*{LOCK}"):
+        live = path.with_suffix(LIVE)
+        with contextlib.suppress(OSError):
+            if live.exists() or (lock := hold(live)) is None:
+                continue
+            if not live.exists():
+                path.unlink(missing_ok=True)
+            os.close(lock)
 
 
 def _adopted(path: Path) -> bool:
